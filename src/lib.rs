@@ -1,0 +1,29 @@
+//! Optimistic concurrency for any store.
+
+mod commit;
+mod conflict;
+mod cursor;
+mod error;
+mod expected;
+mod feed;
+mod random;
+mod reply;
+mod resource;
+mod store;
+mod version;
+mod write_id;
+
+pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
+pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
+pub use cursor::{Cursor, ParseCursorError};
+pub use error::{
+    Corrupt, Error, Expired, Failure, IdProblem, MAX_ID_BYTES, NotFound, Outcome, Refusal, check_id,
+    conflict_in,
+};
+pub use expected::{Expectation, Expected, Origin};
+pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
+pub use reply::Reply;
+pub use resource::Resource;
+pub use store::{Abilities, Durability, Page, Resolution, Store};
+pub use version::{ParseVersionError, Version, Versioned};
+pub use write_id::{ParseWriteIdError, WriteId};
