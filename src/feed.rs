@@ -97,6 +97,7 @@ impl<T: ?Sized> Changes<T> {
     /// # Errors
     ///
     /// [`Error::Expired`] where the watcher fell behind: list again and watch from a new cursor.
+    #[expect(clippy::should_implement_trait, reason = "the name every stream has; an iterator it is not")]
     pub fn next(&mut self) -> Reply<'_, Batch<T>> {
         Reply::pending(poll_fn(|context| self.poll_next(context)))
     }

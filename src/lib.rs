@@ -6,6 +6,7 @@ mod cursor;
 mod error;
 mod expected;
 mod feed;
+mod memory;
 mod random;
 mod reply;
 mod resource;
@@ -22,6 +23,7 @@ pub use error::{
 };
 pub use expected::{Expectation, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
+pub use memory::Memory;
 pub use reply::Reply;
 pub use resource::Resource;
 pub use store::{Abilities, Durability, Page, Resolution, Store};
