@@ -1,0 +1,3 @@
+//! Behaviour across modules: one binary, so that it links once.
+
+mod manifest;

@@ -1,0 +1,81 @@
+//! What the documents say of the crate, held against its manifest.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The features of `Cargo.toml` but `default`, each with what it turns on.
+fn features() -> BTreeMap<String, String> {
+    let manifest = read("Cargo.toml");
+    let section = manifest.split("[features]\n").nth(1).expect("a feature section");
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    let pairs = lines.filter_map(|line| line.split_once(" = "));
+    pairs.map(|(name, value)| (name.to_string(), value.to_string())).filter(|(name, _)| name != "default").collect()
+}
+
+/// The first two cells of each row of the feature table in a text.
+fn table(text: &str) -> BTreeMap<String, String> {
+    let header = text.lines().position(|line| line.contains("| feature | default |")).expect("a feature table");
+    let rows = text.lines().skip(header + 2).map_while(|line| line.split_once('|').map(|(_, row)| row));
+    rows.map(|row| {
+        let mut cells = row.split('|').map(|cell| cell.trim().trim_matches('`').to_string());
+        (cells.next().unwrap(), cells.next().unwrap())
+    })
+    .collect()
+}
+
+#[test]
+fn the_feature_tables_are_those_of_the_manifest() {
+    let default = read("Cargo.toml").lines().find(|line| line.starts_with("default = ")).unwrap().to_string();
+
+    for document in ["README.md", "src/lib.rs"] {
+        let table = table(&read(document));
+
+        assert!(table.keys().eq(features().keys()), "{document} lists {:?}", table.keys());
+        for (feature, said) in table {
+            let by_default = default.contains(&format!("\"{feature}\""));
+            assert_eq!(said, if by_default { "yes" } else { "no" }, "{feature} in {document}");
+        }
+    }
+}
+
+#[test]
+fn the_stated_rust_version_is_that_of_the_manifest() {
+    let manifest = read("Cargo.toml");
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
+
+    assert!(read("README.md").contains(&format!("Rust {version} or newer")));
+}
+
+#[test]
+fn every_locked_dependency_is_past_its_known_advisories() {
+    let least = [
+        ("bytes", [1, 11, 1]),
+        ("crossbeam-epoch", [0, 9, 20]),
+        ("h2", [0, 4, 16]),
+        ("rand", [0, 10, 1]),
+        ("redb", [4, 5, 0]),
+        ("rustls-webpki", [0, 103, 13]),
+        ("tokio", [1, 44, 2]),
+        ("tokio-postgres", [0, 7, 18]),
+        ("tonic", [0, 12, 3]),
+        ("tracing-subscriber", [0, 3, 20]),
+    ];
+    let lock = read("Cargo.lock");
+    let packages = lock.split("[[package]]").skip(1).map(|package| {
+        let field = |name| package.lines().find_map(|line: &str| line.strip_prefix(name)?.strip_suffix('"'));
+        (field("name = \"").unwrap(), field("version = \"").unwrap())
+    });
+
+    for (name, version) in packages {
+        let Some((_, least)) = least.iter().find(|(listed, _)| *listed == name) else { continue };
+        let core = version.split(['-', '+']).next().unwrap();
+        let numbers: Vec<u64> = core.split('.').map(|number| number.parse().unwrap()).collect();
+        assert!(numbers[..] >= least[..], "{name} {version} has a known advisory");
+    }
+}
