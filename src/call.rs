@@ -187,7 +187,9 @@ impl<'a> Call<'a> {
         write: Option<WriteId>,
         failure: Failure,
     ) -> Result<Committed, Failure> {
-        let Some(write) = write.filter(|_| failure.outcome() == Outcome::Unknown) else { return Err(failure) };
+        let Some(write) = write.filter(|_| failure.outcome() == Outcome::Unknown) else {
+            return Err(failure);
+        };
         match self.resolve(store, write).await {
             Resolution::Applied(committed) => Ok(committed),
             Resolution::NotApplied => Err(failure.not_applied().with_write(write)),

@@ -221,12 +221,6 @@ impl Conflict {
         self
     }
 
-    /// Notes how many commits a retry loop tried before a rule of the program refused.
-    pub(crate) fn after(mut self, attempts: u32) -> Self {
-        self.0.attempts = attempts;
-        self
-    }
-
     /// One line for the error around a conflict, whose `source` is the conflict itself: other words, the same facts.
     pub(crate) fn headline(&self) -> String {
         let first = self.first();

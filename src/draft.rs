@@ -35,7 +35,7 @@ use crate::version::Versioned;
 /// # Ok::<_, Error>(())
 /// ```
 #[must_use = "a draft changes nothing until it is committed"]
-pub struct Draft<T> {
+pub struct Draft<T: Resource> {
     collection: Collection<T>,
     id: Arc<str>,
     base: Versioned<T>,
@@ -110,7 +110,7 @@ impl<T: Resource + PartialEq> Draft<T> {
     }
 }
 
-impl<T> Draft<T> {
+impl<T: Resource> Draft<T> {
     fn take_saved(&mut self) {
         if let Some(saved) = self.saved.take().and_then(|saved| saved.get().cloned()) {
             self.base = saved;
@@ -118,7 +118,7 @@ impl<T> Draft<T> {
     }
 }
 
-impl<T> Deref for Draft<T> {
+impl<T: Resource> Deref for Draft<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -126,15 +126,18 @@ impl<T> Deref for Draft<T> {
     }
 }
 
-impl<T: Clone> DerefMut for Draft<T> {
+impl<T: Resource + Clone> DerefMut for Draft<T> {
     fn deref_mut(&mut self) -> &mut T {
         Arc::make_mut(&mut self.value)
     }
 }
 
 // Hand-written: the derived impl would print the user's value.
-impl<T> fmt::Debug for Draft<T> {
+impl<T: Resource> fmt::Debug for Draft<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draft").field("id", &self.id).field("base", &self.base.version).finish_non_exhaustive()
+        f.debug_struct("Draft")
+            .field("id", &self.id)
+            .field("base", &self.base.version)
+            .finish_non_exhaustive()
     }
 }

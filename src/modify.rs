@@ -50,7 +50,11 @@ impl<E> From<Error> for Stop<E> {
 
 /// Changes `id` by a closure that decides at once. Where the store answers at once too and there is no race, so does
 /// this, without a future.
-pub(crate) fn at_once<'a, T, E, F>(collection: &'a Collection<T>, id: &'a str, mut decide: F) -> Reply<'a, Versioned<T>, E>
+pub(crate) fn at_once<'a, T, E, F>(
+    collection: &'a Collection<T>,
+    id: &'a str,
+    mut decide: F,
+) -> Reply<'a, Versioned<T>, E>
 where
     T: Resource + Clone + PartialEq,
     E: From<Error> + Send + 'a,
@@ -69,7 +73,11 @@ where
 }
 
 /// Changes `id` by a closure that decides later.
-pub(crate) fn in_time<'a, T, E, F, Fut>(collection: &'a Collection<T>, id: &'a str, decide: F) -> Reply<'a, Versioned<T>, E>
+pub(crate) fn in_time<'a, T, E, F, Fut>(
+    collection: &'a Collection<T>,
+    id: &'a str,
+    decide: F,
+) -> Reply<'a, Versioned<T>, E>
 where
     T: Resource + Clone + PartialEq,
     E: From<Error> + Send + 'a,
@@ -203,7 +211,9 @@ where
             Stand::Ungated => return Err(gave_up(conflict, call).into()),
             Stand::Out => {
                 let place = gate.join(id, known.take());
-                let Some(called) = stand_in(call, place).await else { return Err(gave_up(conflict, call).into()) };
+                let Some(called) = stand_in(call, place).await else {
+                    return Err(gave_up(conflict, call).into());
+                };
                 let stand;
                 (stand, known) = called;
                 stand

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::call::Call;
 use crate::collection::Collection;
-use crate::commit::{Action, Commit, Committed, Entry, Found};
+use crate::commit::{Action, Committed, Entry, Found};
 use crate::conflict::{Conflict, Intent, Kind, Mismatch};
 use crate::draft::{Draft, Saved};
 use crate::error::{Error, Refusal};
@@ -163,7 +163,8 @@ impl<T: Resource + ?Sized> Transaction<T> {
             return Ok(Committed::from_iter([]));
         }
         let commit = self.slots.iter().map(Slot::entry).collect();
-        let committed = call.commit(&**self.collection.store(), self.collection.stamps(), &commit, None).await?;
+        let committed =
+            call.commit(&**self.collection.store(), self.collection.stamps(), &commit, None).await?;
         for (at, value, saved) in self.drafts.drain(..) {
             let receipt = committed.receipts()[at];
             if let Some(version) = receipt.version {
@@ -282,9 +283,8 @@ impl<T: Resource + ?Sized> Slot<T> {
 fn stricter(one: Expected, other: Expected) -> Option<Expected> {
     match (one, other) {
         (Expected::Any, said) | (said, Expected::Any) => Some(said),
-        (Expected::Present, said @ Expected::Version(_)) | (said @ Expected::Version(_), Expected::Present) => {
-            Some(said)
-        }
+        (Expected::Present, said @ Expected::Version(_))
+        | (said @ Expected::Version(_), Expected::Present) => Some(said),
         (one, other) => (one == other).then_some(one),
     }
 }
