@@ -18,6 +18,8 @@ mod reply;
 mod resource;
 mod retry;
 mod store;
+#[cfg(test)]
+mod testing;
 mod timer;
 mod transaction;
 mod version;
