@@ -283,3 +283,297 @@ impl<T: Resource + PartialEq, E> Verdict<T, E> {
 pub(crate) fn put_version(committed: &Committed) -> crate::version::Version {
     committed.version().expect("a store gives a value that was put a version")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+
+    use crate::collection::Collection;
+    use crate::conflict::{Advice, Conflict, Kind};
+    use crate::error::{Error, NotFound, conflict_in};
+    use crate::expected::Expected;
+    use crate::retry::{Ending, Retry};
+    use crate::testing::{Fault, Jumping, Pace, Scripted};
+    use std::sync::Arc;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Own {
+        #[error("too much")]
+        TooMuch(u64),
+        #[error(transparent)]
+        Store(#[from] Error),
+    }
+
+    fn counter(store: Scripted<u64>) -> (Arc<Scripted<u64>>, Collection<u64>) {
+        let store = Arc::new(store);
+        let backoff = Duration::from_micros(10);
+        let retry = Retry::default().backoff(backoff, backoff).without_gate();
+        let counters = Collection::new(Arc::clone(&store)).with_retry(retry);
+        counters.create("a", 1).wait().unwrap();
+        (store, counters)
+    }
+
+    fn ready() -> (Arc<Scripted<u64>>, Collection<u64>) {
+        counter(Scripted::new(Pace::Ready, false))
+    }
+
+    /// All the ways a store may answer.
+    fn every() -> [(Arc<Scripted<u64>>, Collection<u64>); 4] {
+        let pending = Pace::Pending(Duration::from_micros(10));
+        [(Pace::Ready, false), (Pace::Ready, true), (pending, false), (pending, true)]
+            .map(|(pace, unknown)| counter(Scripted::new(pace, unknown)))
+    }
+
+    #[test]
+    fn a_change_over_a_store_that_answers_at_once_is_done_at_once() {
+        let (_, counters) = ready();
+
+        let reply = counters.modify("a", |count| *count += 1);
+
+        assert_eq!(*reply.into_ready().unwrap().unwrap().value, 2);
+    }
+
+    #[test]
+    fn a_lost_round_starts_again_from_the_conflicts_own_value() {
+        for (store, counters) in every() {
+            let reads = store.read();
+            let mut seen = Vec::new();
+
+            let now = counters
+                .modify("a", |count| {
+                    seen.push(*count);
+                    if seen.len() < 3 {
+                        counters.put("a", 10 * seen.len() as u64).wait().unwrap();
+                    }
+                    *count += 1;
+                })
+                .wait()
+                .unwrap();
+
+            assert_eq!(*now.value, 21);
+            assert_eq!(counters.fetch("a").wait().unwrap(), now);
+            assert_eq!(seen, [1, 10, 20]);
+            assert_eq!(store.read() - reads, 2, "the first round's, and this test's own");
+        }
+    }
+
+    #[test]
+    fn a_change_that_loses_for_ever_gives_up_with_the_last_conflict() {
+        for gate in [true, false] {
+            let store = Arc::new(Scripted::<u64>::new(Pace::Ready, false));
+            let retry = Retry::default().timer(Jumping::new()).attempts(3);
+            let retry = if gate { retry } else { retry.without_gate() };
+            let counters = Collection::new(Arc::clone(&store)).with_retry(retry);
+            counters.create("a", 1).wait().unwrap();
+
+            let answer = counters
+                .modify("a", |count| {
+                    counters.put("a", *count + 1).wait().unwrap();
+                    *count = 0;
+                })
+                .wait();
+
+            let Err(Error::Conflict(conflict)) = answer else { panic!("it did not give up") };
+            assert_eq!((conflict.attempts(), conflict.retry()), (3, Advice::Wait));
+            assert_eq!(*conflict.current::<u64>().unwrap().value, 4);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_deleted_is_told_apart() {
+        for (_, counters) in every() {
+            let missing = counters.modify("b", |count| *count += 1).wait();
+            assert!(matches!(missing, Err(Error::NotFound(found)) if found == NotFound::new("b")));
+
+            // Once by the read, and once by the commit.
+            for _ in 0..2 {
+                let deleted = counters
+                    .modify("a", |count| {
+                        counters.delete("a", Expected::Any).wait().unwrap();
+                        *count += 1;
+                    })
+                    .wait();
+                assert!(matches!(deleted, Err(Error::NotFound(found)) if found == NotFound::deleted("a")));
+            }
+        }
+    }
+
+    #[test]
+    fn an_unchanged_value_is_not_written_and_is_the_live_one() {
+        for (_, counters) in every() {
+            let before = counters.fetch("a").wait().unwrap();
+            assert_eq!(counters.modify("a", |_| ()).wait().unwrap(), before);
+            assert_eq!(counters.fetch("a").wait().unwrap(), before);
+
+            let mut raced = false;
+            let now = counters
+                .modify("a", |count| {
+                    if !std::mem::replace(&mut raced, true) {
+                        counters.put("a", 9).wait().unwrap();
+                    }
+                    *count = (*count).max(1);
+                })
+                .wait()
+                .unwrap();
+            assert_eq!(*now.value, 9);
+        }
+    }
+
+    #[test]
+    fn a_refusal_goes_out_as_it_is_once_it_was_decided_on_the_live_value() {
+        for (_, counters) in every() {
+            let limit =
+                |count: &mut u64| if *count > 5 { Err(Own::TooMuch(*count)) } else { Ok(*count += 1) };
+            counters.put("a", 7).wait().unwrap();
+            assert!(matches!(counters.try_modify("a", limit).wait(), Err(Own::TooMuch(7))));
+
+            let mut raced = false;
+            let now = counters
+                .try_modify("a", |count| {
+                    let refused = limit(count);
+                    if !std::mem::replace(&mut raced, true) {
+                        counters.put("a", 2).wait().unwrap();
+                    }
+                    refused
+                })
+                .wait();
+            assert_eq!(*now.unwrap().value, 3);
+
+            let deleted = counters.try_modify("a", |_| {
+                counters.delete("a", Expected::Any).wait().unwrap();
+                Err(Own::TooMuch(0))
+            });
+            assert!(matches!(deleted.wait(), Err(Own::Store(Error::NotFound(_)))));
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_closure_is_not_taken_for_a_lost_round() {
+        let (store, counters) = ready();
+        counters.create("b", 1).wait().unwrap();
+        let sent = store.sent();
+        let mut runs = 0;
+
+        let answer = counters
+            .try_modify("a", |_| {
+                runs += 1;
+                counters.create("b", 2).wait().map(drop)
+            })
+            .wait();
+
+        assert!(matches!(answer, Err(Error::Conflict(conflict)) if conflict.id() == "b"));
+        assert_eq!((runs, store.sent() - sent), (1, 2));
+    }
+
+    #[test]
+    fn a_rule_of_the_program_refuses_with_a_conflict_that_is_found_again() {
+        for (_, counters) in every() {
+            let current = counters.fetch("a").wait().unwrap();
+
+            let answer = counters
+                .try_modify("a", |_| {
+                    Err(Own::from(Error::from(Conflict::state("a", &current, "it is full"))))
+                })
+                .wait();
+
+            let error: Box<dyn std::error::Error> = answer.unwrap_err().into();
+            let conflict = conflict_in(&*error).unwrap();
+            assert_eq!(*conflict.kind(), Kind::State("it is full".into()));
+            assert_eq!((conflict.attempts(), conflict.retry()), (1, Advice::Never));
+        }
+    }
+
+    #[test]
+    fn the_report_tells_how_each_call_ended() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = Arc::clone(&told);
+        let retry = Retry::default().timer(Jumping::new()).attempts(2).report(move |report| {
+            let ending = match report.ending {
+                Ending::Applied => "applied",
+                Ending::Unchanged => "unchanged",
+                Ending::Refused => "refused",
+                Ending::Failed(_) => "failed",
+            };
+            tell.lock().push((report.id.map(str::to_owned), report.attempts, ending));
+        });
+        let counters = Collection::<u64>::in_memory().with_retry(retry);
+        counters.create("a", 1).wait().unwrap();
+
+        counters.modify("a", |count| *count += 1).wait().unwrap();
+        counters.modify("a", |_| ()).wait().unwrap();
+        counters.try_modify("a", |_| Err(Own::TooMuch(0))).wait().unwrap_err();
+        let race = |count: &mut u64| *count = *counters.put("a", *count + 1).wait().unwrap().value + 1;
+        counters.modify("a", race).wait().unwrap_err();
+
+        let expected = [(1, "applied"), (1, "unchanged"), (1, "refused"), (2, "failed")];
+        assert_eq!(*told.lock(), expected.map(|(attempts, ending)| (Some("a".to_owned()), attempts, ending)));
+    }
+
+    #[test]
+    fn every_increment_counts_once_where_answers_are_lost() {
+        let faults = [Fault::None, Fault::LoseAnswer, Fault::LoseRequest, Fault::Fail, Fault::None];
+        let (store, counters) = counter(Scripted::new(Pace::Ready, true));
+        store.commit_faults.lock().extend(faults.iter().cycle().take(400));
+
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        counters.modify("a", |count| *count += 1).wait().unwrap();
+                    }
+                });
+            }
+        });
+
+        assert_eq!(*counters.fetch("a").wait().unwrap().value, 201);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_forms_work_in_a_spawned_task_with_captures_by_reference() {
+        for (_, counters) in every() {
+            let tasks: Vec<_> = (0..4)
+                .map(|_| {
+                    let counters = counters.clone();
+                    tokio::spawn(async move {
+                        let (step, runs, id) = (1, AtomicU32::new(0), "a".to_owned());
+                        let (step, runs) = (&step, &runs);
+                        counters.modify(&id, |count| *count += step).await?;
+                        counters
+                            .try_modify(&id, |count| {
+                                runs.fetch_add(1, Ordering::Relaxed);
+                                *count = count.checked_add(*step).ok_or(Own::TooMuch(*count))?;
+                                Ok::<_, Own>(())
+                            })
+                            .await?;
+                        counters
+                            .modify_async(&id, |count| async move {
+                                tokio::task::yield_now().await;
+                                runs.fetch_add(1, Ordering::Relaxed);
+                                Ok::<_, Own>(count + step)
+                            })
+                            .await
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap().unwrap();
+            }
+
+            assert_eq!(*counters.fetch("a").await.unwrap().value, 13);
+        }
+    }
+
+    #[test]
+    fn a_deadline_ends_the_closures_future_too() {
+        let (store, counters) = ready();
+        let counters = counters.with_retry(Retry::default().timer(Jumping::new()));
+
+        let answer = counters.modify_async("a", |_| std::future::pending::<Result<u64, Error>>()).wait();
+
+        assert!(matches!(answer, Err(Error::Failed(_))));
+        assert_eq!(store.sent(), 1);
+    }
+}
