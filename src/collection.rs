@@ -569,3 +569,77 @@ impl<T: Resource + ?Sized> fmt::Debug for Collection<T> {
         f.debug_struct("Collection").field("retry", &self.shared.retry).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conflict::Kind;
+    use crate::testing::{Pace, Scripted};
+
+    #[test]
+    fn the_verbs_over_a_store_that_answers_at_once_answer_at_once() {
+        for unknown in [false, true] {
+            let notes = Collection::<str>::new(Scripted::new(Pace::Ready, unknown));
+
+            let first = notes.create("a", "one").into_ready().unwrap().unwrap();
+            let second = notes.replace("a", &first, "two").into_ready().unwrap().unwrap();
+            assert_eq!(notes.get("a").into_ready().unwrap().unwrap(), Some(second.clone()));
+            assert_eq!(notes.fetch("a").into_ready().unwrap().unwrap(), second);
+            notes.put("a", "three").into_ready().unwrap().unwrap();
+            assert!(notes.replace("a", &first, "late").into_ready().unwrap().is_err());
+            assert_eq!(notes.scan("", None, 9).into_ready().unwrap().unwrap().items.len(), 1);
+            notes.delete("a", Expected::Present).into_ready().unwrap().unwrap();
+            assert!(notes.watch(Start::Now).into_ready().unwrap().is_err());
+        }
+    }
+
+    #[test]
+    fn each_verb_refuses_what_it_says_and_changes_nothing() {
+        let notes = Collection::<str>::in_memory();
+        let first = notes.create("a", "one").wait().unwrap();
+        let second = notes.put("a", "two").wait().unwrap();
+
+        let kind = |error: Error| error.conflict().map(|conflict| conflict.kind().clone());
+        assert_eq!(kind(notes.create("a", "x").wait().unwrap_err()), Some(Kind::Exists));
+        assert_eq!(kind(notes.replace("a", &first, "x").wait().unwrap_err()), Some(Kind::Stale));
+        assert_eq!(kind(notes.delete("a", &first).wait().unwrap_err()), Some(Kind::Stale));
+        assert_eq!(kind(notes.replace("b", Expected::Present, "x").wait().unwrap_err()), Some(Kind::Missing));
+
+        assert_eq!(notes.fetch("a").wait().unwrap(), second);
+        assert!(notes.get("b").wait().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_layer_keeps_the_retry_and_has_a_line_of_its_own() {
+        let below = Collection::<u64>::in_memory().with_retry(Retry::default().attempts(7).without_gate());
+        let clone = below.clone();
+
+        let above = below.layer(|store| store);
+
+        assert_eq!(above.retry().most_attempts(), 7);
+        assert!(!Arc::ptr_eq(&above.shared, &clone.shared));
+        clone.create("a", 1).wait().unwrap();
+        assert_eq!(*above.fetch("a").wait().unwrap().value, 1);
+    }
+
+    #[test]
+    fn every_commit_to_a_store_that_loses_answers_has_its_own_write_id() {
+        let store = Arc::new(Scripted::<u64>::new(Pace::Ready, true));
+        let numbers = Collection::new(Arc::clone(&store));
+        numbers.create("a", 1).wait().unwrap();
+        numbers.modify("a", |number| *number += 1).wait().unwrap();
+        numbers.modify("a", |_| ()).wait().unwrap();
+        numbers.fetch("b").wait().unwrap_err();
+        let mut draft = numbers.edit("a").wait().unwrap();
+        *draft += 1;
+        draft.commit().wait().unwrap();
+        let mut transaction = numbers.transaction();
+        transaction.put("b", 1);
+        transaction.commit().wait().unwrap();
+        numbers.delete("a", Expected::Any).wait().unwrap();
+
+        let writes: std::collections::HashSet<_> =
+            store.writes.lock().iter().map(|write| write.expect("a write id")).collect();
+        assert_eq!(writes.len(), 7);
+    }
+}

@@ -141,3 +141,87 @@ impl<T: Resource> fmt::Debug for Draft<T> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::collection::Collection;
+    use crate::conflict::Kind;
+    use crate::error::Error;
+    use crate::expected::Expected;
+    use crate::testing::{Fault, Scripted};
+
+    fn notes() -> Collection<String> {
+        let notes = Collection::in_memory();
+        notes.create("a", "one".to_string()).wait().unwrap();
+        notes
+    }
+
+    #[test]
+    fn a_commit_moves_the_base_and_a_second_one_only_checks() {
+        let notes = notes();
+        let mut draft = notes.edit("a").wait().unwrap();
+        draft.push_str(" two");
+        assert_eq!(*draft.base().value, "one");
+
+        let saved = draft.commit().wait().unwrap();
+
+        assert_eq!(draft.base(), &saved);
+        assert_eq!(notes.fetch("a").wait().unwrap(), saved);
+        assert_eq!(draft.commit().wait().unwrap(), saved);
+        assert_eq!(notes.fetch("a").wait().unwrap(), saved);
+    }
+
+    #[test]
+    fn a_conflict_leaves_the_draft_as_it_was_also_an_unchanged_one() {
+        let notes = notes();
+        let mut changed = notes.edit("a").wait().unwrap();
+        let mut unchanged = notes.edit("a").wait().unwrap();
+        changed.push('!');
+        let before = changed.base().clone();
+        let other = notes.put("a", "other".to_string()).wait().unwrap();
+
+        for draft in [&mut changed, &mut unchanged] {
+            let Err(Error::Conflict(conflict)) = draft.commit().wait() else { panic!("the base is stale") };
+            assert_eq!(conflict.current::<String>().unwrap(), other);
+            assert_eq!(draft.base(), &before);
+        }
+
+        assert_eq!(*changed, "one!");
+        changed.rebase(other);
+        changed.commit().wait().unwrap();
+        assert_eq!(*notes.fetch("a").wait().unwrap().value, "one!");
+    }
+
+    #[test]
+    fn a_draft_of_what_was_deleted_does_not_create_it_again() {
+        let notes = notes();
+        let mut draft = notes.edit("a").wait().unwrap();
+        draft.push('!');
+        notes.delete("a", Expected::Present).wait().unwrap();
+
+        let answer = draft.commit().wait();
+
+        assert!(matches!(answer, Err(Error::Conflict(conflict)) if *conflict.kind() == Kind::Deleted));
+        assert!(matches!(notes.edit("a").wait(), Err(Error::NotFound(missing)) if missing.is_deleted()));
+    }
+
+    #[test]
+    fn a_commit_that_is_dropped_leaves_the_draft_as_it_was() {
+        let store = Scripted::<String>::losing(&[Fault::None, Fault::HangApplied]);
+        let notes = Collection::new(store);
+        notes.create("a", "one".to_string()).wait().unwrap();
+        let mut draft = notes.edit("a").wait().unwrap();
+        draft.push('!');
+
+        drop(draft.commit());
+
+        assert_eq!(*draft.base().value, "one");
+        assert_eq!(*draft, "one!");
+        assert!(matches!(draft.commit().wait(), Err(Error::Conflict(_))));
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        assert!(!format!("{:?}", notes().edit("a").wait().unwrap()).contains("one"));
+    }
+}

@@ -83,3 +83,52 @@ impl<T: Resource + ?Sized> fmt::Debug for Pages<T> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::collection::Collection;
+    use crate::error::{Error, Refusal};
+    use crate::retry::Retry;
+    use crate::testing::{Fault, Jumping, Pace, Scripted};
+
+    #[test]
+    fn every_resource_is_seen_once_whatever_the_page_size() {
+        let numbers = Collection::<u64>::in_memory();
+        let ids: Vec<_> = (0..10).map(|number| format!("a/{number}")).collect();
+        for id in &ids {
+            numbers.create(id, 1).wait().unwrap();
+        }
+        numbers.create("b", 1).wait().unwrap();
+
+        for size in [1, 3, 5, 10, 11, 100] {
+            let mut pages = numbers.list("a/").page_size(size);
+            let mut seen = Vec::new();
+            while let Some(page) = pages.next().wait().unwrap() {
+                assert!((1..=size).contains(&page.items.len()));
+                seen.extend(page.items.into_iter().map(|(id, _)| id.to_string()));
+            }
+            assert_eq!(seen, ids, "pages of {size}");
+            assert!(pages.next().wait().unwrap().is_none());
+        }
+        assert!(numbers.list("c").next().wait().unwrap().is_none());
+        let none = numbers.list("").page_size(0).next().wait();
+        assert!(matches!(none, Err(Error::Refused(Refusal::EmptyPage))));
+    }
+
+    #[test]
+    fn a_page_that_failed_can_be_asked_for_again() {
+        let store = Arc::new(Scripted::<u64>::new(Pace::Ready, false));
+        let retry = Retry::default().timer(Jumping::new()).attempts(2);
+        let numbers = Collection::new(Arc::clone(&store)).with_retry(retry);
+        numbers.create("a", 1).wait().unwrap();
+        let mut pages = numbers.list("");
+        store.read_faults.lock().extend([Fault::Fail; 2]);
+
+        assert!(matches!(pages.next().wait(), Err(Error::Failed(_))));
+        drop(pages.next());
+
+        assert_eq!(pages.next().wait().unwrap().unwrap().items.len(), 1);
+    }
+}

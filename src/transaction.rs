@@ -295,3 +295,291 @@ impl<T: Resource + ?Sized> fmt::Debug for Transaction<T> {
         f.debug_list().entries(self.slots.iter().map(Slot::entry)).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+
+    use super::*;
+    use crate::retry::Retry;
+    use crate::testing::{Fault, Jumping, Pace, Scripted};
+
+    fn numbers() -> Collection<u64> {
+        let numbers = Collection::in_memory();
+        numbers.create("a", 1).wait().unwrap();
+        numbers.create("b", 2).wait().unwrap();
+        numbers
+    }
+
+    fn kinds(answer: Result<Committed, Error>) -> Vec<(String, Kind)> {
+        let Err(Error::Conflict(conflict)) = answer else { panic!("no conflict") };
+        conflict.mismatches().iter().map(|one| (one.id().to_owned(), one.kind().clone())).collect()
+    }
+
+    #[test]
+    fn what_was_read_is_checked_also_where_nothing_was() {
+        let numbers = numbers();
+        let mut transaction = numbers.transaction();
+        transaction.get("a").wait().unwrap();
+        assert_eq!(transaction.get("c").wait().unwrap(), None);
+        transaction.put("b", 9);
+        numbers.put("a", 5).wait().unwrap();
+        numbers.create("c", 5).wait().unwrap();
+
+        let failed = kinds(transaction.commit().wait());
+
+        assert_eq!(failed, [("a".to_owned(), Kind::Stale), ("c".to_owned(), Kind::Exists)]);
+        assert_eq!(*numbers.fetch("b").wait().unwrap().value, 2);
+    }
+
+    #[test]
+    fn reads_repeat_and_see_the_transactions_own_writes() {
+        let numbers = numbers();
+        let mut transaction = numbers.transaction();
+        assert_eq!(transaction.get("a").wait().unwrap().as_deref(), Some(&1));
+        numbers.put("a", 5).wait().unwrap();
+        assert_eq!(transaction.get("a").wait().unwrap().as_deref(), Some(&1));
+
+        transaction.put("b", 7);
+        assert_eq!(transaction.get("b").wait().unwrap().as_deref(), Some(&7));
+        transaction.delete("b");
+        assert_eq!(transaction.get("b").wait().unwrap(), None);
+        transaction.create("b", 8).unwrap();
+        assert_eq!(transaction.get("b").wait().unwrap().as_deref(), Some(&8));
+        transaction.create("b", 9).unwrap_err();
+
+        assert_eq!(kinds(transaction.commit().wait()), [("a".to_owned(), Kind::Stale)]);
+    }
+
+    #[test]
+    fn everything_applies_at_once_with_receipts_in_the_order_of_naming() {
+        let numbers = numbers();
+        let mut transaction = numbers.transaction();
+        transaction.put("b", 20);
+        transaction.create("c", 30).unwrap();
+        transaction.delete("a");
+
+        let committed = transaction.commit().wait().unwrap();
+
+        let versions: Vec<_> = committed.receipts().iter().map(|receipt| receipt.version).collect();
+        let now = |id| numbers.get(id).wait().unwrap().map(|found| found.version);
+        assert_eq!(versions[..2], [now("b"), now("c")]);
+        assert_eq!(now("a"), None);
+        assert!(committed.receipts()[2].replaced.is_some());
+    }
+
+    #[test]
+    fn what_contradicts_a_read_is_refused_at_once_and_changes_nothing() {
+        let numbers = numbers();
+        let stale = numbers.fetch("a").wait().unwrap();
+        let now = numbers.put("a", 5).wait().unwrap();
+
+        let mut transaction = numbers.transaction();
+        transaction.get("a").wait().unwrap();
+        assert!(matches!(transaction.check("a", &stale), Err(Error::Conflict(_))));
+        assert!(matches!(transaction.create("a", 6), Err(Error::Conflict(_))));
+        transaction.check("a", &now).unwrap();
+
+        let mut transaction = numbers.transaction();
+        transaction.check("a", &stale).unwrap();
+        assert!(matches!(transaction.get("a").wait(), Err(Error::Conflict(_))));
+        assert!(matches!(transaction.check("a", Expected::Absent), Err(Error::Refused(_))));
+        transaction.check("a", Expected::Present).unwrap();
+        transaction.put("a", 7);
+        assert_eq!(kinds(transaction.commit().wait()), [("a".to_owned(), Kind::Stale)]);
+    }
+
+    #[test]
+    fn an_expectation_keeps_where_it_came_from() {
+        use crate::expected::Origin;
+
+        let numbers = numbers();
+        let stale = numbers.fetch("a").wait().unwrap();
+        numbers.put("a", 5).wait().unwrap();
+        let mut transaction = numbers.transaction();
+        let header = Expectation { expected: Expected::from(&stale), origin: Origin::Header };
+        transaction.check("a", header).unwrap();
+
+        let Err(Error::Conflict(conflict)) = transaction.commit().wait() else { panic!("it was stale") };
+
+        assert_eq!(conflict.origin(), Origin::Header);
+    }
+
+    #[test]
+    fn a_draft_moves_on_only_when_the_transaction_commits() {
+        let numbers = numbers();
+        let mut draft = numbers.edit("a").wait().unwrap();
+        let before = draft.base().clone();
+        *draft += 10;
+
+        let mut dropped = numbers.transaction();
+        dropped.save(&mut draft).unwrap();
+        drop(dropped);
+        assert_eq!(draft.base(), &before);
+
+        let mut refused = numbers.transaction();
+        refused.save(&mut draft).unwrap();
+        refused.check("b", Expected::Absent).unwrap();
+        refused.commit().wait().unwrap_err();
+        assert_eq!(draft.base(), &before);
+
+        let mut transaction = numbers.transaction();
+        transaction.save(&mut draft).unwrap();
+        *draft += 100;
+        transaction.commit().wait().unwrap();
+        assert_eq!(draft.base(), &numbers.fetch("a").wait().unwrap());
+        assert_eq!((*draft.base().value, *draft), (11, 111));
+        assert_eq!(*draft.commit().wait().unwrap().value, 111);
+    }
+
+    #[test]
+    fn a_draft_that_is_stale_or_written_to_is_refused() {
+        let numbers = numbers();
+        let mut draft = numbers.edit("a").wait().unwrap();
+        let mut transaction = numbers.transaction();
+        transaction.put("a", 9);
+        assert!(matches!(transaction.save(&mut draft), Err(Error::Refused(Refusal::Duplicate { .. }))));
+
+        numbers.put("a", 5).wait().unwrap();
+        let mut transaction = numbers.transaction();
+        transaction.save(&mut draft).unwrap();
+        assert_eq!(kinds(transaction.commit().wait()), [("a".to_owned(), Kind::Stale)]);
+    }
+
+    #[test]
+    fn an_empty_transaction_sends_nothing() {
+        let store = Arc::new(Scripted::<u64>::new(Pace::Ready, true));
+        let numbers = Collection::new(Arc::clone(&store));
+
+        assert!(numbers.transaction().commit().wait().unwrap().receipts().is_empty());
+        assert_eq!(store.sent(), 0);
+    }
+
+    #[test]
+    fn a_lost_answer_is_settled_here_too() {
+        let store = Arc::new(Scripted::<u64>::losing(&[Fault::LoseAnswer]));
+        let numbers = Collection::new(Arc::clone(&store)).with_retry(Retry::default().timer(Jumping::new()));
+        let mut transaction = numbers.transaction();
+        transaction.create("a", 1).unwrap();
+        transaction.create("b", 2).unwrap();
+
+        transaction.commit().wait().unwrap();
+
+        assert_eq!((store.sent(), *numbers.fetch("b").wait().unwrap().value), (1, 2));
+    }
+
+    #[test]
+    fn transact_tries_again_for_what_it_read_and_not_for_what_it_was_told() {
+        let numbers = numbers().with_retry(Retry::default().timer(Jumping::new()).attempts(3));
+        let runs = AtomicU32::new(0);
+        let (runs, numbers) = (&runs, &numbers);
+        let race = |id: &'static str, times: u32| {
+            if runs.fetch_add(1, Ordering::Relaxed) < times {
+                numbers.put(id, 100).wait().unwrap();
+            }
+        };
+
+        let sum = numbers.transact(|mut work| async move {
+            let sum = work.get("a").await?.map_or(0, |a| *a) + work.get("b").await?.map_or(0, |b| *b);
+            race("a", 1);
+            work.put("c", sum);
+            Ok::<_, Error>((work, sum))
+        });
+        assert_eq!(sum.wait().unwrap(), 102);
+        assert_eq!(runs.swap(0, Ordering::Relaxed), 2);
+
+        let for_ever = numbers.transact(|mut work| async move {
+            work.get("a").await?;
+            race("a", u32::MAX);
+            work.put("c", 1);
+            Ok::<_, Error>((work, ()))
+        });
+        let Err(Error::Conflict(conflict)) = for_ever.wait() else { panic!("it did not give up") };
+        assert_eq!((conflict.attempts(), runs.swap(0, Ordering::Relaxed)), (3, 3));
+
+        let told = numbers.transact(|mut work| async move {
+            race("none", 0);
+            work.create("b", 1)?;
+            Ok::<_, Error>((work, ()))
+        });
+        let Err(Error::Conflict(conflict)) = told.wait() else { panic!("b is there") };
+        assert_eq!((conflict.attempts(), runs.swap(0, Ordering::Relaxed)), (1, 1));
+
+        let own = numbers.transact(|mut work| async move {
+            race("none", 0);
+            work.put("c", 77);
+            Err::<(Transaction<u64>, ()), _>(numbers.create("b", 1).await.unwrap_err())
+        });
+        assert!(matches!(own.wait(), Err(Error::Conflict(_))));
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
+        assert_eq!(*numbers.fetch("c").wait().unwrap().value, 102);
+    }
+
+    #[test]
+    fn transfers_keep_the_sum_and_checks_stop_write_skew() {
+        let store = Arc::new(Scripted::<u64>::new(Pace::Ready, false));
+        let doctors = Collection::new(store);
+        for id in ["a", "b", "on-duty-a", "on-duty-b"] {
+            doctors.create(id, if id.len() == 1 { 1_000 } else { 1 }).wait().unwrap();
+        }
+        thread::scope(|scope| {
+            for (from, to) in [("a", "b"), ("b", "a"), ("a", "b")] {
+                let doctors = &doctors;
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        let transfer = doctors.transact(|mut work| async move {
+                            let [source, target] = [work.get(from).await?, work.get(to).await?];
+                            work.put(from, *source.unwrap() - 1);
+                            work.put(to, *target.unwrap() + 1);
+                            Ok::<_, Error>((work, ()))
+                        });
+                        transfer.wait().unwrap();
+                    }
+                });
+            }
+            for (own, other) in [("on-duty-a", "on-duty-b"), ("on-duty-b", "on-duty-a")] {
+                let doctors = &doctors;
+                scope.spawn(move || {
+                    let leave = doctors.transact(|mut work| async move {
+                        if work.get(other).await?.as_deref() == Some(&1) {
+                            work.put(own, 0);
+                        }
+                        Ok::<_, Error>((work, ()))
+                    });
+                    leave.wait().unwrap();
+                });
+            }
+        });
+
+        let value = |id| *doctors.fetch(id).wait().unwrap().value;
+        assert_eq!(value("a") + value("b"), 2_000);
+        assert_eq!(value("on-duty-a") + value("on-duty-b"), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn transact_works_in_a_spawned_task() {
+        let numbers = numbers();
+        let task = tokio::spawn(async move {
+            let (id, step) = ("a".to_owned(), 5);
+            let (id, step) = (&*id, &step);
+            numbers
+                .transact(|mut work| async move {
+                    let before = work.get(id).await?.map_or(0, |found| *found);
+                    work.put(id, before + step);
+                    Ok::<_, Error>((work, before))
+                })
+                .await
+        });
+
+        assert_eq!(task.await.unwrap().unwrap(), 1);
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let mut transaction = numbers().transaction();
+        transaction.put("a", 987_654);
+
+        assert!(!format!("{transaction:?}").contains("987654"));
+    }
+}
