@@ -135,7 +135,7 @@ impl Conflict {
     /// ```
     /// use ifmatch::{Conflict, Versioned};
     ///
-    /// let article = Versioned::new("3".parse()?, "text".to_string());
+    /// let article = Versioned::<String>::new("3".parse()?, "text".to_string());
     /// let conflict = Conflict::state("a1", &article, "it is archived");
     /// assert_eq!(conflict.to_string(), "`a1` refuses the change: it is archived (version 3)");
     /// # Ok::<_, ifmatch::ParseVersionError>(())

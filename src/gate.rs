@@ -296,7 +296,7 @@ mod tests {
         assert!(gate.follow("b").is_none());
         places.push(gate.follow("a").unwrap());
 
-        for (number, mut place) in (0..).zip(places.drain(..).collect::<Vec<_>>()) {
+        for (number, mut place) in (0..).zip(places) {
             let Poll::Ready(Called::Turn(Some(handed))) = pin!(place.called()).poll_once(&mut context) else {
                 panic!("place {number} was not called");
             };

@@ -425,10 +425,12 @@ mod tests {
     #[test]
     fn a_refusal_goes_out_as_it_is_once_it_was_decided_on_the_live_value() {
         for (_, counters) in every() {
-            let limit =
-                |count: &mut u64| if *count > 5 { Err(Own::TooMuch(*count)) } else { Ok(*count += 1) };
+            let limit = |count: &mut u64| {
+                *count += 1;
+                if *count > 6 { Err(Own::TooMuch(*count)) } else { Ok(()) }
+            };
             counters.put("a", 7).wait().unwrap();
-            assert!(matches!(counters.try_modify("a", limit).wait(), Err(Own::TooMuch(7))));
+            assert!(matches!(counters.try_modify("a", limit).wait(), Err(Own::TooMuch(8))));
 
             let mut raced = false;
             let now = counters

@@ -56,6 +56,7 @@ impl<T: Resource + ?Sized> Pages<T> {
     /// # Errors
     ///
     /// Those of [`Collection::scan`]. The same page can be asked for again.
+    #[expect(clippy::should_implement_trait, reason = "an iterator can't be waited for")]
     pub fn next(&mut self) -> Reply<'_, Option<Page<T>>> {
         if self.ended {
             return Reply::ready(Ok(None));

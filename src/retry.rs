@@ -42,8 +42,10 @@ pub struct Retry {
     stall: Option<Duration>,
     timer: Arc<dyn Timer>,
     random: Arc<dyn Fn() -> u64 + Send + Sync>,
-    report: Option<Arc<dyn Fn(&Report<'_>) + Send + Sync>>,
+    report: Option<Hook>,
 }
+
+type Hook = Arc<dyn Fn(&Report<'_>) + Send + Sync>;
 
 /// What one call of [`modify`](crate::Collection::modify) and its kin or of
 /// [`transact`](crate::Collection::transact) took. It has no value in it, and may be logged.
@@ -181,7 +183,7 @@ impl Retry {
         let most = self.base.saturating_mul(1 << waited.min(31)).min(self.cap);
         let nanos = most.as_nanos().min(u128::from(u64::MAX));
         // The upper half of the product spreads the random number over `0..=nanos`, without a division.
-        let share = u128::from((self.random)()) * (nanos + 1) >> 64;
+        let share = (u128::from((self.random)()) * (nanos + 1)) >> 64;
         Duration::from_nanos(share as u64)
     }
 }

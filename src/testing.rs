@@ -248,10 +248,7 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
     }
 
     fn abilities(&self) -> Abilities {
-        let mut abilities = Abilities::default();
-        abilities.tombstones = true;
-        abilities.unknown = self.unknown;
-        abilities
+        Abilities { tombstones: true, unknown: self.unknown, ..Abilities::default() }
     }
 }
 
