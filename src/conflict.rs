@@ -135,7 +135,7 @@ impl Conflict {
     /// ```
     /// use ifmatch::{Conflict, Versioned};
     ///
-    /// let article = Versioned::new("3".parse()?, "text".to_string());
+    /// let article = Versioned::<String>::new("3".parse()?, "text".to_string());
     /// let conflict = Conflict::state("a1", &article, "it is archived");
     /// assert_eq!(conflict.to_string(), "`a1` refuses the change: it is archived (version 3)");
     /// # Ok::<_, ifmatch::ParseVersionError>(())
@@ -218,12 +218,6 @@ impl Conflict {
     pub(crate) fn exhausted(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
         self.0.exhausted = true;
-        self
-    }
-
-    /// Notes how many commits a retry loop tried before a rule of the program refused.
-    pub(crate) fn after(mut self, attempts: u32) -> Self {
-        self.0.attempts = attempts;
         self
     }
 

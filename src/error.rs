@@ -377,6 +377,12 @@ impl Failure {
         self
     }
 
+    /// The same after the store told that the write was not applied.
+    pub(crate) fn not_applied(mut self) -> Self {
+        self.0.outcome = Outcome::NotApplied;
+        self
+    }
+
     /// Whether a write can have been applied.
     pub fn outcome(&self) -> Outcome {
         self.0.outcome

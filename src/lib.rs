@@ -1,22 +1,35 @@
 //! Optimistic concurrency for any store.
 
+mod call;
+mod collection;
 mod commit;
 mod conflict;
 mod cursor;
+mod draft;
 mod error;
 mod expected;
 mod feed;
+mod gate;
 mod memory;
+mod modify;
+mod pages;
 mod random;
 mod reply;
 mod resource;
+mod retry;
 mod store;
+#[cfg(test)]
+mod testing;
+mod timer;
+mod transaction;
 mod version;
 mod write_id;
 
+pub use collection::Collection;
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
 pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
 pub use cursor::{Cursor, ParseCursorError};
+pub use draft::Draft;
 pub use error::{
     Corrupt, Error, Expired, Failure, IdProblem, MAX_ID_BYTES, NotFound, Outcome, Refusal, check_id,
     conflict_in,
@@ -24,8 +37,12 @@ pub use error::{
 pub use expected::{Expectation, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
 pub use memory::Memory;
+pub use pages::Pages;
 pub use reply::Reply;
 pub use resource::Resource;
+pub use retry::{Ending, Report, Retry};
 pub use store::{Abilities, Durability, Page, Resolution, Store};
+pub use timer::{Sleep, ThreadTimer, Timer};
+pub use transaction::Transaction;
 pub use version::{ParseVersionError, Version, Versioned};
 pub use write_id::{ParseWriteIdError, WriteId};

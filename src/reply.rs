@@ -54,6 +54,17 @@ impl<'a, T, E> Reply<'a, T, E> {
         Self(State::Pending(Box::pin(future)))
     }
 
+    #[inline]
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(self.0, State::Pending(_))
+    }
+
+    /// Whether the answer is here and not an error.
+    #[inline]
+    pub(crate) fn is_good(&self) -> bool {
+        matches!(self.0, State::Ready(Ok(_)))
+    }
+
     /// The answer if it is here, else the reply again.
     ///
     /// ```

@@ -130,7 +130,7 @@ impl<'de> Deserialize<'de> for Version {
 /// ```
 /// use ifmatch::Versioned;
 ///
-/// let hello = Versioned::new("7".parse()?, "hello".to_string());
+/// let hello = Versioned::<String>::new("7".parse()?, "hello".to_string());
 /// assert_eq!(*hello.value, "hello");
 /// assert_eq!(format!("{hello:?}"), "Versioned { version: Version(7), .. }");
 /// assert_eq!(serde_json::to_string(&hello)?, r#"{"version":"7","value":"hello"}"#);
