@@ -1,11 +1,15 @@
 //! Optimistic concurrency for any store.
 
+mod codec;
 mod commit;
 mod conflict;
 mod cursor;
 mod error;
 mod expected;
 mod feed;
+#[cfg(feature = "json")]
+mod json_limits;
+pub mod layer;
 mod memory;
 mod random;
 mod reply;
@@ -14,6 +18,9 @@ mod store;
 mod version;
 mod write_id;
 
+pub use codec::Codec;
+#[cfg(feature = "json")]
+pub use codec::Json;
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
 pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
 pub use cursor::{Cursor, ParseCursorError};
@@ -23,6 +30,7 @@ pub use error::{
 };
 pub use expected::{Expectation, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
+pub use layer::{Encoded, Guarded, Observed};
 pub use memory::Memory;
 pub use reply::Reply;
 pub use resource::Resource;
