@@ -184,7 +184,7 @@ mod tests {
     fn the_sort_of_fault_and_its_place_are_told() {
         let told = |json| fault::<Paint>(json).split(" Unreadable").next().unwrap().to_owned();
 
-        assert_eq!(told("{\n  \"colour\": 7}"), "not JSON of the expected shape, at line 2, column 14");
+        assert_eq!(told("{\n  \"litres\": \"x\"}"), "not JSON of the expected shape, at line 2, column 15");
         assert_eq!(told("{\"colour\""), "the JSON ends too early, at line 1, column 9");
         assert_eq!(told("{colour}"), "not valid JSON, at line 1, column 2");
     }

@@ -276,3 +276,273 @@ impl<T: Resource + ?Sized> Feed<T> for Filtered<T> {
         Poll::Ready(Ok(batch))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Codec;
+    use crate::error::Corrupt;
+    use crate::layer::encoded::Encoded;
+    use crate::layer::probe::{Probe, at_once, is_pending, next_of};
+    use crate::memory::Memory;
+
+    fn refusal<A: fmt::Debug>(answer: Result<A, Error>) -> Refusal {
+        match answer {
+            Err(Error::Refused(refusal)) => refusal,
+            other => panic!("expected a refusal: {other:?}"),
+        }
+    }
+
+    fn put(id: &str, expected: Expected) -> Commit<'_, str> {
+        Commit::one(Entry::put(id, expected, "text".into()))
+    }
+
+    /// Allows what begins with `ok`.
+    fn only_ok(probe: &Probe<str>) -> Guarded<Probe<str>, str> {
+        Guarded::new(probe.clone()).allow_ids(|id| id.starts_with("ok"))
+    }
+
+    fn ids<T: ?Sized>(page: &Page<T>) -> Vec<&str> {
+        page.items.iter().map(|(id, _)| &**id).collect()
+    }
+
+    #[test]
+    fn everything_is_allowed_at_first() {
+        let probe = Probe::prompt();
+        let store = Guarded::new(probe.clone());
+
+        at_once(store.commit(put("a", Expected::Any))).unwrap();
+        at_once(store.commit(Commit::one(Entry::delete("b", Expected::Any)))).unwrap();
+
+        assert_eq!(at_once(store.get("a")).unwrap(), probe.peek("a"));
+        assert_eq!(ids(&at_once(store.scan("", None, 9)).unwrap()), ["a"]);
+        let _ = at_once(store.watch(Start::Now)).unwrap();
+        assert_eq!(store.abilities(), probe.abilities());
+    }
+
+    #[test]
+    fn a_write_that_expects_nothing_is_refused_where_an_expectation_is_required() {
+        let probe = Probe::prompt();
+        let store = Guarded::new(probe.clone()).require_expectation();
+        let version = probe.set("a", "old");
+
+        let blind = put("b", Expected::Absent).and(Entry::delete("a", Expected::Any));
+        for blind in [put("a", Expected::Any), blind] {
+            let refusal = refusal(store.commit(blind).wait());
+            assert!(matches!(refusal, Refusal::ExpectationRequired { id } if &*id == "a"));
+        }
+        assert_eq!(probe.calls(), [""; 0]);
+        assert!(probe.peek("b").is_none());
+
+        let stated = put("a", Expected::Present)
+            .and(Entry::delete("b", Expected::Absent))
+            .and(Entry::check("c", Expected::Any));
+        store.commit(stated).wait().unwrap();
+        assert!(store.commit(put("a", version.into())).wait().unwrap_err().conflict().is_some());
+    }
+
+    #[test]
+    fn a_value_that_measures_too_much_is_refused_before_anything_is_sent() {
+        let probe = Probe::<str>::prompt();
+        let store = Guarded::new(probe.clone()).max_bytes(3, |text| text.len());
+
+        let three = Commit::one(Entry::put("a", Expected::Any, "abc".into()));
+        let four = three.clone().and(Entry::put("b", Expected::Any, "abcd".into()));
+
+        let refusal = refusal(store.commit(four).wait());
+        assert!(matches!(refusal, Refusal::TooLarge { id, bytes: 4, limit: 3 } if &*id == "b"));
+        assert_eq!(probe.calls(), [""; 0]);
+        store.commit(three).wait().unwrap();
+    }
+
+    #[test]
+    fn an_id_that_is_not_allowed_is_neither_read_nor_checked_nor_written() {
+        let probe = Probe::prompt();
+        let store = only_ok(&probe);
+        probe.set("no", "s3cr3t");
+
+        let not_allowed = [
+            refusal(store.get("no").wait().map(drop)),
+            refusal(store.get("no such").wait().map(drop)),
+            refusal(store.commit(put("no", Expected::Any)).wait().map(drop)),
+            refusal(store.commit(Commit::one(Entry::check("no", Expected::Absent))).wait().map(drop)),
+            refusal(
+                store
+                    .commit(put("ok", Expected::Any).and(Entry::delete("no", Expected::Any)))
+                    .wait()
+                    .map(drop),
+            ),
+        ];
+
+        for refusal in not_allowed {
+            assert!(matches!(refusal, Refusal::NotAllowed { id } if id.starts_with("no")));
+        }
+        assert_eq!(probe.calls(), [""; 0]);
+        assert!(probe.peek("ok").is_none());
+        store.commit(put("ok", Expected::Any)).wait().unwrap();
+        assert!(store.get("ok").wait().unwrap().is_some());
+    }
+
+    #[test]
+    fn all_predicates_must_hold() {
+        let store = only_ok(&Probe::prompt()).allow_ids(|id| id.ends_with('!'));
+
+        assert!(store.get("ok!").wait().is_ok());
+        for id in ["ok", "no!", "no"] {
+            assert!(store.get(id).wait().is_err());
+        }
+    }
+
+    #[test]
+    fn a_scan_shows_allowed_ids_only_and_fills_its_pages() {
+        for probe in [Probe::prompt(), Probe::late()] {
+            let store = only_ok(&probe);
+            for number in 0..10 {
+                probe.set(&format!("no{number}"), "s3cr3t");
+            }
+            for id in ["a", "ok1", "ok2", "ok3", "ok5", "z1", "z2", "z3"] {
+                probe.set(id, "text");
+            }
+
+            let first = store.scan("", None, 2).wait().unwrap();
+            let second = store.scan("", first.next(), 2).wait().unwrap();
+
+            assert_eq!((ids(&first), first.more), (vec!["ok1", "ok2"], true));
+            assert_eq!(ids(&second), ["ok3", "ok5"]);
+            if let Some(next) = second.next() {
+                let third = store.scan("", Some(next), 2).wait().unwrap();
+                assert_eq!((ids(&third), third.more), (vec![], false));
+            }
+            assert_eq!(first.items[0].1, probe.peek("ok1").unwrap());
+            let all = store.scan("", None, 99).wait().unwrap();
+            assert_eq!((ids(&all), all.more), (vec!["ok1", "ok2", "ok3", "ok5"], false));
+            let none = store.scan("no", None, 3).wait().unwrap();
+            assert_eq!((ids(&none), none.more), (vec![], false));
+            assert!(matches!(refusal(store.scan("", None, 0).wait()), Refusal::EmptyPage));
+        }
+    }
+
+    #[test]
+    fn a_page_cut_short_says_that_there_is_more() {
+        let probe = Probe::prompt();
+        for id in ["no", "ok1", "ok2", "ok3"] {
+            probe.set(id, "text");
+        }
+
+        // The store's second page has one resource that fits and one that does not.
+        let page = only_ok(&probe).scan("", None, 2).wait().unwrap();
+
+        assert_eq!((ids(&page), page.more), (vec!["ok1", "ok2"], true));
+    }
+
+    #[test]
+    fn ready_stays_ready_over_many_pages_and_pending_pending() {
+        let prompt = Probe::prompt();
+        let late = Probe::late();
+        for number in 0..1000 {
+            prompt.set(&format!("no{number}"), "text");
+            late.set(&format!("no{number}"), "text");
+        }
+
+        assert!(at_once(only_ok(&prompt).scan("", None, 1)).unwrap().items.is_empty());
+        assert!(is_pending(only_ok(&late).scan("", None, 1)));
+        assert!(only_ok(&late).scan("", None, 1).wait().unwrap().items.is_empty());
+    }
+
+    /// Decodes nothing that contains `?`.
+    struct Text;
+
+    impl Codec<String> for Text {
+        fn encode(&self, value: &String) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+            Ok(value.clone().into_bytes())
+        }
+
+        fn decode(&self, bytes: &[u8]) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+            let text = std::str::from_utf8(bytes)?;
+            if text.contains('?') { Err("not text".into()) } else { Ok(text.to_owned()) }
+        }
+    }
+
+    #[test]
+    fn corrupt_bytes_of_another_id_neither_show_nor_end_a_scan() {
+        for probe in [Probe::prompt(), Probe::late()] {
+            for (id, text) in [("a", "?"), ("m", "?"), ("n", "?"), ("ok1", "1"), ("ok2", "?"), ("ok3", "3")] {
+                probe.set(id, text.as_bytes());
+            }
+            let store: &dyn Store<String> =
+                &Guarded::new(Encoded::new(probe, Text)).allow_ids(|id| id.starts_with("ok"));
+
+            let first = store.scan("", None, 9).wait().unwrap();
+            let corrupt = store.scan("", first.next(), 9).wait().unwrap_err();
+            let rest = store.scan("", Some("ok2"), 9).wait().unwrap();
+
+            assert_eq!((ids(&first), first.more), (vec!["ok1"], true));
+            assert!(matches!(corrupt, Error::Corrupt(corrupt) if corrupt.id() == "ok2"));
+            assert_eq!((ids(&rest), rest.more), (vec!["ok3"], false));
+        }
+    }
+
+    #[test]
+    fn a_failure_ends_a_scan() {
+        let probe = Probe::<str>::prompt();
+        let allowed = |_: &str| true;
+        let mut filling = Filling::<str> { allowed: &allowed, limit: 1, items: Vec::new(), after: None };
+        let corrupt = || Corrupt::new("ok", probe.set("ok", "text"), "odd");
+
+        assert!(matches!(filling.add(Err(corrupt().into())), Some(Err(Error::Corrupt(_)))));
+        assert!(matches!(filling.add(Err(Refusal::Cursor.into())), Some(Err(Error::Refused(_)))));
+    }
+
+    #[test]
+    fn a_feed_shows_allowed_ids_only_and_every_cursor() {
+        let probe = Probe::prompt();
+        let store = only_ok(&probe);
+        let mut all = probe.watch(Start::Now).wait().unwrap();
+        let mut changes = store.watch(Start::Now).wait().unwrap();
+        assert_eq!(all.cursor(), changes.cursor());
+        let began = changes.cursor().clone();
+
+        probe.set("no", "s3cr3t");
+        probe
+            .commit(put("no way", Expected::Any).and(Entry::put("ok", Expected::Any, "text".into())))
+            .wait()
+            .unwrap();
+
+        let hidden = next_of(&mut changes).unwrap();
+        let seen = next_of(&mut changes).unwrap();
+        assert_eq!(hidden.cursor, next_of(&mut all).unwrap().cursor);
+        assert!(hidden.changes.is_empty());
+        assert_eq!(seen.cursor, next_of(&mut all).unwrap().cursor);
+        assert_eq!(seen.changes.iter().map(|change| &*change.id).collect::<Vec<_>>(), ["ok"]);
+        let mut again = store.watch(Start::After(began)).wait().unwrap();
+        assert!(next_of(&mut again).unwrap().changes.is_empty());
+    }
+
+    #[test]
+    fn a_clone_has_the_same_rules() {
+        let store = only_ok(&Probe::prompt()).require_expectation().max_bytes(3, str::len).clone();
+
+        assert!(matches!(refusal(store.get("no").wait()), Refusal::NotAllowed { .. }));
+        let blind = store.commit(put("ok", Expected::Any)).wait();
+        assert!(matches!(refusal(blind), Refusal::ExpectationRequired { .. }));
+        let large = store.commit(put("ok", Expected::Absent)).wait();
+        assert!(matches!(refusal(large), Refusal::TooLarge { .. }));
+    }
+
+    #[test]
+    fn the_type_of_values_is_inferred_also_behind_a_pointer() {
+        fn layered<T: Resource + ?Sized, S: Store<T>>(
+            store: Arc<dyn Store<T>>,
+            layer: impl FnOnce(Arc<dyn Store<T>>) -> S,
+        ) -> Arc<dyn Store<T>> {
+            Arc::new(layer(store))
+        }
+
+        let store: Arc<dyn Store<String>> = Arc::new(Memory::new());
+        let store = layered(store, |store| Guarded::new(store).require_expectation());
+        let store = layered(store, |store| Guarded::new(store).max_bytes(3, |text| text.len()));
+        let store = layered(store, Guarded::new);
+
+        assert!(store.get("a").wait().unwrap().is_none());
+    }
+}

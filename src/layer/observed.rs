@@ -247,3 +247,231 @@ where
         Poll::Ready(answer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::task::Waker;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::commit::Entry;
+    use crate::cursor::Cursor;
+    use crate::error::Expired;
+    use crate::expected::Expected;
+    use crate::layer::probe::{Probe, at_once, next_of};
+
+    type Seen = Arc<Mutex<Vec<String>>>;
+
+    /// A hook that notes what it sees and how it ended.
+    fn noting() -> (Seen, impl Fn(&Event<'_>) + Send + Sync + 'static) {
+        let seen = Seen::default();
+        let notes = Arc::clone(&seen);
+        let hook = move |event: &Event<'_>| {
+            let ending = match event.ending {
+                Ending::Done => "done".to_owned(),
+                Ending::Failed(error) => error.to_string(),
+                Ending::Dropped => "dropped".to_owned(),
+            };
+            assert!(!format!("{event:?}").contains("s3cr3t"));
+            notes.lock().push(format!("{:?}: {ending}", event.operation));
+        };
+        (seen, hook)
+    }
+
+    fn put(id: &str) -> Commit<'_, str> {
+        Commit::one(Entry::put(id, Expected::Absent, "s3cr3t".into()))
+    }
+
+    fn poll_once<A>(reply: &mut Reply<'_, A>) -> bool {
+        std::pin::pin!(reply).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn every_operation_is_seen_once_with_what_it_was_and_how_it_ended() {
+        for probe in [Probe::prompt(), Probe::late()] {
+            let (seen, hook) = noting();
+            let store = Observed::new(probe, hook);
+            let write = WriteId::from_bits(7);
+
+            store.get("a").wait().unwrap();
+            store.commit(put("a").with_write(write)).wait().unwrap();
+            store.commit(put("a").and(Entry::check("b", Expected::Any))).wait().unwrap_err();
+            store.commit(Commit::from_iter([])).wait().unwrap();
+            store.resolve(write).wait().unwrap();
+            store.scan("a", Some("b"), 3).wait().unwrap();
+            store.scan("", None, 0).wait().unwrap_err();
+            let _ = store.watch(Start::Now).wait().unwrap();
+
+            let write = "Some(WriteId(00000000000000000000000000000007))";
+            let seen = seen.lock();
+            assert_eq!(seen[0], r#"Get { id: "a" }: done"#);
+            assert_eq!(seen[1], format!(r#"Commit {{ id: Some("a"), entries: 1, write: {write} }}: done"#));
+            let refused =
+                r#"Commit { id: Some("a"), entries: 2, write: None }: conflict on `a`: expected no value"#;
+            assert!(seen[2].starts_with(refused), "{}", seen[2]);
+            assert_eq!(seen[3], "Commit { id: None, entries: 0, write: None }: done");
+            assert!(
+                seen[4].starts_with("Resolve { write: WriteId(") && seen[4].ends_with(": done"),
+                "{}",
+                seen[4]
+            );
+            assert_eq!(seen[5], r#"Scan { prefix: "a", after: Some("b"), limit: 3 }: done"#);
+            assert!(
+                seen[6].ends_with("limit: 0 }: a page limit of 0: ask for at least one resource"),
+                "{}",
+                seen[6]
+            );
+            assert_eq!(seen[7], "Watch: done");
+            assert_eq!(seen.len(), 8);
+        }
+    }
+
+    #[test]
+    fn the_answer_is_that_of_the_store_below_and_ready_stays_ready() {
+        let (_, hook) = noting();
+        let probe = Probe::prompt();
+        let store = Observed::new(probe.clone(), hook);
+
+        let committed = at_once(store.commit(put("a"))).unwrap();
+
+        assert_eq!(at_once(store.get("a")).unwrap(), probe.peek("a"));
+        assert_eq!(committed.version(), probe.peek("a").map(|stored| stored.version));
+        assert!(at_once(store.commit(put("a"))).unwrap_err().conflict().is_some());
+        assert_eq!(at_once(store.scan("", None, 9)).unwrap().items.len(), 1);
+        assert_eq!(
+            at_once(store.resolve(WriteId::new())).unwrap(),
+            probe.resolve(WriteId::new()).wait().unwrap()
+        );
+        let _ = at_once(store.watch(Start::Now)).unwrap();
+        assert_eq!(store.abilities(), probe.abilities());
+    }
+
+    #[test]
+    fn a_reply_dropped_while_pending_is_seen_as_dropped_polled_or_not() {
+        let (seen, hook) = noting();
+        let store = Observed::new(Probe::<str>::late(), hook);
+
+        drop(store.get("never"));
+        let mut polled = store.get("once");
+        assert!(!poll_once(&mut polled));
+        assert_eq!(seen.lock().len(), 1);
+        drop(polled);
+        let mut finished = store.get("twice");
+        assert!(!poll_once(&mut finished) && poll_once(&mut finished));
+        drop(finished);
+
+        let expected = [
+            r#"Get { id: "never" }: dropped"#,
+            r#"Get { id: "once" }: dropped"#,
+            r#"Get { id: "twice" }: done"#,
+        ];
+        assert_eq!(*seen.lock(), expected);
+    }
+
+    #[test]
+    fn every_batch_of_a_feed_is_seen_and_its_end_too() {
+        struct Ended;
+
+        impl Feed<str> for Ended {
+            fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Result<Batch<str>, Error>> {
+                Poll::Ready(Err(Expired { oldest: None }.into()))
+            }
+        }
+
+        let (seen, hook) = noting();
+        let hook = Arc::new(hook);
+        let probe = Probe::prompt();
+        let store = Observed { store: probe.clone(), hook: Arc::clone(&hook) };
+        let mut changes = store.watch(Start::Now).wait().unwrap();
+        let began = changes.cursor().clone();
+        assert!(changes.poll_next(&mut Context::from_waker(Waker::noop())).is_pending());
+        probe.commit(put("a").and(Entry::put("b", Expected::Any, "s3cr3t".into()))).wait().unwrap();
+
+        let batch = next_of(&mut changes).unwrap();
+        let cursor: Cursor = "1".parse().unwrap();
+        let ended = Watched { changes: Changes::new(cursor.clone(), Ended), hook, asked: None };
+        next_of(&mut Changes::new(cursor, ended)).unwrap_err();
+
+        assert_eq!(batch.changes.len(), 2);
+        assert_ne!(*changes.cursor(), began);
+        let expired = "Batch { changes: 0 }: the feed no longer has what came after the cursor";
+        assert_eq!(*seen.lock(), ["Watch: done", "Batch { changes: 2 }: done", expired]);
+    }
+
+    #[test]
+    fn the_duration_lies_between_call_and_answer() {
+        let durations = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&durations);
+        let probe = Probe::<str>::late();
+        let store = Observed::new(probe.clone(), move |event| noted.lock().push(event.duration));
+        let began = Instant::now();
+        let pause = Duration::from_millis(2);
+        let paused = || {
+            let until = Instant::now() + pause;
+            while Instant::now() < until {
+                std::thread::yield_now();
+            }
+        };
+
+        let reply = store.get("a");
+        paused();
+        reply.wait().unwrap();
+        let mut changes = store.watch(Start::Now).wait().unwrap();
+        assert!(changes.poll_next(&mut Context::from_waker(Waker::noop())).is_pending());
+        paused();
+        probe.set("a", "text");
+        next_of(&mut changes).unwrap();
+
+        let [got, _, batch] = durations.lock()[..] else { panic!("three events") };
+        assert!(got >= pause && batch >= pause);
+        assert!(got + batch <= began.elapsed());
+    }
+
+    #[test]
+    fn the_hook_may_call_the_store() {
+        let probe = Probe::<str>::prompt();
+        let inner = probe.clone();
+        let mut changes = probe.watch(Start::Now).wait().unwrap();
+        let store = Observed::new(probe.clone(), move |_| _ = inner.set("seen", "text"));
+
+        store.commit(put("a")).wait().unwrap();
+
+        assert!(probe.peek("seen").is_some());
+        assert_eq!(&*next_of(&mut changes).unwrap().changes[0].id, "a");
+    }
+
+    #[test]
+    fn a_panic_in_the_hook_reaches_the_caller_once_and_the_store_stays_whole() {
+        for probe in [Probe::<str>::prompt(), Probe::late()] {
+            let calls = Arc::new(Mutex::new(0));
+            let counted = Arc::clone(&calls);
+            let store = Observed::new(probe.clone(), move |_| {
+                *counted.lock() += 1;
+                panic!("the hook's own");
+            });
+
+            let panicked = catch_unwind(AssertUnwindSafe(|| store.commit(put("a")).wait()));
+
+            assert!(panicked.is_err());
+            assert_eq!(*calls.lock(), 1);
+            assert!(probe.peek("a").is_some());
+        }
+    }
+
+    #[test]
+    fn the_type_of_values_is_inferred_also_behind_a_pointer() {
+        fn layered<T: Resource + ?Sized, S: Store<T>>(
+            store: Arc<dyn Store<T>>,
+            layer: impl FnOnce(Arc<dyn Store<T>>) -> S,
+        ) -> Arc<dyn Store<T>> {
+            Arc::new(layer(store))
+        }
+
+        let store: Arc<dyn Store<str>> = Arc::new(Probe::prompt());
+        let store = layered(store, |store| Observed::new(store, |event| _ = event.duration));
+
+        store.commit(put("a")).wait().unwrap();
+    }
+}
