@@ -8,7 +8,7 @@ mod error;
 mod expected;
 mod feed;
 #[cfg(feature = "json")]
-mod json_limits;
+mod json;
 pub mod layer;
 mod memory;
 mod random;
@@ -19,8 +19,6 @@ mod version;
 mod write_id;
 
 pub use codec::Codec;
-#[cfg(feature = "json")]
-pub use codec::Json;
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
 pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
 pub use cursor::{Cursor, ParseCursorError};
@@ -30,6 +28,8 @@ pub use error::{
 };
 pub use expected::{Expectation, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
+#[cfg(feature = "json")]
+pub use json::Json;
 pub use layer::{Encoded, Guarded, Observed};
 pub use memory::Memory;
 pub use reply::Reply;

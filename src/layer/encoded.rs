@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::codec::Codec;
 use crate::commit::{Action, Commit, Committed, Entry};
@@ -226,7 +226,7 @@ impl<T: Resource, S: Store<[u8]>, C: Codec<T>> Store<T> for Encoded<S, C> {
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {
         self.store.watch(from).map(|changes| {
             let cursor = changes.cursor().clone();
-            Changes::new(cursor, Decoding { changes, codec: Arc::clone(&self.codec) })
+            Changes::new(cursor, Decoding { changes, codec: Arc::clone(&self.codec), batch: None })
         })
     }
 
@@ -257,32 +257,44 @@ fn decoded<T: Resource>(conflict: Conflict, codec: &impl Codec<T>) -> Conflict {
 struct Decoding<C> {
     changes: Changes<[u8]>,
     codec: Arc<C>,
+    /// Taken from below and not delivered yet: a codec that panics must not make a gap.
+    batch: Option<Batch<[u8]>>,
 }
 
 impl<T: Resource, C: Codec<T>> Feed<T> for Decoding<C> {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<T>, Error>> {
-        let batch = std::task::ready!(self.changes.poll_next(context))?;
-        let decode = |change: Change<[u8]>| {
-            let kind = match change.kind {
+        let batch = match self.batch.take() {
+            Some(batch) => batch,
+            None => ready!(self.changes.poll_next(context))?,
+        };
+        let batch = self.batch.insert(batch);
+        let decode = |change: &Change<[u8]>| {
+            let kind = match &change.kind {
                 // No value where the bytes do not decode: a `get` says what is wrong with them.
                 ChangeKind::Put(bytes) => {
-                    ChangeKind::Put(bytes.and_then(|bytes| self.codec.decode(&bytes).ok().map(Arc::new)))
+                    let value = bytes.as_ref().and_then(|bytes| self.codec.decode(bytes).ok());
+                    ChangeKind::Put(value.map(Arc::new))
                 }
                 ChangeKind::Delete => ChangeKind::Delete,
             };
-            Change { id: change.id, version: change.version, kind }
+            Change { id: Arc::clone(&change.id), version: change.version, kind }
         };
-        let changes = batch.changes.into_iter().map(decode).collect();
-        Poll::Ready(Ok(Batch { cursor: batch.cursor, changes }))
+        let decoded =
+            Batch { cursor: batch.cursor.clone(), changes: batch.changes.iter().map(decode).collect() };
+        self.batch = None;
+        Poll::Ready(Ok(decoded))
     }
 }
 
 #[cfg(all(test, feature = "json"))]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
-    use crate::codec::Json;
     use crate::conflict::{Advice, Intent, Kind};
     use crate::expected::{Expectation, Expected, Origin};
+    use crate::json::Json;
     use crate::layer::probe::{self, Probe, at_once, is_pending, next_of};
     use crate::memory::Memory;
 
@@ -746,6 +758,57 @@ mod tests {
         assert!(next_of(&mut changes).unwrap().changes[0].is_delete());
         let mut again = store.watch(Start::After(began)).wait().unwrap();
         assert_eq!(next_of(&mut again).unwrap().cursor, first.cursor);
+    }
+
+    #[test]
+    fn a_panic_in_the_codec_makes_no_gap_in_a_feed() {
+        struct Panicky(AtomicBool);
+
+        impl Codec<u32> for Panicky {
+            fn encode(&self, value: &u32) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+                Json.encode(value)
+            }
+
+            fn decode(&self, bytes: &[u8]) -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+                assert!(self.0.swap(true, Ordering::Relaxed), "the codec's own");
+                Json.decode(bytes)
+            }
+        }
+
+        let probe = Probe::prompt();
+        let store = Encoded::new(probe.clone(), Panicky(AtomicBool::new(false)));
+        let mut changes: Changes<u32> = store.watch(Start::Now).wait().unwrap();
+        let version = probe.set("a", seven());
+
+        assert!(catch_unwind(AssertUnwindSafe(|| next_of(&mut changes))).is_err());
+
+        assert_eq!(next_of(&mut changes).unwrap().changes[0].version, version);
+        let next = probe.set("a", seven());
+        assert_eq!(next_of(&mut changes).unwrap().changes[0].version, next);
+    }
+
+    #[test]
+    fn a_store_that_is_late_only_at_times_is_read_and_written_all_the_same() {
+        for prompt_calls in 0..6 {
+            let probe = Probe::prompt_for(prompt_calls);
+            let store: &dyn Store<u32> = &over(&probe);
+            probe.set("b", seven());
+            let mut rivals = 2;
+            probe.before_commits(move |memory| {
+                if rivals > 0 {
+                    rivals -= 1;
+                    probe::set(memory, "b", seven());
+                }
+            });
+
+            let blind = put("a", Expected::Any, 1)
+                .and(Entry::put("b", Expected::Present, 2.into()))
+                .and(Entry::delete("c", Expected::Any));
+            store.commit(blind).wait().unwrap();
+
+            assert_eq!(probe.calls().len(), 6);
+            assert_eq!(*store.get("b").wait().unwrap().unwrap().value, 2);
+        }
     }
 
     #[test]

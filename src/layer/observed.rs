@@ -51,6 +51,20 @@ pub struct Observed<S, H> {
 }
 
 /// One operation that has ended.
+///
+/// ```
+/// use ifmatch::layer::{Event, Operation};
+///
+/// /// A line for a log.
+/// fn line(event: &Event<'_>) -> String {
+///     let what = match event.operation {
+///         Operation::Get { id } => format!("get {id:?}"),
+///         Operation::Commit { id, entries, .. } => format!("commit of {entries} from {id:?} on"),
+///         other => format!("{other:?}"),
+///     };
+///     format!("{what}: {:?} in {:?}", event.ending, event.duration)
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Event<'e> {
@@ -63,6 +77,12 @@ pub struct Event<'e> {
 }
 
 /// What an [`Event`] is about.
+///
+/// ```
+/// # use ifmatch::layer::Operation;
+/// let is_write = |operation: &Operation<'_>| matches!(operation, Operation::Commit { .. });
+/// assert!(!is_write(&Operation::Get { id: "a" }));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Operation<'e> {
@@ -104,6 +124,21 @@ pub enum Operation<'e> {
 }
 
 /// How an operation ended.
+///
+/// ```
+/// use ifmatch::layer::Ending;
+///
+/// /// What a counter of operations is labelled with.
+/// fn label(ending: Ending<'_>) -> &'static str {
+///     match ending {
+///         Ending::Done => "done",
+///         Ending::Failed(error) if error.conflict().is_some() => "conflict",
+///         Ending::Failed(_) => "failed",
+///         Ending::Dropped => "dropped",
+///     }
+/// }
+/// assert_eq!(label(Ending::Dropped), "dropped");
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub enum Ending<'e> {
     /// With its answer.
@@ -173,7 +208,7 @@ where
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {
         self.observe(Operation::Watch, |store| store.watch(from)).map(|changes| {
             let cursor = changes.cursor().clone();
-            Changes::new(cursor, Watched { changes, hook: Arc::clone(&self.hook), asked: None })
+            Changes::new(cursor, Watched { changes, hook: Arc::clone(&self.hook), asked: None, answer: None })
         })
     }
 
@@ -231,6 +266,8 @@ struct Watched<T: ?Sized, H> {
     hook: Arc<H>,
     /// When the next batch was first asked for.
     asked: Option<Instant>,
+    /// Shown to the hook and not delivered yet: a hook that panics must not make a gap.
+    answer: Option<Result<Batch<T>, Error>>,
 }
 
 impl<T, H> Feed<T> for Watched<T, H>
@@ -239,12 +276,16 @@ where
     H: Fn(&Event<'_>) + Send + Sync + 'static,
 {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<T>, Error>> {
+        if let Some(answer) = self.answer.take() {
+            return Poll::Ready(answer);
+        }
         let asked = *self.asked.get_or_insert_with(Instant::now);
         let answer = ready!(self.changes.poll_next(context));
         self.asked = None;
+        let answer = self.answer.insert(answer);
         let changes = answer.as_ref().map_or(0, |batch| batch.changes.len());
-        report(&*self.hook, Operation::Batch { changes }, asked, Ending::of(&answer));
-        Poll::Ready(answer)
+        report(&*self.hook, Operation::Batch { changes }, asked, Ending::of(answer));
+        Poll::Ready(self.answer.take().expect("it was put there just now"))
     }
 }
 
@@ -391,7 +432,7 @@ mod tests {
 
         let batch = next_of(&mut changes).unwrap();
         let cursor: Cursor = "1".parse().unwrap();
-        let ended = Watched { changes: Changes::new(cursor.clone(), Ended), hook, asked: None };
+        let ended = Watched { changes: Changes::new(cursor.clone(), Ended), hook, asked: None, answer: None };
         next_of(&mut Changes::new(cursor, ended)).unwrap_err();
 
         assert_eq!(batch.changes.len(), 2);
@@ -457,6 +498,19 @@ mod tests {
             assert!(panicked.is_err());
             assert_eq!(*calls.lock(), 1);
             assert!(probe.peek("a").is_some());
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_hook_makes_no_gap_in_a_feed() {
+        let probe = Probe::<str>::prompt();
+        let store = Observed::new(probe.clone(), |event| assert!(event.operation == Operation::Watch));
+        let mut changes = store.watch(Start::Now).wait().unwrap();
+        let [first, second] = ["a", "b"].map(|id| probe.set(id, "text"));
+
+        for version in [first, second] {
+            assert!(catch_unwind(AssertUnwindSafe(|| next_of(&mut changes))).is_err());
+            assert_eq!(next_of(&mut changes).unwrap().changes[0].version, version);
         }
     }
 

@@ -4,6 +4,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -28,36 +29,40 @@ pub(crate) struct Probe<T: Resource + ?Sized> {
 
 struct Inner<T: Resource + ?Sized> {
     memory: Memory<T>,
-    late: bool,
+    /// How many replies are still ready; the others are pending at their first poll.
+    prompt: AtomicUsize,
     calls: Mutex<Vec<String>>,
     before_commits: Mutex<Option<Meddler<T>>>,
-    tacit: bool,
+    tacit: AtomicBool,
 }
 
 impl<T: Resource + ?Sized> Probe<T> {
     /// Every reply is ready.
     pub(crate) fn prompt() -> Self {
-        Self::with(false, false)
+        Self::prompt_for(usize::MAX)
     }
 
     /// Every reply is pending at its first poll.
     pub(crate) fn late() -> Self {
-        Self::with(true, false)
+        Self::prompt_for(0)
     }
 
     /// Its conflicts tell no values.
     pub(crate) fn tacit() -> Self {
-        Self::with(false, true)
+        let probe = Self::prompt();
+        probe.inner.tacit.store(true, Ordering::Relaxed);
+        probe
     }
 
-    fn with(late: bool, tacit: bool) -> Self {
+    /// So many replies are ready, and those after them pending at their first poll.
+    pub(crate) fn prompt_for(calls: usize) -> Self {
         let first: Version = "1".parse().unwrap();
         let inner = Inner {
             memory: Memory::starting_at(first),
-            late,
+            prompt: AtomicUsize::new(calls),
             calls: Mutex::default(),
             before_commits: Mutex::new(None),
-            tacit,
+            tacit: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -89,7 +94,8 @@ impl<T: Resource + ?Sized> Probe<T> {
 
     fn answer<'a, A: Send + 'a>(&'a self, call: String, reply: Reply<'a, A>) -> Reply<'a, A> {
         self.inner.calls.lock().push(call);
-        if !self.inner.late {
+        let left = |left: usize| left.checked_sub(1);
+        if self.inner.prompt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok() {
             return reply;
         }
         Reply::pending(async move {
@@ -160,7 +166,7 @@ impl<T: Resource + ?Sized> Store<T> for Probe<T> {
             .iter()
             .map(|entry| format!("{} if {}", entry.id, entry.expectation.expected))
             .collect();
-        let tacit = self.inner.tacit;
+        let tacit = self.inner.tacit.load(Ordering::Relaxed);
         let reply = self.inner.memory.commit(commit).then(move |answer| {
             answer.map_err(|error| match error {
                 Error::Conflict(conflict) if tacit => conflict
