@@ -79,7 +79,7 @@ impl<S: Store<[u8]>, C> Encoded<S, C> {
     /// # #[cfg(feature = "json")] {
     /// use ifmatch::{Commit, Encoded, Entry, Error, Expected, Json, Memory, Refusal, Store};
     ///
-    /// let store = Encoded::new(Memory::<[u8]>::new(), Json).with_max_bytes(4);
+    /// let store: &dyn Store<String> = &Encoded::new(Memory::<[u8]>::new(), Json).with_max_bytes(4);
     ///
     /// let five = Commit::one(Entry::put("a", Expected::Absent, "abc".to_string().into()));
     /// let error = store.commit(five).wait().unwrap_err();

@@ -82,6 +82,7 @@ mod guarded;
 mod narrowed;
 mod observed;
 #[cfg(test)]
+#[cfg_attr(not(feature = "json"), allow(dead_code, reason = "the tests of `Encoded` need a codec"))]
 mod probe;
 
 pub use encoded::Encoded;
