@@ -123,6 +123,7 @@ mod tests {
     fn a_flood_after_closing_brackets_or_colons_is_still_found() {
         assert_eq!(check(nested(70, "]", "", "").as_bytes()), Ok(()), "for the parser to refuse");
         assert_eq!(check((nested(70, "]", "", "") + &"[".repeat(65)).as_bytes()), Err(TooBig::Deep));
+        assert_eq!(check(b":,:"), Ok(()), "for the parser to refuse");
         assert_eq!(check((":".repeat(70) + &list(100_000, "0")).as_bytes()), Err(TooBig::Many));
     }
 

@@ -162,3 +162,47 @@ fn meant_by_caller(caller: Expectation, mismatch: &Mismatch) -> bool {
         Kind::Locked { .. } | Kind::State(_) => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decodes(_: &str, _: &Versioned<[u8]>) -> Result<(), Corrupt> {
+        Ok(())
+    }
+
+    fn stored() -> Versioned<[u8]> {
+        Versioned::new("7".parse().unwrap(), *b"7")
+    }
+
+    #[test]
+    fn a_commit_without_blind_writes_comes_back() {
+        let exact = Commit::one(Entry::delete("a", Expected::Absent)).and(Entry::check("b", Expected::Any));
+
+        assert_eq!(Narrowed::new(exact).err().map(|commit| commit.entries().len()), Some(2));
+    }
+
+    #[test]
+    fn a_rule_of_the_store_refuses_a_blind_write_as_any_other() {
+        let Ok(mut narrowed) = Narrowed::new(Commit::one(Entry::delete("a", Expected::Any))) else {
+            panic!("a blind write")
+        };
+        narrowed.read(0, Some(stored()), decodes).unwrap();
+
+        let refused = narrowed.refused(Conflict::state("a", &stored(), "it is archived"), decodes);
+
+        let Err(Error::Conflict(conflict)) = refused else { panic!("{refused:?}") };
+        assert!(matches!(conflict.kind(), Kind::State(_)));
+        assert_eq!(conflict.expected(), Expected::Any);
+    }
+
+    #[test]
+    fn what_was_not_read_cannot_be_overwritten() {
+        let Ok(narrowed) = Narrowed::new(Commit::one(Entry::delete("a", Expected::Any))) else {
+            panic!("a blind write")
+        };
+
+        assert_eq!(narrowed.unread(0), Some((0, "a")));
+        assert_eq!(narrowed.commit().entries()[0].expectation.expected, NEVER);
+    }
+}

@@ -449,7 +449,7 @@ mod tests {
         let store = Observed::new(probe.clone(), move |event| noted.lock().push(event.duration));
         let began = Instant::now();
         let pause = Duration::from_millis(2);
-        let paused = || {
+        let paused = move || {
             let until = Instant::now() + pause;
             while Instant::now() < until {
                 std::thread::yield_now();
@@ -465,9 +465,19 @@ mod tests {
         probe.set("a", "text");
         next_of(&mut changes).unwrap();
 
-        let [got, _, batch] = durations.lock()[..] else { panic!("three events") };
-        assert!(got >= pause && batch >= pause);
-        assert!(got + batch <= began.elapsed());
+        let second = Instant::now();
+        probe.set("a", "text");
+        next_of(&mut changes).unwrap();
+        let second = second.elapsed();
+        probe.before_commits(move |_| paused());
+        store.commit(put("b")).wait().unwrap();
+
+        let [got, _, first_batch, second_batch, committed] = durations.lock()[..] else {
+            panic!("five events")
+        };
+        assert!(got >= pause && first_batch >= pause && committed >= pause);
+        assert!(second_batch <= second);
+        assert!(got + first_batch + second_batch + committed <= began.elapsed());
     }
 
     #[test]
