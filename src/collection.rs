@@ -11,6 +11,10 @@ use crate::error::Error;
 use crate::expected::{Expectation, Expected};
 use crate::feed::{Changes, Start};
 use crate::gate::Gate;
+#[cfg(feature = "json")]
+use crate::json::Json;
+#[cfg(feature = "json")]
+use crate::layer::Encoded;
 use crate::memory::Memory;
 use crate::modify::{at_once, in_time, put_version};
 use crate::pages::Pages;
@@ -90,6 +94,23 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// ```
     pub fn in_memory() -> Self {
         Self::new(Memory::new())
+    }
+
+    /// The resources of a store of bytes, as JSON.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Memory};
+    ///
+    /// let notes = Collection::<Vec<u32>>::json(Memory::<[u8]>::new());
+    /// notes.create("squares", vec![1, 4, 9]).wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn json(store: impl Store<[u8]>) -> Self
+    where
+        T: Sized + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        Self::new(Encoded::new(store, Json))
     }
 
     /// The collection over its store wrapped in a layer: any function from a store to a store.

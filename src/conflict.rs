@@ -221,6 +221,11 @@ impl Conflict {
         self
     }
 
+    /// The mismatches, for a layer that passes on some of them.
+    pub(crate) fn into_mismatches(self) -> Vec<Mismatch> {
+        self.0.mismatches
+    }
+
     /// One line for the error around a conflict, whose `source` is the conflict itself: other words, the same facts.
     pub(crate) fn headline(&self) -> String {
         let first = self.first();
@@ -322,6 +327,11 @@ impl Mismatch {
             None => None,
         };
         self
+    }
+
+    /// The mismatch as one of another expectation, for a layer that sent a narrower one than it was given.
+    pub(crate) fn expecting(self, expectation: Expectation) -> Self {
+        Self { expectation, ..self }
     }
 
     fn retry(&self) -> Advice {

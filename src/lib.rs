@@ -1,6 +1,7 @@
 //! Optimistic concurrency for any store.
 
 mod call;
+mod codec;
 mod collection;
 mod commit;
 mod conflict;
@@ -10,6 +11,9 @@ mod error;
 mod expected;
 mod feed;
 mod gate;
+#[cfg(feature = "json")]
+mod json;
+pub mod layer;
 mod memory;
 mod modify;
 mod pages;
@@ -25,6 +29,7 @@ mod transaction;
 mod version;
 mod write_id;
 
+pub use codec::Codec;
 pub use collection::Collection;
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
 pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
@@ -36,6 +41,9 @@ pub use error::{
 };
 pub use expected::{Expectation, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
+#[cfg(feature = "json")]
+pub use json::Json;
+pub use layer::{Encoded, Guarded, Observed};
 pub use memory::Memory;
 pub use pages::Pages;
 pub use reply::Reply;

@@ -15,12 +15,16 @@ fn features() -> BTreeMap<String, String> {
     let section = manifest.split("[features]\n").nth(1).expect("a feature section");
     let lines = section.lines().take_while(|line| !line.starts_with('['));
     let pairs = lines.filter_map(|line| line.split_once(" = "));
-    pairs.map(|(name, value)| (name.to_string(), value.to_string())).filter(|(name, _)| name != "default").collect()
+    pairs
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .filter(|(name, _)| name != "default")
+        .collect()
 }
 
 /// The first two cells of each row of the feature table in a text.
 fn table(text: &str) -> BTreeMap<String, String> {
-    let header = text.lines().position(|line| line.contains("| feature | default |")).expect("a feature table");
+    let header =
+        text.lines().position(|line| line.contains("| feature | default |")).expect("a feature table");
     let rows = text.lines().skip(header + 2).map_while(|line| line.split_once('|').map(|(_, row)| row));
     rows.map(|row| {
         let mut cells = row.split('|').map(|cell| cell.trim().trim_matches('`').to_string());
@@ -47,7 +51,8 @@ fn the_feature_tables_are_those_of_the_manifest() {
 #[test]
 fn the_stated_rust_version_is_that_of_the_manifest() {
     let manifest = read("Cargo.toml");
-    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
+    let version =
+        manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
 
     assert!(read("README.md").contains(&format!("Rust {version} or newer")));
 }
