@@ -1,0 +1,86 @@
+//! What the crate keeps in memory has limits. A binary of its own: it counts every allocation of the process.
+
+use std::sync::Arc;
+
+use ifmatch::{Codec, Collection, Commit, Entry, Error, Expected, Json, Memory, Start, Store, WriteId};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// How many bytes `work` leaves allocated, and how many more it used at its peak than before.
+fn measured<R>(work: impl FnOnce() -> R) -> (R, usize, usize) {
+    let before = HEAP.current_usage();
+    HEAP.reset_peak_usage();
+    let result = work();
+    (result, HEAP.current_usage().saturating_sub(before), HEAP.peak_usage().saturating_sub(before))
+}
+
+fn put(id: &str, number: u64) -> Commit<'_, u64> {
+    Commit::one(Entry::put(id, Expected::Any, Arc::new(number)))
+}
+
+// One test, since two at a time would count each other's bytes.
+#[test]
+fn everything_is_bounded() {
+    slow_watchers_pin_nothing();
+    deletions_and_write_ids_are_forgotten();
+    a_json_bomb_is_refused_before_it_goes_off();
+}
+
+fn slow_watchers_pin_nothing() {
+    let store = Memory::<u64>::new().with_feed_limit(10_000);
+    let ids: Vec<String> = (0..1_000).map(|number| format!("id-{number}")).collect();
+    let mut watchers: Vec<_> = (0..100).map(|_| store.watch(Start::Now).wait().unwrap()).collect();
+    for number in 0..20_000 {
+        store.commit(put(&ids[number % ids.len()], 0)).wait().unwrap();
+    }
+
+    let ((), kept, _) = measured(|| {
+        for number in 0..1_000_000 {
+            store.commit(put(&ids[number % ids.len()], 1)).wait().unwrap();
+        }
+    });
+
+    assert!(kept < 64 * 1024, "a million writes under slow watchers left {kept} bytes");
+    for watcher in &mut watchers {
+        let Err(Error::Expired(expired)) = watcher.next().wait() else { panic!("a watcher kept up") };
+        assert!(expired.oldest.is_some());
+    }
+}
+
+fn deletions_and_write_ids_are_forgotten() {
+    let store = Memory::<u64>::new();
+    let cycle = |number: u64| {
+        let id = format!("id-{number}");
+        store.commit(put(&id, number).with_write(WriteId::from_bits(number.into()))).wait().unwrap();
+        store.commit(Commit::one(Entry::delete(&id, Expected::Present))).wait().unwrap();
+    };
+    (0..300_000).for_each(cycle);
+
+    let ((), kept, _) = measured(|| (300_000..600_000).for_each(cycle));
+
+    // Tables may still double once; 300,000 ids that stayed would be more than 20 MB.
+    assert!(kept < 4 << 20, "300,000 ids that came and went left {kept} bytes");
+}
+
+fn a_json_bomb_is_refused_before_it_goes_off() {
+    let many = format!("[{}{{}}]", r#"{"":0},"#.repeat(136_000));
+    let deep = "[".repeat(500_000);
+    for bomb in [many, deep] {
+        let (refused, _, peak) = measured(|| {
+            let decoded: Result<serde_json::Value, _> = Json.decode(bomb.as_bytes());
+            decoded.is_err()
+        });
+
+        assert!(refused);
+        assert!(peak < bomb.len(), "{} bytes of JSON took {peak} bytes to refuse", bomb.len());
+    }
+
+    let bytes = Memory::<[u8]>::new();
+    let bomb: Arc<[u8]> = "[".repeat(100_000).into_bytes().into();
+    bytes.commit(Commit::one(Entry::put("bomb", Expected::Absent, bomb))).wait().unwrap();
+    let values = Collection::<serde_json::Value>::json(bytes);
+
+    assert!(matches!(values.get("bomb").wait(), Err(Error::Corrupt(_))));
+}
