@@ -471,18 +471,18 @@ mod tests {
             probe.set("gone", seven());
             probe.delete("gone");
 
-            let blind = put("old", Expected::Present, 1)
-                .and(Entry::put("new", Expected::Any, 2.into()))
+            let blind = put("new", Expected::Any, 2)
+                .and(Entry::put("old", Expected::Present, 1.into()))
                 .and(Entry::delete("gone", Expected::Any))
                 .and(Entry::check("checked", Expected::Any));
             let committed = commit(&store, blind).unwrap();
 
-            assert_eq!(committed.receipts()[0].replaced, Some(old));
-            assert_eq!(committed.receipts()[1].replaced, None);
+            assert_eq!(committed.receipts()[1].replaced, Some(old));
+            assert_eq!(committed.receipts()[0].replaced, None);
             let exact = format!(
-                "commit old if version {old}, new if no value, gone if no value, checked if anything"
+                "commit new if no value, old if version {old}, gone if no value, checked if anything"
             );
-            assert_eq!(probe.calls(), ["get old", "get new", "get gone", &exact]);
+            assert_eq!(probe.calls(), ["get new", "get old", "get gone", &exact]);
             assert_eq!(*get(&store, "old").unwrap().unwrap().value, 1);
             assert_eq!(*get(&store, "new").unwrap().unwrap().value, 2);
         }
