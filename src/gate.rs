@@ -79,6 +79,12 @@ impl<T: ?Sized> Gate<T> {
         self.open.load(Ordering::Relaxed) == 0
     }
 
+    /// Whether there is a line for `id`.
+    #[inline]
+    pub(crate) fn has_line(&self, id: &str) -> bool {
+        !self.is_quiet() && self.lines.lock().contains_key(id)
+    }
+
     /// Joins the line of `id` if there is one.
     pub(crate) fn follow<'a>(&'a self, id: &'a str) -> Option<Place<'a, T>> {
         if self.is_quiet() {

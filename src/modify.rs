@@ -60,7 +60,7 @@ where
     E: From<Error> + Send + 'a,
     F: FnMut(T) -> Ready<Result<T, E>> + Send + 'a,
 {
-    let short = collection.gate().is_quiet() && !collection.stamps() && !collection.retry().reports();
+    let short = !collection.stamps() && !collection.retry().reports() && !collection.gate().has_line(id);
     let begun = if short { first_round(collection, id, &mut decide) } else { Begun::No };
     match begun {
         Begun::Sent(base, verdict, reply) => match reply.into_ready() {
@@ -193,10 +193,7 @@ where
             }
             Err(error) => missing_in(error),
         };
-        let Error::Conflict(conflict) = error else {
-            stand.forgets();
-            return Err(error.into());
-        };
+        let Error::Conflict(conflict) = error else { return Err(error.into()) };
         if *conflict.kind() != Kind::Stale {
             return Err(Error::from(conflict).into());
         }
@@ -244,12 +241,6 @@ impl<T: Resource> Stand<'_, T> {
             place.known = Some(now.clone());
         }
     }
-
-    fn forgets(&mut self) {
-        if let Self::In(place) = self {
-            place.known = None;
-        }
-    }
 }
 
 impl<T: Resource + PartialEq, E> Verdict<T, E> {
@@ -286,7 +277,11 @@ pub(crate) fn put_version(committed: &Committed) -> crate::version::Version {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Waker};
     use std::time::Duration;
 
     use parking_lot::Mutex;
@@ -297,7 +292,6 @@ mod tests {
     use crate::expected::Expected;
     use crate::retry::{Ending, Retry};
     use crate::testing::{Fault, Jumping, Pace, Scripted};
-    use std::sync::Arc;
 
     #[derive(Debug, thiserror::Error)]
     enum Own {
@@ -485,6 +479,51 @@ mod tests {
             let conflict = conflict_in(&*error).unwrap();
             assert_eq!(*conflict.kind(), Kind::State("it is full".into()));
             assert_eq!((conflict.attempts(), conflict.retry()), (1, Advice::Never));
+        }
+    }
+
+    #[test]
+    fn a_lock_is_not_taken_for_a_lost_round() {
+        for (store, counters) in every() {
+            store.commit_faults.lock().push_back(Fault::Lock);
+            let sent = store.sent();
+
+            let answer = counters.modify("a", |count| *count += 1).wait();
+
+            let Err(Error::Conflict(conflict)) = answer else { panic!("it was locked") };
+            assert_eq!((conflict.attempts(), conflict.retry()), (1, Advice::Wait));
+            assert_eq!(store.sent() - sent, 1);
+        }
+    }
+
+    #[test]
+    fn a_change_that_is_dropped_at_any_await_was_made_or_was_not_and_holds_no_line() {
+        for (unknown, change) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+            for polls in 0.. {
+                let store = Arc::new(Scripted::<u64>::new(Pace::Yields, unknown));
+                let counters = Collection::new(Arc::clone(&store));
+                counters.create("a", 1).wait().unwrap();
+                let mut raced = false;
+                let mut reply = counters.modify("a", |count| {
+                    // A lost round, so that the sweep goes through the line too.
+                    if !std::mem::replace(&mut raced, true) {
+                        counters.put("a", 1).wait().unwrap();
+                    }
+                    *count += change;
+                });
+                let mut context = Context::from_waker(Waker::noop());
+                let done = (0..polls).any(|_| pin!(&mut reply).poll(&mut context).is_ready());
+                drop(reply);
+
+                assert!(counters.gate().is_quiet());
+                let now = *counters.fetch("a").wait().unwrap().value;
+                assert!(if done { now == 1 + change } else { now == 1 || now == 1 + change });
+                assert_eq!(*counters.modify("a", |count| *count += 10).wait().unwrap().value, now + 10);
+                if done {
+                    assert_eq!(polls, 7, "a read and two commits, each pending twice");
+                    break;
+                }
+            }
         }
     }
 

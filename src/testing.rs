@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::commit::{Action, Commit, Committed, Found, Receipt};
-use crate::conflict::Conflict;
+use crate::conflict::{Conflict, Kind, Mismatch};
 use crate::error::{Error, Failure, Outcome, Refusal};
 use crate::feed::{Changes, Start};
 use crate::reply::Reply;
@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     Hang,
     /// It is applied, and no answer ever comes.
     HangApplied,
+    /// Nothing is applied, as somebody holds a lock.
+    Lock,
     /// Nothing goes wrong.
     None,
 }
@@ -42,6 +44,8 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pace {
     Ready,
+    /// Every reply is pending twice: before the store does anything, and after it has done all.
+    Yields,
     /// The reply is pending for as long; the commit is applied at its end.
     Pending(Duration),
     /// The thread is parked for as long; the commit is applied at its end.
@@ -160,6 +164,16 @@ fn failed<A>(outcome: Outcome) -> Result<A, Error> {
     Err(Failure::new(outcome, "scripted").into())
 }
 
+/// Pending once before `act` and once after it.
+fn yields<'a, A: Send + 'a>(act: impl FnOnce() -> Result<A, Error> + Send + 'a) -> Reply<'a, A> {
+    Reply::pending(async {
+        tokio::task::yield_now().await;
+        let answer = act();
+        tokio::task::yield_now().await;
+        answer
+    })
+}
+
 fn next(faults: &Mutex<VecDeque<Fault>>) -> Fault {
     faults.lock().pop_front().unwrap_or(Fault::None)
 }
@@ -172,10 +186,11 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
             Fault::Hang => return Reply::pending(pending()),
             _ => return Reply::ready(failed(Outcome::NotApplied)),
         }
-        let found = self.state.lock().values.get(id).and_then(|value| value.clone().ok());
+        let find = move || Ok(self.state.lock().values.get(id).and_then(|value| value.clone().ok()));
         match self.pace {
-            Pace::Pending(_) => Reply::pending(ready(Ok(found))),
-            _ => Reply::ready(Ok(found)),
+            Pace::Pending(_) => Reply::pending(ready(find())),
+            Pace::Yields => yields(find),
+            _ => Reply::ready(find()),
         }
     }
 
@@ -190,6 +205,13 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
             Fault::LoseAnswer => {
                 return Reply::ready(self.apply(commit).and_then(|_| failed(Outcome::Unknown)));
             }
+            Fault::Lock => {
+                let entry = &commit.entries()[0];
+                let kind = Kind::Locked { holder: "somebody".into(), remaining: Duration::from_secs(1) };
+                let (intent, found) = (entry.intent(), None);
+                let mismatch = Mismatch::new::<T>(entry.id, entry.expectation, intent, kind, found, None);
+                return Reply::ready(Err(Conflict::new(vec![mismatch]).into()));
+            }
             Fault::HangApplied => {
                 let _ = self.apply(commit);
                 return Reply::pending(pending());
@@ -197,6 +219,7 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
         }
         match self.pace {
             Pace::Ready => Reply::ready(self.apply(commit)),
+            Pace::Yields => yields(move || self.apply(commit)),
             Pace::Pending(pace) => Reply::pending(async move {
                 ThreadTimer.sleep(pace).await;
                 self.apply(commit)

@@ -162,11 +162,10 @@ impl Alarms {
     fn run(&self) {
         let mut state = self.state.lock();
         loop {
-            let later = state.wakers.split_off(&(Instant::now(), u64::MAX));
-            let due = mem::replace(&mut state.wakers, later);
+            let due = state.take_due(Instant::now());
             if !due.is_empty() {
                 drop(state);
-                for waker in due.into_values() {
+                for waker in due {
                     // A waker that panics must not end the sleep of everybody else.
                     let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
                 }
@@ -178,6 +177,17 @@ impl Alarms {
                 None => self.earlier.wait(&mut state),
             }
         }
+    }
+}
+
+impl State {
+    // One at a time: `BTreeMap::split_off` counts what it leaves behind.
+    fn take_due(&mut self, now: Instant) -> Vec<Waker> {
+        let mut due = Vec::new();
+        while let Some(first) = self.wakers.first_entry().filter(|first| first.key().0 <= now) {
+            due.push(first.remove());
+        }
+        due
     }
 }
 
