@@ -22,7 +22,7 @@ use crate::reply::Reply;
 use crate::resource::Resource;
 use crate::retry::{Ending, Retry};
 use crate::store::{Abilities, Page, Resolution, Store};
-use crate::transaction::Transaction;
+use crate::transaction::{Seen, Transaction};
 use crate::version::Versioned;
 use crate::write_id::WriteId;
 
@@ -387,8 +387,9 @@ impl<T: Resource + ?Sized> Collection<T> {
     ///
     /// # Errors
     ///
-    /// The work's own error as it is, with nothing committed; what it was decided on may have changed since. The last
-    /// conflict once [`Retry`] allows no more tries.
+    /// The work's own error as it is, with nothing committed. Where a check shows that what the work had read has
+    /// changed since, or never stood there at one instant, the work decides again instead. The last conflict once
+    /// [`Retry`] allows no more tries.
     ///
     /// ```
     /// use ifmatch::{Collection, Error};
@@ -418,9 +419,12 @@ impl<T: Resource + ?Sized> Collection<T> {
         Reply::pending(async move {
             let mut call = Call::new(self.retry());
             let error = loop {
-                let Some(done) = call.bound(work(self.transaction())).await else { break call.too_late() };
+                let transaction = self.transaction();
+                let seen = transaction.seen();
+                let Some(done) = call.bound(work(transaction)).await else { break call.too_late() };
                 let (mut transaction, answer) = match done {
                     Ok(done) => done,
+                    Err(_) if self.has_changed(&seen, &mut call).await && call.pause().await => continue,
                     Err(error) => {
                         call.report(None, Ending::Refused);
                         return Err(error);
@@ -445,6 +449,17 @@ impl<T: Resource + ?Sized> Collection<T> {
             call.report(None, Ending::Failed(&error));
             Err(error.into())
         })
+    }
+
+    /// Whether a check shows that what a transaction has read was changed since, or never was there at one instant.
+    async fn has_changed(&self, seen: &Seen, call: &mut Call<'_>) -> bool {
+        let seen = std::mem::take(&mut *seen.lock());
+        let checks: Commit<'_, T> = seen.iter().map(|(id, read)| Entry::check(id, *read)).collect();
+        let checked = match checks.entries() {
+            [] => return false,
+            _ => call.commit(&*self.store, self.stamps, &checks, None).await,
+        };
+        matches!(checked, Err(Error::Conflict(_)))
     }
 
     /// A read that is answered with an error, or not yet, gets the deadline and the tries of the [`Retry`].
@@ -641,6 +656,23 @@ mod tests {
         assert!(!Arc::ptr_eq(&above.shared, &clone.shared));
         clone.create("a", 1).wait().unwrap();
         assert_eq!(*above.fetch("a").wait().unwrap().value, 1);
+    }
+
+    #[test]
+    fn what_changed_nothing_is_no_event() {
+        let numbers = Collection::<u64>::in_memory();
+        numbers.create("a", 1).wait().unwrap();
+        let mut changes = numbers.watch(Start::Now).wait().unwrap();
+
+        numbers.modify("a", |_| ()).wait().unwrap();
+        numbers.edit("a").wait().unwrap().commit().wait().unwrap();
+        numbers.fetch("b").wait().unwrap_err();
+        let refusal = |_: &mut u64| Err(Error::from(crate::error::Refusal::EmptyPage));
+        numbers.try_modify("a", refusal).wait().unwrap_err();
+        let written = numbers.modify("a", |number| *number += 1).wait().unwrap();
+
+        let batch = changes.next().wait().unwrap();
+        assert_eq!(batch.changes[0].version, written.version);
     }
 
     #[test]

@@ -225,7 +225,7 @@ mod tests {
 
     use super::*;
     use crate::collection::Collection;
-    use crate::error::Error;
+    use crate::error::{Error, Refusal};
     use crate::retry::{Ending, Retry};
     use crate::testing::{Pace, Scripted};
     use crate::timer::ThreadTimer;
@@ -464,6 +464,26 @@ mod tests {
 
         assert_eq!(*follows.wait().unwrap().value, 11);
         assert_eq!(store.read(), reads);
+    }
+
+    #[test]
+    fn one_that_refuses_hands_on_what_it_read() {
+        let store = Arc::new(Scripted::new(Pace::Ready, false));
+        let counters = counter(&store, patient());
+        let head = counters.gate().join("a", None);
+        let reads = store.read();
+        let mut context = Context::from_waker(Waker::noop());
+        let refusal = |_: &mut u64| Err(Error::from(Refusal::EmptyPage));
+        let mut refuses = counters.try_modify("a", refusal);
+        assert!(pin!(&mut refuses).poll_once(&mut context).is_pending());
+        let mut follows = counters.modify("a", |count| *count += 1);
+        assert!(pin!(&mut follows).poll_once(&mut context).is_pending());
+
+        drop(head);
+        refuses.wait().unwrap_err();
+        follows.wait().unwrap();
+
+        assert_eq!(store.read() - reads, 1);
     }
 
     #[test]

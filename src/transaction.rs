@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::call::Call;
 use crate::collection::Collection;
 use crate::commit::{Action, Committed, Entry, Found};
@@ -49,7 +51,12 @@ pub struct Transaction<T: Resource + ?Sized> {
     slots: Vec<Slot<T>>,
     by_id: HashMap<Arc<str>, usize>,
     drafts: Vec<(usize, Arc<T>, Saved<T>)>,
+    seen: Seen,
 }
+
+/// What a transaction has read, shared with `transact`, which has to know it where the work fails and the transaction
+/// is gone.
+pub(crate) type Seen = Arc<Mutex<Vec<(Arc<str>, Expected)>>>;
 
 struct Slot<T: ?Sized> {
     id: Arc<str>,
@@ -62,7 +69,13 @@ struct Slot<T: ?Sized> {
 
 impl<T: Resource + ?Sized> Transaction<T> {
     pub(crate) fn new(collection: Collection<T>) -> Self {
-        Self { collection, slots: Vec::new(), by_id: HashMap::new(), drafts: Vec::new() }
+        Self {
+            collection,
+            slots: Vec::new(),
+            by_id: HashMap::new(),
+            drafts: Vec::new(),
+            seen: Seen::default(),
+        }
     }
 
     /// The value as the transaction sees it: its own write, else what it read here first, else what is stored now.
@@ -72,7 +85,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// A [`Conflict`] where the value does not meet what the transaction was told to expect.
     pub fn get<'a>(&'a mut self, id: &'a str) -> Reply<'a, Option<Arc<T>>> {
         let at = self.slot(id);
-        let Self { collection, slots, .. } = self;
+        let Self { collection, slots, seen, .. } = self;
         let slot = &mut slots[at];
         match &slot.action {
             Action::Put(value) => return Reply::ready(Ok(Some(Arc::clone(value)))),
@@ -86,6 +99,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
             let found = answer?;
             slot.meets(slot.given, &found)?;
             let value = found.as_ref().map(|found| Arc::clone(&found.value));
+            seen.lock().push((Arc::clone(&slot.id), as_read(&found)));
             slot.read = Some(found);
             Ok(value)
         })
@@ -185,6 +199,10 @@ impl<T: Resource + ?Sized> Transaction<T> {
         conflict.mismatches().iter().all(read)
     }
 
+    pub(crate) fn seen(&self) -> Seen {
+        Arc::clone(&self.seen)
+    }
+
     fn slot(&mut self, id: &str) -> usize {
         if let Some(at) = self.by_id.get(id) {
             return *at;
@@ -237,10 +255,7 @@ impl<T: Resource + PartialEq> Transaction<T> {
 
 impl<T: Resource + ?Sized> Slot<T> {
     fn entry(&self) -> Entry<'_, T> {
-        let read = self.read.as_ref().map(|read| match read {
-            Some(read) => Expected::Version(read.version),
-            None => Expected::Absent,
-        });
+        let read = self.read.as_ref().map(as_read);
         let given = self.given.unwrap_or(Expected::Any.into());
         // What was read met what was given, and says more.
         let expectation = Expectation { expected: read.unwrap_or(given.expected), origin: given.origin };
@@ -279,6 +294,11 @@ impl<T: Resource + ?Sized> Slot<T> {
     }
 }
 
+/// What holds as long as a read would find the same.
+fn as_read<T: ?Sized>(read: &Option<Versioned<T>>) -> Expected {
+    read.as_ref().map_or(Expected::Absent, Expected::from)
+}
+
 /// The one of two expectations that says more, if both can hold.
 fn stricter(one: Expected, other: Expected) -> Option<Expected> {
     match (one, other) {
@@ -302,6 +322,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::commit::Commit;
     use crate::retry::Retry;
     use crate::testing::{Fault, Jumping, Pace, Scripted};
 
@@ -514,6 +535,34 @@ mod tests {
         assert!(matches!(own.wait(), Err(Error::Conflict(_))));
         assert_eq!(runs.load(Ordering::Relaxed), 1);
         assert_eq!(*numbers.fetch("c").wait().unwrap().value, 102);
+    }
+
+    #[test]
+    fn an_error_of_the_work_stands_only_on_what_was_there_at_one_instant() {
+        let numbers = numbers().with_retry(Retry::default().timer(Jumping::new()));
+        let runs = AtomicU32::new(0);
+        let (runs, numbers) = (&runs, &numbers);
+
+        // The sum is 3 throughout; between its reads a transfer is seen in half.
+        let answer = numbers.transact(|mut work| async move {
+            let a = *work.get("a").await?.unwrap();
+            if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+                let both = Commit::one(Entry::put("a", Expected::Any, Arc::new(0)));
+                numbers.commit(both.and(Entry::put("b", Expected::Any, Arc::new(3)))).await?;
+            }
+            let b = *work.get("b").await?.unwrap();
+            if a + b != 3 { Err(Error::from(Refusal::EmptyPage)) } else { Ok((work, a)) }
+        });
+        assert_eq!(answer.wait().unwrap(), 0);
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
+
+        let refused = numbers.transact(|mut work| async move {
+            work.get("a").await?;
+            runs.fetch_add(1, Ordering::Relaxed);
+            Err::<(Transaction<u64>, ()), Error>(Refusal::EmptyPage.into())
+        });
+        assert!(matches!(refused.wait(), Err(Error::Refused(Refusal::EmptyPage))));
+        assert_eq!(runs.load(Ordering::Relaxed), 3);
     }
 
     #[test]
