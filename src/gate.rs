@@ -190,11 +190,7 @@ impl<T: ?Sized> Place<'_, T> {
     fn poll_called(&mut self, sleep: &mut Option<Sleep>, context: &mut Context<'_>) -> Poll<Called<T>> {
         loop {
             let moved = match self.gate.look(self.id, self.ticket, context.waker().clone()) {
-                Look::Head(handed) => {
-                    // Kept at once, so that it is passed on if this one is dropped from here on.
-                    self.known.clone_from(&handed);
-                    return Poll::Ready(Called::Turn(handed));
-                }
+                Look::Head(handed) => return Poll::Ready(Called::Turn(handed)),
                 Look::Behind { moved } => moved,
             };
             let stood = self.gate.timer.now().saturating_duration_since(moved);
@@ -380,6 +376,34 @@ mod tests {
         drop(head);
 
         assert!(gate.is_quiet());
+    }
+
+    #[test]
+    fn the_stall_is_counted_from_when_the_line_last_moved() {
+        #[derive(Clone)]
+        struct Still(Instant, Arc<Mutex<Duration>>);
+
+        impl Timer for Still {
+            fn now(&self) -> Instant {
+                self.0 + *self.1.lock()
+            }
+
+            fn sleep(&self, _: Duration) -> Sleep {
+                Box::pin(std::future::pending())
+            }
+        }
+
+        let clock = Still(Instant::now(), Arc::default());
+        let gate = Gate::<u64>::new(Arc::new(clock.clone()), Some(MILLISECOND * 10));
+        let mut context = Context::from_waker(Waker::noop());
+        let [first, _second, mut last] = [(); 3].map(|()| gate.join("a", None));
+        *clock.1.lock() = MILLISECOND * 8;
+        drop(first);
+
+        *clock.1.lock() = MILLISECOND * 17;
+        assert!(pin!(last.called()).poll_once(&mut context).is_pending());
+        *clock.1.lock() = MILLISECOND * 18;
+        assert!(matches!(pin!(last.called()).poll_once(&mut context), Poll::Ready(Called::Stalled)));
     }
 
     #[test]
