@@ -116,6 +116,14 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// The collection over its store wrapped in a layer: any function from a store to a store.
     ///
     /// It keeps its [`Retry`], and has a line for hot ids of its own.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Guarded};
+    ///
+    /// let notes = Collection::<String>::in_memory().layer(Guarded::new);
+    /// # notes.create("readme", "hello".to_string()).wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn layer<S: Store<T>>(self, layer: impl FnOnce(Arc<dyn Store<T>>) -> S) -> Self {
         Self::over(Arc::new(layer(self.store)), self.shared.retry.clone())
     }
@@ -302,6 +310,17 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// [`Store::commit`]. Where the answer was lost and the store can't tell either, or where the deadline passed,
     /// [`Outcome::Unknown`](crate::Outcome::Unknown). A write id of the caller's that the store has closed is not
     /// applied, and is not sent again.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Commit, Entry, Expected};
+    ///
+    /// let notes = Collection::<str>::in_memory();
+    /// let draft = notes.create("draft", "hello").wait()?;
+    /// let publish = Commit::one(Entry::delete("draft", &draft))
+    ///     .and(Entry::put("published", Expected::Absent, draft.value.clone()));
+    /// notes.commit(publish).wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     #[inline]
     pub fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
         if self.stamps {
@@ -335,6 +354,17 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     /// What became of a commit whose outcome was unknown.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Commit, Entry, Expected, Resolution, WriteId};
+    ///
+    /// let notes = Collection::<str>::in_memory();
+    /// let write = WriteId::new();
+    /// let commit = Commit::one(Entry::put("readme", Expected::Absent, "hello".into())).with_write(write);
+    /// let committed = notes.commit(commit).wait()?;
+    /// assert_eq!(notes.resolve(write).wait()?, Resolution::Applied(committed));
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn resolve(&self, write: WriteId) -> Reply<'_, Resolution> {
         self.read(self.store.resolve(write), move || self.store.resolve(write))
     }
@@ -360,11 +390,21 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     /// All resources whose id starts with `prefix`, page by page, in byte order of their ids.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let notes = Collection::<String>::in_memory();
+    /// let mut pages = notes.list("");
+    /// while let Some(page) = pages.next().wait()? {
+    ///     println!("{} more", page.items.len());
+    /// }
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn list(&self, prefix: &str) -> Pages<T> {
         Pages::new(self.clone(), prefix)
     }
 
-    /// The feed of commits from a place on.
+    /// The feed of commits from a place on; see [`Changes`].
     ///
     /// # Errors
     ///
@@ -374,7 +414,7 @@ impl<T: Resource + ?Sized> Collection<T> {
         self.read(self.store.watch(from.clone()), move || self.store.watch(from.clone()))
     }
 
-    /// A new transaction, with nothing read or written yet.
+    /// A new [`Transaction`], with nothing read or written yet.
     pub fn transaction(&self) -> Transaction<T> {
         Transaction::new(self.clone())
     }
@@ -487,6 +527,16 @@ impl<T: Resource + ?Sized> Collection<T> {
 
 impl<T: Resource + Clone + PartialEq> Collection<T> {
     /// Opens a private copy of a resource, to be changed and then committed.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// # let notes = Collection::<String>::in_memory();
+    /// # notes.create("readme", "hello".to_string()).wait()?;
+    /// let mut draft = notes.edit("readme").wait()?;
+    /// draft.push_str(", world");
+    /// draft.commit().wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -365,6 +365,52 @@ mod tests {
     }
 
     #[test]
+    fn values_and_wakers_are_dropped_and_woken_outside_the_lock() {
+        struct Probe(Arc<Gate<Probe>>, Arc<AtomicU32>);
+
+        impl Probe {
+            fn touch(&self) {
+                assert!(!self.0.lines.is_locked(), "called under the lock");
+                self.1.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        impl Drop for Probe {
+            fn drop(&mut self) {
+                self.touch();
+            }
+        }
+
+        impl std::task::Wake for Probe {
+            fn wake(self: Arc<Self>) {
+                self.touch();
+            }
+        }
+
+        let gate = Arc::new(Gate::new(Arc::new(ThreadTimer), Some(MILLISECOND * 60_000)));
+        let touched = Arc::new(AtomicU32::new(0));
+        let probe = || Probe(Arc::clone(&gate), Arc::clone(&touched));
+        let value = || Some(Versioned::new("1".parse().unwrap(), probe()));
+        let poll = |place: &mut Place<'_, Probe>| {
+            let waker = Waker::from(Arc::new(probe()));
+            pin!(place.called()).poll_once(&mut Context::from_waker(&waker)).is_ready()
+        };
+
+        let mut head = gate.join("a", value());
+        let [mut second, mut third] = [value(), value()].map(|value| gate.join("a", value));
+        assert!(poll(&mut head) && !poll(&mut second) && !poll(&mut second) && !poll(&mut third));
+        head.known = value();
+        drop(head);
+        third.known = value();
+        drop(third);
+        drop(second);
+
+        assert!(gate.is_quiet());
+        // Five values; four wakers dropped, and one woken.
+        assert_eq!(touched.load(Ordering::Relaxed), 10);
+    }
+
+    #[test]
     fn a_line_that_does_not_move_is_left() {
         let gate = Gate::<u64>::new(Arc::new(ThreadTimer), Some(MILLISECOND * 5));
         let head = gate.join("a", None);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::process;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -103,11 +103,12 @@ struct Alarms {
 struct State {
     wakers: BTreeMap<Key, Waker>,
     drawn: u64,
-    running: bool,
+    /// The process whose thread serves the alarms: a forked child has this state, but not the thread.
+    process: Option<u32>,
 }
 
 static ALARMS: Alarms = Alarms {
-    state: Mutex::new(State { wakers: BTreeMap::new(), drawn: 0, running: false }),
+    state: Mutex::new(State { wakers: BTreeMap::new(), drawn: 0, process: None }),
     earlier: Condvar::new(),
 };
 
@@ -140,13 +141,17 @@ impl Alarms {
         });
         let replaced = state.wakers.insert(key, waker);
         let first = state.wakers.first_key_value().is_some_and(|(first, _)| *first == key);
-        let starts = !mem::replace(&mut state.running, true);
+        let starts = state.process.replace(process::id()) != Some(process::id());
         drop(state);
         // A waker is the caller's code, its drop included: never under the lock.
         drop(replaced);
         if starts {
             let thread = thread::Builder::new().name("ifmatch-timer".to_owned());
-            thread.spawn(|| self.run()).expect("the system has room for one more thread");
+            if let Err(error) = thread.spawn(|| self.run()) {
+                // The next sleep tries again.
+                self.state.lock().process = None;
+                panic!("no thread for the timer: {error}");
+            }
         } else if first {
             self.earlier.notify_one();
         }
