@@ -49,7 +49,12 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Serialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Inner>);
+
+// In a box: a handler returns it as the error of a `Result`.
+#[derive(Clone, Serialize)]
+struct Inner {
     // RFC 9457 §4.2.1: the type of a problem that says no more than its status. There is no host to invent.
     r#type: &'static str,
     title: &'static str,
@@ -105,30 +110,31 @@ impl Problem {
     /// ```
     pub fn new(error: &Error) -> Self {
         let mut problem = Self::of(status::status(error), status::reason(error), String::new());
-        problem.retry = word(status::advice(error));
-        problem.retry_after = status::retry_after(error);
+        let inner = &mut *problem.0;
+        inner.retry = word(status::advice(error));
+        inner.retry_after = status::retry_after(error);
         // Their own sentences, never their causes.
-        problem.detail = match error {
+        inner.detail = match error {
             Error::Conflict(conflict) => conflict.to_string().into(),
             other => other.to_string().into(),
         };
         match error {
             Error::Conflict(conflict) => {
-                problem.facts = Facts::of(status::decisive(conflict));
+                inner.facts = Facts::of(status::decisive(conflict));
                 match conflict.mismatches() {
                     // With several ids a tag would not say whose it is.
-                    [one] => problem.etag = current_version(one).map(EntityTag::from),
-                    several => problem.mismatches = several.iter().map(Failed::of).collect(),
+                    [one] => inner.etag = current_version(one).map(EntityTag::from),
+                    several => inner.mismatches = several.iter().map(Failed::of).collect(),
                 }
             }
-            Error::NotFound(missing) => problem.facts.resource_id = Some(missing.id().into()),
-            Error::Refused(Refusal::Closed { write }) => problem.write_id = Some(*write),
-            Error::Refused(refusal) => problem.facts.resource_id = id_of(refusal).map(Box::from),
+            Error::NotFound(missing) => inner.facts.resource_id = Some(missing.id().into()),
+            Error::Refused(Refusal::Closed { write }) => inner.write_id = Some(*write),
+            Error::Refused(refusal) => inner.facts.resource_id = id_of(refusal).map(Box::from),
             Error::Corrupt(corrupt) => {
-                problem.facts.resource_id = Some(corrupt.id().into());
-                problem.facts.current_version = Some(corrupt.version());
+                inner.facts.resource_id = Some(corrupt.id().into());
+                inner.facts.current_version = Some(corrupt.version());
             }
-            Error::Failed(failure) => problem.write_id = failure.write(),
+            Error::Failed(failure) => inner.write_id = failure.write(),
             Error::Expired(_) => {}
         }
         problem
@@ -142,7 +148,7 @@ impl Problem {
     /// assert_eq!(problem.status(), 415);
     /// ```
     pub fn of(status: u16, reason: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
+        Self(Box::new(Inner {
             r#type: "about:blank",
             title: status::phrase(status),
             status,
@@ -157,7 +163,7 @@ impl Problem {
             current: None,
             etag: None,
             retry_after: None,
-        }
+        }))
     }
 
     /// The same with another status: overrides the table.
@@ -168,8 +174,10 @@ impl Problem {
     /// let hidden = Problem::new(&NotFound::deleted("a1").into()).with_status(404);
     /// assert_eq!(hidden.status(), 404);
     /// ```
-    pub fn with_status(self, status: u16) -> Self {
-        Self { status, title: status::phrase(status), ..self }
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.0.status = status;
+        self.0.title = status::phrase(status);
+        self
     }
 
     /// The same with the URI of this occurrence, for instance the path of the request.
@@ -181,8 +189,9 @@ impl Problem {
     /// assert_eq!(serde_json::to_value(problem)?["instance"], "/articles/a1");
     /// # Ok::<_, serde_json::Error>(())
     /// ```
-    pub fn with_instance(self, instance: impl Into<Box<str>>) -> Self {
-        Self { instance: Some(instance.into()), ..self }
+    pub fn with_instance(mut self, instance: impl Into<Box<str>>) -> Self {
+        self.0.instance = Some(instance.into());
+        self
     }
 
     /// The same with the current value of a conflict, the one its `current_version` speaks of, as the member
@@ -202,22 +211,22 @@ impl Problem {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "json")]
-    pub fn with_current<T: crate::Resource + Serialize + ?Sized>(self, error: &Error) -> Self {
-        let current = error
+    pub fn with_current<T: crate::Resource + Serialize + ?Sized>(mut self, error: &Error) -> Self {
+        self.0.current = error
             .conflict()
             .and_then(|conflict| status::decisive(conflict).current::<T>())
             .and_then(|current| serde_json::to_value(&*current.value).ok());
-        Self { current, ..self }
+        self
     }
 
     /// The HTTP status.
     pub fn status(&self) -> u16 {
-        self.status
+        self.0.status
     }
 
     /// The machine-readable word.
     pub fn reason(&self) -> &'static str {
-        self.reason
+        self.0.reason
     }
 
     /// The headers that belong to the body: `Content-Type`, `Cache-Control: no-store`, the `ETag` of the current
@@ -232,10 +241,10 @@ impl Problem {
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers =
             vec![("content-type", PROBLEM_JSON.to_owned()), ("cache-control", "no-store".to_owned())];
-        if let Some(etag) = &self.etag {
+        if let Some(etag) = &self.0.etag {
             headers.push(("etag", etag.to_string()));
         }
-        if let Some(wait) = self.retry_after {
+        if let Some(wait) = self.0.retry_after {
             headers.push(("retry-after", whole_seconds(wait).to_string()));
         }
         headers
@@ -321,8 +330,9 @@ impl From<Malformed> for Problem {
 
 impl From<PreconditionRequired> for Problem {
     fn from(required: PreconditionRequired) -> Self {
-        let problem = Self::of(428, "expectation-required", required.to_string());
-        Self { retry: word(Advice::Refetch), ..problem }
+        let mut problem = Self::of(428, "expectation-required", required.to_string());
+        problem.0.retry = word(Advice::Refetch);
+        problem
     }
 }
 
@@ -330,11 +340,11 @@ impl From<PreconditionRequired> for Problem {
 impl fmt::Debug for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Problem")
-            .field("status", &self.status)
-            .field("reason", &self.reason)
-            .field("detail", &self.detail)
-            .field("retry", &self.retry)
-            .field("facts", &self.facts)
+            .field("status", &self.0.status)
+            .field("reason", &self.0.reason)
+            .field("detail", &self.0.detail)
+            .field("retry", &self.0.retry)
+            .field("facts", &self.0.facts)
             .finish_non_exhaustive()
     }
 }

@@ -184,8 +184,8 @@ pub(super) fn phrase(status: u16) -> &'static str {
         501 => "Not Implemented",
         503 => "Service Unavailable",
         507 => "Insufficient Storage",
-        400..=499 => "Client Error",
-        500..=599 => "Server Error",
+        other if (400..500).contains(&other) => "Client Error",
+        other if (500..600).contains(&other) => "Server Error",
         _ => "Problem",
     }
 }

@@ -150,3 +150,126 @@ impl IntoResponse for Problem {
 fn header_value(version: Version) -> HeaderValue {
     HeaderValue::try_from(EntityTag::from(version).to_string()).expect("digits in quotes are printable ASCII")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use http::{HeaderName, Request};
+
+    use super::*;
+    use crate::conflict::Conflict;
+    use crate::error::{Failure, NotFound, Outcome};
+    use crate::reply::block_on;
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    fn parts(headers: &[(&str, &[u8])]) -> Parts {
+        let mut parts = Request::new(()).into_parts().0;
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            parts.headers.append(name, HeaderValue::from_bytes(value).unwrap());
+        }
+        parts
+    }
+
+    fn given(headers: &[(&str, &[u8])]) -> Result<Preconditions, Problem> {
+        block_on(Preconditions::from_request_parts(&mut parts(headers), &()))
+    }
+
+    fn required(headers: &[(&str, &[u8])]) -> Result<Required, Problem> {
+        block_on(Required::from_request_parts(&mut parts(headers), &()))
+    }
+
+    /// The status, the headers and the body of a response.
+    fn whole(response: impl IntoResponse) -> (u16, BTreeMap<String, String>, String) {
+        let (parts, body) = response.into_response().into_parts();
+        let body = block_on(axum::body::to_bytes(body, usize::MAX)).unwrap();
+        let headers = parts.headers.iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+        (parts.status.as_u16(), headers.collect(), String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn what_is_required_answers_428_and_what_is_malformed_400() {
+        assert_eq!(given(&[]).unwrap(), Preconditions::none());
+        assert_eq!(required(&[]).unwrap_err().status(), 428);
+        for headers in [[("if-match", &b"7"[..])], [("if-none-match", b"\xff")], [("if-match", b"")]] {
+            assert_eq!(given(&headers).unwrap_err().status(), 400);
+            assert_eq!(required(&headers).unwrap_err().status(), 400);
+        }
+        assert!(required(&[("if-none-match", b"*")]).is_ok());
+    }
+
+    #[test]
+    fn several_lines_and_bytes_past_ascii_are_all_read() {
+        let lines = [("if-match", &b"\"\xff\""[..]), ("if-match", b"\"7\"")];
+
+        let Required(preconditions) = required(&lines).unwrap();
+
+        let current = Versioned::<str>::new(version("7"), "text");
+        assert_eq!(preconditions.freshness("a", &current).unwrap(), Freshness::Send);
+        let star = [("if-match", &b"\"7\""[..]), ("if-match", b"*")];
+        assert_eq!(given(&star).unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn a_value_is_json_with_its_tag() {
+        let value = Versioned::<Vec<&str>>::new(version("7"), vec!["text"]);
+
+        let (status, headers, body) = whole((StatusCode::CREATED, value));
+
+        assert_eq!((status, &*body), (201, r#"["text"]"#));
+        assert_eq!(headers["content-type"], "application/json");
+        assert_eq!(headers["etag"], "\"7\"");
+    }
+
+    #[test]
+    fn a_value_that_is_no_json_is_a_problem_without_it() {
+        let value: Versioned<BTreeMap<_, _>> =
+            Versioned::new(version("7"), BTreeMap::from([((1, 2), "s3cr3t")]));
+
+        let (status, headers, body) = whole(value);
+
+        assert_eq!((status, headers.contains_key("etag")), (500, false));
+        assert!(body.contains("not-encodable") && !body.contains("s3cr3t"), "{body}");
+    }
+
+    #[test]
+    fn what_the_caller_has_is_not_sent_again() {
+        let value = || Versioned::<String>::new(version("7"), "text".to_owned());
+        let respond = |tag: &[u8]| given(&[("if-none-match", tag)]).unwrap().respond("a", value()).unwrap();
+
+        let (status, headers, body) = whole(respond(b"W/\"7\""));
+        assert_eq!((status, &*body), (304, ""));
+        assert_eq!(headers, BTreeMap::from([("etag".to_owned(), "\"7\"".to_owned())]));
+        assert_eq!(whole(respond(b"\"6\"")).0, 200);
+    }
+
+    #[test]
+    fn an_error_is_its_problem() {
+        let current = Versioned::<String>::new(version("7"), "s3cr3t".to_owned());
+        let conflict = Error::from(Conflict::state("a\r\nb", &current, "it is archived"));
+
+        let (status, headers, body) = whole(conflict);
+
+        assert_eq!(status, 409);
+        assert_eq!(headers["content-type"], "application/problem+json");
+        assert_eq!((&*headers["cache-control"], &*headers["etag"]), ("no-store", "\"7\""));
+        assert!(body.contains(r#""reason":"state""#) && !body.contains("s3cr3t"), "{body}");
+
+        let failed = Error::from(Failure::new(Outcome::NotApplied, "s3cr3t"));
+        let (status, headers, body) = whole(failed);
+        assert_eq!((status, &*headers["retry-after"], body.contains("s3cr3t")), (503, "1", false));
+    }
+
+    #[test]
+    fn a_status_that_is_none_becomes_500() {
+        let missing = Problem::new(&NotFound::new("a").into());
+
+        assert_eq!(whole(missing.clone().with_status(410)).0, 410);
+        assert_eq!(whole(missing.with_status(7)).0, 500);
+    }
+}
