@@ -208,7 +208,7 @@ impl Preconditions {
     /// use ifmatch::http::{Freshness, Preconditions};
     ///
     /// let cached = Preconditions::from_headers([("If-None-Match", "W/\"7\"")])?;
-    /// let article = Versioned::new("7".parse()?, "text".to_string());
+    /// let article = Versioned::<String>::new("7".parse()?, "text".to_string());
     /// assert_eq!(cached.freshness("a1", &article)?, Freshness::NotModified);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```

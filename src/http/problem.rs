@@ -38,7 +38,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// use ifmatch::http::Problem;
 /// use ifmatch::{Conflict, Error, Versioned};
 ///
-/// let article = Versioned::new("3".parse()?, "text".to_string());
+/// let article = Versioned::<String>::new("3".parse()?, "text".to_string());
 /// let error = Error::from(Conflict::state("a1", &article, "it is archived"));
 ///
 /// let body = serde_json::to_value(Problem::new(&error))?;
@@ -203,7 +203,7 @@ impl Problem {
     /// ```
     /// # use ifmatch::http::Problem;
     /// # use ifmatch::{Conflict, Error, Versioned};
-    /// let article = Versioned::new("3".parse()?, "text".to_string());
+    /// let article = Versioned::<String>::new("3".parse()?, "text".to_string());
     /// let error = Error::from(Conflict::state("a1", &article, "it is archived"));
     ///
     /// let problem = Problem::new(&error).with_current::<String>(&error);

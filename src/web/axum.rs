@@ -2,7 +2,7 @@
 //!
 //! [`Preconditions`] as an argument of a handler are those of the request, or none; [`Required`] ones answer 428 where
 //! the request does not say which state it is based on. Both answer 400 where a header is malformed. A
-//! [`Versioned<T>`](crate::Versioned) is answered as JSON with its `ETag`, an [`Error`](crate::Error) as a problem.
+//! [`Versioned`] value is answered as JSON with its `ETag`, an [`Error`] as a problem.
 //!
 //! Depends on `axum-core` and `http` only. `HEAD` needs nothing: axum answers it from the `GET` handler.
 //!
@@ -88,7 +88,7 @@ impl Preconditions {
     /// use ifmatch::http::Preconditions;
     ///
     /// let known = Preconditions::from_headers([("If-None-Match", "\"7\"")])?;
-    /// let response = known.respond("a1", Versioned::new("7".parse()?, "text".to_string()))?;
+    /// let response = known.respond("a1", Versioned::<String>::new("7".parse()?, "text".to_string()))?;
     ///
     /// assert_eq!(response.status(), 304);
     /// assert_eq!(response.headers()["etag"], "\"7\"");
