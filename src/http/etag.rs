@@ -10,7 +10,8 @@ use crate::version::Version;
 /// Ours is strong and holds the digits of the version: `"7"`. Other tags, like `"abc"`, `"007"` or one that a proxy
 /// made weak, are well-formed too; they are no version of ours.
 ///
-/// `==` compares the text. HTTP's two comparisons are [`strong_eq`](Self::strong_eq) and [`weak_eq`](Self::weak_eq):
+/// A tag keeps bytes past ASCII as they came, in whatever encoding; `Display` replaces those that are not UTF-8.
+/// `==` compares the bytes. HTTP's two comparisons are [`strong_eq`](Self::strong_eq) and [`weak_eq`](Self::weak_eq):
 ///
 /// | one | other | strong | weak |
 /// |---|---|---|---|

@@ -22,6 +22,9 @@
 //!
 //! [`Refusal`](crate::Refusal) names the statuses of refused calls. [`Problem::with_status`] overrides the table.
 //!
+//! A method that can't create, such as `PATCH`, answers 404 before any precondition (RFC 9110 §13.2.1): its handler
+//! begins with [`fetch`](crate::Collection::fetch).
+//!
 //! A handler reads the headers once, asks for the expectation they amount to, and hands it to the write:
 //!
 //! ```

@@ -425,6 +425,16 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_of_the_program_is_no_failed_expectation() {
+        let problem = Problem::new(&conflict([mismatch("a", Kind::State("full".into()), Origin::Argument)]));
+
+        let body = body(&problem);
+
+        assert_eq!((body.get("expected_version"), &body["current_version"]), (None, &json!("7")));
+        assert_eq!((&body["retry"], &body["status"]), (&json!("never"), &json!(409)));
+    }
+
+    #[test]
     fn a_commit_over_several_ids_lists_all_that_failed() {
         let first = mismatch("a", Kind::Missing, Origin::Argument);
         let second = mismatch("b", Kind::Stale, Origin::Header);
