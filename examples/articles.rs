@@ -1,6 +1,6 @@
 //! A complete service: articles that several people edit at once, and nobody's change is lost.
 //!
-//! Run with `cargo run --example articles --features axum`. Options: `--port 3000` (0 picks a free port) and
+//! Run with `cargo run --features axum --example articles`. Options: `--port 3000` (0 picks a free port) and
 //! `--store memory`. The README shows a dialogue with it.
 
 use std::error::Error as StdError;
