@@ -234,6 +234,9 @@ impl Conflict {
                 format!("the state of version {found} does not allow the change")
             }
             (Kind::Locked { .. }, _) => "somebody else holds it".to_owned(),
+            (Kind::Stale, Some(found)) if !matches!(first.expected(), Expected::Version(_)) => {
+                format!("what was expected of it does not hold, found version {found}")
+            }
             (_, Some(found)) => format!("expected {}, found version {found}", first.expected()),
             (_, None) => format!("expected {}, found none", first.expected()),
         };
@@ -349,7 +352,11 @@ impl fmt::Display for Mismatch {
         let id = self.id.escape_debug();
         let expected = self.expected();
         match &self.kind {
-            Kind::Stale => write!(f, "`{id}` has changed: expected {expected}")?,
+            Kind::Stale if matches!(expected, Expected::Version(_)) => {
+                write!(f, "`{id}` has changed: expected {expected}")?;
+            }
+            // Something was named that no single expectation says, as a list or a foreign tag in a request.
+            Kind::Stale => write!(f, "`{id}` is not as expected")?,
             Kind::Exists => write!(f, "`{id}` already exists: expected {expected}")?,
             Kind::Missing => return write!(f, "`{id}` does not exist: expected {expected}"),
             Kind::Deleted => write!(f, "`{id}` was deleted: expected {expected}")?,

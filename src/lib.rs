@@ -1,5 +1,9 @@
 //! Optimistic concurrency for any store.
 
+pub mod http;
+#[cfg(feature = "axum")]
+pub mod web;
+
 mod call;
 mod codec;
 mod collection;

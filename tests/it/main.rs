@@ -1,3 +1,4 @@
 //! Behaviour across modules: one binary, so that it links once.
 
+mod articles;
 mod manifest;

@@ -1,0 +1,320 @@
+//! The default table from errors to statuses, reasons and `Retry-After`.
+
+use std::time::Duration;
+
+use crate::conflict::{Advice, Conflict, Intent, Kind, Mismatch};
+use crate::error::{Error, Outcome, Refusal};
+use crate::expected::Origin;
+
+/// What `Retry-After` says where nothing better is known.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The HTTP status of an error by the default table in [`http`](crate::http).
+///
+/// A conflict over several ids has the status of its first mismatch from a header, else of its first.
+///
+/// ```
+/// use ifmatch::{Error, NotFound, http};
+///
+/// assert_eq!(http::status(&NotFound::new("a1").into()), 404);
+/// assert_eq!(http::status(&NotFound::deleted("a1").into()), 410);
+/// ```
+pub fn status(error: &Error) -> u16 {
+    match error {
+        Error::Conflict(conflict) => of_mismatch(decisive(conflict)),
+        Error::NotFound(missing) if missing.is_deleted() => 410,
+        Error::NotFound(_) => 404,
+        Error::Refused(refusal) => of_refusal(refusal),
+        Error::Corrupt(_) => 500,
+        Error::Expired(_) => 410,
+        Error::Failed(_) => 503,
+    }
+}
+
+/// The machine-readable word for an error: stable, in `kebab-case`, the `reason` of a problem body.
+///
+/// ```
+/// use ifmatch::{Failure, Outcome, http};
+///
+/// let lost = Failure::new(Outcome::Unknown, "connection reset").into();
+/// assert_eq!(http::reason(&lost), "unknown-outcome");
+/// ```
+pub fn reason(error: &Error) -> &'static str {
+    match error {
+        Error::Conflict(conflict) => of_kind(decisive(conflict).kind()),
+        Error::NotFound(missing) if missing.is_deleted() => "deleted",
+        Error::NotFound(_) => "not-found",
+        Error::Refused(refusal) => word_of_refusal(refusal),
+        Error::Corrupt(_) => "corrupt",
+        Error::Expired(_) => "expired",
+        Error::Failed(failure) => match failure.outcome() {
+            Outcome::NotApplied => "unavailable",
+            Outcome::Unknown => "unknown-outcome",
+        },
+    }
+}
+
+/// How long a caller should wait before it tries again, where trying again can help: what is left of the longest
+/// lock, else one second for contention and for a store that failed.
+///
+/// ```
+/// use std::time::Duration;
+/// use ifmatch::{Failure, Outcome, http};
+///
+/// let failed = Failure::new(Outcome::NotApplied, "connection refused").into();
+/// assert_eq!(http::retry_after(&failed), Some(Duration::from_secs(1)));
+/// ```
+pub fn retry_after(error: &Error) -> Option<Duration> {
+    match error {
+        Error::Conflict(conflict) => {
+            let locks = conflict.mismatches().iter().filter_map(|mismatch| match mismatch.kind() {
+                Kind::Locked { remaining, .. } => Some(*remaining),
+                _ => None,
+            });
+            match conflict.retry() {
+                Advice::Wait => Some(locks.max().unwrap_or(SOON)),
+                Advice::Refetch | Advice::Merge | Advice::Never => None,
+            }
+        }
+        Error::Failed(_) => Some(SOON),
+        _ => None,
+    }
+}
+
+/// What a caller can do about an error.
+pub(super) fn advice(error: &Error) -> Advice {
+    match error {
+        Error::Conflict(conflict) => conflict.retry(),
+        Error::Refused(Refusal::ExpectationRequired { .. }) | Error::Expired(_) => Advice::Refetch,
+        Error::Failed(failure) => match failure.outcome() {
+            Outcome::NotApplied => Advice::Wait,
+            // Sent again as it was, it may apply twice: look first.
+            Outcome::Unknown => Advice::Refetch,
+        },
+        Error::NotFound(_) | Error::Refused(_) | Error::Corrupt(_) => Advice::Never,
+    }
+}
+
+/// The mismatch that a conflict's status speaks of: a failed precondition of the request goes before what else failed
+/// in the same commit.
+pub(super) fn decisive(conflict: &Conflict) -> &Mismatch {
+    let mismatches = conflict.mismatches();
+    mismatches.iter().find(|mismatch| mismatch.origin() == Origin::Header).unwrap_or(&mismatches[0])
+}
+
+fn of_mismatch(mismatch: &Mismatch) -> u16 {
+    let from_header = mismatch.origin() == Origin::Header;
+    match mismatch.kind() {
+        Kind::Stale | Kind::Exists if from_header => 412,
+        Kind::Stale | Kind::Exists | Kind::State(_) => 409,
+        // A put could have created it, so it was the header that failed. Nothing else can, and then 404 goes first.
+        Kind::Missing | Kind::Deleted if from_header && mismatch.intent() == Intent::Put => 412,
+        Kind::Missing => 404,
+        Kind::Deleted => 410,
+        Kind::Locked { .. } => 423,
+    }
+}
+
+pub(super) fn of_kind(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Stale => "stale",
+        Kind::Exists => "exists",
+        Kind::Missing => "missing",
+        Kind::Deleted => "deleted",
+        Kind::Locked { .. } => "locked",
+        Kind::State(_) => "state",
+    }
+}
+
+fn of_refusal(refusal: &Refusal) -> u16 {
+    match refusal {
+        Refusal::Id { .. }
+        | Refusal::Duplicate { .. }
+        | Refusal::TooMany { .. }
+        | Refusal::EmptyPage
+        | Refusal::Cursor => 400,
+        Refusal::NotAllowed { .. } => 403,
+        Refusal::Closed { .. } => 409,
+        Refusal::TooLarge { .. } => 413,
+        Refusal::Encode { .. } => 422,
+        Refusal::ExpectationRequired { .. } => 428,
+        Refusal::Unsupported { .. } => 501,
+        Refusal::VersionsExhausted => 507,
+    }
+}
+
+fn word_of_refusal(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Id { .. } => "bad-id",
+        Refusal::Duplicate { .. } => "duplicate-id",
+        Refusal::TooLarge { .. } => "too-large",
+        Refusal::TooMany { .. } => "too-many",
+        Refusal::Encode { .. } => "not-encodable",
+        Refusal::ExpectationRequired { .. } => "expectation-required",
+        Refusal::NotAllowed { .. } => "not-allowed",
+        Refusal::Unsupported { .. } => "unsupported",
+        Refusal::EmptyPage => "empty-page",
+        Refusal::Cursor => "bad-cursor",
+        Refusal::Closed { .. } => "write-closed",
+        Refusal::VersionsExhausted => "versions-exhausted",
+    }
+}
+
+/// The phrase of a status, as RFC 9110 and its companions have it.
+pub(super) fn phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        422 => "Unprocessable Content",
+        423 => "Locked",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        507 => "Insufficient Storage",
+        other if (400..500).contains(&other) => "Client Error",
+        other if (500..600).contains(&other) => "Server Error",
+        _ => "Problem",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+    use crate::error::{Corrupt, Expired, Failure, IdProblem, NotFound};
+    use crate::expected::{Expectation, Expected};
+    use crate::version::Version;
+    use crate::write_id::WriteId;
+
+    const KINDS: [Kind; 4] = [Kind::Stale, Kind::Exists, Kind::Missing, Kind::Deleted];
+
+    fn mismatch(kind: Kind, origin: Origin, intent: Intent) -> Mismatch {
+        let version: Version = "7".parse().unwrap();
+        let expectation = Expectation { expected: Expected::Version(version), origin };
+        Mismatch::new::<str>("a", expectation, intent, kind, None, None)
+    }
+
+    fn conflict(mismatches: impl Into<Vec<Mismatch>>) -> Error {
+        Conflict::new(mismatches.into()).into()
+    }
+
+    fn locked(seconds: u64) -> Kind {
+        Kind::Locked { holder: "ann".into(), remaining: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn a_conflict_has_the_status_of_the_table() {
+        let statuses = |origin, intent| KINDS.map(|kind| status(&conflict([mismatch(kind, origin, intent)])));
+
+        assert_eq!(statuses(Origin::Header, Intent::Put), [412, 412, 412, 412]);
+        assert_eq!(statuses(Origin::Header, Intent::Delete), [412, 412, 404, 410]);
+        assert_eq!(statuses(Origin::Header, Intent::Check), [412, 412, 404, 410]);
+        for intent in [Intent::Put, Intent::Delete, Intent::Check] {
+            assert_eq!(statuses(Origin::Argument, intent), [409, 409, 404, 410]);
+            for origin in [Origin::Header, Origin::Argument] {
+                assert_eq!(status(&conflict([mismatch(locked(1), origin, intent)])), 423);
+                assert_eq!(status(&conflict([mismatch(Kind::State("x".into()), origin, intent)])), 409);
+            }
+        }
+    }
+
+    #[test]
+    fn a_failed_header_decides_over_what_else_failed() {
+        let argument = || mismatch(Kind::Missing, Origin::Argument, Intent::Put);
+        let header = || mismatch(Kind::Stale, Origin::Header, Intent::Put);
+        let exists = || mismatch(Kind::Exists, Origin::Argument, Intent::Put);
+
+        assert_eq!(status(&conflict([argument(), header()])), 412);
+        assert_eq!(reason(&conflict([argument(), header()])), "stale");
+        assert_eq!(status(&conflict([header(), argument()])), 412);
+        assert_eq!(status(&conflict([argument(), exists()])), 404);
+        assert_eq!(status(&conflict([exists(), argument()])), 409);
+    }
+
+    #[test]
+    fn every_refusal_has_a_status_and_a_word_of_its_own() {
+        let id = || Box::<str>::from("a");
+        let write = WriteId::from_bits(1);
+        let rows = [
+            (Refusal::Id { id: id(), problem: IdProblem::Empty }, 400, "bad-id"),
+            (Refusal::Duplicate { id: id() }, 400, "duplicate-id"),
+            (Refusal::TooLarge { id: id(), bytes: 2, limit: 1 }, 413, "too-large"),
+            (Refusal::TooMany { entries: 2, limit: 1 }, 400, "too-many"),
+            (Refusal::Encode { id: id(), source: "odd".into() }, 422, "not-encodable"),
+            (Refusal::ExpectationRequired { id: id() }, 428, "expectation-required"),
+            (Refusal::NotAllowed { id: id() }, 403, "not-allowed"),
+            (Refusal::Unsupported { what: "watching" }, 501, "unsupported"),
+            (Refusal::EmptyPage, 400, "empty-page"),
+            (Refusal::Cursor, 400, "bad-cursor"),
+            (Refusal::Closed { write }, 409, "write-closed"),
+            (Refusal::VersionsExhausted, 507, "versions-exhausted"),
+        ];
+
+        for (refusal, code, word) in rows {
+            let error = Error::from(refusal);
+            assert_eq!((status(&error), reason(&error)), (code, word), "{error}");
+            assert_eq!(retry_after(&error), None, "{error}");
+            let expected = if code == 428 { Advice::Refetch } else { Advice::Never };
+            assert_eq!(advice(&error), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn every_other_error_has_the_status_of_the_table() {
+        let version = "7".parse().unwrap();
+        let failed = |outcome| Error::from(Failure::new(outcome, "odd"));
+        let rows: [(Error, u16, &str, Advice); 6] = [
+            (NotFound::new("a").into(), 404, "not-found", Advice::Never),
+            (NotFound::deleted("a").into(), 410, "deleted", Advice::Never),
+            (Corrupt::new("a", version, "odd").into(), 500, "corrupt", Advice::Never),
+            (Expired { oldest: None }.into(), 410, "expired", Advice::Refetch),
+            (failed(Outcome::NotApplied), 503, "unavailable", Advice::Wait),
+            (failed(Outcome::Unknown), 503, "unknown-outcome", Advice::Refetch),
+        ];
+
+        for (error, code, word, expected) in rows {
+            assert_eq!((status(&error), reason(&error), advice(&error)), (code, word, expected), "{error}");
+            assert_eq!(retry_after(&error).is_some(), code == 503, "{error}");
+            assert!(error.source().is_none_or(|source| !error.to_string().contains(&source.to_string())));
+        }
+    }
+
+    #[test]
+    fn retry_after_is_what_is_left_of_the_longest_lock_or_a_second_of_contention() {
+        let stale = || mismatch(Kind::Stale, Origin::Argument, Intent::Put);
+        let lock = |seconds| mismatch(locked(seconds), Origin::Argument, Intent::Put);
+        let exhausted = Error::from(Conflict::new(vec![stale()]).exhausted(5));
+
+        assert_eq!(retry_after(&conflict([stale()])), None);
+        assert_eq!(
+            retry_after(&conflict([stale(), lock(3), lock(9), lock(5)])),
+            Some(Duration::from_secs(9))
+        );
+        assert_eq!((status(&exhausted), retry_after(&exhausted)), (409, Some(SOON)));
+        // Waiting for the lock is no use while a rule refuses.
+        let state = mismatch(Kind::State("x".into()), Origin::Argument, Intent::Put);
+        assert_eq!(retry_after(&conflict([lock(3), state])), None);
+    }
+
+    #[test]
+    fn every_status_of_the_table_has_its_phrase() {
+        for code in [400, 403, 404, 409, 410, 412, 413, 422, 423, 428, 500, 501, 503, 507] {
+            assert!(!["Client Error", "Server Error", "Problem"].contains(&phrase(code)), "{code}");
+        }
+        assert_eq!([phrase(418), phrase(599), phrase(299)], ["Client Error", "Server Error", "Problem"]);
+    }
+}
