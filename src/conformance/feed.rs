@@ -1,0 +1,439 @@
+//! Promise 7: the feed is gapless.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use crate::commit::{Commit, Entry};
+use crate::conformance::ground::Ground;
+use crate::conformance::sample::Sample;
+use crate::conformance::watcher::{Seen, Watcher};
+use crate::cursor::Cursor;
+use crate::error::{Error, Refusal};
+use crate::expected::Expected;
+use crate::feed::Start;
+use crate::reply::block_on;
+use crate::store::Store;
+use crate::version::Version;
+use crate::write_id::WriteId;
+
+/// A store can be watched exactly where its abilities say so.
+pub async fn a_store_is_watched_as_declared<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let ground = Ground::new("a_store_is_watched_as_declared", store);
+    let answer = store.watch(Start::Now).await;
+    match (ground.abilities().watch, &answer) {
+        (true, Ok(_)) | (false, Err(Error::Refused(Refusal::Unsupported { .. }))) => {}
+        (declared, _) => panic!("{}: `watch` is declared {declared}, and answers {answer:?}", ground.prefix()),
+    }
+}
+
+/// Every commit that is acknowledged is reported once, with the versions of its receipts.
+pub async fn every_change_is_reported_once<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("every_change_is_reported_once", store) else { return };
+    let mut watcher = Watcher::now(&ground).await;
+
+    let written = write_and_delete(&ground, 3, 40);
+    let end = ground.id("end");
+    ground.put(&end, Expected::Absent, 0).await;
+
+    let mut reported = BTreeMap::<(String, u64), usize>::new();
+    for seen in watcher.until(&end).await.into_iter().flatten().filter(|seen| seen.id != end) {
+        *reported.entry((seen.id, seen.version.to_bits().get())).or_default() += 1;
+    }
+    let expected = written.into_iter().map(|(id, version)| ((id, version.to_bits().get()), 1));
+    assert_eq!(reported, expected.collect(), "{}: how often each change was reported", ground.prefix());
+    ground.clear().await;
+}
+
+/// The changes of one id are reported in the order of their versions.
+pub async fn changes_of_an_id_come_in_order<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("changes_of_an_id_come_in_order", store) else { return };
+    let mut watcher = Watcher::now(&ground).await;
+
+    write_and_delete(&ground, 3, 40);
+    let end = ground.id("end");
+    ground.put(&end, Expected::Absent, 0).await;
+
+    let mut last = BTreeMap::<String, Version>::new();
+    for seen in watcher.until(&end).await.into_iter().flatten() {
+        if let Some(before) = last.insert(seen.id.clone(), seen.version) {
+            assert!(
+                before.to_bits() < seen.version.to_bits(),
+                "`{}`: version {} was reported after {before}",
+                seen.id,
+                seen.version
+            );
+        }
+    }
+    ground.clear().await;
+}
+
+/// All changes of one commit come in one batch, and no change of another commit with them.
+pub async fn a_commit_is_one_batch<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("a_commit_is_one_batch", store) else { return };
+    if ground.abilities().entries < 3 {
+        return;
+    }
+    let [a, b, c] = ["a", "b", "c"].map(|name| ground.id(name));
+    ground.put(&b, Expected::Absent, 0).await;
+    let mut watcher = Watcher::now(&ground).await;
+
+    for number in 1..10 {
+        let commit = Commit::one(Entry::put(&c, Expected::Any, T::sample(number)))
+            .and(Entry::put(&a, Expected::Any, T::sample(number)))
+            .and(Entry::check(&b, Expected::Present));
+        let committed = ground.commit(commit).await.unwrap_or_else(|error| panic!("{}: {error}", ground.prefix()));
+        let mut changes: Vec<_> = watcher.next().await.into_iter().map(|seen| (seen.id, Some(seen.version))).collect();
+        changes.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        let [put_c, put_a, _] = committed.receipts() else { panic!("{}: three receipts", ground.prefix()) };
+        let expected = [(a.clone(), put_a.version), (c.clone(), put_c.version)];
+        assert_eq!(changes, expected, "{}: the batch of one commit", ground.prefix());
+    }
+    ground.clear().await;
+}
+
+/// A put is reported as a put and a deletion as a deletion, each with the version of its receipt.
+pub async fn puts_and_deletions_are_told_apart<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("puts_and_deletions_are_told_apart", store) else { return };
+    let id = ground.id("a");
+    let mut watcher = Watcher::now(&ground).await;
+
+    for number in 0..5 {
+        let put = ground.put(&id, Expected::Absent, number).await;
+        let deletion = ground.delete(&id, put).await;
+        for (version, deleted) in [(put, false), (deletion, true)] {
+            let seen = watcher.next().await;
+            let expected = [Seen { id: id.clone(), version, deleted, number: None }];
+            assert_eq!(seen, expected, "`{id}`: the put and the deletion, after both");
+        }
+    }
+    ground.clear().await;
+}
+
+/// A value in the feed is the one stored: what was overwritten or deleted is reported without its value.
+pub async fn the_feed_replays_no_values<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("the_feed_replays_no_values", store) else { return };
+    let [kept, changed, deleted] = ["kept", "changed", "deleted"].map(|name| ground.id(name));
+    let mut watcher = Watcher::now(&ground).await;
+    ground.put(&changed, Expected::Absent, 1).await;
+    ground.put(&changed, Expected::Present, 2).await;
+    ground.put(&deleted, Expected::Absent, 3).await;
+    ground.delete(&deleted, Expected::Present).await;
+    ground.put(&kept, Expected::Absent, 4).await;
+
+    let numbers: Vec<Option<u64>> = watcher.until(&kept).await.into_iter().flatten().map(|seen| seen.number).collect();
+
+    let [first, second, third, deletion, last] = *numbers else {
+        panic!("{}: five changes, not {}", ground.prefix(), numbers.len());
+    };
+    assert_eq!(first, None, "`{changed}`: a value that is no longer stored was reported");
+    assert_eq!((third, deletion), (None, None), "`{deleted}`: a value that is no longer stored was reported");
+    assert!(second.is_none_or(|number| number == 2), "`{changed}`: another value than the stored one was reported");
+    assert!(last.is_none_or(|number| number == 4), "`{kept}`: another value than the stored one was reported");
+    ground.clear().await;
+}
+
+/// A watch from now on reports nothing from before.
+pub async fn a_watch_from_now_reports_nothing_earlier<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("a_watch_from_now_reports_nothing_earlier", store) else { return };
+    let [earlier, later] = ["earlier", "later"].map(|name| ground.id(name));
+    // A first watch, for stores that record only what somebody watches.
+    let _first = Watcher::now(&ground).await;
+    ground.put(&earlier, Expected::Absent, 1).await;
+
+    let mut watcher = Watcher::now(&ground).await;
+    let version = ground.put(&later, Expected::Absent, 2).await;
+
+    let seen = watcher.next().await;
+    assert_eq!((&seen[0].id, seen[0].version), (&later, version), "the first change of a watch from now on");
+    ground.clear().await;
+}
+
+/// What changes nothing is not reported: checks, deletes of nothing, conflicts, refusals, and writes sent again.
+pub async fn what_changes_nothing_is_not_reported<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("what_changes_nothing_is_not_reported", store) else { return };
+    let [id, nothing, end] = ["a", "nothing", "end"].map(|name| ground.id(name));
+    let write = Commit::one(Entry::put(&id, Expected::Absent, T::sample(1))).with_write(WriteId::new());
+    let committed = ground.commit(write.clone()).await.unwrap_or_else(|error| panic!("`{id}`: {error}"));
+    let mut watcher = Watcher::now(&ground).await;
+
+    let silent = [
+        Commit::from_iter([]),
+        Commit::one(Entry::check(&id, Expected::Present)),
+        Commit::one(Entry::check(&nothing, Expected::Absent)),
+        Commit::one(Entry::delete(&nothing, Expected::Any)),
+        Commit::one(Entry::delete(&nothing, Expected::Absent)),
+        Commit::one(Entry::put(&id, Expected::Absent, T::sample(2))),
+        Commit::one(Entry::delete(&nothing, Expected::Present)),
+        Commit::one(Entry::put(&id, Expected::Any, T::sample(2))).and(Entry::put(&id, Expected::Any, T::sample(3))),
+        write,
+    ];
+    for commit in silent {
+        let _ = ground.commit(commit).await;
+    }
+    let version = ground.put(&end, Expected::Absent, 4).await;
+
+    let seen = watcher.next().await;
+    assert_eq!((&seen[0].id, seen[0].version), (&end, version), "something was reported that changed nothing");
+    assert_eq!(ground.read(&id).await.map(|(version, _)| version), committed.version(), "`{id}`");
+    ground.clear().await;
+}
+
+/// A watch that begins again after any cursor gets exactly what came after it.
+pub async fn a_watch_resumes_after_any_cursor<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("a_watch_resumes_after_any_cursor", store) else { return };
+    let mut watcher = Watcher::now(&ground).await;
+    let mut versions = Vec::new();
+    for number in 0..12 {
+        versions.push(ground.put(&ground.id("a"), Expected::Any, number).await);
+    }
+    let mut cursors = vec![watcher.cursor()];
+    for version in &versions {
+        assert_eq!(watcher.next().await[0].version, *version, "{}: the changes in order", ground.prefix());
+        cursors.push(watcher.cursor());
+    }
+
+    for (delivered, cursor) in cursors.into_iter().enumerate().take(versions.len()) {
+        // Through its text, as a program keeps it.
+        let cursor: Cursor = cursor.as_str().parse().expect("a cursor survives its text");
+        let mut resumed = Watcher::start(&ground, Start::After(cursor.clone())).await;
+        assert_eq!(resumed.cursor(), cursor, "{}: a watch begins at its cursor", ground.prefix());
+        for version in &versions[delivered..] {
+            let seen = resumed.next().await;
+            assert_eq!(seen[0].version, *version, "{}: what came after {cursor}", ground.prefix());
+        }
+    }
+    ground.clear().await;
+}
+
+/// A watcher that reconnects at every batch, while others write, gets each change once.
+pub async fn a_watch_that_reconnects_misses_nothing<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("a_watch_that_reconnects_misses_nothing", store) else { return };
+    let mut watcher = Watcher::now(&ground).await;
+    let running = Arc::new(AtomicUsize::new(2));
+
+    let sides = ground.race(3, {
+        let first = watcher.cursor();
+        move |ground, thread| {
+            if thread > 0 {
+                let written = write_alone(ground, thread, 60);
+                if running.fetch_sub(1, Ordering::SeqCst) == 1 {
+                    block_on(ground.put(&ground.id("end"), Expected::Absent, 0));
+                }
+                return written;
+            }
+            let (mut cursor, mut seen) = (first.clone(), Vec::new());
+            loop {
+                let mut watcher = block_on(Watcher::start(ground, Start::After(cursor)));
+                let batch = block_on(watcher.next());
+                if batch[0].id.ends_with("/end") {
+                    return seen;
+                }
+                seen.extend(batch.into_iter().map(|seen| (seen.id, seen.version)));
+                cursor = watcher.cursor();
+            }
+        }
+    });
+
+    let mut seen = sides[0].clone();
+    let mut written = sides[1..].concat();
+    seen.sort_unstable_by_key(|(id, version)| (id.clone(), version.to_bits()));
+    written.sort_unstable_by_key(|(id, version)| (id.clone(), version.to_bits()));
+    assert_eq!(seen, written, "{}: what a watcher that reconnects saw", ground.prefix());
+    assert_eq!(watcher.next().await.len(), 1, "{}: the first watcher still works", ground.prefix());
+    ground.clear().await;
+}
+
+/// Taking a cursor, then listing, then watching on misses nothing, also while others write.
+pub async fn a_cursor_then_a_listing_misses_nothing<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("a_cursor_then_a_listing_misses_nothing", store) else { return };
+    for round in 0..8 {
+        let views = ground.race(3, move |ground, thread| {
+            if thread > 0 {
+                for number in 0..40 {
+                    let id = ground.id(format_args!("{round}/{}", (number + thread as u64) % 7));
+                    match number % 3 {
+                        0 => drop(block_on(ground.send(Entry::delete(&id, Expected::Any)))),
+                        _ => drop(block_on(ground.put(&id, Expected::Any, number))),
+                    }
+                }
+                return None;
+            }
+            let watcher = block_on(Watcher::now(ground));
+            let page = ground.store().scan(&ground.id(format_args!("{round}/")), None, 100).wait();
+            let page = page.unwrap_or_else(|error| panic!("{}: {error}", ground.prefix()));
+            let listed = page.items.iter().map(|(id, current)| (id.to_string(), current.version));
+            Some((watcher, listed.collect::<BTreeMap<String, Version>>()))
+        });
+        let (mut watcher, mut view) = views.into_iter().flatten().next().expect("the first thread lists");
+        let end = ground.id(format_args!("end-{round}"));
+        ground.put(&end, Expected::Absent, 0).await;
+
+        // A change that the listing already shows comes again: versions tell which of the two is later.
+        let mut deletions = BTreeMap::<String, Version>::new();
+        for seen in watcher.until(&end).await.into_iter().flatten().filter(|seen| seen.id != end) {
+            let known = view.get(&seen.id).or(deletions.get(&seen.id));
+            if known.is_some_and(|known| known.to_bits() >= seen.version.to_bits()) {
+                continue;
+            }
+            let (into, from) = if seen.deleted { (&mut deletions, &mut view) } else { (&mut view, &mut deletions) };
+            from.remove(&seen.id);
+            into.insert(seen.id, seen.version);
+        }
+        for name in 0..7 {
+            let id = ground.id(format_args!("{round}/{name}"));
+            let stored = ground.read(&id).await.map(|(version, _)| version);
+            assert_eq!(view.get(&id).copied(), stored, "`{id}`: a listing and the feed after its cursor");
+        }
+    }
+    ground.clear().await;
+}
+
+/// Dropping the reply of a pending `next` loses nothing.
+pub async fn a_dropped_next_loses_nothing<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("a_dropped_next_loses_nothing", store) else { return };
+    let id = ground.id("a");
+    let mut watcher = Watcher::now(&ground).await;
+    let (mut written, mut seen) = (Vec::new(), Vec::new());
+    for number in 0..40 {
+        if number % 3 != 0 {
+            written.push(ground.put(&id, Expected::Any, number).await);
+        }
+        // Polled once, then dropped: what it gave counts, and what it did not give must come later.
+        let polled = {
+            let next = pin!(watcher.changes.next());
+            next.poll(&mut Context::from_waker(Waker::noop()))
+        };
+        if let Poll::Ready(batch) = polled {
+            let batch = batch.unwrap_or_else(|error| panic!("`{id}`: the feed ended: {error}"));
+            seen.extend(watcher.own(&batch).into_iter().map(|seen| seen.version));
+        }
+    }
+    while seen.len() < written.len() {
+        seen.extend(watcher.next().await.into_iter().map(|seen| seen.version));
+    }
+
+    assert_eq!(seen, written, "`{id}`: changes seen by a watcher that drops its replies");
+    ground.clear().await;
+}
+
+/// A watcher that waits is woken by a commit on another thread, as are all others.
+pub async fn waiting_watchers_are_woken<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("waiting_watchers_are_woken", store) else { return };
+    let id = ground.id("a");
+    let watching = AtomicUsize::new(0);
+    let target = id.clone();
+    let versions = ground.race(4, move |ground, thread| {
+        if thread > 0 {
+            let mut watcher = block_on(Watcher::now(ground));
+            watching.fetch_add(1, Ordering::SeqCst);
+            return (0..20).map(|_| block_on(watcher.next())[0].version).collect::<Vec<_>>();
+        }
+        while watching.load(Ordering::SeqCst) < 3 {
+            std::thread::yield_now();
+        }
+        (0..20).map(|number| block_on(ground.put(&target, Expected::Any, number))).collect()
+    });
+
+    for seen in &versions[1..] {
+        assert_eq!(seen, &versions[0], "`{id}`: what each watcher saw");
+    }
+    ground.clear().await;
+}
+
+/// A cursor that this store never gave is refused or expired, never taken for a place in the feed.
+pub async fn a_foreign_cursor_is_refused<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("a_foreign_cursor_is_refused", store) else { return };
+    let own = Watcher::now(&ground).await.cursor();
+    let foreign = ["not-a-cursor", "~", "\"", "-1", "1e9", &"x".repeat(1024), &format!("{own}~"), &format!("~{own}")];
+    for text in foreign {
+        let Ok(cursor) = text.parse::<Cursor>() else { continue };
+        match store.watch(Start::After(cursor)).await {
+            Err(Error::Expired(_) | Error::Refused(Refusal::Cursor)) => {}
+            Err(error) => panic!("{}: the cursor `{text}` failed otherwise: {error}", ground.prefix()),
+            Ok(_) => panic!("{}: the cursor `{text}` was taken for one of this store", ground.prefix()),
+        }
+    }
+    ground.clear().await;
+}
+
+/// A watcher that does not read for a while then gets every change, or is told that it expired: never a gap.
+pub async fn a_slow_watcher_misses_nothing_or_expires<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let Some(ground) = watched("a_slow_watcher_misses_nothing_or_expires", store) else { return };
+    left_behind(&ground, 300).await;
+    ground.clear().await;
+}
+
+/// A watcher that does not read while so many commits happen is told that it expired, and so is its old cursor.
+///
+/// Not in the list of laws: only the author of a store knows how much its feed remembers. Pass more commits than that.
+pub async fn a_watcher_left_behind_expires<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>, commits: u64) {
+    let Some(ground) = watched("a_watcher_left_behind_expires", store) else { return };
+    let first = Watcher::now(&ground).await.cursor();
+    let expired = left_behind(&ground, commits).await;
+    assert!(expired, "{}: a watcher {commits} commits behind did not expire", ground.prefix());
+
+    match store.watch(Start::After(first)).await {
+        Err(Error::Expired(told)) => {
+            let oldest = told.oldest.unwrap_or_else(|| panic!("{}: no oldest cursor is told", ground.prefix()));
+            let resumed = store.watch(Start::After(oldest)).await;
+            assert!(resumed.is_ok(), "{}: the oldest cursor told is itself expired: {resumed:?}", ground.prefix());
+        }
+        other => panic!("{}: an old cursor must be expired, not answered with {other:?}", ground.prefix()),
+    }
+    ground.clear().await;
+}
+
+/// Whether a watcher that reads nothing during so many commits expired.
+async fn left_behind<T: Sample + ?Sized>(ground: &Ground<T>, commits: u64) -> bool {
+    let id = ground.id("a");
+    let mut watcher = Watcher::now(ground).await;
+    let mut written = Vec::new();
+    for number in 0..commits {
+        written.push(ground.put(&id, Expected::Any, number).await);
+    }
+    for version in &written {
+        match watcher.try_next().await {
+            Ok(seen) => assert_eq!(seen[0].version, *version, "`{id}`: a slow watcher has a gap"),
+            Err(Error::Expired(_)) => {
+                let again = watcher.try_next().await;
+                assert!(matches!(again, Err(Error::Expired(_))), "`{id}`: a feed that ended went on: {again:?}");
+                return true;
+            }
+            Err(error) => panic!("`{id}`: the feed ended otherwise: {error}"),
+        }
+    }
+    false
+}
+
+/// The ground of a law, where the store has a feed.
+fn watched<T: Sample + ?Sized>(law: &str, store: &Arc<dyn Store<T>>) -> Option<Ground<T>> {
+    store.abilities().watch.then(|| Ground::new(law, store))
+}
+
+/// Puts and deletes of racing writers on few ids: every change that was acknowledged.
+fn write_and_delete<T: Sample + ?Sized>(ground: &Ground<T>, threads: usize, each: u64) -> Vec<(String, Version)> {
+    let written = ground.race(threads, move |ground, thread| {
+        let mut written = Vec::new();
+        for number in 0..each {
+            let id = ground.id((number + thread as u64) % 3);
+            let entry = match number % 4 {
+                3 => Entry::delete(&id, Expected::Any),
+                _ => Entry::put(&id, Expected::Any, T::sample(number)),
+            };
+            let receipt = block_on(ground.send(entry)).unwrap_or_else(|error| panic!("`{id}`: {error}"));
+            written.extend(receipt.version.map(|version| (id, version)));
+        }
+        written
+    });
+    written.into_iter().flatten().collect()
+}
+
+/// Puts of one writer on an id of its own: every change, in order.
+fn write_alone<T: Sample + ?Sized>(ground: &Ground<T>, writer: usize, each: u64) -> Vec<(String, Version)> {
+    let id = ground.id(writer);
+    (0..each).map(|number| (id.clone(), block_on(ground.put(&id, Expected::Any, number)))).collect()
+}

@@ -1,0 +1,84 @@
+//! `Watcher`, a feed that shows only the ids of one law's ground.
+
+use std::sync::Arc;
+
+use crate::conformance::ground::Ground;
+use crate::conformance::race::within;
+use crate::conformance::sample::Sample;
+use crate::cursor::Cursor;
+use crate::error::Error;
+use crate::feed::{Batch, Changes, Start};
+use crate::version::Version;
+
+/// A feed that shows only the ids of one law's ground: others may write to the same store.
+pub(super) struct Watcher<T: ?Sized> {
+    pub(super) changes: Changes<T>,
+    prefix: Arc<str>,
+}
+
+/// One change of an id of the law's ground.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) id: String,
+    pub(super) version: Version,
+    pub(super) deleted: bool,
+    pub(super) number: Option<u64>,
+}
+
+impl<T: Sample + ?Sized> Watcher<T> {
+    pub(super) async fn start(ground: &Ground<T>, from: Start) -> Self {
+        let changes = within(ground.prefix(), ground.store().watch(from)).await;
+        let changes = changes.unwrap_or_else(|error| panic!("{}: can't be watched: {error}", ground.prefix()));
+        Self { changes, prefix: ground.prefix().into() }
+    }
+
+    pub(super) async fn now(ground: &Ground<T>) -> Self {
+        Self::start(ground, Start::Now).await
+    }
+
+    pub(super) fn cursor(&self) -> Cursor {
+        self.changes.cursor().clone()
+    }
+
+    /// The law's own changes in the next batch that has any.
+    pub(super) async fn next(&mut self) -> Vec<Seen> {
+        self.try_next().await.unwrap_or_else(|error| panic!("{}: the feed ended: {error}", self.prefix))
+    }
+
+    /// The same for feeds that may end.
+    pub(super) async fn try_next(&mut self) -> Result<Vec<Seen>, Error> {
+        loop {
+            let batch = within(&self.prefix, self.changes.next()).await?;
+            assert_eq!(self.changes.cursor(), &batch.cursor, "{}: the cursor after a batch is the batch's", self.prefix);
+            let own = self.own(&batch);
+            if !own.is_empty() {
+                return Ok(own);
+            }
+        }
+    }
+
+    /// All batches up to the one that changes `last`, and that one.
+    pub(super) async fn until(&mut self, last: &str) -> Vec<Vec<Seen>> {
+        let mut batches = Vec::new();
+        loop {
+            let batch = self.next().await;
+            let end = batch.iter().any(|seen| seen.id == last);
+            batches.push(batch);
+            if end {
+                return batches;
+            }
+        }
+    }
+
+    /// The law's own changes in a batch.
+    pub(super) fn own(&self, batch: &Batch<T>) -> Vec<Seen> {
+        let own = batch.changes.iter().filter(|change| change.id.starts_with(&*self.prefix));
+        own.map(|change| Seen {
+            id: change.id.to_string(),
+            version: change.version,
+            deleted: change.is_delete(),
+            number: change.value().map(|value| value.number()),
+        })
+        .collect()
+    }
+}
