@@ -12,7 +12,7 @@ use ifmatch::{
 const WRITES: usize = 100_000;
 
 /// Values of bytes in an ordered map under one lock.
-pub struct SmallStore(Mutex<State>);
+pub(crate) struct SmallStore(Mutex<State>);
 
 struct State {
     last_version: u64,
@@ -25,7 +25,7 @@ struct State {
 impl SmallStore {
     /// An empty store. Give each store another start, as from the clock or from randomness: a version from before a
     /// restart must not match a value written after it.
-    pub fn new(start: u64) -> Self {
+    pub(crate) fn new(start: u64) -> Self {
         Self(Mutex::new(State {
             last_version: start,
             values: BTreeMap::new(),
