@@ -1,7 +1,6 @@
 //! Promises 1 and 3: no update is lost, and no path drops an expectation.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::commit::{Commit, Entry, Receipt};
 use crate::conflict::Intent;
@@ -23,9 +22,8 @@ pub async fn of_n_writers_exactly_one_wins<T: Sample + ?Sized>(store: &Arc<dyn S
         let base = ground.put(&id, Expected::Absent, 0).await;
 
         let target = id.clone();
-        let answers = ground.race(WRITERS, move |ground, writer| {
-            block_on(ground.try_put(&target, base, 1 + writer as u64))
-        });
+        let answers = ground
+            .race(WRITERS, move |ground, writer| block_on(ground.try_put(&target, base, 1 + writer as u64)));
 
         let (winner, receipt) = one_winner(&ground, &id, answers);
         let state = receipt.version.map(|version| (version, 1 + winner as u64));
@@ -146,29 +144,15 @@ pub async fn check_enforces_every_expectation<T: Sample + ?Sized>(store: &Arc<dy
 
 /// A read that begins after a write was acknowledged sees that write or a later one, on every thread.
 pub async fn a_read_follows_its_acknowledgement<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
-    const LAST: u64 = 200;
     let ground = Ground::new("a_read_follows_its_acknowledgement", store);
     let id = ground.id("a");
     ground.put(&id, Expected::Absent, 0).await;
 
-    let acknowledged = AtomicU64::new(0);
     let target = id.clone();
-    ground.race(4, move |ground, thread| {
-        if thread == 0 {
-            for number in 1..=LAST {
-                block_on(ground.put(&target, Expected::Present, number));
-                acknowledged.store(number, Ordering::SeqCst);
-            }
-            return;
-        }
-        let mut seen = 0;
-        while seen < LAST {
-            let least = acknowledged.load(Ordering::SeqCst).max(seen);
-            let number = block_on(ground.read(&target)).map_or(0, |(_, number)| number);
-            assert!(number >= least, "`{target}`: read {number} after {least} was acknowledged or read");
-            seen = number;
-        }
-    });
+    ground.observe_writes(
+        move |ground, number| drop(block_on(ground.put(&id, Expected::Present, number))),
+        move |ground, _| block_on(ground.read(&target)).map_or(0, |(_, number)| number),
+    );
     ground.clear().await;
 }
 

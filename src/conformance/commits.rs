@@ -16,7 +16,8 @@ pub async fn an_empty_commit_changes_nothing<T: Sample + ?Sized>(store: &Arc<dyn
     let ground = Ground::new("an_empty_commit_changes_nothing", store);
     let committed = ground.commit(Commit::from_iter([])).await;
 
-    let committed = committed.unwrap_or_else(|error| panic!("{}: an empty commit failed: {error}", ground.prefix()));
+    let committed =
+        committed.unwrap_or_else(|error| panic!("{}: an empty commit failed: {error}", ground.prefix()));
     assert_eq!(committed.receipts(), [], "{}: an empty commit has no receipts", ground.prefix());
     ground.clear().await;
 }
@@ -43,7 +44,8 @@ pub async fn a_commit_is_all_or_nothing<T: Sample + ?Sized>(store: &Arc<dyn Stor
             true => Entry { expectation: wrong(at).into(), ..entry },
             false => entry,
         });
-        let conflict = ground.conflict(ground.commit(commit.collect()).await, "a commit with a failing entry");
+        let conflict =
+            ground.conflict(ground.commit(commit.collect()).await, "a commit with a failing entry");
 
         assert_eq!(conflict.id(), ids[failing], "the conflict names another id than the failing one");
         ground.assert_state(a, Some((of_a, 1)), "a commit that failed").await;
@@ -82,7 +84,6 @@ pub async fn receipts_follow_the_order_of_entries<T: Sample + ?Sized>(store: &Ar
 
 /// A reader that sees one part of a commit sees every other part of it from then on.
 pub async fn a_commit_is_never_seen_torn<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
-    const LAST: u64 = 150;
     let ground = Ground::new("a_commit_is_never_seen_torn", store);
     if ground.abilities().entries < 2 {
         return;
@@ -92,23 +93,17 @@ pub async fn a_commit_is_never_seen_torn<T: Sample + ?Sized>(store: &Arc<dyn Sto
         ground.put(id, Expected::Absent, 0).await;
     }
 
-    ground.race(3, move |ground, thread| {
-        if thread == 0 {
-            for number in 1..=LAST {
-                let both = ids.iter().map(|id| Entry::put(id, Expected::Present, T::sample(number)));
-                applied(ground, block_on(ground.commit(both.collect())));
-            }
-            return;
-        }
-        let (mut seen, mut turn) = (0, thread);
-        while seen < LAST {
-            turn += 1;
-            let id = &ids[turn % 2];
-            let number = block_on(ground.read(id)).map_or(0, |(_, number)| number);
-            assert!(number >= seen, "`{id}` still shows {number} of a commit whose other half shows {seen}");
-            seen = number;
-        }
-    });
+    let targets = Arc::clone(&ids);
+    ground.observe_writes(
+        move |ground, number| {
+            let both = ids.iter().map(|id| Entry::put(id, Expected::Present, T::sample(number)));
+            applied(ground, block_on(ground.commit(both.collect())));
+        },
+        // Now the one, now the other: what one of them shows, the other must not fall behind.
+        move |ground, turn| {
+            block_on(ground.read(&targets[turn as usize % 2])).map_or(0, |(_, number)| number)
+        },
+    );
     ground.clear().await;
 }
 
@@ -129,7 +124,12 @@ pub async fn checks_of_absent_ids_stop_write_skew<T: Sample + ?Sized>(store: &Ar
             block_on(ground.commit(commit)).is_ok()
         });
 
-        assert_ne!(answers, [true, true], "{}: each writer created what the other saw missing", ground.prefix());
+        assert_ne!(
+            answers,
+            [true, true],
+            "{}: each writer created what the other saw missing",
+            ground.prefix()
+        );
     }
     ground.clear().await;
 }
@@ -153,7 +153,12 @@ pub async fn checks_of_versions_stop_write_skew<T: Sample + ?Sized>(store: &Arc<
             block_on(ground.commit(commit)).is_ok()
         });
 
-        assert_ne!(answers, [true, true], "{}: each writer changed what the other relied on", ground.prefix());
+        assert_ne!(
+            answers,
+            [true, true],
+            "{}: each writer changed what the other relied on",
+            ground.prefix()
+        );
     }
     ground.clear().await;
 }
@@ -174,13 +179,19 @@ pub async fn transfers_keep_the_sum<T: Sample + ?Sized>(store: &Arc<dyn Store<T>
     let accounts = Arc::clone(&ids);
     ground.race(4, move |ground, thread| {
         for nth in 0..TRANSFERS {
-            let read: Vec<_> =
-                accounts.iter().map(|id| block_on(ground.read(id)).unwrap_or_else(|| panic!("`{id}` is gone"))).collect();
+            let read: Vec<_> = accounts
+                .iter()
+                .map(|id| block_on(ground.read(id)).unwrap_or_else(|| panic!("`{id}` is gone")))
+                .collect();
             if thread == 0 {
                 let checks = accounts.iter().zip(&read).map(|(id, (version, _))| Entry::check(id, *version));
                 let sum: u64 = read.iter().map(|(_, number)| number).sum();
                 let steady = block_on(ground.commit(checks.collect())).is_ok();
-                assert!(!steady || sum == 100 * ACCOUNTS as u64, "{}: one instant shows the sum {sum}", ground.prefix());
+                assert!(
+                    !steady || sum == 100 * ACCOUNTS as u64,
+                    "{}: one instant shows the sum {sum}",
+                    ground.prefix()
+                );
                 continue;
             }
             let (from, to) = ((nth + thread) % ACCOUNTS, (nth * thread + 1) % ACCOUNTS);
@@ -227,7 +238,8 @@ pub async fn a_repeated_id_is_refused<T: Sample + ?Sized>(store: &Arc<dyn Store<
     let ground = Ground::new("a_repeated_id_is_refused", store);
     let [a, b] = ["a", "b"].map(|name| ground.id(name));
     let version = ground.put(&b, Expected::Absent, 1).await;
-    let again = [Entry::put(&b, Expected::Any, T::sample(3)), Entry::delete(&b, version), Entry::check(&b, version)];
+    let again =
+        [Entry::put(&b, Expected::Any, T::sample(3)), Entry::delete(&b, version), Entry::check(&b, version)];
 
     for again in again {
         let commit = Commit::one(Entry::put(&a, Expected::Any, T::sample(2)))
@@ -237,7 +249,9 @@ pub async fn a_repeated_id_is_refused<T: Sample + ?Sized>(store: &Arc<dyn Store<
 
         let several = ground.abilities().entries >= 3;
         match refused {
-            Err(Error::Refused(Refusal::Duplicate { id })) => assert_eq!(&*id, b, "the refusal names another id"),
+            Err(Error::Refused(Refusal::Duplicate { id })) => {
+                assert_eq!(&*id, b, "the refusal names another id")
+            }
             Err(Error::Refused(Refusal::TooMany { .. })) if !several => {}
             other => panic!("`{b}` appears twice, and the commit was not refused for it: {other:?}"),
         }
@@ -281,10 +295,14 @@ pub async fn a_delete_of_nothing_changes_nothing<T: Sample + ?Sized>(store: &Arc
     for id in [&never, &deleted] {
         for expected in [Expected::Any, Expected::Absent] {
             let receipt = ground.send(Entry::delete(id, expected)).await;
-            let receipt = receipt.unwrap_or_else(|error| panic!("a delete of `{id}` expecting {expected}: {error}"));
+            let receipt =
+                receipt.unwrap_or_else(|error| panic!("a delete of `{id}` expecting {expected}: {error}"));
             assert_eq!(receipt, Receipt { version: None, replaced: None }, "`{id}`: nothing was deleted");
         }
-        ground.conflict(ground.send(Entry::delete(id, Expected::Present)).await, "a delete of a value that is not there");
+        ground.conflict(
+            ground.send(Entry::delete(id, Expected::Present)).await,
+            "a delete of a value that is not there",
+        );
         ground.assert_state(id, None, "deletes of nothing").await;
     }
     ground.clear().await;
@@ -309,7 +327,12 @@ pub async fn a_commit_is_as_large_as_declared<T: Sample + ?Sized>(store: &Arc<dy
     if limit <= MOST_TRIED {
         match create(&ids).pop() {
             Some(Err(Error::Refused(Refusal::TooMany { entries, limit: told }))) => {
-                assert_eq!((entries, told), (ids.len(), limit), "{}: what the refusal tells", ground.prefix());
+                assert_eq!(
+                    (entries, told),
+                    (ids.len(), limit),
+                    "{}: what the refusal tells",
+                    ground.prefix()
+                );
             }
             other => panic!("{}: {} entries must be refused, not {other:?}", ground.prefix(), ids.len()),
         }
@@ -318,7 +341,13 @@ pub async fn a_commit_is_as_large_as_declared<T: Sample + ?Sized>(store: &Arc<dy
         }
     }
     let receipts = create(&ids[..largest]);
-    assert_eq!(receipts.len(), largest, "{}: a commit of {largest} entries: {:?}", ground.prefix(), receipts.last());
+    assert_eq!(
+        receipts.len(),
+        largest,
+        "{}: a commit of {largest} entries: {:?}",
+        ground.prefix(),
+        receipts.last()
+    );
     for (id, receipt) in ids.iter().zip(receipts) {
         let receipt = receipt.unwrap_or_else(|error| panic!("`{id}`: {error}"));
         ground.assert_state(id, receipt.version.map(|version| (version, 1)), "a large commit").await;
@@ -335,5 +364,7 @@ fn wrong(at: usize) -> Expected {
 }
 
 fn applied<T: Sample + ?Sized>(ground: &Ground<T>, answer: Result<Committed, Error>) -> Committed {
-    answer.unwrap_or_else(|error| panic!("{}: a commit that nothing speaks against failed: {error}", ground.prefix()))
+    answer.unwrap_or_else(|error| {
+        panic!("{}: a commit that nothing speaks against failed: {error}", ground.prefix())
+    })
 }

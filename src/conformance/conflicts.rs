@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::commit::{Commit, Entry};
 use crate::conflict::{Conflict, Intent, Kind};
@@ -48,7 +47,8 @@ pub async fn a_conflict_says_why<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) 
     let stale = ground.conflict(ground.try_put(&id, old, 3).await, "a stale put");
     let exists = ground.conflict(ground.try_put(&id, Expected::Absent, 3).await, "a create of what exists");
     let gone = ground.conflict(ground.try_put(&missing, old, 3).await, "a put of what is missing");
-    let none = ground.conflict(ground.send(Entry::delete(&missing, Expected::Present)).await, "a delete of nothing");
+    let none =
+        ground.conflict(ground.send(Entry::delete(&missing, Expected::Present)).await, "a delete of nothing");
 
     assert_eq!(stale.kind(), &Kind::Stale, "`{id}`");
     assert_eq!(exists.kind(), &Kind::Exists, "`{id}`");
@@ -68,10 +68,18 @@ pub async fn deleted_and_missing_are_told_apart_as_declared<T: Sample + ?Sized>(
     for expected in [Expected::Present, Expected::Version(old)] {
         let conflict = ground.conflict(ground.try_put(&id, expected, 2).await, "a put of what was deleted");
         if ground.abilities().tombstones {
-            assert_eq!(conflict.kind(), &Kind::Deleted, "`{id}` was deleted, and the store says it remembers that");
+            assert_eq!(
+                conflict.kind(),
+                &Kind::Deleted,
+                "`{id}` was deleted, and the store says it remembers that"
+            );
             assert_eq!(conflict.found(), Some(deletion), "`{id}`: the version of the deletion");
         } else {
-            assert_eq!(conflict.kind(), &Kind::Missing, "`{id}`: the store says it does not remember deletions");
+            assert_eq!(
+                conflict.kind(),
+                &Kind::Missing,
+                "`{id}`: the store says it does not remember deletions"
+            );
             assert_eq!(conflict.found(), None, "`{id}`: the store says it does not remember deletions");
         }
         assert!(conflict.current::<T>().is_none(), "`{id}` was deleted: there is no current value");
@@ -105,7 +113,8 @@ pub async fn a_conflict_carries_the_current_value<T: Sample + ?Sized>(store: &Ar
 
     let stale = ground.conflict(ground.try_put(&id, old, 3).await, "a stale put");
     let exists = ground.conflict(ground.try_put(&id, Expected::Absent, 3).await, "a create of what exists");
-    let gone = ground.conflict(ground.try_put(&missing, Expected::Present, 3).await, "a put of what is missing");
+    let gone =
+        ground.conflict(ground.try_put(&missing, Expected::Present, 3).await, "a put of what is missing");
 
     assert_eq!(shown::<T>(&stale), Some((current, 2)), "`{id}`: the value in a conflict of a stale put");
     assert_eq!(shown::<T>(&exists), Some((current, 2)), "`{id}`: the value in a conflict of a create");
@@ -141,43 +150,35 @@ pub async fn a_conflicts_value_belongs_to_its_version<T: Sample + ?Sized>(store:
     written.insert(first, 1);
     for (version, current) in found.into_iter().flatten() {
         let (current, number) = current.unwrap_or_else(|| panic!("`{id}`: a conflict without the value"));
-        assert_eq!(Some(current), version, "`{id}`: the value in a conflict is of another version than the one found");
-        assert_eq!(written.get(&current), Some(&number), "`{id}`: version {current} was never given to this value");
+        assert_eq!(
+            Some(current),
+            version,
+            "`{id}`: the value in a conflict is of another version than the one found"
+        );
+        assert_eq!(
+            written.get(&current),
+            Some(&number),
+            "`{id}`: version {current} was never given to this value"
+        );
     }
     ground.clear().await;
 }
 
 /// What a conflict shows stood there at some instant between the call and its answer.
 pub async fn a_conflict_was_true_during_the_call<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
-    const LAST: u64 = 150;
     let ground = Ground::new("a_conflict_was_true_during_the_call", store);
     let id = ground.id("a");
     let old = ground.put(&id, Expected::Absent, 0).await;
-    ground.put(&id, old, 1).await;
+    ground.put(&id, old, 0).await;
 
-    let (begun, acknowledged) = (AtomicU64::new(1), AtomicU64::new(1));
     let target = id.clone();
-    ground.race(3, move |ground, thread| {
-        if thread == 0 {
-            for number in 2..=LAST {
-                begun.store(number, Ordering::SeqCst);
-                block_on(ground.put(&target, Expected::Present, number));
-                acknowledged.store(number, Ordering::SeqCst);
-            }
-            return;
-        }
-        let mut number = 0;
-        while number < LAST {
-            let least = acknowledged.load(Ordering::SeqCst).max(number);
+    ground.observe_writes(
+        move |ground, number| drop(block_on(ground.put(&id, Expected::Present, number))),
+        move |ground, _| {
             let conflict = ground.conflict(block_on(ground.try_put(&target, old, 0)), "a stale put");
-            let most = begun.load(Ordering::SeqCst);
-            number = shown::<T>(&conflict).map_or(0, |(_, number)| number);
-            assert!(
-                (least..=most).contains(&number),
-                "`{target}`: a conflict shows {number}, but {least} to {most} stood there during the call"
-            );
-        }
-    });
+            shown::<T>(&conflict).map_or(0, |(_, number)| number)
+        },
+    );
     ground.clear().await;
 }
 
@@ -200,8 +201,10 @@ pub async fn a_conflict_names_every_failing_id_in_order<T: Sample + ?Sized>(stor
         .and(Entry::check(&c, Expected::Absent));
     let conflict = ground.conflict(ground.commit(commit).await, "a commit with three failing entries");
 
-    let named: Vec<_> = conflict.mismatches().iter().map(|one| (one.id(), one.found(), one.kind().clone())).collect();
-    let failing = [(&*e, Some(of_e), Kind::Stale), (&*d, Some(of_d), Kind::Exists), (&*a, None, Kind::Missing)];
+    let named: Vec<_> =
+        conflict.mismatches().iter().map(|one| (one.id(), one.found(), one.kind().clone())).collect();
+    let failing =
+        [(&*e, Some(of_e), Kind::Stale), (&*d, Some(of_d), Kind::Exists), (&*a, None, Kind::Missing)];
     assert_eq!(named, failing, "{}: the failing ids", ground.prefix());
     let values: Vec<State> = conflict
         .mismatches()
@@ -214,42 +217,35 @@ pub async fn a_conflict_names_every_failing_id_in_order<T: Sample + ?Sized>(stor
 
 /// The values that a conflict over several ids shows stood there at one instant.
 pub async fn a_conflict_over_several_ids_is_of_one_instant<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
-    const LAST: u64 = 100;
     let ground = Ground::new("a_conflict_over_several_ids_is_of_one_instant", store);
     if ground.abilities().entries < 2 {
         return;
     }
     let ids = Arc::new(["a", "b"].map(|name| ground.id(name)));
-    let old = ground.put(&ids[0], Expected::Absent, 0).await;
-    ground.put(&ids[1], Expected::Absent, 0).await;
-    ground.put(&ids[0], old, 0).await;
+    for id in &*ids {
+        ground.put(id, Expected::Absent, 0).await;
+    }
 
-    ground.race(3, move |ground, thread| {
-        let [a, b] = &*ids;
-        if thread == 0 {
-            for number in 1..=LAST {
-                let both = [a, b].map(|id| Entry::put(id, Expected::Any, T::sample(number)));
-                let answer = block_on(ground.commit(both.into_iter().collect()));
-                assert!(answer.is_ok(), "`{a}`: a blind commit failed: {answer:?}");
-            }
-            return;
-        }
-        let mut seen = 0;
-        while seen < LAST {
-            let both = [a, b].map(|id| Entry::put(id, Expected::Absent, T::sample(0)));
-            let conflict = ground.conflict(block_on(ground.commit(both.into_iter().collect())), "a create");
-            let numbers: Vec<u64> = conflict
-                .mismatches()
-                .iter()
-                .filter_map(|one| Some(one.current::<T>()?.value.number()))
-                .collect();
+    let targets = Arc::clone(&ids);
+    ground.observe_writes(
+        move |ground, number| {
+            let both = ids.iter().map(|id| Entry::put(id, Expected::Any, T::sample(number)));
+            let answer = block_on(ground.commit(both.collect()));
+            assert!(answer.is_ok(), "{}: a blind commit failed: {answer:?}", ground.prefix());
+        },
+        move |ground, _| {
+            let both = targets.iter().map(|id| Entry::put(id, Expected::Absent, T::sample(0)));
+            let conflict = ground.conflict(block_on(ground.commit(both.collect())), "a create");
+            let values = conflict.mismatches().iter().filter_map(|one| one.current::<T>());
+            let numbers: Vec<u64> = values.map(|current| current.value.number()).collect();
             assert!(
                 matches!(*numbers, [of_a, of_b] if of_a == of_b),
-                "`{a}` and its sibling are always equal, but a conflict shows {numbers:?}"
+                "{}: two ids that are always equal are {numbers:?} in a conflict",
+                ground.prefix()
             );
-            seen = numbers[0];
-        }
-    });
+            numbers[0]
+        },
+    );
     ground.clear().await;
 }
 

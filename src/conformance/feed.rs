@@ -1,14 +1,14 @@
 //! Promise 7: the feed is gapless.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Wake, Waker};
 
 use crate::commit::{Commit, Entry};
 use crate::conformance::ground::Ground;
+use crate::conformance::race::PATIENCE;
 use crate::conformance::sample::Sample;
 use crate::conformance::watcher::{Seen, Watcher};
 use crate::cursor::Cursor;
@@ -26,7 +26,9 @@ pub async fn a_store_is_watched_as_declared<T: Sample + ?Sized>(store: &Arc<dyn 
     let answer = store.watch(Start::Now).await;
     match (ground.abilities().watch, &answer) {
         (true, Ok(_)) | (false, Err(Error::Refused(Refusal::Unsupported { .. }))) => {}
-        (declared, _) => panic!("{}: `watch` is declared {declared}, and answers {answer:?}", ground.prefix()),
+        (declared, _) => {
+            panic!("{}: `watch` is declared {declared}, and answers {answer:?}", ground.prefix())
+        }
     }
 }
 
@@ -54,6 +56,8 @@ pub async fn changes_of_an_id_come_in_order<T: Sample + ?Sized>(store: &Arc<dyn 
     let mut watcher = Watcher::now(&ground).await;
 
     write_and_delete(&ground, 3, 40);
+    // And some in a row on one id, so that any two that are swapped show it.
+    write_alone(&ground, 0, 20);
     let end = ground.id("end");
     ground.put(&end, Expected::Absent, 0).await;
 
@@ -85,8 +89,10 @@ pub async fn a_commit_is_one_batch<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>
         let commit = Commit::one(Entry::put(&c, Expected::Any, T::sample(number)))
             .and(Entry::put(&a, Expected::Any, T::sample(number)))
             .and(Entry::check(&b, Expected::Present));
-        let committed = ground.commit(commit).await.unwrap_or_else(|error| panic!("{}: {error}", ground.prefix()));
-        let mut changes: Vec<_> = watcher.next().await.into_iter().map(|seen| (seen.id, Some(seen.version))).collect();
+        let committed =
+            ground.commit(commit).await.unwrap_or_else(|error| panic!("{}: {error}", ground.prefix()));
+        let mut changes: Vec<_> =
+            watcher.next().await.into_iter().map(|seen| (seen.id, Some(seen.version))).collect();
         changes.sort_unstable_by(|one, other| one.0.cmp(&other.0));
         let [put_c, put_a, _] = committed.receipts() else { panic!("{}: three receipts", ground.prefix()) };
         let expected = [(a.clone(), put_a.version), (c.clone(), put_c.version)];
@@ -124,15 +130,22 @@ pub async fn the_feed_replays_no_values<T: Sample + ?Sized>(store: &Arc<dyn Stor
     ground.delete(&deleted, Expected::Present).await;
     ground.put(&kept, Expected::Absent, 4).await;
 
-    let numbers: Vec<Option<u64>> = watcher.until(&kept).await.into_iter().flatten().map(|seen| seen.number).collect();
+    let numbers: Vec<Option<u64>> =
+        watcher.until(&kept).await.into_iter().flatten().map(|seen| seen.number).collect();
 
     let [first, second, third, deletion, last] = *numbers else {
         panic!("{}: five changes, not {}", ground.prefix(), numbers.len());
     };
     assert_eq!(first, None, "`{changed}`: a value that is no longer stored was reported");
     assert_eq!((third, deletion), (None, None), "`{deleted}`: a value that is no longer stored was reported");
-    assert!(second.is_none_or(|number| number == 2), "`{changed}`: another value than the stored one was reported");
-    assert!(last.is_none_or(|number| number == 4), "`{kept}`: another value than the stored one was reported");
+    assert!(
+        second.is_none_or(|number| number == 2),
+        "`{changed}`: another value than the stored one was reported"
+    );
+    assert!(
+        last.is_none_or(|number| number == 4),
+        "`{kept}`: another value than the stored one was reported"
+    );
     ground.clear().await;
 }
 
@@ -168,7 +181,11 @@ pub async fn what_changes_nothing_is_not_reported<T: Sample + ?Sized>(store: &Ar
         Commit::one(Entry::delete(&nothing, Expected::Absent)),
         Commit::one(Entry::put(&id, Expected::Absent, T::sample(2))),
         Commit::one(Entry::delete(&nothing, Expected::Present)),
-        Commit::one(Entry::put(&id, Expected::Any, T::sample(2))).and(Entry::put(&id, Expected::Any, T::sample(3))),
+        Commit::one(Entry::put(&id, Expected::Any, T::sample(2))).and(Entry::put(
+            &id,
+            Expected::Any,
+            T::sample(3),
+        )),
         write,
     ];
     for commit in silent {
@@ -177,7 +194,11 @@ pub async fn what_changes_nothing_is_not_reported<T: Sample + ?Sized>(store: &Ar
     let version = ground.put(&end, Expected::Absent, 4).await;
 
     let seen = watcher.next().await;
-    assert_eq!((&seen[0].id, seen[0].version), (&end, version), "something was reported that changed nothing");
+    assert_eq!(
+        (&seen[0].id, seen[0].version),
+        (&end, version),
+        "something was reported that changed nothing"
+    );
     assert_eq!(ground.read(&id).await.map(|(version, _)| version), committed.version(), "`{id}`");
     ground.clear().await;
 }
@@ -279,7 +300,8 @@ pub async fn a_cursor_then_a_listing_misses_nothing<T: Sample + ?Sized>(store: &
             if known.is_some_and(|known| known.to_bits() >= seen.version.to_bits()) {
                 continue;
             }
-            let (into, from) = if seen.deleted { (&mut deletions, &mut view) } else { (&mut view, &mut deletions) };
+            let (into, from) =
+                if seen.deleted { (&mut deletions, &mut view) } else { (&mut view, &mut deletions) };
             from.remove(&seen.id);
             into.insert(seen.id, seen.version);
         }
@@ -299,17 +321,13 @@ pub async fn a_dropped_next_loses_nothing<T: Sample + ?Sized>(store: &Arc<dyn St
     let mut watcher = Watcher::now(&ground).await;
     let (mut written, mut seen) = (Vec::new(), Vec::new());
     for number in 0..40 {
-        if number % 3 != 0 {
-            written.push(ground.put(&id, Expected::Any, number).await);
-        }
         // Polled once, then dropped: what it gave counts, and what it did not give must come later.
-        let polled = {
-            let next = pin!(watcher.changes.next());
-            next.poll(&mut Context::from_waker(Waker::noop()))
-        };
-        if let Poll::Ready(batch) = polled {
-            let batch = batch.unwrap_or_else(|error| panic!("`{id}`: the feed ended: {error}"));
-            seen.extend(watcher.own(&batch).into_iter().map(|seen| seen.version));
+        if let Poll::Ready(Some(batch)) = watcher.poll_own(Waker::noop()) {
+            seen.extend(batch.into_iter().map(|seen| seen.version));
+        }
+        written.push(ground.put(&id, Expected::Any, number).await);
+        if number % 2 == 0 {
+            seen.extend(watcher.next().await.into_iter().map(|seen| seen.version));
         }
     }
     while seen.len() < written.len() {
@@ -320,26 +338,35 @@ pub async fn a_dropped_next_loses_nothing<T: Sample + ?Sized>(store: &Arc<dyn St
     ground.clear().await;
 }
 
-/// A watcher that waits is woken by a commit on another thread, as are all others.
+/// Watchers that wait are each woken by a commit, again and again.
 pub async fn waiting_watchers_are_woken<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
     let Some(ground) = watched("waiting_watchers_are_woken", store) else { return };
     let id = ground.id("a");
-    let watching = AtomicUsize::new(0);
-    let target = id.clone();
-    let versions = ground.race(4, move |ground, thread| {
-        if thread > 0 {
-            let mut watcher = block_on(Watcher::now(ground));
-            watching.fetch_add(1, Ordering::SeqCst);
-            return (0..20).map(|_| block_on(watcher.next())[0].version).collect::<Vec<_>>();
+    let mut watchers = Vec::new();
+    for _ in 0..3 {
+        let (bell, rung) = mpsc::channel();
+        watchers.push((Watcher::now(&ground).await, Waker::from(Arc::new(Bell(Mutex::new(bell)))), rung));
+    }
+    for number in 0..10 {
+        for (watcher, waker, _) in &mut watchers {
+            while watcher.poll_own(waker).is_ready() {}
         }
-        while watching.load(Ordering::SeqCst) < 3 {
-            std::thread::yield_now();
-        }
-        (0..20).map(|number| block_on(ground.put(&target, Expected::Any, number))).collect()
-    });
 
-    for seen in &versions[1..] {
-        assert_eq!(seen, &versions[0], "`{id}`: what each watcher saw");
+        let target = id.clone();
+        let version =
+            ground.race(1, move |ground, _| block_on(ground.put(&target, Expected::Any, number)))[0];
+
+        for (watcher, waker, rung) in &mut watchers {
+            // Others may ring too: then there is nothing of ours yet.
+            let seen = loop {
+                let bell = rung.recv_timeout(PATIENCE);
+                assert!(bell.is_ok(), "`{id}`: a watcher that waits was not woken");
+                if let Poll::Ready(Some(seen)) = watcher.poll_own(waker) {
+                    break seen;
+                }
+            };
+            assert_eq!(seen[0].version, version, "`{id}`: what a watcher was woken for");
+        }
     }
     ground.clear().await;
 }
@@ -348,7 +375,8 @@ pub async fn waiting_watchers_are_woken<T: Sample + ?Sized>(store: &Arc<dyn Stor
 pub async fn a_foreign_cursor_is_refused<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
     let Some(ground) = watched("a_foreign_cursor_is_refused", store) else { return };
     let own = Watcher::now(&ground).await.cursor();
-    let foreign = ["not-a-cursor", "~", "\"", "-1", "1e9", &"x".repeat(1024), &format!("{own}~"), &format!("~{own}")];
+    let foreign =
+        ["not-a-cursor", "~", "\"", "-1", "1e9", &"x".repeat(1024), &format!("{own}~"), &format!("~{own}")];
     for text in foreign {
         let Ok(cursor) = text.parse::<Cursor>() else { continue };
         match store.watch(Start::After(cursor)).await {
@@ -378,9 +406,14 @@ pub async fn a_watcher_left_behind_expires<T: Sample + ?Sized>(store: &Arc<dyn S
 
     match store.watch(Start::After(first)).await {
         Err(Error::Expired(told)) => {
-            let oldest = told.oldest.unwrap_or_else(|| panic!("{}: no oldest cursor is told", ground.prefix()));
+            let oldest =
+                told.oldest.unwrap_or_else(|| panic!("{}: no oldest cursor is told", ground.prefix()));
             let resumed = store.watch(Start::After(oldest)).await;
-            assert!(resumed.is_ok(), "{}: the oldest cursor told is itself expired: {resumed:?}", ground.prefix());
+            assert!(
+                resumed.is_ok(),
+                "{}: the oldest cursor told is itself expired: {resumed:?}",
+                ground.prefix()
+            );
         }
         other => panic!("{}: an old cursor must be expired, not answered with {other:?}", ground.prefix()),
     }
@@ -400,7 +433,10 @@ async fn left_behind<T: Sample + ?Sized>(ground: &Ground<T>, commits: u64) -> bo
             Ok(seen) => assert_eq!(seen[0].version, *version, "`{id}`: a slow watcher has a gap"),
             Err(Error::Expired(_)) => {
                 let again = watcher.try_next().await;
-                assert!(matches!(again, Err(Error::Expired(_))), "`{id}`: a feed that ended went on: {again:?}");
+                assert!(
+                    matches!(again, Err(Error::Expired(_))),
+                    "`{id}`: a feed that ended went on: {again:?}"
+                );
                 return true;
             }
             Err(error) => panic!("`{id}`: the feed ended otherwise: {error}"),
@@ -409,13 +445,27 @@ async fn left_behind<T: Sample + ?Sized>(ground: &Ground<T>, commits: u64) -> bo
     false
 }
 
+struct Bell(Mutex<Sender<()>>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        let bell = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The law may have ended: then nobody listens.
+        let _ = bell.send(());
+    }
+}
+
 /// The ground of a law, where the store has a feed.
 fn watched<T: Sample + ?Sized>(law: &str, store: &Arc<dyn Store<T>>) -> Option<Ground<T>> {
     store.abilities().watch.then(|| Ground::new(law, store))
 }
 
 /// Puts and deletes of racing writers on few ids: every change that was acknowledged.
-fn write_and_delete<T: Sample + ?Sized>(ground: &Ground<T>, threads: usize, each: u64) -> Vec<(String, Version)> {
+fn write_and_delete<T: Sample + ?Sized>(
+    ground: &Ground<T>,
+    threads: usize,
+    each: u64,
+) -> Vec<(String, Version)> {
     let written = ground.race(threads, move |ground, thread| {
         let mut written = Vec::new();
         for number in 0..each {

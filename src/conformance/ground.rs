@@ -1,6 +1,7 @@
 //! `Ground`, the part of a store that one run of a law has for itself.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::commit::{Commit, Committed, Entry, Receipt};
 use crate::conflict::Conflict;
@@ -124,6 +125,46 @@ impl<T: Sample + ?Sized> Ground<T> {
     ) -> Vec<R> {
         let ground = self.clone();
         race::race(&self.prefix, PATIENCE, threads, move |number| work(&ground, number))
+    }
+
+    /// Writes rising numbers from 1 on one thread while two others observe, each side at least 80 times.
+    ///
+    /// What is observed must have stood there during the observation: no older than what was acknowledged, or seen by
+    /// the same observer, before it began, and no newer than what was begun before it ended.
+    pub(super) fn observe_writes(
+        &self,
+        write: impl Fn(&Self, u64) + Send + Sync + 'static,
+        observe: impl Fn(&Self, u64) -> u64 + Send + Sync + 'static,
+    ) {
+        const LEAST: u64 = 80;
+        let [begun, acknowledged] = [0, 0].map(AtomicU64::new);
+        let observers = Arc::new(());
+        let counted = Arc::downgrade(&observers);
+        let watched = Mutex::new(vec![Arc::clone(&observers), observers]);
+        self.race(3, move |ground, thread| {
+            if thread == 0 {
+                // Each observer holds one count until it ends, by a panic too.
+                while counted.strong_count() > 0 {
+                    let number = begun.fetch_add(1, Ordering::SeqCst) + 1;
+                    write(ground, number);
+                    acknowledged.store(number, Ordering::SeqCst);
+                }
+                return;
+            }
+            let _counted = watched.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let (mut seen, mut times) = (0, 0);
+            while seen < LEAST || times < LEAST {
+                let least = acknowledged.load(Ordering::SeqCst).max(seen);
+                seen = observe(ground, times + thread as u64);
+                times += 1;
+                let most = begun.load(Ordering::SeqCst);
+                assert!(
+                    (least..=most).contains(&seen),
+                    "{}: {seen} was observed, but only {least} to {most} stood there meanwhile",
+                    ground.prefix()
+                );
+            }
+        });
     }
 
     /// Deletes what the law has left, as far as the store lets it.

@@ -27,12 +27,15 @@ pub(super) fn race<R: Send + 'static>(
     let (finished, results) = mpsc::channel();
     for number in 0..threads {
         let (work, start, finished) = (Arc::clone(&work), Arc::clone(&start), finished.clone());
-        thread::spawn(move || {
+        let thread = move || {
             start.wait();
             let result = catch_unwind(AssertUnwindSafe(|| work(number)));
             // The law may have given up on this thread: then nobody listens.
             let _ = finished.send((number, result));
-        });
+        };
+        // Named as this thread, which the test harness names after the test: a panic message then says which.
+        let name = thread::current().name().unwrap_or(what).to_owned();
+        thread::Builder::new().name(name).spawn(thread).expect("the system has room for a few threads");
     }
     let deadline = Instant::now() + patience;
     let mut returned = Vec::with_capacity(threads);

@@ -58,7 +58,10 @@ pub async fn an_old_version_does_not_match_a_recreation<T: Sample + ?Sized>(stor
 
         for old in old {
             ground.conflict(ground.try_put(&id, old, 2).await, "a put that expects a deleted version");
-            ground.conflict(ground.send(Entry::delete(&id, old)).await, "a delete that expects a deleted version");
+            ground.conflict(
+                ground.send(Entry::delete(&id, old)).await,
+                "a delete that expects a deleted version",
+            );
         }
         ground.assert_state(&id, Some((current, 1)), "writes that expected a deleted version").await;
     }
@@ -113,14 +116,18 @@ pub async fn a_version_belongs_to_its_id<T: Sample + ?Sized>(store: &Arc<dyn Sto
 }
 
 /// Versions made by racing writers are distinct, and the value that stays is the one with the greatest.
-pub async fn racing_versions_are_distinct_and_the_greatest_stays<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+pub async fn racing_versions_are_distinct_and_the_greatest_stays<T: Sample + ?Sized>(
+    store: &Arc<dyn Store<T>>,
+) {
     const EACH: u64 = 30;
     let ground = Ground::new("racing_versions_are_distinct_and_the_greatest_stays", store);
     let id = ground.id("a");
     let target = id.clone();
     let acknowledged = ground.race(4, move |ground, writer| {
         let numbers = (0..EACH).map(|nth| writer as u64 * EACH + nth);
-        numbers.map(|number| (block_on(ground.put(&target, Expected::Any, number)), number)).collect::<Vec<_>>()
+        numbers
+            .map(|number| (block_on(ground.put(&target, Expected::Any, number)), number))
+            .collect::<Vec<_>>()
     });
 
     for own in &acknowledged {
@@ -145,7 +152,7 @@ pub async fn reads_never_go_back<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) 
         let mut seen = 0;
         for number in 0..100 {
             if thread < 2 {
-                block_on(ground.put(&target, Expected::Any, number));
+                seen = seen.max(block_on(ground.put(&target, Expected::Any, number)).to_bits().get());
             }
             let bits = block_on(ground.read(&target)).map_or(0, |(version, _)| version.to_bits().get());
             assert!(bits >= seen, "`{target}`: read version {bits} after version {seen}");

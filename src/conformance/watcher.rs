@@ -1,6 +1,9 @@
 //! `Watcher`, a feed that shows only the ids of one law's ground.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use crate::conformance::ground::Ground;
 use crate::conformance::race::within;
@@ -12,7 +15,7 @@ use crate::version::Version;
 
 /// A feed that shows only the ids of one law's ground: others may write to the same store.
 pub(super) struct Watcher<T: ?Sized> {
-    pub(super) changes: Changes<T>,
+    changes: Changes<T>,
     prefix: Arc<str>,
 }
 
@@ -28,7 +31,8 @@ pub(super) struct Seen {
 impl<T: Sample + ?Sized> Watcher<T> {
     pub(super) async fn start(ground: &Ground<T>, from: Start) -> Self {
         let changes = within(ground.prefix(), ground.store().watch(from)).await;
-        let changes = changes.unwrap_or_else(|error| panic!("{}: can't be watched: {error}", ground.prefix()));
+        let changes =
+            changes.unwrap_or_else(|error| panic!("{}: can't be watched: {error}", ground.prefix()));
         Self { changes, prefix: ground.prefix().into() }
     }
 
@@ -49,12 +53,26 @@ impl<T: Sample + ?Sized> Watcher<T> {
     pub(super) async fn try_next(&mut self) -> Result<Vec<Seen>, Error> {
         loop {
             let batch = within(&self.prefix, self.changes.next()).await?;
-            assert_eq!(self.changes.cursor(), &batch.cursor, "{}: the cursor after a batch is the batch's", self.prefix);
+            assert_eq!(
+                self.changes.cursor(),
+                &batch.cursor,
+                "{}: the cursor after a batch is the batch's",
+                self.prefix
+            );
             let own = self.own(&batch);
             if !own.is_empty() {
                 return Ok(own);
             }
         }
+    }
+
+    /// Polls `next` once and drops it: the law's own changes, if it gave a batch that has any.
+    pub(super) fn poll_own(&mut self, waker: &Waker) -> Poll<Option<Vec<Seen>>> {
+        let polled = pin!(self.changes.next()).poll(&mut Context::from_waker(waker));
+        polled.map(|batch| {
+            let batch = batch.unwrap_or_else(|error| panic!("{}: the feed ended: {error}", self.prefix));
+            Some(self.own(&batch)).filter(|own| !own.is_empty())
+        })
     }
 
     /// All batches up to the one that changes `last`, and that one.
@@ -71,7 +89,7 @@ impl<T: Sample + ?Sized> Watcher<T> {
     }
 
     /// The law's own changes in a batch.
-    pub(super) fn own(&self, batch: &Batch<T>) -> Vec<Seen> {
+    fn own(&self, batch: &Batch<T>) -> Vec<Seen> {
         let own = batch.changes.iter().filter(|change| change.id.starts_with(&*self.prefix));
         own.map(|change| Seen {
             id: change.id.to_string(),

@@ -24,7 +24,8 @@ pub async fn a_write_sent_again_is_answered_as_before<T: Sample + ?Sized>(store:
         let state = ground.read(&id).await;
         for _ in 0..3 {
             let again = ground.commit(commit.clone()).await;
-            let again = again.unwrap_or_else(|error| panic!("`{id}`: a write that was applied was refused: {error}"));
+            let again =
+                again.unwrap_or_else(|error| panic!("`{id}`: a write that was applied was refused: {error}"));
             assert_eq!(again, first, "`{id}`: the answer to a write that is sent again");
         }
         ground.assert_state(&id, state, "a write that was sent again").await;
@@ -63,9 +64,14 @@ pub async fn a_write_sent_twice_at_once_is_applied_once<T: Sample + ?Sized>(stor
         });
 
         let receipt = answers[0].receipts()[0];
-        assert!(answers.iter().all(|answer| *answer == answers[0]), "`{id}`: one write has several answers: {answers:?}");
+        assert!(
+            answers.iter().all(|answer| *answer == answers[0]),
+            "`{id}`: one write has several answers: {answers:?}"
+        );
         assert_eq!(receipt.replaced, Some(last), "`{id}`: the write was applied more than once");
-        ground.assert_state(&id, receipt.version.map(|version| (version, number)), "a write sent thrice").await;
+        ground
+            .assert_state(&id, receipt.version.map(|version| (version, number)), "a write sent thrice")
+            .await;
         last = receipt.version.unwrap_or(last);
     }
     ground.clear().await;
@@ -90,7 +96,8 @@ pub async fn a_write_over_several_ids_is_recognised<T: Sample + ?Sized>(store: &
     let resolved = store.resolve(write).await;
 
     let first = first.unwrap_or_else(|error| panic!("{}: a write failed: {error}", ground.prefix()));
-    let again = again.unwrap_or_else(|error| panic!("{}: a write that was applied was refused: {error}", ground.prefix()));
+    let again = again
+        .unwrap_or_else(|error| panic!("{}: a write that was applied was refused: {error}", ground.prefix()));
     assert_eq!(again, first, "{}: the answer to a write that is sent again", ground.prefix());
     assert!(
         matches!(&resolved, Ok(Resolution::Applied(committed)) if *committed == first),
@@ -111,7 +118,10 @@ pub async fn two_write_ids_are_two_writes<T: Sample + ?Sized>(store: &Arc<dyn St
         versions.push(answer.unwrap_or_else(|error| panic!("`{id}`: a write failed: {error}")).version());
     }
 
-    assert!(versions[0] != versions[1] && versions[1] != versions[2], "`{id}`: a write was taken for another one");
+    assert!(
+        versions[0] != versions[1] && versions[1] != versions[2],
+        "`{id}`: a write was taken for another one"
+    );
     ground.clear().await;
 }
 
@@ -153,13 +163,20 @@ pub async fn a_write_resolved_as_not_applied_is_closed<T: Sample + ?Sized>(store
         Resolution::NotApplied => {
             for _ in 0..2 {
                 match ground.commit(late.clone()).await {
-                    Err(Error::Refused(Refusal::Closed { write: named })) => assert_eq!(named, write, "`{id}`"),
-                    other => panic!("`{id}`: {write} resolved as not applied, and was not refused later: {other:?}"),
+                    Err(Error::Refused(Refusal::Closed { write: named })) => {
+                        assert_eq!(named, write, "`{id}`")
+                    }
+                    other => panic!(
+                        "`{id}`: {write} resolved as not applied, and was not refused later: {other:?}"
+                    ),
                 }
             }
             ground.assert_state(&id, None, "a write arrived that had been resolved as not applied").await;
             let again = store.resolve(write).await;
-            assert!(matches!(again, Ok(Resolution::NotApplied)), "`{id}`: {write} resolved otherwise: {again:?}");
+            assert!(
+                matches!(again, Ok(Resolution::NotApplied)),
+                "`{id}`: {write} resolved otherwise: {again:?}"
+            );
         }
         Resolution::Unknown => {}
     }
@@ -192,7 +209,8 @@ pub async fn a_write_and_its_resolution_agree<T: Sample + ?Sized>(store: &Arc<dy
         let (target, write) = (id.clone(), WriteId::new());
         let mut answers = ground.race(2, move |ground, thread| {
             if thread == 0 {
-                let commit = Commit::one(Entry::put(&target, Expected::Absent, T::sample(1))).with_write(write);
+                let commit =
+                    Commit::one(Entry::put(&target, Expected::Absent, T::sample(1))).with_write(write);
                 (Some(block_on(ground.commit(commit))), None)
             } else {
                 (None, Some(ground.store().resolve(write).wait()))
