@@ -1,7 +1,7 @@
 //! `Ground`, the part of a store that one run of a law has for itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::commit::{Commit, Committed, Entry, Receipt};
 use crate::conflict::Conflict;
@@ -127,7 +127,7 @@ impl<T: Sample + ?Sized> Ground<T> {
         race::race(&self.prefix, PATIENCE, threads, move |number| work(&ground, number))
     }
 
-    /// Writes rising numbers from 1 on one thread while two others observe, each side at least 80 times.
+    /// Writes rising numbers from 1 on one thread while two others observe, and lets them observe a little longer.
     ///
     /// What is observed must have stood there during the observation: no older than what was acknowledged, or seen by
     /// the same observer, before it began, and no newer than what was begun before it ended.
@@ -137,32 +137,36 @@ impl<T: Sample + ?Sized> Ground<T> {
         observe: impl Fn(&Self, u64) -> u64 + Send + Sync + 'static,
     ) {
         const LEAST: u64 = 80;
-        let [begun, acknowledged] = [0, 0].map(AtomicU64::new);
-        let observers = Arc::new(());
-        let counted = Arc::downgrade(&observers);
-        let watched = Mutex::new(vec![Arc::clone(&observers), observers]);
+        let progress = Progress::default();
         self.race(3, move |ground, thread| {
             if thread == 0 {
-                // Each observer holds one count until it ends, by a panic too.
-                while counted.strong_count() > 0 {
-                    let number = begun.fetch_add(1, Ordering::SeqCst) + 1;
+                let _end = EndOnDrop(&progress);
+                for number in 1.. {
+                    if progress.ended()
+                        || (number > LEAST && progress.observed.load(Ordering::SeqCst) > LEAST)
+                    {
+                        return;
+                    }
+                    progress.begun.store(number, Ordering::SeqCst);
                     write(ground, number);
-                    acknowledged.store(number, Ordering::SeqCst);
+                    progress.acknowledged.store(number, Ordering::SeqCst);
                 }
-                return;
             }
-            let _counted = watched.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let (mut seen, mut times) = (0, 0);
-            while seen < LEAST || times < LEAST {
-                let least = acknowledged.load(Ordering::SeqCst).max(seen);
-                seen = observe(ground, times + thread as u64);
-                times += 1;
-                let most = begun.load(Ordering::SeqCst);
+            let _end = EndOnDrop(&progress);
+            let (mut seen, mut turn, mut after) = (0, thread as u64, 0);
+            // Also some after the last write: what is a little late shows itself when nothing moves any more.
+            while after < 20 {
+                after += u64::from(progress.ended());
+                let least = progress.acknowledged.load(Ordering::SeqCst).max(seen);
+                seen = observe(ground, turn);
+                let most = progress.begun.load(Ordering::SeqCst);
                 assert!(
                     (least..=most).contains(&seen),
                     "{}: {seen} was observed, but only {least} to {most} stood there meanwhile",
                     ground.prefix()
                 );
+                progress.observed.fetch_add(1, Ordering::SeqCst);
+                turn += 1;
             }
         });
     }
@@ -179,6 +183,30 @@ impl<T: Sample + ?Sized> Ground<T> {
                 let _ = self.send(Entry::delete(id, Expected::Any)).await;
             }
         }
+    }
+}
+
+/// How far a writer and its observers are; see [`Ground::observe_writes`].
+#[derive(Default)]
+struct Progress {
+    begun: AtomicU64,
+    acknowledged: AtomicU64,
+    observed: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Progress {
+    fn ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+}
+
+/// Lets the other threads end too when one ends, by a panic as well.
+struct EndOnDrop<'p>(&'p Progress);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.ended.store(true, Ordering::SeqCst);
     }
 }
 

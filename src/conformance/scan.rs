@@ -223,6 +223,11 @@ pub async fn pages_under_writers_show_each_lasting_id_once<T: Sample + ?Sized>(s
                 if after.is_none() {
                     break;
                 }
+                // An id before the next page comes or goes, also where the other threads get no turn.
+                let early = ground.id("000");
+                if block_on(ground.try_put(&early, Expected::Absent, 1)).is_err() {
+                    block_on(ground.delete(&early, Expected::Present));
+                }
             }
             let odd: Vec<_> = lasting.iter().filter(|id| seen.get(*id) != Some(&1)).collect();
             if passes.load(Ordering::SeqCst) >= PASSES || !odd.is_empty() {
