@@ -150,7 +150,9 @@ pub async fn a_read_follows_its_acknowledgement<T: Sample + ?Sized>(store: &Arc<
 
     let target = id.clone();
     ground.observe_writes(
-        move |ground, number| drop(block_on(ground.put(&id, Expected::Present, number))),
+        move |ground, number| {
+            block_on(ground.put(&id, Expected::Present, number));
+        },
         move |ground, _| block_on(ground.read(&target)).map_or(0, |(_, number)| number),
     );
     ground.clear().await;

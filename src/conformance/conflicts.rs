@@ -173,7 +173,9 @@ pub async fn a_conflict_was_true_during_the_call<T: Sample + ?Sized>(store: &Arc
 
     let target = id.clone();
     ground.observe_writes(
-        move |ground, number| drop(block_on(ground.put(&id, Expected::Present, number))),
+        move |ground, number| {
+            block_on(ground.put(&id, Expected::Present, number));
+        },
         move |ground, _| {
             let conflict = ground.conflict(block_on(ground.try_put(&target, old, 0)), "a stale put");
             shown::<T>(&conflict).map_or(0, |(_, number)| number)

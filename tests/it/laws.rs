@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use ifmatch::{Abilities, Memory, Store, Version, conformance};
+use ifmatch::conformance::Sample;
+use ifmatch::layer::Event;
+use ifmatch::{Abilities, Codec, Encoded, Guarded, Json, Memory, Observed, Store, Version, conformance};
 
 use crate::small_store::SmallStore;
 
@@ -25,9 +27,30 @@ fn late() -> Version {
     "9007199254740993".parse().unwrap()
 }
 
+/// Encoded values, named by type: a codec is one for many types.
+fn encoded<T: Sample>(bytes: impl Store<[u8]>) -> Arc<dyn Store<T>>
+where
+    Json: Codec<T>,
+{
+    Arc::new(Encoded::new(bytes, Json))
+}
+
+fn observed<T: Sample + ?Sized>(store: impl Store<T>) -> impl Store<T> {
+    Observed::new(store, |_: &Event<'_>| {})
+}
+
+fn guarded<T: Sample + ?Sized>(store: impl Store<T>) -> Guarded<impl Store<T>, T> {
+    Guarded::new(store)
+}
+
 conformance!(small, SmallStore::new(1_000), Abilities::default());
 conformance!(memory_of_numbers, Memory::<u64>::new(), of_memory());
 conformance!(memory_of_strings, Memory::<String>::new(), of_memory());
 conformance!(memory_of_bytes, Memory::<[u8]>::new(), of_memory());
 conformance!(memory_started_late, Memory::<u64>::starting_at(late()));
 conformance!(memory_shared_by_all_laws, shared());
+conformance!(encoded_over_memory, encoded::<u64>(Memory::<[u8]>::new()), of_memory());
+conformance!(encoded_over_small, encoded::<String>(SmallStore::new(1)), Abilities::default());
+conformance!(observed_memory, observed(Memory::<u64>::new()), of_memory());
+conformance!(guarded_memory, guarded(Memory::<String>::new()).allow_ids(|_| true), of_memory());
+conformance!(every_layer, observed(guarded(encoded::<String>(observed(Memory::<[u8]>::new())))), of_memory());

@@ -1,6 +1,9 @@
 //! Behaviour across modules: one binary, so that it links once.
 
+#[cfg(feature = "conformance")]
 mod broken;
+#[cfg(feature = "conformance")]
 mod laws;
 mod manifest;
+#[cfg(feature = "conformance")]
 mod small_store;

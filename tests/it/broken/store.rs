@@ -237,11 +237,11 @@ impl Broken {
         let first = entries.iter().position(|entry| entry.id == mismatches[0].id()).unwrap();
         let mut logged = Vec::new();
         match self.fault {
-            Fault::PartialCommit => {
-                entries[..first].iter().for_each(|entry| drop(self.apply(&mut state, entry, &mut logged)));
-            }
-            Fault::LoserWrites => {
-                entries.iter().for_each(|entry| drop(self.apply(&mut state, entry, &mut logged)))
+            Fault::PartialCommit | Fault::LoserWrites => {
+                let applied = if self.is(Fault::PartialCommit) { first } else { entries.len() };
+                for entry in &entries[..applied] {
+                    self.apply(&mut state, entry, &mut logged);
+                }
             }
             Fault::FirstMismatchOnly => mismatches.truncate(1),
             Fault::ConflictWithoutValue => {
