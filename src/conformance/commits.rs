@@ -33,7 +33,7 @@ pub async fn a_commit_is_all_or_nothing<T: Sample + ?Sized>(store: &Arc<dyn Stor
     let of_a = ground.put(a, Expected::Absent, 1).await;
     let of_b = ground.put(b, Expected::Absent, 2).await;
 
-    for failing in 0..4 {
+    for (failing, id) in ids.iter().enumerate() {
         let entries = [
             Entry::put(a, of_a, T::sample(9)),
             Entry::delete(b, of_b),
@@ -47,7 +47,7 @@ pub async fn a_commit_is_all_or_nothing<T: Sample + ?Sized>(store: &Arc<dyn Stor
         let conflict =
             ground.conflict(ground.commit(commit.collect()).await, "a commit with a failing entry");
 
-        assert_eq!(conflict.id(), ids[failing], "the conflict names another id than the failing one");
+        assert_eq!(conflict.id(), id, "the conflict names another id than the failing one");
         ground.assert_state(a, Some((of_a, 1)), "a commit that failed").await;
         ground.assert_state(b, Some((of_b, 2)), "a commit that failed").await;
         ground.assert_state(c, None, "a commit that failed").await;

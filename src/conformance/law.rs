@@ -180,15 +180,7 @@ macro_rules! __laws {
                 a_commit_is_one_batch
                 puts_and_deletions_are_told_apart
                 the_feed_replays_no_values
-                a_watch_from_now_reports_nothing_earlier
                 what_changes_nothing_is_not_reported
-                a_watch_resumes_after_any_cursor
-                a_watch_that_reconnects_misses_nothing
-                a_cursor_then_a_listing_misses_nothing
-                a_dropped_next_loses_nothing
-                waiting_watchers_are_woken
-                a_foreign_cursor_is_refused
-                a_slow_watcher_misses_nothing_or_expires
             ;
             limits:
                 nasty_ids_are_kept_apart
@@ -218,6 +210,16 @@ macro_rules! __laws {
                 reads_never_go_back
                 a_receipt_tells_what_was_replaced
                 receipts_link_into_one_chain
+            ;
+            watch:
+                a_watch_from_now_reports_nothing_earlier
+                a_watch_resumes_after_any_cursor
+                a_watch_that_reconnects_misses_nothing
+                a_cursor_then_a_listing_misses_nothing
+                a_dropped_next_loses_nothing
+                waiting_watchers_are_woken
+                a_foreign_cursor_is_refused
+                a_slow_watcher_misses_nothing_or_expires
             ;
             whole:
                 a_waker_may_call_the_store
@@ -273,6 +275,7 @@ mod tests {
             include_str!("limits.rs"),
             include_str!("scan.rs"),
             include_str!("versions.rs"),
+            include_str!("watch.rs"),
             include_str!("whole.rs"),
             include_str!("writes.rs"),
         ];

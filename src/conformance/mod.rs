@@ -9,6 +9,8 @@
 //! # fn main() {}
 //! ```
 //!
+//! [`writing_a_store`] shows a complete small store that passes the suite.
+//!
 //! The laws are safe on a store that already holds data and that others write to: every run works under a prefix
 //! nobody else uses, ignores every other id, and clears up behind it. What the store's
 //! [`Abilities`](crate::Abilities) promise must work, and what they lack must be refused. A law never waits for
@@ -28,9 +30,12 @@ pub mod race;
 mod sample;
 pub mod scan;
 pub mod versions;
+pub mod watch;
 mod watcher;
 pub mod whole;
 pub mod writes;
+#[doc = include_str!("../docs/writing-a-store.md")]
+pub mod writing_a_store {}
 
 pub use law::{Law, Trial, assert_abilities, check, laws};
 pub use race::PATIENCE;

@@ -5,12 +5,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::commit::Entry;
 use crate::conformance::ground::Ground;
 use crate::conformance::race::within;
 use crate::conformance::sample::Sample;
 use crate::cursor::Cursor;
 use crate::error::Error;
+use crate::expected::Expected;
 use crate::feed::{Batch, Changes, Start};
+use crate::reply::block_on;
+use crate::store::Store;
 use crate::version::Version;
 
 /// A feed that shows only the ids of one law's ground: others may write to the same store.
@@ -99,4 +103,41 @@ impl<T: Sample + ?Sized> Watcher<T> {
         })
         .collect()
     }
+}
+
+/// The ground of a law, where the store has a feed.
+pub(super) fn watched<T: Sample + ?Sized>(law: &str, store: &Arc<dyn Store<T>>) -> Option<Ground<T>> {
+    store.abilities().watch.then(|| Ground::new(law, store))
+}
+
+/// Puts and deletes of racing writers on few ids: every change that was acknowledged.
+pub(super) fn write_and_delete<T: Sample + ?Sized>(
+    ground: &Ground<T>,
+    threads: usize,
+    each: u64,
+) -> Vec<(String, Version)> {
+    let written = ground.race(threads, move |ground, thread| {
+        let mut written = Vec::new();
+        for number in 0..each {
+            let id = ground.id((number + thread as u64) % 3);
+            let entry = match number % 4 {
+                3 => Entry::delete(&id, Expected::Any),
+                _ => Entry::put(&id, Expected::Any, T::sample(number)),
+            };
+            let receipt = block_on(ground.send(entry)).unwrap_or_else(|error| panic!("`{id}`: {error}"));
+            written.extend(receipt.version.map(|version| (id, version)));
+        }
+        written
+    });
+    written.into_iter().flatten().collect()
+}
+
+/// Puts of one writer on an id of its own: every change, in order.
+pub(super) fn write_alone<T: Sample + ?Sized>(
+    ground: &Ground<T>,
+    writer: usize,
+    each: u64,
+) -> Vec<(String, Version)> {
+    let id = ground.id(writer);
+    (0..each).map(|number| (id.clone(), block_on(ground.put(&id, Expected::Any, number)))).collect()
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use ifmatch::conformance::Sample;
+use ifmatch::conformance::watch::a_watcher_left_behind_expires;
 use ifmatch::layer::Event;
 use ifmatch::{Abilities, Codec, Encoded, Guarded, Json, Memory, Observed, Store, Version, conformance};
 
@@ -54,3 +55,21 @@ conformance!(encoded_over_small, encoded::<String>(SmallStore::new(1)), Abilitie
 conformance!(observed_memory, observed(Memory::<u64>::new()), of_memory());
 conformance!(guarded_memory, guarded(Memory::<String>::new()).allow_ids(|_| true), of_memory());
 conformance!(every_layer, observed(guarded(encoded::<String>(observed(Memory::<[u8]>::new())))), of_memory());
+
+#[test]
+fn the_tutorial_shows_the_store_that_is_tested() {
+    let tutorial = include_str!("../../src/docs/writing-a-store.md");
+    let tested = include_str!("small_store.rs").replace("pub(crate) ", "pub ");
+
+    assert!(
+        tutorial.contains(&format!("```rust\n{tested}")),
+        "src/docs/writing-a-store.md shows another store"
+    );
+}
+
+#[tokio::test]
+async fn a_watcher_of_memory_expires_once_it_is_further_behind_than_the_limit() {
+    let store: Arc<dyn Store<u64>> = Arc::new(Memory::new().with_feed_limit(100));
+
+    a_watcher_left_behind_expires(&store, 20_000).await;
+}

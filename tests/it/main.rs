@@ -5,5 +5,6 @@ mod broken;
 #[cfg(feature = "conformance")]
 mod laws;
 mod manifest;
+mod reentry;
 #[cfg(feature = "conformance")]
 mod small_store;

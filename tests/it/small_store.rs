@@ -55,12 +55,12 @@ impl SmallStore {
 }
 
 impl State {
-    /// Checks all entries, then applies all of them. Gives back what was replaced, to be dropped after unlocking.
-    fn commit(&mut self, commit: Commit<'_, [u8]>) -> Result<(Committed, Vec<Versioned<[u8]>>), Error> {
+    /// Checks all entries, then applies all of them.
+    fn commit(&mut self, commit: Commit<'_, [u8]>) -> Result<Committed, Error> {
         commit.check_ids()?;
         let write = commit.write();
         match write.and_then(|write| Some((write, self.writes.get(&write)?))) {
-            Some((_, Some(committed))) => return Ok((committed.clone(), Vec::new())),
+            Some((_, Some(committed))) => return Ok(committed.clone()),
             Some((write, None)) => return Err(Refusal::Closed { write }.into()),
             None => {}
         }
@@ -81,25 +81,25 @@ impl State {
         let last = self.last_version.checked_add(1).and_then(NonZeroU64::new);
         let version = Version::from_bits(last.ok_or(Refusal::VersionsExhausted)?);
         self.last_version = version.to_bits().get();
-        let mut replaced = Vec::new();
         let mut receipts = Vec::new();
         for entry in commit.into_entries() {
-            let before = self.values.get(entry.id).map(|current| current.version);
-            let (now, old) = match entry.action {
-                Action::Check => (before, None),
+            let replaced = self.values.get(entry.id).map(|current| current.version);
+            // Bytes run no code of the user's when they are dropped, so the old ones may go here, under the lock.
+            let now = match entry.action {
+                Action::Check => replaced,
                 Action::Put(value) => {
-                    (Some(version), self.values.insert(entry.id.into(), Versioned { version, value }))
+                    self.values.insert(entry.id.into(), Versioned { version, value });
+                    Some(version)
                 }
-                Action::Delete => (before.map(|_| version), self.values.remove(entry.id)),
+                Action::Delete => self.values.remove(entry.id).map(|_| version),
             };
-            receipts.push(Receipt { version: now, replaced: before });
-            replaced.extend(old);
+            receipts.push(Receipt { version: now, replaced });
         }
         let committed = Committed::from_iter(receipts);
         if let Some(write) = write {
             self.remember(write, Some(committed.clone()));
         }
-        Ok((committed, replaced))
+        Ok(committed)
     }
 
     fn resolve(&mut self, write: WriteId) -> Resolution {
@@ -131,9 +131,7 @@ impl Store<[u8]> for SmallStore {
     }
 
     fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
-        // The guard is gone at the end of the line; the values that were replaced are dropped after it.
-        let applied = self.state().commit(commit);
-        Reply::ready(applied.map(|(committed, _replaced)| committed))
+        Reply::ready(self.state().commit(commit))
     }
 
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {

@@ -2,7 +2,7 @@
 
 /// One way to break a store. Each is a mistake that somebody has made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(super) enum Fault {
     /// No mistake: what the others are measured against.
     None,
     /// Checks, lets go of the lock, then applies.
@@ -106,7 +106,7 @@ pub(crate) enum Fault {
 }
 
 /// Each fault, and the laws that catch it in every run.
-pub(crate) const CAUGHT: &[(Fault, &[&str])] = &[
+pub(super) const CAUGHT: &[(Fault, &[&str])] = &[
     (
         Fault::LostUpdate,
         &[

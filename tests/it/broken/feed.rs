@@ -8,7 +8,7 @@ use ifmatch::{Batch, Change, ChangeKind, Changes, Cursor, Error, Expired, Feed, 
 use super::fault::Fault;
 use super::store::{Logged, State};
 
-pub(crate) struct Watching {
+pub(super) struct Watching {
     fault: Fault,
     state: Arc<Mutex<State>>,
     next: usize,
@@ -17,7 +17,7 @@ pub(crate) struct Watching {
     repeat: bool,
 }
 
-pub(crate) fn watch(fault: Fault, state: &Arc<Mutex<State>>, from: &Start) -> Result<Changes<u64>, Error> {
+pub(super) fn watch(fault: Fault, state: &Arc<Mutex<State>>, from: &Start) -> Result<Changes<u64>, Error> {
     let end = lock(state).log.len();
     let next = match from {
         Start::Now if fault == Fault::WatchFromStart => 0,
