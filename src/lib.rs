@@ -26,7 +26,7 @@
 //!   [`modify`](Collection::modify), drafts, transactions, lists and watches.
 //! - [`Error`] and [`Conflict`] say what went wrong, and what to do about it.
 //! - [`http`] has entity tags, preconditions, statuses and problem bodies, for any framework.
-//! - [`Store`] is for those who write stores; [`docs::writing_a_store`] shows how.
+//! - [`Store`] is for those who write stores; [`conformance::writing_a_store`] shows how.
 //! - [`docs::architecture`] tells how it all hangs together.
 //!
 //! # Features
@@ -38,12 +38,19 @@
 //! | `conformance` | no | the promises as tests for store authors ([`conformance`]), and a history checker | nothing |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// The pages link to what only some features bring.
+#![cfg_attr(
+    not(all(feature = "axum", feature = "conformance", feature = "json")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 mod call;
 mod codec;
 mod collection;
 mod commit;
 mod conflict;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod cursor;
 mod draft;
 mod error;

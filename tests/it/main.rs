@@ -1,4 +1,12 @@
 //! Behaviour across modules: one binary, so that it links once.
 
+#[cfg(feature = "axum")]
 mod articles;
+#[cfg(feature = "conformance")]
+mod broken;
+#[cfg(feature = "conformance")]
+mod laws;
 mod manifest;
+mod reentry;
+#[cfg(feature = "conformance")]
+mod small_store;
