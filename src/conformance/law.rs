@@ -263,28 +263,23 @@ macro_rules! __laws {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
     fn every_law_in_the_files_is_in_the_list() {
-        let files = [
-            include_str!("cas.rs"),
-            include_str!("commits.rs"),
-            include_str!("conflicts.rs"),
-            include_str!("feed.rs"),
-            include_str!("limits.rs"),
-            include_str!("scan.rs"),
-            include_str!("versions.rs"),
-            include_str!("watch.rs"),
-            include_str!("whole.rs"),
-            include_str!("writes.rs"),
-        ];
-        let signature = "<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {";
-        let mut written: Vec<&str> = files
-            .iter()
-            .flat_map(|file| file.lines())
-            .filter_map(|line| line.strip_prefix("pub async fn ")?.strip_suffix(signature))
-            .collect();
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/conformance");
+        let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = paths.filter(|path| path.is_file()).map(|path| fs::read_to_string(path).unwrap());
+        // Without spaces and line breaks, since a long signature is wrapped. A function that takes more than a store,
+        // which no list can call, is not a law.
+        let flatten = |file: String| file.split_whitespace().collect::<String>().replace(",)", ")");
+        let flat: Vec<String> = files.map(flatten).collect();
+        let signature = "<T:Sample+?Sized>(store:&Arc<dynStore<T>>){";
+        let functions = flat.iter().flat_map(|file| file.split("pubasyncfn").skip(1));
+        let names = functions.filter_map(|function| function.split_once(signature)).map(|(name, _)| name);
+        let mut written: Vec<&str> = names.filter(|name| !name.contains('(')).collect();
         let mut listed: Vec<&str> = laws::<u64>().iter().map(Law::name).collect();
 
         written.sort_unstable();
