@@ -316,17 +316,14 @@ pub async fn a_commit_is_as_large_as_declared<T: Sample + ?Sized>(store: &Arc<dy
     assert!(limit > 0, "{}: a store takes commits of at least one entry", ground.prefix());
     let largest = limit.min(MOST_TRIED);
     let ids: Vec<String> = (0..=largest).map(|nth| ground.id(nth)).collect();
-    let create = |ids: &[String]| -> Vec<Result<Receipt, Error>> {
+    let create = async |ids: &[String]| {
         let entries = ids.iter().map(|id| Entry::put(id, Expected::Absent, T::sample(1)));
-        match block_on(ground.commit(entries.collect())) {
-            Ok(committed) => committed.receipts().iter().copied().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
-        }
+        ground.commit(entries.collect()).await
     };
 
     if limit <= MOST_TRIED {
-        match create(&ids).pop() {
-            Some(Err(Error::Refused(Refusal::TooMany { entries, limit: told }))) => {
+        match create(&ids).await {
+            Err(Error::Refused(Refusal::TooMany { entries, limit: told })) => {
                 assert_eq!(
                     (entries, told),
                     (ids.len(), limit),
@@ -340,16 +337,9 @@ pub async fn a_commit_is_as_large_as_declared<T: Sample + ?Sized>(store: &Arc<dy
             ground.assert_state(id, None, "a commit that was refused").await;
         }
     }
-    let receipts = create(&ids[..largest]);
-    assert_eq!(
-        receipts.len(),
-        largest,
-        "{}: a commit of {largest} entries: {:?}",
-        ground.prefix(),
-        receipts.last()
-    );
-    for (id, receipt) in ids.iter().zip(receipts) {
-        let receipt = receipt.unwrap_or_else(|error| panic!("`{id}`: {error}"));
+    let committed = applied(&ground, create(&ids[..largest]).await);
+    assert_eq!(committed.receipts().len(), largest, "{}: one receipt an entry", ground.prefix());
+    for (id, receipt) in ids.iter().zip(committed.receipts()) {
         ground.assert_state(id, receipt.version.map(|version| (version, 1)), "a large commit").await;
     }
     ground.clear().await;

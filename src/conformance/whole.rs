@@ -85,8 +85,11 @@ pub async fn a_dropped_commit_leaves_old_or_new<T: Sample + ?Sized>(store: &Arc<
 
         if several {
             // A commit that is still under way may apply between two reads, but no half of it alone.
-            let [first, second, third] =
-                [&ids[0], &ids[1], &ids[0]].map(|id| block_on(ground.read(id)).map(|(_, number)| number));
+            let mut numbers = [None; 3];
+            for (number, id) in numbers.iter_mut().zip([&ids[0], &ids[1], &ids[0]]) {
+                *number = ground.read(id).await.map(|(_, number)| number);
+            }
+            let [first, second, third] = numbers;
             let torn = (first == Some(2) && second != Some(2)) || (second == Some(2) && third != Some(2));
             assert!(
                 !torn,
@@ -164,7 +167,7 @@ pub async fn no_message_shows_a_value<T: Sample + ?Sized>(store: &Arc<dyn Store<
     const SECRET: u64 = 7_274_727_676_787_371;
     let ground = Ground::new("no_message_shows_a_value", store);
     let [id, other] = ["a", "b"].map(|name| ground.id(name));
-    let watch = ground.abilities().watch.then(|| store.watch(Start::Now).wait());
+    let watch = if ground.abilities().watch { Some(store.watch(Start::Now).await) } else { None };
     let old = ground.put(&id, Expected::Absent, SECRET).await;
     ground.put(&id, old, SECRET).await;
 

@@ -7,6 +7,7 @@ use ifmatch::conformance::watch::a_watcher_left_behind_expires;
 use ifmatch::layer::Event;
 use ifmatch::{Abilities, Codec, Encoded, Guarded, Json, Memory, Observed, Store, Version, conformance};
 
+use crate::later::Later;
 use crate::small_store::SmallStore;
 
 fn of_memory() -> Abilities {
@@ -14,6 +15,12 @@ fn of_memory() -> Abilities {
     abilities.watch = true;
     abilities.tombstones = true;
     abilities.restores_told = true;
+    abilities
+}
+
+fn of_one_entry() -> Abilities {
+    let mut abilities = Abilities::default();
+    abilities.entries = 1;
     abilities
 }
 
@@ -55,6 +62,9 @@ conformance!(encoded_over_small, encoded::<String>(SmallStore::new(1)), Abilitie
 conformance!(observed_memory, observed(Memory::<u64>::new()), of_memory());
 conformance!(guarded_memory, guarded(Memory::<String>::new()).allow_ids(|_| true), of_memory());
 conformance!(every_layer, observed(guarded(encoded::<String>(observed(Memory::<[u8]>::new())))), of_memory());
+
+conformance!(later, Later { store: Memory::<u64>::new(), entries: 5 });
+conformance!(one_entry_a_commit, Later { store: SmallStore::new(1), entries: 1 }, of_one_entry());
 
 #[test]
 fn the_tutorial_shows_the_store_that_is_tested() {

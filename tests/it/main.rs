@@ -5,6 +5,8 @@ mod articles;
 #[cfg(feature = "conformance")]
 mod broken;
 #[cfg(feature = "conformance")]
+mod later;
+#[cfg(feature = "conformance")]
 mod laws;
 mod manifest;
 mod reentry;
