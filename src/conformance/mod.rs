@@ -16,6 +16,18 @@
 //! [`Abilities`](crate::Abilities) promise must work, and what they lack must be refused. A law never waits for
 //! ever: it panics after [`PATIENCE`].
 //!
+//! | promise | laws in |
+//! |---|---|
+//! | 1 no lost update, 3 no dropped expectation | [`cas`] |
+//! | 2 versions increase and are never reused | [`versions`] |
+//! | 4 a conflict tells the truth | [`conflicts`] |
+//! | 5 a store recognises its own write | [`writes`] |
+//! | 6 all or nothing | [`commits`] |
+//! | 7 the feed is gapless, 10 a slow watcher pins nothing | [`feed`], [`watch`] |
+//! | 8 no user code under a lock, 9 cancel-safe, 12 nothing leaks | [`whole`] |
+//! | 11 bad input changes nothing | [`limits`] |
+//! | listings are ordered and complete | [`scan`] |
+//!
 //! Laws about races block the thread they run on while they wait for threads of their own. In an async program run
 //! them where blocking is allowed.
 
@@ -26,7 +38,7 @@ pub mod feed;
 mod ground;
 mod law;
 pub mod limits;
-pub mod race;
+mod race;
 mod sample;
 pub mod scan;
 pub mod versions;

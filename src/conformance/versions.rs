@@ -180,7 +180,8 @@ pub async fn a_receipt_tells_what_was_replaced<T: Sample + ?Sized>(store: &Arc<d
     assert_eq!(ground.read(&id).await, replaced.version.map(|version| (version, 2)), "`{id}`");
 
     let checked = receipt(Entry::check(&id, Expected::Present)).await;
-    assert_eq!(checked.version, replaced.version, "`{id}`: a check tells the version found");
+    let found = Receipt { version: replaced.version, replaced: replaced.version };
+    assert_eq!(checked, found, "`{id}`: a check tells the version found, which stands before and after it");
 
     let deleted = receipt(Entry::delete(&id, Expected::Present)).await;
     assert_eq!(deleted.replaced, replaced.version, "`{id}`: a delete replaces the value that stood there");

@@ -4,11 +4,11 @@
 mod articles;
 #[cfg(feature = "conformance")]
 mod broken;
-#[cfg(feature = "conformance")]
+#[cfg(all(feature = "conformance", feature = "json"))]
 mod later;
-#[cfg(feature = "conformance")]
+#[cfg(all(feature = "conformance", feature = "json"))]
 mod laws;
 mod manifest;
 mod reentry;
-#[cfg(feature = "conformance")]
+#[cfg(all(feature = "conformance", feature = "json"))]
 mod small_store;
