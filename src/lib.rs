@@ -26,7 +26,7 @@
 //!   [`modify`](Collection::modify), drafts, transactions, lists and watches.
 //! - [`Error`] and [`Conflict`] say what went wrong, and what to do about it.
 //! - [`http`] has entity tags, preconditions, statuses and problem bodies, for any framework.
-//! - [`Store`] is for those who write stores; [`conformance::writing_a_store`] shows how.
+//! - [`Store`] is for those who write stores; [`docs::writing_a_store`] shows how.
 //! - [`docs::architecture`] tells how it all hangs together.
 //!
 //! # Features
@@ -35,7 +35,7 @@
 //! |---|---|---|---|
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
-//! | `conformance` | no | the promises as tests for store authors ([`conformance`]), and a history checker | nothing |
+//! | `conformance` | no | the promises as tests for store authors ([`mod@conformance`]), and a history checker | nothing |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The pages link to what only some features bring.
@@ -83,6 +83,10 @@ mod write_id;
 pub mod docs {
     #[doc = include_str!("docs/architecture.md")]
     pub mod architecture {}
+    // Its store runs the conformance suite.
+    #[cfg(feature = "conformance")]
+    #[doc = include_str!("docs/writing-a-store.md")]
+    pub mod writing_a_store {}
 }
 
 // Its examples run, and every promise of its first screen with them.
