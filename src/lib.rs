@@ -9,6 +9,8 @@ mod codec;
 mod collection;
 mod commit;
 mod conflict;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod cursor;
 mod draft;
 mod error;

@@ -1,0 +1,3 @@
+//! The promises as tests that any store author can run.
+
+pub mod history;

@@ -1,0 +1,3 @@
+//! Histories of stores, and the checker that judges them.
+
+mod stress;
