@@ -1,3 +1,4 @@
 //! Histories of stores, and the checker that judges them.
 
+mod broken;
 mod stress;

@@ -1,7 +1,7 @@
 //! [`History::check`]: whether one order explains all answers.
 
 use super::chain::Chain;
-use super::event::History;
+use super::event::{Answer, Event, History, Operation};
 use super::explain::explain;
 use super::gather::Facts;
 use super::order::Order;
@@ -12,6 +12,8 @@ use super::violation::Violation;
 pub struct Checked {
     /// All events.
     pub operations: usize,
+    /// Commits that were refused with a conflict.
+    pub conflicts: usize,
     /// The states that were linked into chains.
     pub versions: usize,
     /// What answers showed of an id: values, deletions and absences, those in conflicts included.
@@ -42,8 +44,11 @@ impl History {
         }
         facts.parts.sort_by_key(|part| part.moment);
         Order::of(&facts, &chains)?.walk()?;
+        let conflict =
+            |event: &&Event| matches!(event.operation, Operation::Commit { answer: Answer::Conflict(_), .. });
         Ok(Checked {
             operations: self.events.len(),
+            conflicts: self.events.iter().filter(conflict).count(),
             versions: chains.iter().map(|chain| chain.links.len()).sum(),
             sights: facts.parts.len(),
             unknown: facts.unknown(),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::thread;
 
-use crate::commit::{Commit, Entry};
-use crate::expected::{Expectation, Expected};
+use crate::commit::{Action, Commit, Entry};
+use crate::expected::Expected;
 use crate::resource::Resource;
 use crate::store::Store;
 use crate::version::Version;
@@ -52,7 +52,7 @@ impl Workload {
                 let value = &value;
                 scope.spawn(move || {
                     let dice = Dice(self.seed.wrapping_add(thread).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-                    let known = vec![None; self.ids.len()];
+                    let known = vec![[None; 2]; self.ids.len()];
                     let mut caller =
                         Caller { workload: self, store, value, dice, known, last: None, puts: 0 };
                     (0..self.calls).for_each(|_| caller.call(thread));
@@ -68,8 +68,8 @@ struct Caller<'w, T: ?Sized, V> {
     store: &'w dyn Store<T>,
     value: &'w V,
     dice: Dice,
-    /// What the thread last saw at each id.
-    known: Vec<Option<Version>>,
+    /// What the thread saw at each id, last and before that.
+    known: Vec<[Option<Version>; 2]>,
     /// The last commit under a write id.
     last: Option<Commit<'w, T>>,
     puts: u64,
@@ -77,6 +77,10 @@ struct Caller<'w, T: ?Sized, V> {
 
 impl<'w, T: Resource + ?Sized, V: Fn(u64) -> Arc<T>> Caller<'w, T, V> {
     fn call(&mut self, thread: u64) {
+        // Where there are more threads than cores, they would seldom meet by themselves.
+        if self.dice.below(8) == 0 {
+            thread::yield_now();
+        }
         match self.dice.below(100) {
             0..40 => self.read(),
             40..42 => {
@@ -100,7 +104,7 @@ impl<'w, T: Resource + ?Sized, V: Fn(u64) -> Arc<T>> Caller<'w, T, V> {
     fn read(&mut self) {
         let at = self.dice.below(self.workload.ids.len() as u64) as usize;
         if let Ok(found) = self.store.get(&self.workload.ids[at]).wait() {
-            self.known[at] = found.map(|found| found.version);
+            self.saw(at, found.map(|found| found.version));
         }
     }
 
@@ -122,11 +126,12 @@ impl<'w, T: Resource + ?Sized, V: Fn(u64) -> Arc<T>> Caller<'w, T, V> {
 
     fn entry(&mut self, thread: u64, at: usize, only_check: bool) -> Entry<'w, T> {
         let id = &self.workload.ids[at];
-        let expected: Expectation = match (self.dice.below(10), self.known[at]) {
-            (0, _) => Expected::Any.into(),
-            (1, _) => Expected::Present.into(),
-            (_, None) => Expected::Absent.into(),
-            (_, Some(version)) => version.into(),
+        let [last, before] = self.known[at];
+        let expected = match self.dice.below(20) {
+            0..2 => Expected::Any,
+            2..4 => Expected::Present,
+            4 => before.map_or(Expected::Absent, Expected::Version),
+            _ => last.map_or(Expected::Absent, Expected::Version),
         };
         match self.dice.below(10) {
             _ if only_check => Entry::check(id, expected),
@@ -144,18 +149,24 @@ impl<'w, T: Resource + ?Sized, V: Fn(u64) -> Arc<T>> Caller<'w, T, V> {
         match self.store.commit(commit.clone()).wait() {
             Ok(committed) => {
                 for ((at, entry), receipt) in places.iter().zip(commit.entries()).zip(committed.receipts()) {
-                    let deleted = matches!(entry.action, crate::commit::Action::Delete);
-                    self.known[*at] = receipt.version.filter(|_| !deleted);
+                    let deleted = matches!(entry.action, Action::Delete);
+                    self.saw(*at, receipt.version.filter(|_| !deleted));
                 }
             }
             Err(error) => {
                 for mismatch in error.conflict().into_iter().flat_map(|conflict| conflict.mismatches()) {
                     let at = places.iter().find(|at| self.workload.ids[**at] == mismatch.id());
                     if let Some(at) = at {
-                        self.known[*at] = mismatch.current::<T>().map(|current| current.version);
+                        self.saw(*at, mismatch.current::<T>().map(|current| current.version));
                     }
                 }
             }
+        }
+    }
+
+    fn saw(&mut self, at: usize, version: Option<Version>) {
+        if self.known[at][0] != version {
+            self.known[at] = [version, self.known[at][0]];
         }
     }
 

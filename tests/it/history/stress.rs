@@ -26,6 +26,7 @@ fn two_million_calls_to_memory_have_an_order_that_explains_them() {
             panic!("{violation}; the history is in {}", file.display());
         });
         total.operations += checked.operations;
+        total.conflicts += checked.conflicts;
         total.versions += checked.versions;
         total.sights += checked.sights;
     }
