@@ -10,14 +10,41 @@ use super::violation::Violation;
 use crate::expected::Expected;
 use crate::version::Version;
 
+/// Which of several writes that fit is taken; of those it leaves, the one called first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Preference {
+    /// The one whose expectation fits nothing else.
+    Fit,
+    /// The one with the fewest entries.
+    Fewest,
+    /// The one called first.
+    First,
+}
+
+impl Preference {
+    pub(super) const ALL: [Self; 3] = [Self::Fit, Self::Fewest, Self::First];
+
+    /// The smaller, the better.
+    fn rank(self, fit: Fit, entries: usize) -> (Option<Fit>, usize) {
+        match self {
+            Self::Fit => (Some(fit), entries),
+            Self::Fewest => (None, entries),
+            Self::First => (None, 0),
+        }
+    }
+}
+
 /// Gives every version that was seen and that no receipt tells of a writer of its own, and links it in.
 ///
 /// A writer must have been called before the version was last seen, must write what was seen, and must expect what
-/// stood there. Where several fit, the one called first is taken: it constrains the order least. Where values
-/// differ from write to write, only deletions leave a choice.
-pub(super) fn explain(facts: &mut Facts<'_>, chains: &mut [Chain]) -> Result<(), Violation> {
-    let claims = claims(facts, chains);
-    let mut unknown = Unknown::of(facts);
+/// stood there. Where values differ from write to write, only deletions and values that nobody saw leave a choice.
+pub(super) fn explain(
+    facts: &mut Facts<'_>,
+    chains: &mut [Chain],
+    preference: Preference,
+) -> Result<(), Violation> {
+    let mut claims = claims(facts, chains);
+    let mut unknown = Unknown::of(facts, &claims, preference);
     let mut strongest_first: Vec<Claim> = claims.values().copied().collect();
     strongest_first.sort_by_key(|claim| (claim.state, bits(claim.version)));
     for claim in strongest_first {
@@ -27,7 +54,10 @@ pub(super) fn explain(facts: &mut Facts<'_>, chains: &mut [Chain]) -> Result<(),
         let Some(writer) = unknown.writer(facts, chains, &claims, claim) else {
             return Err(no_writer(facts, &chains[claim.id], claim));
         };
-        unknown.link(facts, chains, writer, claim);
+        unknown.link(facts, &mut claims, writer, claim);
+    }
+    for (id, link) in unknown.links.drain(..) {
+        chains[id].links.push(link);
     }
     for (id, chain) in chains.iter_mut().enumerate() {
         chain.sort();
@@ -99,17 +129,27 @@ fn claims(facts: &Facts<'_>, chains: &[Chain]) -> Claims {
 /// One step of a write, by the moment of the write and the place of the step.
 type Candidate = (usize, usize);
 
+fn step<'h>(facts: &Facts<'h>, (moment, at): Candidate) -> &'h Step {
+    &facts.writes[moment].steps[at]
+}
+
 /// The writes whose fate is unknown, and what they have been found to explain.
 struct Unknown {
     /// The steps that write an id, in the order in which they were called.
     by_id: HashMap<usize, Vec<Candidate>>,
     spent: HashSet<Candidate>,
     explained: HashSet<(usize, u64)>,
+    /// What it made, for the chains.
+    links: Vec<(usize, Link)>,
+    /// The ids on which a number was claimed.
+    numbers: HashMap<u64, Vec<usize>>,
+    /// Whether a commit has one number.
     whole: bool,
+    preference: Preference,
 }
 
 impl Unknown {
-    fn of(facts: &mut Facts<'_>) -> Self {
+    fn of(facts: &mut Facts<'_>, claims: &Claims, preference: Preference) -> Self {
         let mut by_id: HashMap<usize, Vec<Candidate>> = HashMap::new();
         for moment in 0..facts.writes.len() {
             if facts.writes[moment].fate != Fate::Unknown {
@@ -122,36 +162,68 @@ impl Unknown {
             }
         }
         let whole = facts.history.numbering == Numbering::StoreWide;
-        Self { by_id, spent: HashSet::new(), explained: HashSet::new(), whole }
+        let mut numbers: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (id, number) in claims.keys() {
+            numbers.entry(*number).or_default().push(*id);
+        }
+        Self {
+            by_id,
+            spent: HashSet::new(),
+            explained: HashSet::new(),
+            links: Vec::new(),
+            numbers,
+            whole,
+            preference,
+        }
     }
 
     /// The first called of the writes that can have made the claimed version.
     fn writer(
         &self,
-        facts: &mut Facts<'_>,
+        facts: &Facts<'_>,
         chains: &[Chain],
         claims: &Claims,
         claim: Claim,
     ) -> Option<Candidate> {
         let stood = stood(chains, claims, claim);
-        self.free(claim.id).find(|(moment, at)| {
-            let steps = facts.writes[*moment].steps;
-            let expected_that = match steps[*at].expected {
-                Expected::Version(_) | Expected::Present => steps[*at].expected.admits(stood),
-                // Even where a value stood, it can have been deleted unseen.
-                Expected::Absent | Expected::Any => true,
-            };
-            facts.moments[*moment].call <= claim.deadline
-                && wrote(&steps[*at], claim.state)
-                && expected_that
-                // Where a commit has one number, it must fit all the ids it writes.
-                && (!self.whole || steps.iter().all(|step| {
-                    let id = facts.place(&step.id);
-                    let claimed = claims.get(&(id, bits(claim.version)));
-                    chains[id].find(claim.version).is_none()
-                        && claimed.is_none_or(|claimed| wrote(step, claimed.state))
-                }))
+        let fits = |candidate: &Candidate| {
+            let step = step(facts, *candidate);
+            let empty_deletion = step.deed == Deed::Delete && stood.is_none();
+            let expected_that = fit(step.expected, stood).is_some() && !empty_deletion;
+            facts.moments[candidate.0].call <= claim.deadline
+                && wrote(step, claim.state)
+                && (expected_that || self.put_before(facts, claim.id, *candidate))
+                && (!self.whole || self.wrote_all(facts, chains, claims, (candidate.0, claim.version)))
+        };
+        self.free(claim.id).filter(fits).min_by_key(|candidate| {
+            let fit = fit(step(facts, *candidate).expected, stood).unwrap_or(Fit::AfterPut);
+            self.preference.rank(fit, facts.writes[candidate.0].steps.len())
         })
+    }
+
+    /// Whether one commit can have made all that was seen with this number, where a commit has one number.
+    fn wrote_all(
+        &self,
+        facts: &Facts<'_>,
+        chains: &[Chain],
+        claims: &Claims,
+        (moment, version): (usize, Version),
+    ) -> bool {
+        let steps = facts.writes[moment].steps;
+        let on = |id: usize| steps.iter().find(|step| facts.known_place(&step.id) == id);
+        let claimed = self.numbers[&bits(version)].iter().map(|id| &claims[&(*id, bits(version))]);
+        claimed.into_iter().all(|claim| on(claim.id).is_some_and(|step| wrote(step, claim.state)))
+            && steps.iter().all(|step| chains[facts.known_place(&step.id)].find(version).is_none())
+    }
+
+    /// Whether a write that needs a value can have found one that another write of unknown fate put there.
+    fn put_before(&self, facts: &Facts<'_>, id: usize, candidate: Candidate) -> bool {
+        let needs_any = matches!(step(facts, candidate).expected, Expected::Present | Expected::Any);
+        let puts = |other: &Candidate| {
+            let step = step(facts, *other);
+            matches!(step.deed, Deed::Put(_)) && step.expected.admits(None)
+        };
+        needs_any && self.free(id).filter(puts).any(|other| other.0 != candidate.0)
     }
 
     fn free(&self, id: usize) -> impl Iterator<Item = Candidate> {
@@ -160,7 +232,7 @@ impl Unknown {
     }
 
     /// Notes that the write was applied with the claimed version.
-    fn link(&mut self, facts: &mut Facts<'_>, chains: &mut [Chain], (moment, at): Candidate, claim: Claim) {
+    fn link(&mut self, facts: &mut Facts<'_>, claims: &mut Claims, (moment, at): Candidate, claim: Claim) {
         for (place, step) in facts.writes[moment].steps.iter().enumerate() {
             let id = facts.place(&step.id);
             let value = match step.deed {
@@ -174,7 +246,16 @@ impl Unknown {
             if self.whole || place == at {
                 self.spent.insert((moment, place));
                 self.explained.insert((id, bits(claim.version)));
-                chains[id].links.push(Link::new(claim.version, moment, value, Came::As(step.expected)));
+                // That there was a value, which may have been seen by nobody, has been found possible.
+                let expected = match step.expected {
+                    Expected::Present => Expected::Any,
+                    expected => expected,
+                };
+                self.links.push((id, Link::new(claim.version, moment, value, Came::As(expected))));
+            }
+            if let Some(value) = value.filter(|_| self.whole) {
+                let seen = Claim { id, state: State::Value(value), ..claim };
+                claims.entry((id, bits(claim.version))).or_insert(seen);
             }
         }
     }
@@ -185,16 +266,16 @@ impl Unknown {
         let nothing = facts.parts.iter().filter(|part| part.seen == Seen::Nothing);
         let found_absent: HashSet<usize> = nothing.map(|part| part.id).collect();
         for need in [Need::Must, Need::May] {
-            for (id, chain) in chains.iter_mut().enumerate() {
+            for id in 0..chains.len() {
                 if !self.by_id.contains_key(&id) || (need == Need::May && !found_absent.contains(&id)) {
                     continue;
                 }
-                for place in (1..=chain.links.len()).rev() {
-                    let Some(stood) = chain.live_before(place) else { continue };
-                    let Some(deadline) = need.deadline(facts, chain.links.get(place)) else { continue };
-                    if let Some(candidate) = self.deleter(facts, id, stood, deadline) {
+                for place in (1..=chains[id].links.len()).rev() {
+                    let Some(stood) = chains[id].live_before(place) else { continue };
+                    let Some(deadline) = need.deadline(facts, chains[id].links.get(place)) else { continue };
+                    if let Some(candidate) = self.deleter(facts, chains, (id, stood), deadline) {
                         self.spent.insert(candidate);
-                        chain.links.insert(place, Link::unseen_deletion(stood, candidate.0));
+                        chains[id].links.insert(place, Link::unseen_deletion(stood, candidate.0));
                     }
                 }
             }
@@ -202,16 +283,27 @@ impl Unknown {
     }
 
     /// A write that can have deleted this version unseen by the deadline, the one that is of least use elsewhere.
-    fn deleter(&self, facts: &Facts<'_>, id: usize, stood: Version, deadline: u64) -> Option<Candidate> {
-        let step = |(moment, at): Candidate| &facts.writes[moment].steps[at];
-        let fits = |candidate: &Candidate| {
-            facts.moments[candidate.0].call <= deadline
-                && step(*candidate).deed == Deed::Delete
-                && step(*candidate).expected.admits(Some(stood))
+    fn deleter(
+        &self,
+        facts: &Facts<'_>,
+        chains: &[Chain],
+        (id, stood): (usize, Version),
+        deadline: u64,
+    ) -> Option<Candidate> {
+        let fits = |(moment, at): &Candidate| {
+            let steps = facts.writes[*moment].steps;
+            facts.moments[*moment].call <= deadline
+                && steps[*at].deed == Deed::Delete
+                && steps[*at].expected.admits(Some(stood))
+                && steps.iter().all(|step| match step.expected {
+                    Expected::Version(version) => chains[facts.known_place(&step.id)].find(version).is_some(),
+                    _ => true,
+                })
         };
         self.free(id).filter(fits).min_by_key(|candidate| {
-            let exact = step(*candidate).expected == Expected::Version(stood);
-            (facts.writes[candidate.0].steps.len(), !exact)
+            let exact = step(facts, *candidate).expected == Expected::Version(stood);
+            let fit = if exact { Fit::Exact } else { Fit::Possible };
+            self.preference.rank(fit, facts.writes[candidate.0].steps.len())
         })
     }
 }
@@ -255,6 +347,27 @@ fn stood(chains: &[Chain], claims: &Claims, claim: Claim) -> Option<Version> {
         (_, Some((_, claimed))) => (claimed.state != State::Deleted).then_some(claimed.version),
         (Some(link), None) => link.live(),
         (None, None) => None,
+    }
+}
+
+/// How well what a write expected fits what stood there before a claimed version, the best first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Exact,
+    Possible,
+    /// Only if what stood there was deleted unseen.
+    AfterDeletion,
+    /// Only if something was put there unseen.
+    AfterPut,
+}
+
+fn fit(expected: Expected, stood: Option<Version>) -> Option<Fit> {
+    match expected {
+        Expected::Absent if stood.is_some() => Some(Fit::AfterDeletion),
+        Expected::Version(_) => expected.admits(stood).then_some(Fit::Exact),
+        Expected::Any | Expected::Absent | Expected::Present => {
+            expected.admits(stood).then_some(Fit::Possible)
+        }
     }
 }
 

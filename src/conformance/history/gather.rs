@@ -18,8 +18,10 @@ pub(super) struct Facts<'h> {
     /// The commits that were applied or may have been. The first moments are theirs, in this order.
     pub(super) writes: Vec<Write<'h>>,
     pub(super) moments: Vec<Moment>,
-    /// What the moments saw, in their order.
+    /// What the moments saw.
     pub(super) parts: Vec<Part>,
+    /// A commit that was refused and a write, the same one, that was applied: the first before the second.
+    pub(super) refusals: Vec<(usize, usize)>,
 }
 
 /// One commit that was applied or may have been: all the events that sent it or asked after it.
@@ -63,11 +65,15 @@ impl<'h> Facts<'h> {
             writes: Vec::new(),
             moments: Vec::new(),
             parts: Vec::new(),
+            refusals: Vec::new(),
         };
         let mut sent = HashMap::new();
+        let mut not_applied = HashMap::new();
         for (number, event) in history.events.iter().enumerate() {
             if let Operation::Commit { write, steps, answer } = &event.operation {
                 facts.sent(&mut sent, number, *write, steps, answer)?;
+                not_applied
+                    .extend(write.filter(|write| !sent.contains_key(write)).map(|write| (write, number)));
             }
         }
         for (number, event) in history.events.iter().enumerate() {
@@ -79,8 +85,14 @@ impl<'h> Facts<'h> {
                 }
                 Operation::Commit { .. } => {}
                 Operation::Resolve { write, answer } => {
-                    if let Some(known) = sent.get(write) {
-                        facts.told(*known, number, answer)?;
+                    let applied = matches!(answer, Answer::Applied(_));
+                    match (sent.get(write), not_applied.get(write)) {
+                        (Some(known), _) => facts.told(*known, number, answer)?,
+                        (None, Some(refused)) if applied => {
+                            let events = [*refused, number];
+                            return Err(Violation::FalseResolution { write: *write, events });
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -95,6 +107,11 @@ impl<'h> Facts<'h> {
             self.ids.push(id);
             self.ids.len() - 1
         })
+    }
+
+    /// The place of an id that was met before.
+    pub(super) fn known_place(&self, id: &str) -> usize {
+        self.places[id]
     }
 
     /// How many writes nobody was told the fate of.
@@ -165,10 +182,10 @@ impl<'h> Facts<'h> {
             // A store that recognises its own earlier write never answers it with a conflict.
             self.moments[known].returned < self.history.events[number].call
         });
-        let wrong = met.or(sights.first().filter(|_| applied_before));
-        if let Some(sight) = wrong {
+        if let Some(sight) = met.or(sights.first().filter(|_| applied_before)) {
             return Err(Violation::FalseConflict { id: Arc::clone(&sight.id), event: number });
         }
+        self.refusals.extend(known.map(|known| (self.moments.len(), known)));
         self.looked(number, sights.iter().map(|sight| (&sight.id, sight.seen)));
         Ok(())
     }
@@ -201,7 +218,12 @@ impl<'h> Facts<'h> {
                     return Err(Violation::ExpectationDropped { id, expected, found, event });
                 }
                 match (step.deed, receipt.version, receipt.replaced) {
-                    (Deed::Put(_), None, _) | (Deed::Delete, None, Some(_)) => {
+                    (Deed::Put(_), None, _)
+                    | (Deed::Delete, None, Some(_))
+                    | (Deed::Delete, Some(_), None) => {
+                        return Err(Violation::Receipts { event });
+                    }
+                    (Deed::Check, version, replaced) if version != replaced => {
                         return Err(Violation::Receipts { event });
                     }
                     (Deed::Put(_) | Deed::Delete, Some(version), Some(replaced))

@@ -13,8 +13,8 @@ use crate::version::Version;
 pub(super) struct Order<'a> {
     facts: &'a Facts<'a>,
     chains: &'a [Chain],
-    /// For each moment with a link, how many commits of the store are not after it; 0 for the others, and for all
-    /// where versions of different ids can't be compared.
+    /// For each moment with a link, twice its place among the commits of the store; 0 for the others, and for all
+    /// where versions of different ids can't be compared. The odd ones are for deletions that nobody saw.
     ranks: Vec<usize>,
     /// Pairs of moments: the first before the second.
     edges: Vec<(u32, u32)>,
@@ -109,6 +109,7 @@ impl<'a> Order<'a> {
             let links = chain.links.windows(2);
             order.edges.extend(links.map(|pair| (pair[0].moment as u32, pair[1].moment as u32)));
         }
+        order.edges.extend(facts.refusals.iter().map(|(refused, write)| (*refused as u32, *write as u32)));
         for parts in facts.parts.chunk_by(|one, next| one.moment == next.moment) {
             order.place(parts)?;
         }
@@ -125,7 +126,7 @@ impl<'a> Order<'a> {
         numbers.sort_unstable_by_key(|(number, moment, ..)| (*number, *moment));
         numbers.dedup_by_key(|(number, moment, ..)| (*number, *moment));
         for (rank, (.., moment, _, _)) in numbers.iter().enumerate() {
-            self.ranks[*moment] = rank + 1;
+            self.ranks[*moment] = 2 * (rank + 1);
         }
         for pair in numbers.windows(2) {
             let ((number, before, ..), (same, after, id, version)) = (pair[0], pair[1]);
@@ -137,7 +138,7 @@ impl<'a> Order<'a> {
         }
         for chain in self.chains {
             for pair in chain.links.windows(2).filter(|pair| pair[1].version.is_none()) {
-                self.ranks[pair[1].moment] = self.ranks[pair[0].moment];
+                self.ranks[pair[1].moment] = self.ranks[pair[0].moment] + 1;
             }
         }
         Ok(())
