@@ -4,3 +4,4 @@ mod articles;
 mod dice;
 mod history;
 mod manifest;
+mod simulation;
