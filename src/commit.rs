@@ -72,7 +72,7 @@ pub enum Found<T: ?Sized> {
 pub struct Committed(OneOrMany<Receipt>);
 
 /// What a commit did to one id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Receipt {
     /// The version the id has now: of the value put, of the deletion, or, for a check, of the value found. `None`
     /// where there is no value and nothing was deleted.

@@ -16,7 +16,7 @@ use crate::version::{Version, Versioned};
 /// assert!(!Expected::Absent.admits(Some(seven)));
 /// # Ok::<_, ifmatch::ParseVersionError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Expected {
     /// Anything, also nothing: a blind write.
     Any,
