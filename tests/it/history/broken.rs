@@ -78,7 +78,8 @@ impl Broken {
             (Some(_), Fault::FalseConflict) => return Err(state.conflict(commit, self.fault)),
             (Some(known), _) => return Ok(known),
         }
-        if !state.admits(commit) && !(self.fault == Fault::DroppedExpectation && state.rarely()) {
+        let dropped = self.fault == Fault::DroppedExpectation;
+        if !state.admits(commit) && !(dropped && state.rarely()) {
             return Err(state.conflict(commit, self.fault));
         }
         match self.fault {
