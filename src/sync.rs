@@ -7,11 +7,11 @@
 pub(crate) use {
     dashmap::DashMap,
     parking_lot::{Mutex, RwLock},
-    std::sync::atomic::AtomicU64,
+    std::sync::atomic::{AtomicU64, AtomicUsize},
 };
 
 #[cfg(all(test, shuttle))]
 mod explored;
 
 #[cfg(all(test, shuttle))]
-pub(crate) use explored::{AtomicU64, DashMap, Mutex, RwLock};
+pub(crate) use explored::{AtomicU64, AtomicUsize, DashMap, Mutex, RwLock};
