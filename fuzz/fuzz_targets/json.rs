@@ -1,4 +1,4 @@
-//! The JSON codec on any bytes: no panic, its limits hold, and nothing within them is refused.
+//! The JSON codec on any bytes: no panic, its limits hold, nothing within them is refused, and what it wrote it reads.
 
 #![no_main]
 
@@ -10,22 +10,6 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 fuzz_target!(|bytes: &[u8]| {
-    // Some inputs are repeated, to get past the limit on the number of values.
-    let repeated;
-    let bytes = match bytes {
-        [b'#', unit @ ..] if !unit.is_empty() => {
-            let mut list = b"[".to_vec();
-            for index in 0..40_000 {
-                list.extend((index > 0).then_some(b','));
-                list.extend(unit);
-            }
-            list.push(b']');
-            repeated = list;
-            &repeated[..]
-        }
-        _ => bytes,
-    };
-
     let size = serde_json::from_slice::<Size>(bytes).ok();
     let fits = size.as_ref().is_some_and(|size| size.depth <= 64 && size.values <= 100_000);
 
