@@ -1,5 +1,6 @@
 //! Behaviour across modules: one binary, so that it links once.
 
 mod articles;
+mod cancel;
 mod manifest;
 mod model;
