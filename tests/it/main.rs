@@ -4,3 +4,4 @@ mod articles;
 mod cancel;
 mod manifest;
 mod model;
+mod stress;
