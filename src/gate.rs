@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
+use crate::sync::{AtomicUsize, Mutex};
 use crate::timer::{Sleep, Timer};
 use crate::version::Versioned;
 

@@ -68,7 +68,10 @@ mod random;
 mod reply;
 mod resource;
 mod retry;
+#[cfg(all(test, shuttle))]
+mod schedules;
 mod store;
+mod sync;
 #[cfg(test)]
 mod testing;
 mod timer;

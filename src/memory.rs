@@ -9,8 +9,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use parking_lot::Mutex;
-
 use crate::commit::{Commit, Committed};
 use crate::error::{Error, Expired, Failure, Outcome, Refusal};
 use crate::feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
@@ -18,6 +16,7 @@ use crate::random::random;
 use crate::reply::Reply;
 use crate::resource::Resource;
 use crate::store::{Abilities, Durability, Page, Resolution, Store};
+use crate::sync::Mutex;
 use crate::version::{Version, Versioned};
 use crate::write_id::WriteId;
 use log::{Log, Read, Watcher};

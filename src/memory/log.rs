@@ -3,14 +3,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
-
-use parking_lot::Mutex;
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Expired, Refusal};
 use crate::feed::Start;
+use crate::sync::{AtomicU64, Mutex};
 use crate::version::Version;
 
 /// How many changes the feed reaches back unless told otherwise.

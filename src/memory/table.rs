@@ -9,10 +9,9 @@ use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
-use dashmap::{DashMap, SharedValue};
+use dashmap::SharedValue;
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
-use parking_lot::{Mutex, RwLock};
 
 use super::index::Index;
 use super::log::{Log, Record};
@@ -21,6 +20,7 @@ use crate::conflict::Conflict;
 use crate::error::{Error, Refusal, check_id};
 use crate::random::random;
 use crate::resource::Resource;
+use crate::sync::{DashMap, Mutex, RwLock};
 use crate::version::{Version, Versioned};
 
 /// Shards of the table. A shard that grows moves all its rows while it is locked: the more shards, the shorter.

@@ -4,6 +4,7 @@
 mod articles;
 #[cfg(feature = "conformance")]
 mod broken;
+mod cancel;
 #[cfg(feature = "conformance")]
 mod dice;
 #[cfg(feature = "conformance")]
@@ -13,8 +14,10 @@ mod later;
 #[cfg(feature = "conformance")]
 mod laws;
 mod manifest;
+mod model;
 mod reentry;
 #[cfg(feature = "conformance")]
 mod simulation;
 #[cfg(feature = "conformance")]
 mod small_store;
+mod stress;
