@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use ifmatch::conformance::history::{History, Numbering, Recorded, Violation, Workload};
@@ -46,6 +47,8 @@ enum Fault {
 struct Broken {
     fault: Fault,
     state: Mutex<State>,
+    /// How many calls there were, so that a torn commit can wait for some between its halves.
+    arrived: AtomicU64,
     /// Held by a commit that is torn, so that only readers meet its halves.
     writing: Mutex<()>,
 }
@@ -68,11 +71,23 @@ struct Cell {
 
 impl Broken {
     fn with(fault: Fault) -> Self {
-        Self { fault, state: Mutex::default(), writing: Mutex::default() }
+        Self { fault, state: Mutex::default(), writing: Mutex::default(), arrived: AtomicU64::new(0) }
+    }
+
+    /// Waits for three calls of others, but not for ever: there may be no others.
+    fn let_others_in(&self) {
+        let before = self.arrived.load(Ordering::Relaxed);
+        for _ in 0..200 {
+            if self.arrived.load(Ordering::Relaxed) >= before + 3 {
+                return;
+            }
+            thread::yield_now();
+        }
     }
 
     fn commit_now(&self, commit: &Commit<'_, u64>) -> Result<Committed, Error> {
         commit.check_ids()?;
+        self.arrived.fetch_add(1, Ordering::Relaxed);
         let writes = commit.entries().iter().any(|entry| !matches!(entry.action, Action::Check));
         let _writing = (writes && self.fault == Fault::TornCommit).then(|| self.writing.lock());
         let mut state = self.state.lock();
@@ -99,7 +114,7 @@ impl Broken {
             Fault::TornCommit if writes => {
                 drop(state);
                 let apply = |entry: &Entry<'_, u64>| {
-                    thread::yield_now();
+                    self.let_others_in();
                     self.state.lock().apply(entry, None, self.fault)
                 };
                 let committed: Committed = commit.entries().iter().map(apply).collect();
@@ -213,6 +228,7 @@ impl State {
 
 impl Store<u64> for Broken {
     fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<u64>>> {
+        self.arrived.fetch_add(1, Ordering::Relaxed);
         let mut state = self.state.lock();
         let stale = self.fault == Fault::StaleRead && state.rarely();
         let before = state.cells.get(id).and_then(|cell| cell.before.clone());
