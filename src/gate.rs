@@ -288,6 +288,47 @@ mod tests {
     }
 
     #[test]
+    fn writers_that_stall_panic_or_are_dropped_lose_no_count_and_leave_no_line() {
+        let store = Arc::new(Scripted::new(Pace::Yields, true));
+        let retry = patient().stall(Duration::from_micros(20)).backoff(Duration::ZERO, Duration::ZERO);
+        let counters = counter(&store, retry);
+        let [done, dropped] = [(); 2].map(|()| AtomicU32::new(0));
+        thread::scope(|scope| {
+            for writer in 0..8 {
+                let (counters, done, dropped) = (&counters, &done, &dropped);
+                scope.spawn(move || {
+                    for round in 0..200 {
+                        let panics = (round + writer) % 23 == 0;
+                        let mut reply = counters.modify("a", |count| {
+                            *count += 1;
+                            if panics {
+                                std::panic::resume_unwind(Box::new("no message for the console"));
+                            }
+                        });
+                        if (round + writer) % 7 == 0 && !panics {
+                            let mut context = Context::from_waker(Waker::noop());
+                            let ready =
+                                (0..round % 9).any(|_| pin!(&mut reply).poll_once(&mut context).is_ready());
+                            let count = if ready { done } else { dropped };
+                            count.fetch_add(1, Ordering::Relaxed);
+                            continue;
+                        }
+                        let wait = std::panic::AssertUnwindSafe(|| reply.wait().unwrap());
+                        if std::panic::catch_unwind(wait).is_ok() {
+                            done.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+
+        let [done, dropped] = [done, dropped].map(|count| u64::from(count.into_inner()));
+        let sum = *counters.fetch("a").wait().unwrap().value;
+        assert!((done..=done + dropped).contains(&sum), "{done} done, {dropped} dropped, {sum} counted");
+        assert!(dropped > 0 && counters.gate().is_quiet());
+    }
+
+    #[test]
     fn the_line_is_served_in_the_order_of_arrival_and_each_starts_from_the_one_before() {
         let gate = Gate::<u64>::new(Arc::new(ThreadTimer), Some(MILLISECOND * 60_000));
         let value = |number| Versioned::new("1".parse().unwrap(), number);

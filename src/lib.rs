@@ -1,8 +1,48 @@
-//! Optimistic concurrency for any store.
+//! Optimistic concurrency for any store: versioned resources, compare-and-swap commits, typed conflicts.
+//!
+//! A program wraps its objects in [`Versioned<T>`](Versioned), and each write says which version it was based on. A
+//! write based on a stale version changes nothing and comes back as one typed [`Conflict`].
+//!
+//! ```
+//! use ifmatch::{Collection, Error};
+//!
+//! let documents = Collection::<String>::in_memory();
+//! let first = documents.create("readme", "hello".to_string()).wait()?;
+//!
+//! documents.replace("readme", first.version, "hello, world".to_string()).wait()?; // fine
+//! let late = documents.replace("readme", first.version, "oops".to_string()).wait(); // too late
+//!
+//! let Err(Error::Conflict(conflict)) = late else { unreachable!() };
+//! assert_eq!(conflict.id(), "readme");
+//! assert_eq!(*conflict.current::<String>().unwrap().value, "hello, world");
+//! # Ok::<_, Error>(())
+//! ```
+//!
+//! Every call gives a [`Reply`]: await it, or without an async runtime [`wait`](Reply::wait) for it.
+//!
+//! # Where to look
+//!
+//! - [`Collection`] is what most programs use: [`create`](Collection::create), [`replace`](Collection::replace),
+//!   [`modify`](Collection::modify), drafts, transactions, lists and watches.
+//! - [`Error`] and [`Conflict`] say what went wrong, and what to do about it.
+//! - [`http`] has entity tags, preconditions, statuses and problem bodies, for any framework.
+//! - [`Store`] is for those who write stores; [`docs::writing_a_store`] shows how.
+//! - [`docs::architecture`] tells how it all hangs together.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds | what it brings |
+//! |---|---|---|---|
+//! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
+//! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
+//! | `conformance` | no | the promises as tests for store authors ([`mod@conformance`]), and a history checker | `json` |
 
-pub mod http;
-#[cfg(feature = "axum")]
-pub mod web;
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// The pages link to what only some features bring.
+#![cfg_attr(
+    not(all(feature = "axum", feature = "conformance", feature = "json")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 mod call;
 mod codec;
@@ -17,6 +57,7 @@ mod error;
 mod expected;
 mod feed;
 mod gate;
+pub mod http;
 #[cfg(feature = "json")]
 mod json;
 pub mod layer;
@@ -33,7 +74,25 @@ mod testing;
 mod timer;
 mod transaction;
 mod version;
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub mod web;
 mod write_id;
+
+/// Pages for those who look further.
+pub mod docs {
+    #[doc = include_str!("docs/architecture.md")]
+    pub mod architecture {}
+    // Its store runs the conformance suite.
+    #[cfg(feature = "conformance")]
+    #[doc = include_str!("docs/writing-a-store.md")]
+    pub mod writing_a_store {}
+}
+
+// Its examples run, and every promise of its first screen with them.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 pub use codec::Codec;
 pub use collection::Collection;

@@ -208,11 +208,10 @@ where
             Stand::Ungated => return Err(gave_up(conflict, call).into()),
             Stand::Out => {
                 let place = gate.join(id, known.take());
-                let Some(called) = stand_in(call, place).await else {
+                let Some((stand, handed)) = stand_in(call, place).await else {
                     return Err(gave_up(conflict, call).into());
                 };
-                let stand;
-                (stand, known) = called;
+                known = handed;
                 stand
             }
         };

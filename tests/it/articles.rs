@@ -10,7 +10,7 @@ use std::{env, fs, process, thread};
 
 use serde_json::Value;
 
-const README: &str = include_str!("../../README.web.md");
+const README: &str = include_str!("../../README.md");
 
 /// What the README says for the address of the service.
 const README_ADDRESS: &str = "localhost:3000";

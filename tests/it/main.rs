@@ -1,7 +1,20 @@
 //! Behaviour across modules: one binary, so that it links once.
 
+#[cfg(feature = "axum")]
 mod articles;
+#[cfg(feature = "conformance")]
+mod broken;
+#[cfg(feature = "conformance")]
 mod dice;
+#[cfg(feature = "conformance")]
 mod history;
+#[cfg(feature = "conformance")]
+mod later;
+#[cfg(feature = "conformance")]
+mod laws;
 mod manifest;
+mod reentry;
+#[cfg(feature = "conformance")]
 mod simulation;
+#[cfg(feature = "conformance")]
+mod small_store;

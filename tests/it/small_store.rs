@@ -1,0 +1,153 @@
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::num::NonZeroU64;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ifmatch::{
+    Abilities, Action, Changes, Commit, Committed, Conflict, Error, Found, Page, Receipt, Refusal, Reply,
+    Resolution, Start, Store, Version, Versioned, WriteId, check_id,
+};
+
+/// How many write ids are remembered.
+const WRITES: usize = 100_000;
+
+/// Values of bytes in an ordered map under one lock.
+pub(crate) struct SmallStore(Mutex<State>);
+
+struct State {
+    last_version: u64,
+    values: BTreeMap<Arc<str>, Versioned<[u8]>>,
+    /// What became of a write: its answer, or `None` once it was resolved as not applied.
+    writes: HashMap<WriteId, Option<Committed>>,
+    write_order: VecDeque<WriteId>,
+}
+
+impl SmallStore {
+    /// An empty store. Give each store another start, as from the clock or from randomness: a version from before a
+    /// restart must not match a value written after it.
+    pub(crate) fn new(start: u64) -> Self {
+        Self(Mutex::new(State {
+            last_version: start,
+            values: BTreeMap::new(),
+            writes: HashMap::new(),
+            write_order: VecDeque::new(),
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no user code runs under the lock, so nothing panics there")
+    }
+
+    fn scan_now(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<[u8]>, Error> {
+        if limit == 0 {
+            return Err(Refusal::EmptyPage.into());
+        }
+        let state = self.state();
+        let start = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let range = state.values.range::<str, _>((start, Bound::Unbounded));
+        let mut found = range.take_while(|(id, _)| id.starts_with(prefix));
+        let items = found.by_ref().take(limit).map(|(id, value)| (Arc::clone(id), value.clone())).collect();
+        Ok(Page { items, more: found.next().is_some() })
+    }
+}
+
+impl State {
+    /// Checks all entries, then applies all of them.
+    fn commit(&mut self, commit: Commit<'_, [u8]>) -> Result<Committed, Error> {
+        commit.check_ids()?;
+        let write = commit.write();
+        match write.and_then(|write| Some((write, self.writes.get(&write)?))) {
+            Some((_, Some(committed))) => return Ok(committed.clone()),
+            Some((write, None)) => return Err(Refusal::Closed { write }.into()),
+            None => {}
+        }
+
+        let mut mismatches = Vec::new();
+        for entry in commit.entries() {
+            if let Action::Put(_) = entry.action {
+                check_id(entry.id)?;
+            }
+            let found = self.values.get(entry.id).cloned().map_or(Found::Nothing, Found::Value);
+            mismatches.extend(entry.judge(found).err());
+        }
+        if !mismatches.is_empty() {
+            return Err(Conflict::new(mismatches).into());
+        }
+
+        // One version for the whole commit: the next, so that the versions of every id increase.
+        let last = self.last_version.checked_add(1).and_then(NonZeroU64::new);
+        let version = Version::from_bits(last.ok_or(Refusal::VersionsExhausted)?);
+        self.last_version = version.to_bits().get();
+        let mut receipts = Vec::new();
+        for entry in commit.into_entries() {
+            let replaced = self.values.get(entry.id).map(|current| current.version);
+            // Bytes run no code of the user's when they are dropped, so the old ones may go here, under the lock.
+            let now = match entry.action {
+                Action::Check => replaced,
+                Action::Put(value) => {
+                    self.values.insert(entry.id.into(), Versioned { version, value });
+                    Some(version)
+                }
+                Action::Delete => self.values.remove(entry.id).map(|_| version),
+            };
+            receipts.push(Receipt { version: now, replaced });
+        }
+        let committed = Committed::from_iter(receipts);
+        if let Some(write) = write {
+            self.remember(write, Some(committed.clone()));
+        }
+        Ok(committed)
+    }
+
+    fn resolve(&mut self, write: WriteId) -> Resolution {
+        match self.writes.get(&write) {
+            Some(Some(committed)) => Resolution::Applied(committed.clone()),
+            Some(None) => Resolution::NotApplied,
+            // It may be one that was forgotten: then nothing is known of it.
+            None if self.write_order.len() == WRITES => Resolution::Unknown,
+            None => {
+                self.remember(write, None);
+                Resolution::NotApplied
+            }
+        }
+    }
+
+    fn remember(&mut self, write: WriteId, outcome: Option<Committed>) {
+        if self.write_order.len() == WRITES {
+            let oldest = self.write_order.pop_front();
+            oldest.and_then(|oldest| self.writes.remove(&oldest));
+        }
+        self.writes.insert(write, outcome);
+        self.write_order.push_back(write);
+    }
+}
+
+impl Store<[u8]> for SmallStore {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        Reply::ready(Ok(self.state().values.get(id).cloned()))
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        Reply::ready(self.state().commit(commit))
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        Reply::ready(Ok(self.state().resolve(write)))
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
+        Reply::ready(self.scan_now(prefix, after, limit))
+    }
+
+    fn watch<'a>(&'a self, _from: Start) -> Reply<'a, Changes<[u8]>> {
+        Reply::ready(Err(Refusal::Unsupported { what: "watching" }.into()))
+    }
+
+    fn abilities(&self) -> Abilities {
+        // Commits of any size, no feed, no memory of deletions, nothing that survives the process.
+        Abilities::default()
+    }
+}
