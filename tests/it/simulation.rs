@@ -17,7 +17,7 @@ use ifmatch::{
 use parking_lot::Mutex;
 
 /// How many seeds a run of the tests covers.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 100_000;
 
 /// What each increment leaves in a counter: its own number, so that one that counts twice or not at all shows.
 type Counter = Vec<u32>;

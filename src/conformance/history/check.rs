@@ -8,6 +8,13 @@ use super::order::Order;
 use super::violation::Violation;
 
 /// What was checked, for a test to tell and to hold against what it meant to do.
+///
+/// ```
+/// use ifmatch::conformance::history::{Checked, History, Numbering};
+///
+/// assert_eq!(History::new(Numbering::PerId, Vec::new()).check()?, Checked::default());
+/// # Ok::<_, ifmatch::conformance::history::Violation>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checked {
     /// All events.
