@@ -147,11 +147,29 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     /// The store, layers included.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Store};
+    ///
+    /// let bytes = Collection::<[u8]>::in_memory();
+    /// bytes.create("a", *b"1").wait()?;
+    /// # #[cfg(feature = "json")] {
+    /// let numbers = Collection::<u64>::json(bytes.store().clone());
+    /// assert_eq!(*numbers.fetch("a").wait()?.value, 1);
+    /// # }
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn store(&self) -> &Arc<dyn Store<T>> {
         &self.store
     }
 
     /// What the store can do.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let abilities = Collection::<u64>::in_memory().abilities();
+    /// assert!(abilities.watch && abilities.tombstones);
+    /// ```
     pub fn abilities(&self) -> Abilities {
         self.store.abilities()
     }
@@ -410,11 +428,34 @@ impl<T: Resource + ?Sized> Collection<T> {
     ///
     /// [`Error::Expired`] where the feed does not reach back to the cursor;
     /// [`Refusal::Unsupported`](crate::Refusal::Unsupported) where the store has no feed.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Start};
+    ///
+    /// let notes = Collection::<String>::in_memory();
+    /// let mut changes = notes.watch(Start::Now).wait()?;
+    /// notes.create("readme", "hello".to_string()).wait()?;
+    /// assert_eq!(changes.next().wait()?.changes.len(), 1);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn watch(&self, from: Start) -> Reply<'_, Changes<T>> {
         self.read(self.store.watch(from.clone()), move || self.store.watch(from.clone()))
     }
 
     /// A new [`Transaction`], with nothing read or written yet.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let stock = Collection::<u32>::in_memory();
+    /// stock.create("apples", 3).wait()?;
+    ///
+    /// let mut swap = stock.transaction();
+    /// let apples = swap.get("apples").wait()?.map_or(0, |apples| *apples);
+    /// swap.put("apples", apples - 1);
+    /// swap.put("pears", 1);
+    /// swap.commit().wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn transaction(&self) -> Transaction<T> {
         Transaction::new(self.clone())
     }

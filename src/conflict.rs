@@ -70,6 +70,21 @@ pub struct Mismatch {
 }
 
 /// Why an expectation was not met.
+///
+/// ```
+/// use ifmatch::{Conflict, Kind};
+///
+/// fn advise(conflict: &Conflict) -> String {
+///     match conflict.kind() {
+///         Kind::Stale => "somebody saved before you: look at the changes".to_string(),
+///         Kind::Exists => "the name is taken".to_string(),
+///         Kind::Missing | Kind::Deleted => "it is gone".to_string(),
+///         Kind::Locked { remaining, .. } => format!("try again in {} s", remaining.as_secs()),
+///         Kind::State(reason) => reason.to_string(),
+///         _ => conflict.to_string(),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -93,6 +108,14 @@ pub enum Kind {
 }
 
 /// What the refused entry was about to do. A deletion can't create what is missing, which decides an HTTP status.
+///
+/// ```
+/// use ifmatch::{Collection, Expected, Intent};
+///
+/// let notes = Collection::<String>::in_memory();
+/// let error = notes.delete("readme", Expected::Present).wait().unwrap_err();
+/// assert_eq!(error.conflict().unwrap().mismatches()[0].intent(), Intent::Delete);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Intent {
     /// To change nothing, and to hold only if the expectation does.
@@ -104,6 +127,19 @@ pub enum Intent {
 }
 
 /// What a program can do about a conflict.
+///
+/// ```
+/// use ifmatch::{Advice, Collection, Expected};
+///
+/// let notes = Collection::<String>::in_memory();
+/// let gone = notes.replace("readme", Expected::Present, "text".to_string()).wait().unwrap_err();
+/// assert_eq!(gone.conflict().unwrap().retry(), Advice::Never);
+///
+/// notes.create("readme", "hello".to_string()).wait()?;
+/// let taken = notes.create("readme", "mine".to_string()).wait().unwrap_err();
+/// assert_eq!(taken.conflict().unwrap().retry(), Advice::Refetch);
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Advice {
     /// Start again from the current value. Sending the same write again cannot help.
@@ -156,6 +192,18 @@ impl Conflict {
     }
 
     /// Every id whose expectation failed, in the order of the commit; never empty.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Commit, Entry, Expected};
+    ///
+    /// let notes = Collection::<str>::in_memory();
+    /// let both = Commit::one(Entry::delete("a", Expected::Present)).and(Entry::delete("b", Expected::Present));
+    /// let error = notes.commit(both).wait().unwrap_err();
+    ///
+    /// let conflict = error.conflict().unwrap();
+    /// let ids: Vec<_> = conflict.mismatches().iter().map(|mismatch| mismatch.id()).collect();
+    /// assert_eq!(ids, ["a", "b"]);
+    /// ```
     pub fn mismatches(&self) -> &[Mismatch] {
         &self.0.mismatches
     }

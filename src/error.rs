@@ -53,6 +53,14 @@ pub enum Error {
 const _: () = assert!(size_of::<Error>() <= 48);
 
 /// Whether a write that came back as an error can have been applied.
+///
+/// ```
+/// use ifmatch::{Error, Failure, Outcome};
+///
+/// let lost = Error::from(Failure::new(Outcome::Unknown, "connection reset"));
+/// assert_eq!(lost.outcome(), Outcome::Unknown);
+/// assert_eq!(lost.to_string(), "the store failed, and the write may have been applied");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Nothing was applied, and nothing will be.
@@ -274,6 +282,13 @@ pub enum IdProblem {
 
 /// Checks that an id can name a resource: 1 to 512 bytes without U+0000. For store authors, who may check an id only
 /// when they are about to create it.
+///
+/// ```
+/// use ifmatch::{MAX_ID_BYTES, check_id};
+///
+/// assert!(check_id(&"x".repeat(MAX_ID_BYTES)).is_ok());
+/// assert!(check_id("").is_err());
+/// ```
 pub fn check_id(id: &str) -> Result<(), Refusal> {
     let problem = match id {
         "" => IdProblem::Empty,
@@ -296,6 +311,21 @@ fn shown(id: &str) -> impl fmt::Display + '_ {
 
 /// Stored bytes that do not decode. They stay as they are, and can be overwritten or deleted by a write that expects
 /// exactly [`version`](Self::version).
+///
+/// ```
+/// # #[cfg(feature = "json")] {
+/// use ifmatch::{Collection, Error};
+///
+/// let bytes = Collection::<[u8]>::in_memory();
+/// bytes.create("a", *b"not a number").wait()?;
+///
+/// let numbers = Collection::<u64>::json(bytes.store().clone());
+/// let Err(Error::Corrupt(corrupt)) = numbers.fetch("a").wait() else { unreachable!() };
+/// assert_eq!(corrupt.id(), "a");
+/// numbers.replace("a", corrupt.version(), 7).wait()?;
+/// # }
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Corrupt(Box<CorruptInner>);
 
@@ -338,6 +368,20 @@ impl StdError for Corrupt {
 /// The feed no longer reaches back to the cursor: changes between the two may have been missed.
 ///
 /// Take a new cursor, list, and watch from there.
+///
+/// ```
+/// use ifmatch::{Collection, Error, Memory, Start};
+///
+/// let counters = Collection::new(Memory::<u64>::new().with_feed_limit(1));
+/// let mut changes = counters.watch(Start::Now).wait()?;
+/// for count in 0..1_000 {
+///     counters.put("visits", count).wait()?;
+/// }
+///
+/// let Err(Error::Expired(expired)) = changes.next().wait() else { unreachable!() };
+/// assert!(expired.oldest.is_some());
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the feed no longer has what came after the cursor")]
 pub struct Expired {

@@ -138,6 +138,13 @@ impl<'a, T, E> Reply<'a, T, E> {
     ///
     /// Do not call it on a thread that an async runtime needs to make progress: like every blocking call there, it
     /// can starve the very task it waits for.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let notes = Collection::<String>::in_memory();
+    /// assert!(notes.get("readme").wait()?.is_none());
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     #[inline]
     pub fn wait(self) -> Result<T, E> {
         match self.into_ready() {
