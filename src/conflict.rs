@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use crate::error::shown;
 use crate::expected::{Expectation, Expected, Origin};
 use crate::resource::Resource;
 use crate::version::{Version, Versioned};
@@ -278,10 +279,14 @@ impl Conflict {
     pub(crate) fn headline(&self) -> String {
         let first = self.first();
         let reason = match (&first.kind, first.found) {
-            (Kind::State(_), Some(found)) => {
-                format!("the state of version {found} does not allow the change")
+            (Kind::State(reason), Some(found)) => {
+                format!("{} (version {found})", reason.escape_debug())
             }
-            (Kind::Locked { .. }, _) => "somebody else holds it".to_owned(),
+            (Kind::Locked { holder, .. }, _) => format!("`{}` holds it", holder.escape_debug()),
+            (Kind::Deleted, Some(found)) => {
+                format!("expected {}, found its deletion, version {found}", first.expected())
+            }
+            (Kind::Exists, None) => format!("expected {}, found one", first.expected()),
             (Kind::Stale, Some(found)) if !matches!(first.expected(), Expected::Version(_)) => {
                 format!("what was expected of it does not hold, found version {found}")
             }
@@ -292,7 +297,11 @@ impl Conflict {
             0 => String::new(),
             others => format!(" (and on {others} more)"),
         };
-        format!("conflict on `{}`: {reason}{others}", first.id.escape_debug())
+        let attempts = match self.attempts() {
+            1 => String::new(),
+            attempts => format!(", after {attempts} attempts"),
+        };
+        format!("conflict on `{}`: {reason}{others}{attempts}", shown(&first.id))
     }
 
     /// The conflict with each mismatch changed by `change`. For layers that present other values than they store.
@@ -396,8 +405,7 @@ impl Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Escaped: an id from a request may hold line breaks or terminal sequences.
-        let id = self.id.escape_debug();
+        let id = shown(&self.id);
         let expected = self.expected();
         match &self.kind {
             Kind::Stale if matches!(expected, Expected::Version(_)) => {
@@ -417,9 +425,10 @@ impl fmt::Display for Mismatch {
                 return self.found.map_or(Ok(()), |found| write!(f, " (version {found})"));
             }
         }
-        match self.found {
-            Some(found) => write!(f, ", found version {found}"),
-            None => Ok(()),
+        match (&self.kind, self.found) {
+            (Kind::Deleted, Some(found)) => write!(f, ", found its deletion, version {found}"),
+            (_, Some(found)) => write!(f, ", found version {found}"),
+            (_, None) => Ok(()),
         }
     }
 }
@@ -484,6 +493,35 @@ mod tests {
         assert!(!format!("{conflict:?}").contains("s3cr3t"));
         assert_eq!(&*conflict.current::<str>().unwrap().value, "s3cr3t");
         assert!(conflict.current::<String>().is_none());
+    }
+
+    #[test]
+    fn the_headline_says_what_happened_without_its_source() {
+        let [one, two]: [Version; 2] = ["1", "2"].map(|text| text.parse().unwrap());
+        let headline = |kind, expected: Expected, found| {
+            let mismatch = Mismatch::new::<str>("readme", expected.into(), Intent::Put, kind, found, None);
+            Conflict::new(vec![mismatch])
+        };
+
+        let stale = headline(Kind::Stale, one.into(), Some(two)).exhausted(3);
+        let deleted = headline(Kind::Deleted, one.into(), Some(two));
+        let own = headline(Kind::Exists, Expected::Absent, None);
+        let locked = headline(
+            Kind::Locked { holder: "ann".into(), remaining: Duration::from_secs(9) },
+            Expected::Any,
+            None,
+        );
+
+        let texts = [stale, deleted, own, locked].map(|conflict| conflict.headline());
+        assert_eq!(
+            texts,
+            [
+                "conflict on `readme`: expected version 1, found version 2, after 3 attempts",
+                "conflict on `readme`: expected version 1, found its deletion, version 2",
+                "conflict on `readme`: expected no value, found one",
+                "conflict on `readme`: `ann` holds it",
+            ]
+        );
     }
 
     #[test]

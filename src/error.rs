@@ -1,5 +1,6 @@
 //! [`Error`]: what a call can come back with instead of its answer, and what became of the write.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -160,7 +161,7 @@ impl NotFound {
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.deleted { "was deleted" } else { "does not exist" };
-        write!(f, "`{}` {what}", self.id.escape_debug())
+        write!(f, "`{}` {what}", shown(&self.id))
     }
 }
 
@@ -245,7 +246,7 @@ pub enum Refusal {
     Cursor,
     /// The write id was resolved as not applied before this commit arrived, so that it may no longer be. Draw a new
     /// id for a new try. 409.
-    #[error("write {write} was resolved as not applied and can no longer be")]
+    #[error("write {write} was resolved as not applied, and is refused since: draw a new write id")]
     Closed {
         /// The write id.
         write: WriteId,
@@ -299,14 +300,17 @@ pub fn check_id(id: &str) -> Result<(), Refusal> {
     Err(Refusal::Id { id: shortened(id).into(), problem })
 }
 
-/// The first characters of an id that may be of any length.
-fn shortened(id: &str) -> &str {
-    let end = id.char_indices().nth(64).map_or(id.len(), |(at, _)| at);
-    &id[..end]
+/// An id that can name a resource as it is; of one that is too long to, which may be of any length, the beginning.
+fn shortened(id: &str) -> Cow<'_, str> {
+    if id.len() <= MAX_ID_BYTES {
+        return id.into();
+    }
+    id.chars().take(64).chain(['…']).collect()
 }
 
-fn shown(id: &str) -> impl fmt::Display + '_ {
-    shortened(id).escape_debug()
+/// An id as messages show it: it may come from a request, and hold line breaks or terminal sequences.
+pub(crate) fn shown(id: &str) -> String {
+    shortened(id).escape_debug().to_string()
 }
 
 /// Stored bytes that do not decode. They stay as they are, and can be overwritten or deleted by a write that expects
@@ -497,10 +501,8 @@ mod tests {
     fn every_message_makes_sense_alone() {
         let version = "7".parse().unwrap();
         let messages = [
-            (
-                Error::from(conflict()).to_string(),
-                "conflict on `readme`: the state of version 2 does not allow the change",
-            ),
+            (Error::from(conflict()).to_string(), "conflict on `readme`: it is archived (version 2)"),
+            (NotFound::new(&"x".repeat(513)).to_string(), &*format!("`{}…` does not exist", "x".repeat(64))),
             (NotFound::deleted("a\nb").to_string(), r"`a\nb` was deleted"),
             (check_id("").unwrap_err().to_string(), "id `` is empty"),
             (check_id("a\0b").unwrap_err().to_string(), r"id `a\0b` contains a NUL character"),
