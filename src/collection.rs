@@ -40,6 +40,9 @@ use crate::write_id::WriteId;
 /// | change several ids as one | [`transaction`](Self::transaction), [`transact`](Self::transact) |
 /// | see all, or what changes | [`list`](Self::list), [`scan`](Self::scan), [`watch`](Self::watch) |
 ///
+/// A value is passed as anything that becomes an `Arc<T>`: a `T`, an `Arc<T>`, a `&str` for a `Collection<str>`. Write
+/// `"text".to_string()`, as `"text".into()` leaves open what it becomes.
+///
 /// Reads that fail are tried again, and so are commits whose answer was lost, once they are known not to have been
 /// applied; see [`Retry`]. A commit whose fate can't be told is an [`Error::Failed`] of
 /// [`Outcome::Unknown`](crate::Outcome::Unknown) with the write id to [`resolve`](Self::resolve) it by.
@@ -283,6 +286,10 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     /// Puts a value over whatever is there: a blind write, by which the changes of others can be lost.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`commit`](Self::commit), but never a conflict.
     ///
     /// ```
     /// # use ifmatch::Collection;
@@ -590,7 +597,8 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
     /// from the value the other one left. Gives the state now.
     ///
     /// `change` may run more than once, with nothing locked: keep it free of other effects. A value that it leaves
-    /// as it was is not written: there is no new version, and no feed event.
+    /// as it was is not written: there is no new version, and no feed event. Each try costs a clone of the value and a
+    /// commit, and the first one a read.
     ///
     /// # Errors
     ///

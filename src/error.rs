@@ -15,8 +15,8 @@ use crate::write_id::WriteId;
 /// whether anything can have been applied: it is unknown only for a [`Failure`] that says so. HTTP statuses are
 /// those of the default table in [`http`](crate::http).
 ///
-/// Not generic in the program's types: `?` works across collections. At most 48 bytes. No variant's text shows a value
-/// or a credential of this crate's; the cause, where there is one, is the `source`.
+/// Not generic in the program's types: `?` works across collections. At most 48 bytes. No text of this crate shows a
+/// value or a credential; the cause, where there is one, is the `source`, and speaks in the words of the store.
 ///
 /// ```
 /// use ifmatch::{Collection, Error, Outcome};

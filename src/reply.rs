@@ -13,7 +13,8 @@ use crate::error::Error;
 /// An answer that is already here, or a future for it.
 ///
 /// Await it, or in a program without an async runtime call [`wait`](Self::wait). A store in memory answers at once:
-/// such a reply costs no allocation, and awaiting it does not yield.
+/// such a reply costs no allocation, and awaiting it does not yield. Other stores may do nothing at all before the
+/// reply is awaited: a reply that is forgotten is a write that may not happen.
 ///
 /// Dropping a pending reply leaves the store in the state before the call or after it, never between; whether the
 /// call was applied is then unknown.
