@@ -40,6 +40,9 @@ use crate::write_id::WriteId;
 /// | change several ids as one | [`transaction`](Self::transaction), [`transact`](Self::transact) |
 /// | see all, or what changes | [`list`](Self::list), [`scan`](Self::scan), [`watch`](Self::watch) |
 ///
+/// A value is passed as anything that becomes an `Arc<T>`: a `T`, an `Arc<T>`, a `&str` for a `Collection<str>`. Write
+/// `"text".to_string()`, as `"text".into()` leaves open what it becomes.
+///
 /// Reads that fail are tried again, and so are commits whose answer was lost, once they are known not to have been
 /// applied; see [`Retry`]. A commit whose fate can't be told is an [`Error::Failed`] of
 /// [`Outcome::Unknown`](crate::Outcome::Unknown) with the write id to [`resolve`](Self::resolve) it by.
@@ -147,11 +150,29 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     /// The store, layers included.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Store};
+    ///
+    /// let bytes = Collection::<[u8]>::in_memory();
+    /// bytes.create("a", *b"1").wait()?;
+    /// # #[cfg(feature = "json")] {
+    /// let numbers = Collection::<u64>::json(bytes.store().clone());
+    /// assert_eq!(*numbers.fetch("a").wait()?.value, 1);
+    /// # }
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn store(&self) -> &Arc<dyn Store<T>> {
         &self.store
     }
 
     /// What the store can do.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let abilities = Collection::<u64>::in_memory().abilities();
+    /// assert!(abilities.watch && abilities.tombstones);
+    /// ```
     pub fn abilities(&self) -> Abilities {
         self.store.abilities()
     }
@@ -265,6 +286,10 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     /// Puts a value over whatever is there: a blind write, by which the changes of others can be lost.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`commit`](Self::commit), but never a conflict.
     ///
     /// ```
     /// # use ifmatch::Collection;
@@ -410,11 +435,34 @@ impl<T: Resource + ?Sized> Collection<T> {
     ///
     /// [`Error::Expired`] where the feed does not reach back to the cursor;
     /// [`Refusal::Unsupported`](crate::Refusal::Unsupported) where the store has no feed.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Start};
+    ///
+    /// let notes = Collection::<String>::in_memory();
+    /// let mut changes = notes.watch(Start::Now).wait()?;
+    /// notes.create("readme", "hello".to_string()).wait()?;
+    /// assert_eq!(changes.next().wait()?.changes.len(), 1);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn watch(&self, from: Start) -> Reply<'_, Changes<T>> {
         self.read(self.store.watch(from.clone()), move || self.store.watch(from.clone()))
     }
 
     /// A new [`Transaction`], with nothing read or written yet.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let stock = Collection::<u32>::in_memory();
+    /// stock.create("apples", 3).wait()?;
+    ///
+    /// let mut swap = stock.transaction();
+    /// let apples = swap.get("apples").wait()?.map_or(0, |apples| *apples);
+    /// swap.put("apples", apples - 1);
+    /// swap.put("pears", 1);
+    /// swap.commit().wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn transaction(&self) -> Transaction<T> {
         Transaction::new(self.clone())
     }
@@ -549,7 +597,8 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
     /// from the value the other one left. Gives the state now.
     ///
     /// `change` may run more than once, with nothing locked: keep it free of other effects. A value that it leaves
-    /// as it was is not written: there is no new version, and no feed event.
+    /// as it was is not written: there is no new version, and no feed event. Each try costs a clone of the value and a
+    /// commit, and the first one a read.
     ///
     /// # Errors
     ///

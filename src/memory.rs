@@ -82,7 +82,7 @@ impl<T: Resource + ?Sized> Memory<T> {
 
     /// An empty store that gives `first` to its first write: for tests and documentation, where versions should be
     /// the same in each run. A store that lives longer needs [`new`](Self::new), or a version from before a restart
-    /// may match another value after it.
+    /// may match another value after it. Where `first` is past the last version there is, every write is refused.
     ///
     /// ```
     /// use ifmatch::{Collection, Memory};

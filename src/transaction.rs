@@ -83,6 +83,18 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// # Errors
     ///
     /// A [`Conflict`] where the value does not meet what the transaction was told to expect.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let notes = Collection::<String>::in_memory();
+    /// let mut transaction = notes.transaction();
+    /// assert!(transaction.get("readme").wait()?.is_none());
+    /// transaction.put("readme", "hello".to_string());
+    ///
+    /// assert_eq!(*transaction.get("readme").wait()?.unwrap(), "hello");
+    /// assert!(notes.get("readme").wait()?.is_none()); // not committed yet
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn get<'a>(&'a mut self, id: &'a str) -> Reply<'a, Option<Arc<T>>> {
         let at = self.slot(id);
         let Self { collection, slots, seen, .. } = self;
@@ -128,6 +140,16 @@ impl<T: Resource + ?Sized> Transaction<T> {
     }
 
     /// Puts a value. Unless the id was read or checked, over whatever is there.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// # let settings = Collection::<String>::in_memory();
+    /// let mut both = settings.transaction();
+    /// both.put("theme", "dark".to_string());
+    /// both.put("font", "large".to_string());
+    /// both.commit().wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn put(&mut self, id: &str, value: impl Into<Arc<T>>) {
         let at = self.slot(id);
         self.slots[at].action = Action::Put(value.into());
@@ -138,6 +160,18 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// # Errors
     ///
     /// A [`Conflict`] at once where the transaction sees a value there already.
+    ///
+    /// ```
+    /// # use ifmatch::{Collection, Kind};
+    /// # let notes = Collection::<String>::in_memory();
+    /// notes.create("readme", "hello".to_string()).wait()?;
+    ///
+    /// let mut transaction = notes.transaction();
+    /// transaction.create("readme", "mine".to_string())?; // not read, so not known yet
+    /// let error = transaction.commit().wait().unwrap_err();
+    /// assert_eq!(error.conflict().unwrap().kind(), &Kind::Exists);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn create(&mut self, id: &str, value: impl Into<Arc<T>>) -> Result<(), Error> {
         let at = self.slot(id);
         let slot = &mut self.slots[at];
@@ -152,6 +186,19 @@ impl<T: Resource + ?Sized> Transaction<T> {
     }
 
     /// Deletes the value. Unless the id was read or checked, whatever is there, and also nothing.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// # let notes = Collection::<String>::in_memory();
+    /// notes.create("draft", "hello".to_string()).wait()?;
+    ///
+    /// let mut rename = notes.transaction();
+    /// let text = rename.get("draft").wait()?.expect("it was just created");
+    /// rename.delete("draft");
+    /// rename.create("readme", text)?;
+    /// rename.commit().wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn delete(&mut self, id: &str) {
         let at = self.slot(id);
         self.slots[at].action = Action::Delete;
@@ -164,6 +211,19 @@ impl<T: Resource + ?Sized> Transaction<T> {
     ///
     /// A [`Conflict`] that names every id that is not as it was read or expected;
     /// [`Refusal::TooMany`] where the store can't apply that many ids as one.
+    ///
+    /// ```
+    /// # use ifmatch::{Collection, Expected};
+    /// # let notes = Collection::<String>::in_memory();
+    /// let mut transaction = notes.transaction();
+    /// transaction.put("a", "one".to_string());
+    /// transaction.check("b", Expected::Absent)?;
+    ///
+    /// let committed = transaction.commit().wait()?;
+    /// assert_eq!(committed.receipts()[0].version, Some(notes.fetch("a").wait()?.version));
+    /// assert_eq!(committed.receipts()[1].version, None);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn commit(mut self) -> Reply<'static, Committed> {
         Reply::pending(async move {
             let collection = self.collection.clone();
