@@ -279,12 +279,14 @@ mod tests {
             include_str!("whole.rs"),
             include_str!("writes.rs"),
         ];
-        let signature = "<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {";
-        let mut written: Vec<&str> = files
-            .iter()
-            .flat_map(|file| file.lines())
-            .filter_map(|line| line.strip_prefix("pub async fn ")?.strip_suffix(signature))
-            .collect();
+        // However the signature is broken into lines; a function that takes more than a store is no law.
+        let law = |signature: &'static str| {
+            let (name, arguments) = signature.split_once("<T: Sample + ?Sized>(")?;
+            let (arguments, _) = arguments.split_once(") {")?;
+            (arguments.trim().trim_end_matches(',') == "store: &Arc<dyn Store<T>>").then_some(name)
+        };
+        let mut written: Vec<&str> =
+            files.iter().flat_map(|file| file.split("pub async fn ").skip(1)).filter_map(law).collect();
         let mut listed: Vec<&str> = laws::<u64>().iter().map(Law::name).collect();
 
         written.sort_unstable();
