@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::call::{Call, Sent, send};
 use crate::commit::{Commit, Committed, Entry, Receipt};
+use crate::conflict::Conflict;
 use crate::draft::Draft;
 use crate::error::Error;
 use crate::expected::{Expectation, Expected};
@@ -512,11 +513,14 @@ impl<T: Resource + ?Sized> Collection<T> {
                 let Some(done) = call.bound(work(transaction)).await else { break call.too_late() };
                 let (mut transaction, answer) = match done {
                     Ok(done) => done,
-                    Err(_) if self.has_changed(&seen, &mut call).await && call.pause().await => continue,
-                    Err(error) => {
-                        call.report(None, Ending::Refused);
-                        return Err(error);
-                    }
+                    Err(error) => match self.changed_since(&seen, &mut call).await {
+                        Some(_) if call.pause().await => continue,
+                        Some(conflict) => break conflict.exhausted(call.attempts()).into(),
+                        None => {
+                            call.report(None, Ending::Refused);
+                            return Err(error);
+                        }
+                    },
                 };
                 let error = match transaction.send(&mut call).await {
                     Ok(_) => {
@@ -539,15 +543,19 @@ impl<T: Resource + ?Sized> Collection<T> {
         })
     }
 
-    /// Whether a check shows that what a transaction has read was changed since, or never was there at one instant.
-    async fn has_changed(&self, seen: &Seen, call: &mut Call<'_>) -> bool {
+    /// The conflict, where a check shows that what a transaction has read was changed since, or never was there at one
+    /// instant.
+    async fn changed_since(&self, seen: &Seen, call: &mut Call<'_>) -> Option<Conflict> {
         let seen = std::mem::take(&mut *seen.lock());
         let checks: Commit<'_, T> = seen.iter().map(|(id, read)| Entry::check(id, *read)).collect();
         let checked = match checks.entries() {
-            [] => return false,
+            [] => return None,
             _ => call.commit(&*self.store, self.stamps, &checks, None).await,
         };
-        matches!(checked, Err(Error::Conflict(_)))
+        match checked {
+            Err(Error::Conflict(conflict)) => Some(conflict),
+            _ => None,
+        }
     }
 
     /// A read that is answered with an error, or not yet, gets the deadline and the tries of the [`Retry`].

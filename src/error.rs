@@ -425,7 +425,7 @@ impl Failure {
         self
     }
 
-    /// The same after the store told that the write was not applied.
+    /// The same once it is known that nothing was applied.
     pub(crate) fn not_applied(mut self) -> Self {
         self.0.outcome = Outcome::NotApplied;
         self

@@ -77,6 +77,7 @@ mod testing;
 mod timer;
 mod transaction;
 mod version;
+mod wake;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod web;

@@ -12,7 +12,7 @@ use crate::commit::{Action, Committed, Entry, Found};
 use crate::conflict::{Conflict, Intent, Kind, Mismatch};
 use crate::draft::{Draft, Saved};
 use crate::error::{Error, Refusal};
-use crate::expected::{Expectation, Expected};
+use crate::expected::{Expectation, Expected, Origin};
 use crate::reply::Reply;
 use crate::resource::Resource;
 use crate::version::Versioned;
@@ -331,7 +331,8 @@ impl<T: Resource + ?Sized> Slot<T> {
             Some(given) => Expectation {
                 expected: stricter(given.expected, wanted.expected)
                     .ok_or_else(|| Refusal::Duplicate { id: (&*self.id).into() })?,
-                ..wanted
+                // As the status speaks of the header where one failed.
+                origin: if given.origin == Origin::Header { Origin::Header } else { wanted.origin },
             },
             None => wanted,
         };
@@ -473,8 +474,6 @@ mod tests {
 
     #[test]
     fn an_expectation_keeps_where_it_came_from() {
-        use crate::expected::Origin;
-
         let numbers = numbers();
         let stale = numbers.fetch("a").wait().unwrap();
         numbers.put("a", 5).wait().unwrap();
@@ -623,6 +622,39 @@ mod tests {
         });
         assert!(matches!(refused.wait(), Err(Error::Refused(Refusal::EmptyPage))));
         assert_eq!(runs.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn an_error_of_the_work_on_what_had_changed_is_not_returned_when_the_tries_end() {
+        let numbers = numbers().with_retry(Retry::default().timer(Jumping::new()).attempts(3));
+        let numbers = &numbers;
+
+        let answer = numbers.transact(|mut work| async move {
+            let a = *work.get("a").await?.unwrap();
+            numbers.put("a", a + 1).await?;
+            Err::<(Transaction<u64>, ()), Error>(Refusal::EmptyPage.into())
+        });
+
+        let Err(Error::Conflict(conflict)) = answer.wait() else { panic!("decided on what had changed") };
+        assert_eq!((conflict.id(), conflict.attempts()), ("a", 3));
+    }
+
+    #[test]
+    fn of_two_expectations_one_from_a_header_stays_one_from_a_header() {
+        let numbers = numbers();
+        let header =
+            Expectation { expected: Expected::Version("1".parse().unwrap()), origin: Origin::Header };
+        for header_first in [true, false] {
+            let mut transaction = numbers.transaction();
+            let both = [header, Expected::Present.into()];
+            for expectation in if header_first { both } else { [both[1], both[0]] } {
+                transaction.check("a", expectation).unwrap();
+            }
+            transaction.put("a", 9);
+
+            let Err(Error::Conflict(conflict)) = transaction.commit().wait() else { panic!("no conflict") };
+            assert_eq!(conflict.origin(), Origin::Header);
+        }
     }
 
     #[test]

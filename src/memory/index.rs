@@ -54,6 +54,10 @@ impl Index {
         self.0.remove(&Key::new(Arc::clone(id)));
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The first `limit` ids that start with `prefix` and sort after `after`.
     pub(super) fn page(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Arc<str>> {
         let start = match after {

@@ -22,6 +22,7 @@ use crate::random::random;
 use crate::resource::Resource;
 use crate::sync::{DashMap, Mutex, RwLock};
 use crate::version::{Version, Versioned};
+use crate::wake::wake;
 
 /// Shards of the table. A shard that grows moves all its rows while it is locked: the more shards, the shorter.
 const SHARDS: usize = 64;
@@ -66,7 +67,7 @@ impl<T: ?Sized> Drop for Leftovers<T> {
     #[inline]
     fn drop(&mut self) {
         if !self.wake.is_empty() {
-            self.wake.drain(..).for_each(Waker::wake);
+            self.wake.drain(..).for_each(wake);
         }
     }
 }
@@ -105,8 +106,14 @@ impl<T: Resource + ?Sized> Table<T> {
         }
     }
 
-    /// How many rows there are, remembered deletions included.
+    /// How many values there are.
     pub(super) fn len(&self) -> usize {
+        self.index.read().len()
+    }
+
+    /// How many rows there are, remembered deletions included.
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> usize {
         self.rows.len()
     }
 
