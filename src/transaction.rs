@@ -240,8 +240,9 @@ impl<T: Resource + ?Sized> Transaction<T> {
         let committed =
             call.commit(&**self.collection.store(), self.collection.stamps(), &commit, None).await?;
         for (at, value, saved) in self.drafts.drain(..) {
-            let receipt = committed.receipts()[at];
-            if let Some(version) = receipt.version {
+            // What was saved may have been written over, or deleted, later in the transaction.
+            let stands = matches!(&self.slots[at].action, Action::Put(last) if Arc::ptr_eq(last, &value));
+            if let Some(version) = committed.receipts()[at].version.filter(|_| stands) {
                 // Each save has a place of its own, so it can't be taken.
                 let _ = saved.set(Versioned { version, value });
             }
@@ -276,7 +277,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
 
 impl<T: Resource + PartialEq> Transaction<T> {
     /// Writes the draft as it is now, if it differs from its base, and expects that base either way. The draft's base
-    /// moves on only if and when the transaction is committed.
+    /// moves on only if and when the transaction is committed, with the draft's value.
     ///
     /// # Errors
     ///
@@ -298,14 +299,14 @@ impl<T: Resource + PartialEq> Transaction<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn save(&mut self, draft: &mut Draft<T>) -> Result<(), Error> {
-        let (id, base, changed, saved) = draft.save();
-        let at = self.slot(id);
+        let at = self.slot(draft.id());
         let slot = &mut self.slots[at];
         if !matches!(slot.action, Action::Check) {
-            return Err(Refusal::Duplicate { id: id.into() }.into());
+            return Err(Refusal::Duplicate { id: draft.id().into() }.into());
         }
-        slot.expect(base.into())?;
-        if let Some(value) = changed {
+        slot.expect(draft.base().into())?;
+        // Only from here on: a save that is refused leaves the draft waiting for one before it.
+        if let Some((value, saved)) = draft.save() {
             slot.action = Action::Put(Arc::clone(&value));
             self.drafts.push((at, value, saved));
         }
@@ -511,6 +512,42 @@ mod tests {
         assert_eq!(draft.base(), &numbers.fetch("a").wait().unwrap());
         assert_eq!((*draft.base().value, *draft), (11, 111));
         assert_eq!(*draft.commit().wait().unwrap().value, 111);
+    }
+
+    #[test]
+    fn the_base_of_a_draft_that_is_saved_and_then_written_over_stays() {
+        let numbers = numbers();
+        for deletes in [false, true] {
+            let mut draft = numbers.edit("a").wait().unwrap();
+            let before = draft.base().clone();
+            *draft += 10;
+            let mut transaction = numbers.transaction();
+            transaction.save(&mut draft).unwrap();
+            match deletes {
+                true => transaction.delete("a"),
+                false => transaction.put("a", 5),
+            }
+
+            transaction.commit().wait().unwrap();
+
+            assert_eq!(draft.base(), &before);
+        }
+    }
+
+    #[test]
+    fn a_second_save_is_refused_and_the_first_one_counts() {
+        let numbers = numbers();
+        let mut draft = numbers.edit("a").wait().unwrap();
+        *draft += 10;
+        let mut transaction = numbers.transaction();
+        transaction.save(&mut draft).unwrap();
+        *draft += 100;
+
+        transaction.save(&mut draft).unwrap_err();
+        transaction.commit().wait().unwrap();
+
+        assert_eq!((*draft.base().value, *draft), (11, 111));
+        assert_eq!(draft.base(), &numbers.fetch("a").wait().unwrap());
     }
 
     #[test]

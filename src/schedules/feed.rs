@@ -97,6 +97,33 @@ fn cursor_then_list_then_watch_misses_nothing_also_for_the_first_watcher() {
 }
 
 #[test]
+fn what_comes_or_goes_for_good_is_in_the_list_or_in_the_feed() {
+    explore(|| {
+        let store = store();
+        put_all(&store, &["a", "b"], 0);
+        // Nothing is written twice here, so that one change that is missed is not made up for by the next.
+        let writers: [fn(&Memory<u64>); 3] = [
+            |store| drop(put_all(store, &["c"], 1)),
+            |store| drop(delete(store, "a")),
+            |store| drop(put_all(store, &["d", "e"], 1)),
+        ];
+        let writers = writers.map(|write| {
+            let store = Arc::clone(&store);
+            thread::spawn(move || write(&store))
+        });
+
+        let mut changes = store.watch(Start::Now).wait().unwrap();
+        let mut list = stored(&store);
+
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        follow(&mut list, &drain(&mut changes));
+        assert_eq!(list, stored(&store));
+    });
+}
+
+#[test]
 fn two_first_watchers_and_one_who_resumes_all_hear_the_same() {
     explore(|| {
         let store = store();

@@ -1,7 +1,10 @@
-//! Random sequences of calls on a memory store, each answer held against what a plain map says.
+//! Random sequences of calls on a memory store, and on collections over one, each answer held against what a plain map
+//! says.
 
+mod collection;
 mod reference;
 mod subject;
+mod verbs;
 
 use ifmatch::{Memory, Origin};
 use proptest::prelude::*;
@@ -12,10 +15,16 @@ use reference::{Answer, Belief, Deed, FEED_LIMIT, IDS, Operation, Place, Referen
 use subject::Subject;
 
 prop_state_machine! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn memory_answers_each_call_as_a_map_does(sequential 1..120 => Stores);
+}
+
+/// A thousand sequences, or four times what `PROPTEST_CASES` says.
+pub(crate) fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases * 4, failure_persistence: None, ..config }
 }
 
 /// The map, and what it last answered.
@@ -34,43 +43,11 @@ impl ReferenceStateMachine for Maps {
     }
 
     fn transitions(state: &Self) -> BoxedStrategy<Operation> {
-        let Self { reference, .. } = state;
-        let (watchers, cursors) = (reference.watchers(), reference.cursors());
-        let place = prop_oneof![
-            6 => Just(Place::Now),
-            1 => Just(Place::Elsewhere),
-            1 => Just(Place::Garbled),
-        ];
-        let mut choices = vec![
-            (12, commits(reference)),
-            (2, (0..IDS.len()).prop_map(Operation::Get).boxed()),
-            (1, (0..8u8).prop_map(Operation::Resolve).boxed()),
-            (2, scans()),
-        ];
-        if watchers < 4 {
-            choices.push((1, place.prop_map(Operation::Watch).boxed()));
-        }
-        if watchers < 4 && cursors > 0 {
-            choices.push((1, (0..cursors).prop_map(Place::Cursor).prop_map(Operation::Watch).boxed()));
-        }
-        if watchers > 0 {
-            choices.push((8, (0..watchers).prop_map(Operation::Next).boxed()));
-            choices.push((1, (0..watchers).prop_map(Operation::Leave).boxed()));
-        }
-        proptest::strategy::Union::new_weighted(choices).boxed()
+        operations(&state.reference)
     }
 
     fn preconditions(state: &Self, operation: &Operation) -> bool {
-        // Where shrinking takes a watcher away, what it was to do goes with it.
-        match operation {
-            Operation::Next(watcher) | Operation::Leave(watcher) => *watcher < state.reference.watchers(),
-            Operation::Watch(Place::Cursor(number)) => *number < state.reference.cursors(),
-            Operation::Commit { steps, .. } => steps.iter().all(|step| match step.belief {
-                Belief::Version(mark) => mark <= state.reference.last(),
-                _ => true,
-            }),
-            _ => true,
-        }
+        makes_sense(&state.reference, operation)
     }
 
     fn apply(mut state: Self, operation: &Operation) -> Self {
@@ -79,32 +56,77 @@ impl ReferenceStateMachine for Maps {
     }
 }
 
-fn commits(reference: &Reference) -> BoxedStrategy<Operation> {
+pub(crate) fn operations(reference: &Reference) -> BoxedStrategy<Operation> {
+    let (watchers, cursors) = (reference.watchers(), reference.cursors());
+    let place = prop_oneof![
+        6 => Just(Place::Now),
+        1 => Just(Place::Elsewhere),
+        1 => Just(Place::Garbled),
+    ];
+    let mut choices = vec![
+        (12, commits(reference)),
+        (2, (0..IDS.len()).prop_map(Operation::Get).boxed()),
+        (1, (0..8u8).prop_map(Operation::Resolve).boxed()),
+        (2, scans()),
+    ];
+    if watchers < 4 {
+        choices.push((1, place.prop_map(Operation::Watch).boxed()));
+    }
+    if watchers < 4 && cursors > 0 {
+        choices.push((1, (0..cursors).prop_map(Place::Cursor).prop_map(Operation::Watch).boxed()));
+    }
+    if watchers > 0 {
+        choices.push((8, (0..watchers).prop_map(Operation::Next).boxed()));
+        choices.push((1, (0..watchers).prop_map(Operation::Leave).boxed()));
+    }
+    proptest::strategy::Union::new_weighted(choices).boxed()
+}
+
+/// Whether a call makes sense: where shrinking takes a watcher away, what it was to do goes with it.
+pub(crate) fn makes_sense(reference: &Reference, operation: &Operation) -> bool {
+    match operation {
+        Operation::Next(watcher) | Operation::Leave(watcher) => *watcher < reference.watchers(),
+        Operation::Watch(Place::Cursor(number)) => *number < reference.cursors(),
+        Operation::Commit { steps, .. } => steps.iter().all(|step| match step.belief {
+            Belief::Version(mark) => mark <= reference.last(),
+            _ => true,
+        }),
+        _ => true,
+    }
+}
+
+/// An id, and something to believe of it.
+pub(crate) fn beliefs(reference: &Reference) -> BoxedStrategy<(usize, Belief)> {
     let marks: Vec<_> = (0..IDS.len()).map(|id| reference.mark(id)).collect();
     let last = reference.last();
-    // The last id is refused, which ends most commits it is in.
-    let id = prop_oneof![20 => 0..IDS.len() - 1, 1 => Just(IDS.len() - 1)];
-    let step = id.prop_flat_map(move |id| {
-        let belief = prop_oneof![
-            3 => Just(Belief::Any),
-            2 => Just(Belief::Absent),
-            2 => Just(Belief::Present),
-            4 => Just(Belief::Version(marks[id])),
-            1 => (0..=last).prop_map(Belief::Version),
-        ];
-        let deed = prop_oneof![
-            1 => Just(Deed::Check),
-            4 => any::<u32>().prop_map(Deed::Put),
-            2 => Just(Deed::Delete),
-        ];
-        let origin = select(vec![Origin::Argument, Origin::Header]);
-        (Just(id), belief, origin, deed).prop_map(|(id, belief, origin, deed)| Step {
-            id,
-            belief,
-            origin,
-            deed,
+    ids()
+        .prop_flat_map(move |id| {
+            let belief = prop_oneof![
+                3 => Just(Belief::Any),
+                2 => Just(Belief::Absent),
+                2 => Just(Belief::Present),
+                4 => Just(Belief::Version(marks[id])),
+                1 => (0..=last).prop_map(Belief::Version),
+            ];
+            (Just(id), belief)
         })
-    });
+        .boxed()
+}
+
+/// Any id; the last one is refused, which ends most commits it is in.
+pub(crate) fn ids() -> BoxedStrategy<usize> {
+    prop_oneof![20 => 0..IDS.len() - 1, 1 => Just(IDS.len() - 1)].boxed()
+}
+
+fn commits(reference: &Reference) -> BoxedStrategy<Operation> {
+    let deed = prop_oneof![
+        1 => Just(Deed::Check),
+        4 => any::<u32>().prop_map(Deed::Put),
+        2 => Just(Deed::Delete),
+    ];
+    let origin = select(vec![Origin::Argument, Origin::Header]);
+    let step = (beliefs(reference), origin, deed);
+    let step = step.prop_map(|((id, belief), origin, deed)| Step { id, belief, origin, deed });
     let write = prop_oneof![3 => Just(None), 1 => (0..8u8).prop_map(Some)];
     let steps = proptest::collection::vec(step, 0..=4);
     (steps, write).prop_map(|(steps, write)| Operation::Commit { steps, write }).boxed()

@@ -45,7 +45,7 @@ fn every_increment_of_a_hot_id_counts() {
             let counters = counters.clone();
             scope.spawn(move || {
                 for round in 0..ROUNDS {
-                    let id = if scatter(thread << 32 | round) % 4 == 0 { "b" } else { "a" };
+                    let id = if scatter(thread << 32 | round).is_multiple_of(4) { "b" } else { "a" };
                     counters.modify(id, |count| *count += 1).wait().unwrap();
                 }
             });

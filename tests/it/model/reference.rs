@@ -178,7 +178,7 @@ impl Reference {
         self.cursors.len()
     }
 
-    fn held(&self, id: &str) -> Option<Held> {
+    pub(crate) fn held(&self, id: &str) -> Option<Held> {
         match self.rows.get(id) {
             Some(Row::Value(held)) => Some(*held),
             _ => None,
@@ -219,7 +219,7 @@ impl Reference {
         }
     }
 
-    fn commit(&mut self, steps: &[Step], write: Option<u8>) -> Answer {
+    pub(crate) fn commit(&mut self, steps: &[Step], write: Option<u8>) -> Answer {
         for (index, step) in steps.iter().enumerate() {
             if steps[..index].iter().any(|earlier| earlier.id == step.id) {
                 return Answer::Refused(Refused::Duplicate(IDS[step.id].to_owned()));

@@ -99,16 +99,16 @@ impl Subject {
         self.watchers.iter().map(|(_, count)| count.0.swap(0, Ordering::Relaxed)).sum()
     }
 
-    fn mark(&self, version: Version) -> Mark {
+    pub(crate) fn mark(&self, version: Version) -> Mark {
         *self.marks.get(&version).unwrap_or_else(|| panic!("{version:?} was never issued"))
     }
 
-    fn version(&self, mark: Mark) -> Version {
+    pub(crate) fn version(&self, mark: Mark) -> Version {
         let index = usize::try_from(mark).ok().and_then(|mark| mark.checked_sub(1));
         index.and_then(|index| self.versions.get(index)).copied().unwrap_or(NEVER)
     }
 
-    fn held(&self, found: &Versioned<u32>) -> Held {
+    pub(crate) fn held(&self, found: &Versioned<u32>) -> Held {
         (self.mark(found.version), *found.value)
     }
 
@@ -128,14 +128,17 @@ impl Subject {
         }
     }
 
-    fn entry(&self, step: &Step) -> Entry<'static, u32> {
-        let expected = match step.belief {
+    pub(crate) fn expected(&self, belief: Belief) -> Expected {
+        match belief {
             Belief::Any => Expected::Any,
             Belief::Absent => Expected::Absent,
             Belief::Present => Expected::Present,
             Belief::Version(mark) => Expected::Version(self.version(mark)),
-        };
-        let expectation = Expectation { expected, origin: step.origin };
+        }
+    }
+
+    fn entry(&self, step: &Step) -> Entry<'static, u32> {
+        let expectation = Expectation { expected: self.expected(step.belief), origin: step.origin };
         match step.deed {
             Deed::Check => Entry::check(IDS[step.id], expectation),
             Deed::Put(value) => Entry::put(IDS[step.id], expectation, Arc::new(value)),
@@ -143,25 +146,29 @@ impl Subject {
         }
     }
 
-    /// Gives the next mark to a version that was not seen before, which must be above all that were.
     fn learn(&mut self, committed: &Committed) {
         for version in committed.receipts().iter().filter_map(|receipt| receipt.version) {
-            if self.marks.contains_key(&version) {
-                continue;
-            }
-            let newest = self.versions.last().map_or(1, |newest| newest.to_bits().get());
-            assert!(version.to_bits().get() > newest, "{version:?} was issued after {newest}");
-            self.versions.push(version);
-            self.marks.insert(version, self.versions.len() as Mark);
+            self.learn_version(version);
         }
     }
 
-    fn receipts(&self, committed: &Committed) -> Vec<Receipt> {
+    /// Gives the next mark to a version that was not seen before, which must be above all that were.
+    pub(crate) fn learn_version(&mut self, version: Version) {
+        if self.marks.contains_key(&version) {
+            return;
+        }
+        let newest = self.versions.last().map_or(1, |newest| newest.to_bits().get());
+        assert!(version.to_bits().get() > newest, "{version:?} was issued after {newest}");
+        self.versions.push(version);
+        self.marks.insert(version, self.versions.len() as Mark);
+    }
+
+    pub(crate) fn receipts(&self, committed: &Committed) -> Vec<Receipt> {
         let mark = |version: Option<Version>| version.map(|version| self.mark(version));
         committed.receipts().iter().map(|receipt| (mark(receipt.version), mark(receipt.replaced))).collect()
     }
 
-    fn conflict(&self, conflict: &Conflict) -> Answer {
+    pub(crate) fn conflict(&self, conflict: &Conflict) -> Answer {
         assert_eq!(conflict.attempts(), 1);
         let misses = conflict.mismatches().iter().map(|mismatch| self.miss(mismatch));
         Answer::Conflict(misses.collect(), conflict.retry())
@@ -234,7 +241,7 @@ impl Subject {
     }
 }
 
-fn refused(error: Error) -> Answer {
+pub(crate) fn refused(error: Error) -> Answer {
     let Error::Refused(refusal) = error else { panic!("{error:?}") };
     Answer::Refused(match refusal {
         Refusal::Id { id, .. } => Refused::Id(id.into()),
