@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::conflict::Conflict;
 use crate::cursor::Cursor;
+use crate::text::{shortened, shown};
 use crate::version::Version;
 use crate::write_id::WriteId;
 
@@ -152,7 +153,7 @@ impl NotFound {
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.deleted { "was deleted" } else { "does not exist" };
-        write!(f, "`{}` {what}", self.id.escape_debug())
+        write!(f, "`{}` {what}", shown(&self.id))
     }
 }
 
@@ -284,16 +285,6 @@ pub fn check_id(id: &str) -> Result<(), Refusal> {
     Err(Refusal::Id { id: shortened(id).into(), problem })
 }
 
-/// The first characters of an id that may be of any length.
-fn shortened(id: &str) -> &str {
-    let end = id.char_indices().nth(64).map_or(id.len(), |(at, _)| at);
-    &id[..end]
-}
-
-fn shown(id: &str) -> impl fmt::Display + '_ {
-    shortened(id).escape_debug()
-}
-
 /// Stored bytes that do not decode. They stay as they are, and can be overwritten or deleted by a write that expects
 /// exactly [`version`](Self::version).
 #[derive(Debug)]
@@ -420,6 +411,23 @@ mod tests {
     fn conflict() -> Conflict {
         let current = Versioned::<str>::new("2".parse().unwrap(), "s3cr3t");
         Conflict::state("readme", &current, "it is archived")
+    }
+
+    #[test]
+    fn a_message_names_every_good_id_in_full_and_no_endless_one() {
+        let [full, endless] = ["x".repeat(MAX_ID_BYTES), "\u{1b}".repeat(1 << 20)];
+        let messages = |id: &str| {
+            let stale = Conflict::state(id, &Versioned::<str>::new("2".parse().unwrap(), "v"), "no");
+            [
+                NotFound::new(id).to_string(),
+                Error::from(Refusal::NotAllowed { id: id.into() }).to_string(),
+                stale.to_string(),
+                Error::from(stale).to_string(),
+            ]
+        };
+
+        assert!(messages(&full).iter().all(|message| message.contains(&full)));
+        assert!(messages(&endless).iter().all(|message| message.len() < 8 * MAX_ID_BYTES));
     }
 
     #[derive(Debug, thiserror::Error)]

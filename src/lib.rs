@@ -71,6 +71,7 @@ mod retry;
 mod store;
 #[cfg(test)]
 mod testing;
+mod text;
 mod timer;
 mod transaction;
 mod version;
