@@ -557,7 +557,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
     /// from the value the other one left. Gives the state now.
     ///
     /// `change` may run more than once, with nothing locked: keep it free of other effects. A value that it leaves
-    /// as it was is not written: there is no new version, and no feed event.
+    /// as it was, by the type's own `==`, is not written: there is no new version, and no feed event.
     ///
     /// # Errors
     ///
