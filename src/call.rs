@@ -125,7 +125,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Reads what must exist. Where it doesn't, a commit that checks tells whether it was deleted.
+    /// Reads what must exist. Where it doesn't, a commit that checks tells whether it was deleted, if the store
+    /// remembers that.
     pub(crate) async fn fetch<'s, T: Resource + ?Sized>(
         &mut self,
         store: &'s dyn Store<T>,
@@ -136,6 +137,9 @@ impl<'a> Call<'a> {
         loop {
             if let Some(found) = self.read(first.take(), || store.get(id)).await? {
                 return Ok(found);
+            }
+            if !store.abilities().tombstones {
+                return Err(NotFound::new(id).into());
             }
             let check = Commit::one(Entry::check(id, Expected::Present));
             match self.commit(store, stamps, &check, None).await {
@@ -315,6 +319,18 @@ mod tests {
             assert_eq!(store.sent(), sent);
             assert_eq!(store.resolves.load(Ordering::Relaxed), 0);
         }
+    }
+
+    #[test]
+    fn a_store_that_remembers_no_deletions_is_not_asked_for_them() {
+        let mut store = Scripted::<u64>::new(Pace::Ready, false);
+        store.tombstones = false;
+        let store = Arc::new(store);
+
+        let answer = numbers(&store).fetch("a").wait();
+
+        assert!(matches!(answer, Err(Error::NotFound(missing)) if missing == NotFound::new("a")));
+        assert_eq!((store.read(), store.sent()), (1, 0));
     }
 
     #[test]

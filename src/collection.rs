@@ -605,8 +605,8 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
     /// from the value the other one left. Gives the state now.
     ///
     /// `change` may run more than once, with nothing locked: keep it free of other effects. A value that it leaves
-    /// as it was is not written: there is no new version, and no feed event. Each try costs a clone of the value and a
-    /// commit, and the first one a read.
+    /// as it was, by the type's own `==`, is not written: there is no new version, and no feed event. Each try costs a
+    /// clone of the value and a commit, and the first one a read.
     ///
     /// # Errors
     ///

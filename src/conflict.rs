@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use crate::error::shown;
 use crate::expected::{Expectation, Expected, Origin};
 use crate::resource::Resource;
+use crate::text::{on_one_line, shown};
 use crate::version::{Version, Versioned};
 
 /// How many mismatches the text of a conflict spells out before it counts the rest.
@@ -421,7 +421,7 @@ impl fmt::Display for Mismatch {
                 return write!(f, "`{id}` is locked by `{holder}` for another {remaining:?}");
             }
             Kind::State(reason) => {
-                write!(f, "`{id}` refuses the change: {}", reason.escape_debug())?;
+                write!(f, "`{id}` refuses the change: {}", on_one_line(reason))?;
                 return self.found.map_or(Ok(()), |found| write!(f, " (version {found})"));
             }
         }
@@ -532,6 +532,19 @@ mod tests {
 
         assert!(text.ends_with("; and 2 more, after 7 attempts"), "{text}");
         assert!(text.contains(r"c\n\u{1b}[31m") && !text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn a_reason_is_shown_as_it_was_written_but_on_one_line() {
+        let current = Versioned::<str>::new("2".parse().unwrap(), "s3cr3t");
+        let conflict = Conflict::state("a", &current, "it's \"final\", ❤️\r\n\u{1b}\u{2028}!");
+
+        let text = conflict.to_string();
+
+        assert_eq!(
+            text,
+            "`a` refuses the change: it's \"final\", ❤️\\u{d}\\u{a}\\u{1b}\\u{2028}! (version 2)"
+        );
     }
 
     #[test]

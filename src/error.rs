@@ -1,11 +1,11 @@
 //! [`Error`]: what a call can come back with instead of its answer, and what became of the write.
 
-use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
 use crate::conflict::Conflict;
 use crate::cursor::Cursor;
+use crate::text::{shortened, shown};
 use crate::version::Version;
 use crate::write_id::WriteId;
 
@@ -300,19 +300,6 @@ pub fn check_id(id: &str) -> Result<(), Refusal> {
     Err(Refusal::Id { id: shortened(id).into(), problem })
 }
 
-/// An id that can name a resource as it is; of one that is too long to, which may be of any length, the beginning.
-fn shortened(id: &str) -> Cow<'_, str> {
-    if id.len() <= MAX_ID_BYTES {
-        return id.into();
-    }
-    id.chars().take(64).chain(['…']).collect()
-}
-
-/// An id as messages show it: it may come from a request, and hold line breaks or terminal sequences.
-pub(crate) fn shown(id: &str) -> String {
-    shortened(id).escape_debug().to_string()
-}
-
 /// Stored bytes that do not decode. They stay as they are, and can be overwritten or deleted by a write that expects
 /// exactly [`version`](Self::version).
 ///
@@ -468,6 +455,23 @@ mod tests {
     fn conflict() -> Conflict {
         let current = Versioned::<str>::new("2".parse().unwrap(), "s3cr3t");
         Conflict::state("readme", &current, "it is archived")
+    }
+
+    #[test]
+    fn a_message_names_every_good_id_in_full_and_no_endless_one() {
+        let [full, endless] = ["x".repeat(MAX_ID_BYTES), "\u{1b}".repeat(1 << 20)];
+        let messages = |id: &str| {
+            let stale = Conflict::state(id, &Versioned::<str>::new("2".parse().unwrap(), "v"), "no");
+            [
+                NotFound::new(id).to_string(),
+                Error::from(Refusal::NotAllowed { id: id.into() }).to_string(),
+                stale.to_string(),
+                Error::from(stale).to_string(),
+            ]
+        };
+
+        assert!(messages(&full).iter().all(|message| message.contains(&full)));
+        assert!(messages(&endless).iter().all(|message| message.len() < 8 * MAX_ID_BYTES));
     }
 
     #[derive(Debug, thiserror::Error)]

@@ -74,6 +74,7 @@ mod store;
 mod sync;
 #[cfg(test)]
 mod testing;
+mod text;
 mod timer;
 mod transaction;
 mod version;

@@ -238,7 +238,7 @@ struct Watch<T: Resource + ?Sized> {
 
 impl<T: Resource + ?Sized> Feed<T> for Watch<T> {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<T>, Error>> {
-        let (revision, records) = match self.inner.log.read(&mut self.watcher, context.waker()) {
+        let (revision, records) = match self.inner.log.read(&self.watcher, context.waker()) {
             Read::Batch(revision, records) => (revision, records),
             Read::Nothing => return Poll::Pending,
             Read::Expired(oldest) => return Poll::Ready(Err(Expired { oldest: Some(oldest) }.into())),
@@ -261,6 +261,8 @@ impl<T: Resource + ?Sized> Feed<T> for Watch<T> {
             Change { id: record.id, version, kind }
         });
         let changes = changes.collect();
+        // Only now: a value that is the last of its kind may panic as it is dropped above, and must not make a gap.
+        self.watcher.advance(revision);
         Poll::Ready(Ok(Batch { cursor: self.inner.log.cursor(revision.get()), changes }))
     }
 }

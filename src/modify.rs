@@ -277,6 +277,7 @@ pub(crate) fn put_version(committed: &Committed) -> crate::version::Version {
 #[cfg(test)]
 mod tests {
     use std::future::Future;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::pin::pin;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -492,6 +493,57 @@ mod tests {
             let Err(Error::Conflict(conflict)) = answer else { panic!("it was locked") };
             assert_eq!((conflict.attempts(), conflict.retry()), (1, Advice::Wait));
             assert_eq!(store.sent() - sent, 1);
+        }
+    }
+
+    #[test]
+    fn a_value_that_panics_when_cloned_or_compared_stays_as_it_was_and_holds_no_line() {
+        #[derive(Clone, Copy, PartialEq)]
+        enum At {
+            Nothing,
+            Clone,
+            Compare,
+        }
+
+        struct Touchy(u64, Arc<Mutex<At>>);
+
+        impl Clone for Touchy {
+            fn clone(&self) -> Self {
+                assert!(*self.1.lock() != At::Clone);
+                Self(self.0, Arc::clone(&self.1))
+            }
+        }
+
+        impl PartialEq for Touchy {
+            fn eq(&self, other: &Self) -> bool {
+                assert!(*self.1.lock() != At::Compare);
+                self.0 == other.0
+            }
+        }
+
+        let mut context = Context::from_waker(Waker::noop());
+        for (at, in_line) in
+            [(At::Clone, false), (At::Clone, true), (At::Compare, false), (At::Compare, true)]
+        {
+            let when = Arc::new(Mutex::new(At::Nothing));
+            let counters = Collection::in_memory();
+            let first = counters.create("a", Touchy(1, Arc::clone(&when))).wait().unwrap();
+            let head = in_line.then(|| counters.gate().join("a", None));
+            let counts = || counters.modify("a", |count| count.0 += 1);
+
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                *when.lock() = if in_line { At::Nothing } else { at };
+                let mut reply = counts();
+                assert!(pin!(&mut reply).poll(&mut context).is_pending());
+                *when.lock() = at;
+                drop(head);
+                reply.wait()
+            }));
+            *when.lock() = At::Nothing;
+
+            assert!(panicked.is_err() && counters.gate().is_quiet());
+            assert_eq!(counters.get("a").wait().unwrap().unwrap().version, first.version);
+            assert_eq!(counts().wait().unwrap().value.0, 2);
         }
     }
 

@@ -67,6 +67,8 @@ pub(crate) struct Scripted<T: ?Sized> {
     unknown: bool,
     /// Answers `Unknown` to every resolve.
     pub(crate) forgets: bool,
+    /// Says that it remembers deletions.
+    pub(crate) tombstones: bool,
 }
 
 struct State<T: ?Sized> {
@@ -92,6 +94,7 @@ impl<T: Resource + ?Sized> Scripted<T> {
             pace,
             unknown,
             forgets: false,
+            tombstones: true,
         }
     }
 
@@ -271,7 +274,7 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { tombstones: true, unknown: self.unknown, ..Abilities::default() }
+        Abilities { tombstones: self.tombstones, unknown: self.unknown, ..Abilities::default() }
     }
 }
 

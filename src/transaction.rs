@@ -380,7 +380,10 @@ impl<T: Resource + ?Sized> fmt::Debug for Transaction<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::Pin;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Waker};
     use std::thread;
 
     use super::*;
@@ -692,6 +695,41 @@ mod tests {
             let Err(Error::Conflict(conflict)) = transaction.commit().wait() else { panic!("no conflict") };
             assert_eq!(conflict.origin(), Origin::Header);
         }
+    }
+
+    #[test]
+    fn a_transfer_that_is_dropped_at_any_await_moved_all_or_nothing() {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut ends = [0, 0];
+        for (unknown, polls) in
+            [false, true].into_iter().flat_map(|unknown| (0..20).map(move |n| (unknown, n)))
+        {
+            let numbers = Collection::new(Scripted::<u64>::new(Pace::Yields, unknown));
+            for id in ["a", "b"] {
+                numbers.create(id, 10).wait().unwrap();
+            }
+            let transfer = || {
+                numbers.transact(|mut work| async move {
+                    let [a, b] = [work.get("a").await?.unwrap(), work.get("b").await?.unwrap()];
+                    work.put("a", *a - 1);
+                    work.put("b", *b + 1);
+                    Ok::<_, Error>((work, ()))
+                })
+            };
+            let value = |id| *numbers.fetch(id).wait().unwrap().value;
+
+            let mut dropped = transfer();
+            (0..polls).any(|_| Pin::new(&mut dropped).poll(&mut context).is_ready());
+            drop(dropped);
+
+            let moved = 10 - value("a");
+            assert_eq!(value("b"), 10 + moved);
+            ends[moved as usize] += 1;
+            transfer().wait().unwrap();
+            assert_eq!((value("a"), value("b")), (9 - moved, 11 + moved));
+        }
+
+        assert!(ends.iter().all(|times| *times > 2), "{ends:?}");
     }
 
     #[test]
