@@ -74,28 +74,34 @@ fn watched(what: &str, times: usize) {
     drop(changes);
 }
 
-/// `what` on prepared ids and values; the loop itself is counted, under "nothing".
+/// `what` on prepared ids and values. The few instructions of the loop itself are counted too.
 fn on<P: Peer>(peer: &P, what: &str, times: usize) {
     let articles = articles(IDS);
     let value = P::value(&articles[0].1);
     let ids: Vec<P::Id> = (0..2 * IDS).map(|number| P::id(&id(number))).collect();
-    let mut stamps: Vec<P::Stamp> =
-        ids[..IDS].iter().map(|id| peer.create(id, value.clone())).collect();
+    let mut stamps: Vec<P::Stamp> = ids[..IDS].iter().map(|id| peer.create(id, value.clone())).collect();
     let order = shuffled(IDS);
-    for turn in 0..times {
-        let at = order[turn % IDS];
-        match what {
-            "nothing" => drop(black_box((&ids[at], value.clone()))),
-            "get" => drop(black_box(peer.read(&ids[at]))),
-            "swap" => stamps[at] = peer.swap(&ids[at], &stamps[at], value.clone()).expect("nobody else writes"),
-            "pair" => {
-                let stamp = peer.create(&ids[IDS + at], value.clone());
-                peer.delete(&ids[IDS + at], &stamp);
-            }
-            _ => panic!("no such operation"),
-        }
+    match what {
+        "nothing" => each(&order, times, |at| drop(black_box((&ids[at], value.clone())))),
+        "get" => each(&order, times, |at| drop(black_box(peer.read(&ids[at])))),
+        "swap" => each(&order, times, |at| {
+            stamps[at] = peer.swap(&ids[at], &stamps[at], value.clone()).expect("nobody else writes");
+        }),
+        "pair" => each(&order, times, |at| {
+            let stamp = peer.create(&ids[IDS + at], value.clone());
+            peer.delete(&ids[IDS + at], &stamp);
+        }),
+        _ => panic!("no such operation"),
     }
     black_box(stamps);
+}
+
+/// Runs an operation on each place in order, over and over. The loop itself is a few instructions.
+#[inline(always)]
+fn each(order: &[usize], times: usize, mut operation: impl FnMut(usize)) {
+    for _ in 0..times / order.len() {
+        order.iter().for_each(|&at| operation(at));
+    }
 }
 
 fn two(times: usize) {
