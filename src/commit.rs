@@ -126,8 +126,13 @@ impl<'a, T: ?Sized> Commit<'a, T> {
 
     /// The same commit with another entry.
     pub fn and(self, entry: Entry<'a, T>) -> Self {
-        let mut entries = self.entries.into_vec();
-        entries.push(entry);
+        let entries = match self.entries {
+            OneOrMany::One(first) => Vec::from([first, entry]),
+            OneOrMany::Many(mut entries) => {
+                entries.push(entry);
+                entries
+            }
+        };
         Self { entries: OneOrMany::Many(entries), ..self }
     }
 
@@ -187,8 +192,17 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     /// [`Refusal::Duplicate`] with the id.
     pub fn check_ids(&self) -> Result<(), Refusal> {
         let OneOrMany::Many(entries) = &self.entries else { return Ok(()) };
-        let mut seen = HashSet::with_capacity(entries.len());
-        match entries.iter().find(|entry| !seen.insert(entry.id)) {
+        let repeated = match entries.len() {
+            // Comparing a few ids is cheaper than hashing them.
+            0..=16 => entries.iter().enumerate().find_map(|(at, entry)| {
+                entries[..at].iter().any(|earlier| earlier.id == entry.id).then_some(entry)
+            }),
+            many => {
+                let mut seen = HashSet::with_capacity(many);
+                entries.iter().find(|entry| !seen.insert(entry.id))
+            }
+        };
+        match repeated {
             Some(entry) => Err(Refusal::Duplicate { id: entry.id.into() }),
             None => Ok(()),
         }

@@ -159,6 +159,17 @@ impl<T: Resource + ?Sized> Inner<T> {
         }
     }
 
+    /// Applies a commit that is not a plain one of one entry.
+    #[inline(never)]
+    fn commit_uncommon(&self, commit: Commit<'_, T>) -> Result<Committed, Error> {
+        commit.check_ids()?;
+        let write = commit.write();
+        // As above: dropped after the locks.
+        let mut entries = commit.into_entries();
+        let mut leftovers = Leftovers::default();
+        self.once(write, || self.table.commit_many(&mut entries, &self.log, &mut leftovers))
+    }
+
     fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<T>, Error> {
         if limit == 0 {
             return Err(Refusal::EmptyPage.into());
@@ -189,19 +200,18 @@ impl<T: Resource + ?Sized> Store<T> for Memory<T> {
 
     #[inline]
     fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
-        let Inner { table, log, .. } = &*self.inner;
-        let write = commit.write();
-        // These own what the commit brought and what it displaced: both are dropped here, outside of every lock.
-        let mut leftovers = Leftovers::default();
-        Reply::ready(match commit.into_one() {
-            Ok(mut entry) => self
-                .inner
-                .once(write, || table.commit_one(&mut entry, log, &mut leftovers).map(Committed::one)),
-            Err(commit) => commit.check_ids().map_err(Error::from).and_then(|()| {
-                let entries = commit.into_entries();
-                self.inner.once(write, || table.commit_many(&entries, log, &mut leftovers))
-            }),
-        })
+        if commit.write().is_some() {
+            return Reply::ready(self.inner.commit_uncommon(commit));
+        }
+        match commit.into_one() {
+            Ok(mut entry) => {
+                let Inner { table, log, .. } = &*self.inner;
+                // These, and the entry, own what the commit displaced: both are dropped here, outside of every lock.
+                let mut leftovers = Leftovers::default();
+                Reply::ready(table.commit_one(&mut entry, log, &mut leftovers).map(Committed::one))
+            }
+            Err(commit) => Reply::ready(self.inner.commit_uncommon(commit)),
+        }
     }
 
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
