@@ -34,6 +34,9 @@ pub trait Peer: Sync {
     fn swap(&self, id: &Self::Id, expected: &Self::Stamp, value: Self::Value) -> Option<Self::Stamp>;
     fn delete(&self, id: &Self::Id, expected: &Self::Stamp);
 
+    /// Ends what the peer still has to do about earlier calls.
+    fn settle(&self) {}
+
     /// Reads `count` values, each the one that the value before it names, and says where it got to.
     fn follow(&self, ids: &[Self::Id], from: usize, count: usize) -> usize;
 }
@@ -372,6 +375,10 @@ impl Peer for Moka {
 
     fn delete(&self, id: &String, _: &u64) {
         self.0.invalidate(id);
+    }
+
+    fn settle(&self) {
+        self.0.run_pending_tasks();
     }
 
     fn follow(&self, _: &[String], from: usize, count: usize) -> usize {

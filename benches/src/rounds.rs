@@ -1,7 +1,9 @@
 //! Interleaved rounds: every contender runs a slice in each, in rotating order, so that whatever disturbs the machine
 //! disturbs all of them. Only ratios within a round are compared.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// One thing to be timed.
 pub struct Contender<'a> {
@@ -11,12 +13,12 @@ pub struct Contender<'a> {
 }
 
 impl<'a> Contender<'a> {
-    /// Times all of `run`.
+    /// Times all of `run` by the time the processor spends on this thread.
     pub fn new(name: &'static str, mut run: impl FnMut(usize) + 'a) -> Self {
         Self::timed(name, move |operations| {
-            let begin = Instant::now();
+            let begin = processor_time();
             run(operations);
-            begin.elapsed()
+            processor_time() - begin
         })
     }
 
@@ -24,6 +26,11 @@ impl<'a> Contender<'a> {
     pub fn timed(name: &'static str, run: impl FnMut(usize) -> Duration + 'a) -> Self {
         Self { name, run: Box::new(run) }
     }
+}
+
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// What the rounds of one scenario gave.
