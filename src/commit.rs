@@ -154,6 +154,15 @@ impl<'a, T: ?Sized> Commit<'a, T> {
         self.entries.as_slice()
     }
 
+    /// The entries, to be changed where they lie.
+    #[inline]
+    pub(crate) fn entries_mut(&mut self) -> &mut [Entry<'a, T>] {
+        match &mut self.entries {
+            OneOrMany::One(one) => slice::from_mut(one),
+            OneOrMany::Many(many) => many,
+        }
+    }
+
     /// The one entry of a commit of one, else the commit again. For stores with a short way for the common case.
     ///
     /// The write id is lost on the way: ask [`write`](Self::write) first.

@@ -161,13 +161,11 @@ impl<T: Resource + ?Sized> Inner<T> {
 
     /// Applies a commit that is not a plain one of one entry.
     #[inline(never)]
-    fn commit_uncommon(&self, commit: Commit<'_, T>) -> Result<Committed, Error> {
+    fn commit_uncommon(&self, mut commit: Commit<'_, T>) -> Result<Committed, Error> {
         commit.check_ids()?;
-        let write = commit.write();
-        // As above: dropped after the locks.
-        let mut entries = commit.into_entries();
+        // They and the commit are dropped after the locks.
         let mut leftovers = Leftovers::default();
-        self.once(write, || self.table.commit_many(&mut entries, &self.log, &mut leftovers))
+        self.once(commit.write(), || self.table.commit_many(commit.entries_mut(), &self.log, &mut leftovers))
     }
 
     fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<T>, Error> {
@@ -199,18 +197,15 @@ impl<T: Resource + ?Sized> Store<T> for Memory<T> {
     }
 
     #[inline]
-    fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
-        if commit.write().is_some() {
-            return Reply::ready(self.inner.commit_uncommon(commit));
-        }
-        match commit.into_one() {
-            Ok(mut entry) => {
-                let Inner { table, log, .. } = &*self.inner;
-                // These, and the entry, own what the commit displaced: both are dropped here, outside of every lock.
+    fn commit<'a>(&'a self, mut commit: Commit<'a, T>) -> Reply<'a, Committed> {
+        let Inner { table, log, .. } = &*self.inner;
+        match (commit.write(), commit.entries_mut()) {
+            (None, [entry]) => {
+                // These, and the commit, own what was displaced: both are dropped here, outside of every lock.
                 let mut leftovers = Leftovers::default();
-                Reply::ready(table.commit_one(&mut entry, log, &mut leftovers).map(Committed::one))
+                Reply::ready(table.commit_one(entry, log, &mut leftovers).map(Committed::one))
             }
-            Err(commit) => Reply::ready(self.inner.commit_uncommon(commit)),
+            _ => Reply::ready(self.inner.commit_uncommon(commit)),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, RwLock};
 use std::task::{Context, Poll, Waker};
 
 use dashmap::DashMap;
-use ifmatch::{Commit, Entry, Expected, Memory, Store, Version};
+use ifmatch::{Collection, Version};
 use moka::ops::compute::{CompResult, Op};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -50,8 +50,8 @@ fn follow<'a>(from: usize, count: usize, read: impl Fn(&str) -> Arc<Article> + '
     number(&next.next)
 }
 
-/// A `Memory` behind `dyn Store`, without a collection.
-pub struct Ours(pub Arc<dyn Store<Article>>);
+/// A collection in memory, as a program uses it.
+pub struct Ours(pub Collection<Article>);
 
 impl Peer for Ours {
     const NAME: &'static str = "ifmatch";
@@ -60,7 +60,7 @@ impl Peer for Ours {
     type Value = Arc<Article>;
 
     fn new() -> Self {
-        Self(Arc::new(Memory::new()))
+        Self(Collection::in_memory())
     }
 
     fn id(text: &str) -> String {
@@ -71,9 +71,9 @@ impl Peer for Ours {
         Arc::clone(article)
     }
 
+    #[inline]
     fn create(&self, id: &String, value: Arc<Article>) -> Version {
-        let commit = Commit::one(Entry::put(id, Expected::Absent, value));
-        self.0.commit(commit).wait().ok().and_then(|committed| committed.version()).expect("it was absent")
+        self.0.create(id, value).wait().expect("it was absent").version
     }
 
     #[inline]
@@ -84,15 +84,18 @@ impl Peer for Ours {
 
     #[inline]
     fn swap(&self, id: &String, expected: &Version, value: Arc<Article>) -> Option<Version> {
-        self.0.commit(Commit::one(Entry::put(id, *expected, value))).wait().ok()?.version()
+        Some(self.0.replace(id, *expected, value).wait().ok()?.version)
     }
 
+    #[inline]
     fn delete(&self, id: &String, expected: &Version) {
-        self.0.commit(Commit::one(Entry::delete(id, *expected))).wait().expect("it is as expected");
+        self.0.delete(id, *expected).wait().expect("it is as expected");
     }
 
     fn follow(&self, _: &[String], from: usize, count: usize) -> usize {
-        follow(from, count, |id| self.0.get(id).wait().ok().flatten().expect("it is there").value)
+        follow(from, count, |id| {
+            self.0.get(id).wait().expect("memory does not fail").expect("it is there").value
+        })
     }
 }
 

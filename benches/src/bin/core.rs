@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use ifmatch::{Commit, Entry, Start, Store};
+use ifmatch::{Commit, Entry, Start};
 use ifmatch_benches::article::{Article, Random, articles, id, number, shuffled};
 use ifmatch_benches::heap::resident;
 use ifmatch_benches::peers::{Bare, ByHand, InRow, Locked, Moka, Objects, Ours, Peer, Raw, Row};

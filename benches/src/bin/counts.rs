@@ -25,7 +25,7 @@ fn main() {
     }
 }
 
-const OPERATIONS: [&str; 19] = [
+const OPERATIONS: [&str; 18] = [
     "get/ifmatch",
     "get/dashmap",
     "get/by-hand",
@@ -44,7 +44,6 @@ const OPERATIONS: [&str; 19] = [
     "pair/ifmatch-watched",
     "pair/dashmap",
     "two/ifmatch",
-    "nothing/ifmatch",
 ];
 
 fn run(operation: &str, times: usize) {
@@ -82,7 +81,6 @@ fn on<P: Peer>(peer: &P, what: &str, times: usize) {
     let mut stamps: Vec<P::Stamp> = ids[..IDS].iter().map(|id| peer.create(id, value.clone())).collect();
     let order = shuffled(IDS);
     match what {
-        "nothing" => each(&order, times, |at| drop(black_box((&ids[at], value.clone())))),
         "get" => each(&order, times, |at| drop(black_box(peer.read(&ids[at])))),
         "swap" => each(&order, times, |at| {
             stamps[at] = peer.swap(&ids[at], &stamps[at], value.clone()).expect("nobody else writes");

@@ -25,6 +25,7 @@ fn main() {
     fn chain(n: usize, read: impl Fn(&str) -> Arc<Article>) { let mut a = read(&id(0)); for _ in 0..n { a = read(&a.next); } black_box(a); }
     let m = measure("get", 15, Duration::from_millis(10), vec![
         Contender::new("dyn", |n| chain(n, |id| ours.0.get(id).wait().unwrap().unwrap().value)),
+        Contender::new("await", |n| { let mut f = std::pin::pin!(async { let mut a = ours.0.get(&id(0)).await.unwrap().unwrap().value; for _ in 0..n { a = ours.0.get(&a.next).await.unwrap().unwrap().value; } a }); loop { if let std::task::Poll::Ready(a) = std::future::Future::poll(f.as_mut(), &mut std::task::Context::from_waker(std::task::Waker::noop())) { black_box(a); break } } }),
         Contender::new("dyn no match", |n| chain(n, |id| ours.0.get(id).wait().ok().flatten().unwrap().value)),
         Contender::new("static", |n| chain(n, |id| mem.get(id).wait().ok().flatten().unwrap().value)),
         Contender::new("d64 Arc<str>", |n| chain(n, |id| d64.get(id).unwrap().value.clone())),
