@@ -10,10 +10,10 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
-use dashmap::{DashMap, RwLock, RwLockWriteGuard, SharedValue};
+use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 
 use super::index::Index;
 use super::log::{Log, Record};
@@ -38,9 +38,14 @@ type Buried = VecDeque<(Version, Id)>;
 
 pub(super) struct Table<T: ?Sized> {
     rows: DashMap<Id, Row<T>, SeedableRandomState>,
-    /// One a shard, each used under the lock of that shard only.
-    buried: Box<[Mutex<Buried>]>,
-    index: parking_lot::RwLock<Index>,
+    order: RwLock<Order>,
+}
+
+/// What changes with each creation and deletion, under a lock of its own.
+struct Order {
+    index: Index,
+    /// One a shard.
+    buried: Box<[Buried]>,
 }
 
 /// What is known of an id: a value, or its deletion.
@@ -124,8 +129,7 @@ impl<T: Resource + ?Sized> Table<T> {
         let hasher = SeedableRandomState::with_seed(random(), shared);
         Self {
             rows: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, SHARDS),
-            buried: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            index: parking_lot::RwLock::default(),
+            order: RwLock::new(Order { index: Index::default(), buried: vec![Buried::new(); SHARDS].into() }),
         }
     }
 
@@ -151,7 +155,7 @@ impl<T: Resource + ?Sized> Table<T> {
 
     /// The ids of values in order; see [`Index::page`].
     pub(super) fn ids(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Id> {
-        self.index.read().page(prefix, after, limit)
+        self.order.read().index.page(prefix, after, limit)
     }
 
     /// Applies a commit of one entry. A value it replaces is left in the entry.
@@ -213,25 +217,15 @@ impl<T: Resource + ?Sized> Table<T> {
         }
         let version = match (&entry.action, row) {
             (Action::Check, _) => replaced,
-            (Action::Put(value), Some((id, row))) => {
-                row.version = self.publish_ordered(id, false, log, leftovers)?;
-                row.value = Some(Arc::clone(value));
-                Some(row.version)
-            }
-            (Action::Put(value), None) => {
-                check_id(entry.id)?;
-                let id: Id = entry.id.into();
-                let version = self.publish_ordered(&id, false, log, leftovers)?;
-                let row = Row { version, value: Some(Arc::clone(value)) };
-                rows.insert_entry(hash, (id, SharedValue::new(row)), |(id, _)| self.place(id).0);
-                Some(version)
-            }
             (Action::Delete, Some((id, row))) if replaced.is_some() => {
-                let id = Arc::clone(id);
-                row.version = self.publish_ordered(&id, true, log, leftovers)?;
+                let mut order = self.order.write();
+                row.version = log.publish(|| changed(id, true), leftovers)?;
                 leftovers.deleted = row.value.take();
+                order.index.remove(id);
                 let version = row.version;
-                if let Some((version, id)) = self.bury(shard, version, id) {
+                let forgotten = order.bury(shard, version, Arc::clone(id));
+                drop(order);
+                if let Some((version, id)) = forgotten {
                     rows.remove_entry(self.place(&id).0, |(other, row)| {
                         *other == id && row.get().buried_in(version)
                     });
@@ -239,6 +233,19 @@ impl<T: Resource + ?Sized> Table<T> {
                 Some(version)
             }
             (Action::Delete, _) => None,
+            (Action::Put(value), Some((id, row))) => {
+                row.version = self.publish_new(id, log, leftovers)?;
+                row.value = Some(Arc::clone(value));
+                Some(row.version)
+            }
+            (Action::Put(value), None) => {
+                check_id(entry.id)?;
+                let id: Id = entry.id.into();
+                let version = self.publish_new(&id, log, leftovers)?;
+                let row = Row { version, value: Some(Arc::clone(value)) };
+                rows.insert_entry(hash, (id, SharedValue::new(row)), |(id, _)| self.place(id).0);
+                Some(version)
+            }
         };
         Ok(Receipt { version, replaced })
     }
@@ -280,7 +287,7 @@ impl<T: Resource + ?Sized> Table<T> {
 
         let mut version = None;
         if changing {
-            let mut index = reordering.then(|| self.index.write());
+            let mut order = reordering.then(|| self.order.write());
             let changes = || {
                 let changed = entries.iter().zip(&steps).filter(|(_, step)| step.changes);
                 changed.map(|(entry, step)| {
@@ -294,28 +301,28 @@ impl<T: Resource + ?Sized> Table<T> {
             for (entry, step) in entries.iter_mut().zip(&steps).filter(|(_, step)| step.changes) {
                 let rows = locked.shard_mut(step.shard);
                 let row = rows.get_mut(step.hash, |(id, _)| **id == *entry.id);
-                match (&mut entry.action, row.map(|(id, row)| (id, row.get_mut())), &mut index) {
+                match (&mut entry.action, row.map(|(id, row)| (id, row.get_mut())), &mut order) {
                     (Action::Put(value), Some((_, Row { version, value: Some(current) })), _) => {
                         *version = new;
                         std::mem::swap(current, value);
                     }
-                    (Action::Put(value), Some((id, row)), Some(index)) => {
+                    (Action::Put(value), Some((id, row)), Some(order)) => {
                         *row = Row { version: new, value: Some(Arc::clone(value)) };
-                        index.insert(Arc::clone(id));
+                        order.index.insert(Arc::clone(id));
                     }
-                    (Action::Put(value), None, Some(index)) => {
+                    (Action::Put(value), None, Some(order)) => {
                         let id: Id = entry.id.into();
-                        index.insert(Arc::clone(&id));
+                        order.index.insert(Arc::clone(&id));
                         let row = Row { version: new, value: Some(Arc::clone(value)) };
                         rows.insert_entry(step.hash, (id, SharedValue::new(row)), |(id, _)| self.place(id).0);
                     }
-                    (Action::Delete, Some((id, row)), Some(index)) => {
+                    (Action::Delete, Some((id, row)), Some(order)) => {
                         let id = Arc::clone(id);
-                        index.remove(&id);
+                        order.index.remove(&id);
                         row.version = new;
                         leftovers
                             .keep(row.value.take().expect("a deletion that changes something has a value"));
-                        if let Some((version, id)) = self.bury(step.shard, new, id) {
+                        if let Some((version, id)) = order.bury(step.shard, new, id) {
                             rows.remove_entry(self.place(&id).0, |(other, row)| {
                                 *other == id && row.get().buried_in(version)
                             });
@@ -336,27 +343,20 @@ impl<T: Resource + ?Sized> Table<T> {
         Ok(receipts.collect())
     }
 
-    /// Takes a version for an id that appears in the index or leaves it, and changes the index with it: whoever takes
-    /// a cursor and then lists finds in the list what the feed after the cursor does not have.
-    fn publish_ordered(
-        &self,
-        id: &Id,
-        deleted: bool,
-        log: &Log,
-        leftovers: &mut Leftovers<T>,
-    ) -> Result<Version, Refusal> {
-        let mut index = self.index.write();
-        let version = log.publish(|| changed(id, deleted), leftovers)?;
-        match deleted {
-            true => index.remove(id),
-            false => index.insert(Arc::clone(id)),
-        }
+    /// Takes a version for an id that is not in the index, and puts it there: whoever takes a cursor and then lists
+    /// finds in the list what the feed after the cursor does not have.
+    fn publish_new(&self, id: &Id, log: &Log, leftovers: &mut Leftovers<T>) -> Result<Version, Refusal> {
+        let mut order = self.order.write();
+        let version = log.publish(|| changed(id, false), leftovers)?;
+        order.index.insert(Arc::clone(id));
         Ok(version)
     }
+}
 
+impl Order {
     /// Remembers a deletion; the one to forget in its place, if its shard remembers enough.
-    fn bury(&self, shard: usize, version: Version, id: Id) -> Option<(Version, Id)> {
-        let mut buried = self.buried[shard].lock();
+    fn bury(&mut self, shard: usize, version: Version, id: Id) -> Option<(Version, Id)> {
+        let buried = &mut self.buried[shard];
         buried.push_back((version, id));
         if buried.len() > BURIED_PER_SHARD { buried.pop_front() } else { None }
     }
@@ -386,7 +386,7 @@ struct Locked<'t, S> {
 const _: () = assert!(SHARDS <= u64::BITS as usize);
 
 impl<'t, S> Locked<'t, S> {
-    fn new(table: &'t [impl Deref<Target = RwLock<S>>], shards: impl Iterator<Item = usize>) -> Self {
+    fn new(table: &'t [impl Deref<Target = dashmap::RwLock<S>>], shards: impl Iterator<Item = usize>) -> Self {
         let bits = shards.fold(0, |bits: u64, shard| bits | 1 << shard);
         let mut locked = Self { bits, shards: Vec::with_capacity(bits.count_ones() as usize) };
         let mut left = bits;

@@ -155,13 +155,20 @@ impl<P: Peer> Filled<P> {
         })
     }
 
-    fn pairs(&self) -> Contender<'_> {
-        let ids: Vec<P::Id> = (0..1_000).map(|number| P::id(&id(500 + number * 997 % MILLION + MILLION))).collect();
+    /// Creates an id and deletes one: the same, or with `lag` the one created that many pairs before.
+    fn pairs(&self, lag: usize) -> Contender<'_> {
+        let ids: Vec<P::Id> = (0..4_000).map(|number| P::id(&id(number * 997 % MILLION + MILLION))).collect();
+        let mut live = std::collections::VecDeque::with_capacity(lag + 1);
+        let mut next = 0;
         Contender::new(P::NAME, move |count| {
             for turn in 0..count {
-                let id = &ids[turn % ids.len()];
-                let stamp = self.peer.create(id, self.values[turn % 16].clone());
-                self.peer.delete(id, &stamp);
+                let stamp = self.peer.create(&ids[next], self.values[turn % 16].clone());
+                live.push_back((next, stamp));
+                next = (next + 1) % ids.len();
+                if live.len() > lag {
+                    let (at, stamp) = live.pop_front().expect("one was just pushed");
+                    self.peer.delete(&ids[at], &stamp);
+                }
             }
         })
     }
@@ -254,13 +261,21 @@ fn edit() -> Vec<Line> {
 
 fn pair() -> Vec<Line> {
     let scenario = |(size, count): (&str, usize)| {
-        let (ours, watched, raw) = (Filled::<Ours>::new(count), Filled::<Ours>::new(count), Filled::<Raw>::new(count));
-        let changes = watched.peer.0.watch(Start::Now).wait().expect("memory can be watched");
-        let watched = Contender { name: "ifmatch, watched", ..watched.pairs() };
-        let of_watched = measure(format!("create + delete, watched, {size}"), ROUNDS, SLICE, vec![watched, raw.pairs()]);
-        let of_ours = measure(format!("create + delete, {size}"), ROUNDS, SLICE, vec![ours.pairs(), raw.pairs()]);
-        drop(changes);
-        [of_ours, of_watched]
+        [("create + delete", 0), ("create + delete 1,000 later", 1_000)].map(|(name, lag)| {
+            let (ours, watched, raw) =
+                (Filled::<Ours>::new(count), Filled::<Ours>::new(count), Filled::<Raw>::new(count));
+            let changes = watched.peer.0.watch(Start::Now).wait().expect("memory can be watched");
+            let watching = Contender { name: "ifmatch, watched", ..watched.pairs(lag) };
+            let mut measured =
+                measure(format!("{name}, {size}"), ROUNDS, SLICE, vec![raw.pairs(lag), ours.pairs(lag), watching]);
+            // Here the other two are to be compared with the map.
+            for result in &mut measured.results {
+                result.ratio = 1.0 / result.ratio;
+                result.spread = (1.0 / result.spread.1, 1.0 / result.spread.0);
+            }
+            drop(changes);
+            measured
+        })
     };
     sizes().into_iter().flat_map(scenario).flat_map(|measured| lines(&measured)).collect()
 }
