@@ -297,6 +297,16 @@ impl<T: ?Sized> Clone for Entry<'_, T> {
     }
 }
 
+impl<T: ?Sized> Action<T> {
+    /// The value to be put, if there is one. A check is left.
+    pub(crate) fn take_value(&mut self) -> Option<Arc<T>> {
+        match std::mem::replace(self, Self::Check) {
+            Self::Put(value) => Some(value),
+            Self::Check | Self::Delete => None,
+        }
+    }
+}
+
 impl<T: ?Sized> Clone for Action<T> {
     fn clone(&self) -> Self {
         match self {

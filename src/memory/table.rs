@@ -198,11 +198,11 @@ impl<T: Resource + ?Sized> Table<T> {
         Ok(Some(Receipt { version: Some(*version), replaced: Some(replaced) }))
     }
 
-    /// Applies any commit of one entry.
+    /// Applies any commit of one entry. A value that it stores is taken out of the entry.
     #[inline(never)]
     fn commit_uncommon(
         &self,
-        entry: &Entry<'_, T>,
+        entry: &mut Entry<'_, T>,
         log: &Log,
         leftovers: &mut Leftovers<T>,
     ) -> Result<Receipt, Error> {
@@ -213,7 +213,7 @@ impl<T: Resource + ?Sized> Table<T> {
         if !entry.expectation.expected.admits(replaced) {
             let found = row.map_or(Found::Nothing, |(_, row)| row.found());
             drop(rows);
-            return Err(refusal([(entry, found)]));
+            return Err(refusal([(&*entry, found)]));
         }
         let version = match (&entry.action, row) {
             (Action::Check, _) => replaced,
@@ -233,16 +233,16 @@ impl<T: Resource + ?Sized> Table<T> {
                 Some(version)
             }
             (Action::Delete, _) => None,
-            (Action::Put(value), Some((id, row))) => {
+            (Action::Put(_), Some((id, row))) => {
                 row.version = self.publish_new(id, log, leftovers)?;
-                row.value = Some(Arc::clone(value));
+                row.value = entry.action.take_value();
                 Some(row.version)
             }
-            (Action::Put(value), None) => {
+            (Action::Put(_), None) => {
                 check_id(entry.id)?;
                 let id: Id = entry.id.into();
                 let version = self.publish_new(&id, log, leftovers)?;
-                let row = Row { version, value: Some(Arc::clone(value)) };
+                let row = Row { version, value: entry.action.take_value() };
                 rows.insert_entry(hash, (id, SharedValue::new(row)), |(id, _)| self.place(id).0);
                 Some(version)
             }

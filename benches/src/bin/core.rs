@@ -7,10 +7,14 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::process::Command;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ifmatch::{Commit, Entry, Start};
+use ifmatch::{
+    Abilities, Changes, Collection, Commit, Committed, Entry, Memory, Page, Reply, Resolution, Retry, Start, Store,
+    Versioned, WriteId,
+};
 use ifmatch_benches::article::{Article, Random, articles, id, number, shuffled};
 use ifmatch_benches::heap::resident;
 use ifmatch_benches::peers::{Bare, ByHand, InRow, Locked, Moka, Objects, Ours, Peer, Raw, Row};
@@ -32,7 +36,7 @@ fn main() {
         ["--worst", what] => return println!("{}", worst_insert_of(what)),
         _ => {}
     }
-    let scenarios: [(&str, fn() -> Vec<Line>); 9] = [
+    let scenarios: [(&str, fn() -> Vec<Line>); 10] = [
         ("get", get),
         ("swap", swap),
         ("edit", edit),
@@ -42,6 +46,7 @@ fn main() {
         ("memory", memory),
         ("worst", worst),
         ("growth", growth),
+        ("hot", hot),
     ];
     let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|start| name.starts_with(start.as_str()));
     let mut lines = Vec::new();
@@ -67,7 +72,7 @@ struct Line {
 
 impl std::fmt::Display for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:44} {:40} {:10.1} {:4}", self.scenario, self.contender, self.figure, self.unit)?;
+        write!(f, "{:44} {:40} {:10.1} {:9}", self.scenario, self.contender, self.figure, self.unit)?;
         match self.ratio {
             Some((ratio, low, high)) => write!(f, "  {ratio:5.2}  ({low:.2} to {high:.2})"),
             None => Ok(()),
@@ -330,12 +335,12 @@ fn two() -> Vec<Line> {
         };
         let rows: HashMap<String, Row> =
             all.iter().map(|(id, value)| (id.clone(), Row { revision: 0, value: Arc::clone(value) })).collect();
-        let locked = (Mutex::new(rows), RwLock::new(()));
+        let locked = Mutex::new(rows);
         let lock_work = |random: &mut Random, count: usize| {
             for _ in 0..count {
                 let (a, b) = pick(random);
                 let mut old = Vec::with_capacity(2);
-                let mut rows = locked.0.lock().unwrap();
+                let mut rows = locked.lock().unwrap();
                 for at in [a, b] {
                     let row = rows.get_mut(&ours.ids[at]).expect("it is there");
                     let value = match values {
@@ -507,6 +512,91 @@ fn growth() -> Vec<Line> {
                 unit: "ns",
                 ratio: Some((ratio, ratio, ratio)),
             });
+        }
+    }
+    lines
+}
+
+/// A store whose commits take a millisecond, as those of a store across a network do.
+struct Slow {
+    inner: Memory<u64>,
+    commits: AtomicUsize,
+}
+
+impl Store<u64> for Slow {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<u64>>> {
+        self.inner.get(id)
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, u64>) -> Reply<'a, Committed> {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(1));
+        self.inner.commit(commit)
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.inner.resolve(write)
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<u64>> {
+        self.inner.scan(prefix, after, limit)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u64>> {
+        self.inner.watch(from)
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+}
+
+/// Writers of one id, ten commits each: attempts a commit, and commits a second.
+fn hot() -> Vec<Line> {
+    const EACH: usize = 10;
+    let run = |writers: usize, retry: Retry| {
+        let store = Arc::new(Slow { inner: Memory::new(), commits: AtomicUsize::new(0) });
+        let retry = retry.attempts(u32::MAX).deadline(Duration::from_secs(600));
+        let counters = Collection::new(Arc::clone(&store)).with_retry(retry);
+        counters.create("counter", 0).wait().expect("it is absent");
+        store.commits.store(0, Ordering::Relaxed);
+        let begin = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..writers {
+                scope.spawn(|| {
+                    for _ in 0..EACH {
+                        counters.modify("counter", |count| *count += 1).wait().expect("there are enough attempts");
+                    }
+                });
+            }
+        });
+        let seconds = begin.elapsed().as_secs_f64();
+        let commits = (writers * EACH) as f64;
+        assert_eq!(*counters.fetch("counter").wait().expect("it is there").value as usize, writers * EACH);
+        (store.commits.load(Ordering::Relaxed) as f64 / commits, commits / seconds)
+    };
+    let mut lines = Vec::new();
+    for writers in [2, 4, 8, 16, 32, 64] {
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        for round in 0..9 {
+            for turn in 0..2 {
+                match (round + turn) % 2 {
+                    0 => with.push(run(writers, Retry::default())),
+                    _ => without.push(run(writers, Retry::default().without_gate())),
+                }
+            }
+        }
+        for (name, runs) in [("gate", &with), ("no gate", &without)] {
+            let attempts: Vec<f64> = runs.iter().map(|run| run.0).collect();
+            let speeds: Vec<f64> = runs.iter().map(|run| run.1).collect();
+            let ratios: Vec<f64> = with.iter().zip(runs).map(|(gate, run)| gate.1 / run.1).collect();
+            let ratio = median(&ratios);
+            for (figure, unit, ratio) in
+                [(median(&attempts), "attempts", None), (median(&speeds), "commits/s", Some((ratio, ratio, ratio)))]
+            {
+                let scenario = format!("hot id, {writers} writers");
+                lines.push(Line { scenario, contender: name.to_owned(), figure, unit, ratio });
+            }
         }
     }
     lines
