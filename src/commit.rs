@@ -112,7 +112,13 @@ impl<E> FromIterator<E> for OneOrMany<E> {
         match (elements.next(), elements.next()) {
             (Some(one), None) => Self::One(one),
             (None, _) => Self::Many(Vec::new()),
-            (Some(first), Some(second)) => Self::Many([first, second].into_iter().chain(elements).collect()),
+            (Some(first), Some(second)) => {
+                let mut many = Vec::with_capacity(2 + elements.size_hint().0);
+                many.push(first);
+                many.push(second);
+                many.extend(elements);
+                Self::Many(many)
+            }
         }
     }
 }

@@ -182,7 +182,7 @@ impl<T: Resource + ?Sized> Inner<T> {
             ids.truncate(wanted);
             last = ids.last().cloned().or(last);
             // An id may have been deleted since: its place in the page goes to the next one.
-            items.extend(ids.into_iter().filter_map(|id| Some((Arc::clone(&id), self.table.get(&id)?))));
+            items.extend(ids.into_iter().filter_map(|id| self.table.get(&id).map(|found| (id, found))));
             if !more || items.len() == limit {
                 return Ok(Page { items, more });
             }

@@ -28,7 +28,8 @@ impl<'a> Contender<'a> {
     }
 }
 
-fn processor_time() -> Duration {
+/// How long the processor has worked for this thread.
+pub fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -386,7 +386,10 @@ struct Locked<'t, S> {
 const _: () = assert!(SHARDS <= u64::BITS as usize);
 
 impl<'t, S> Locked<'t, S> {
-    fn new(table: &'t [impl Deref<Target = dashmap::RwLock<S>>], shards: impl Iterator<Item = usize>) -> Self {
+    fn new(
+        table: &'t [impl Deref<Target = dashmap::RwLock<S>>],
+        shards: impl Iterator<Item = usize>,
+    ) -> Self {
         let bits = shards.fold(0, |bits: u64, shard| bits | 1 << shard);
         let mut locked = Self { bits, shards: Vec::with_capacity(bits.count_ones() as usize) };
         let mut left = bits;

@@ -13,7 +13,7 @@ const TIMES: usize = 20_000;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments[..] {
-        [operation, times] => run(operation, times.parse().expect("a number of times")),
+        [operation, times] if times.parse::<usize>().is_ok() => run(operation, times.parse().expect("a number")),
         only => {
             for operation in OPERATIONS {
                 if only.is_empty() || only.iter().any(|part| operation.contains(part.as_str())) {
