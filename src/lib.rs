@@ -83,6 +83,8 @@ mod write_id;
 pub mod docs {
     #[doc = include_str!("docs/architecture.md")]
     pub mod architecture {}
+    #[doc = include_str!("docs/performance.md")]
+    pub mod performance {}
     // Its store runs the conformance suite.
     #[cfg(feature = "conformance")]
     #[doc = include_str!("docs/writing-a-store.md")]

@@ -339,7 +339,7 @@ impl Peer for Moka {
     type Value = Arc<Article>;
 
     fn new() -> Self {
-        Self(moka::sync::Cache::new(u64::MAX), AtomicU64::new(0))
+        Self(moka::sync::Cache::builder().build(), AtomicU64::new(0))
     }
 
     fn id(text: &str) -> String {
@@ -365,9 +365,7 @@ impl Peer for Moka {
     #[inline]
     fn swap(&self, id: &String, expected: &u64, value: Arc<Article>) -> Option<u64> {
         let swapped = self.0.entry_by_ref(id).and_compute_with(|row| match row {
-            Some(row) if row.value().revision == *expected => {
-                Op::Put(Row { revision: tick(&self.1), value })
-            }
+            Some(row) if row.value().revision == *expected => Op::Put(Row { revision: tick(&self.1), value }),
             _ => Op::Nop,
         });
         match swapped {

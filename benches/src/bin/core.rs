@@ -1,6 +1,6 @@
 //! The figures of `src/docs/performance.md`: every contender in turn, in interleaved rounds.
 //!
-//! `core` runs everything and writes `benches/results/core.csv`; `core get swap` runs the scenarios whose names begin
+//! `core` runs everything and writes `benches/results/core.tsv`; `core get swap` runs the scenarios whose names begin
 //! so and writes nothing. What needs a fresh process runs this program again.
 
 use std::collections::HashMap;
@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ifmatch::{
-    Abilities, Changes, Collection, Commit, Committed, Entry, Memory, Page, Reply, Resolution, Retry, Start, Store,
-    Versioned, WriteId,
+    Abilities, Changes, Collection, Commit, Committed, Entry, Memory, Page, Reply, Resolution, Retry, Start,
+    Store, Versioned, WriteId,
 };
 use ifmatch_benches::article::{Article, Random, articles, id, number, shuffled};
 use ifmatch_benches::heap::resident;
@@ -32,7 +32,9 @@ const MILLION: usize = 1_000_000;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--memory", what, count] => return println!("{}", memory_of(what, count.parse().expect("a number"))),
+        ["--memory", what, count] => {
+            return println!("{}", memory_of(what, count.parse().expect("a number")));
+        }
         ["--worst", what] => return println!("{}", worst_insert_of(what)),
         _ => {}
     }
@@ -48,7 +50,8 @@ fn main() {
         ("growth", growth),
         ("hot", hot),
     ];
-    let chosen = |name: &str| arguments.is_empty() || arguments.iter().any(|start| name.starts_with(start.as_str()));
+    let chosen =
+        |name: &str| arguments.is_empty() || arguments.iter().any(|start| name.starts_with(start.as_str()));
     let mut lines = Vec::new();
     for (_, run) in scenarios.iter().filter(|(name, _)| chosen(name)) {
         let new = run();
@@ -81,12 +84,16 @@ impl std::fmt::Display for Line {
 }
 
 fn write(lines: &[Line]) {
-    let mut text = "scenario,contender,figure,unit,ratio,low,high\n".to_owned();
+    let mut text = "scenario\tcontender\tfigure\tunit\tratio\tlow\thigh\n".to_owned();
     for Line { scenario, contender, figure, unit, ratio } in lines {
-        let ratio = ratio.map_or_else(|| ",,".to_owned(), |(ratio, low, high)| format!("{ratio:.4},{low:.4},{high:.4}"));
-        writeln!(text, "{scenario},{contender},{figure:.2},{unit},{ratio}").expect("memory takes any text");
+        let ratio = ratio.map_or_else(
+            || "\t\t".to_owned(),
+            |(ratio, low, high)| format!("{ratio:.4}\t{low:.4}\t{high:.4}"),
+        );
+        writeln!(text, "{scenario}\t{contender}\t{figure:.2}\t{unit}\t{ratio}")
+            .expect("memory takes any text");
     }
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/results/core.csv");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/results/core.tsv");
     std::fs::write(path, text).expect("the results can be written");
 }
 
@@ -188,8 +195,12 @@ fn get() -> Vec<Line> {
         let bare = Bare(articles(count).into_iter().collect());
         let mut at = 0;
         let bare = Contender::new("HashMap (one thread)", move |count| at = bare.follow(at, count));
-        let (ours, raw, by_hand, in_row) =
-            (Filled::<Ours>::new(count), Filled::<Raw>::new(count), Filled::<ByHand>::new(count), Filled::<InRow>::new(count));
+        let (ours, raw, by_hand, in_row) = (
+            Filled::<Ours>::new(count),
+            Filled::<Raw>::new(count),
+            Filled::<ByHand>::new(count),
+            Filled::<InRow>::new(count),
+        );
         let (locked, moka, objects) =
             (Filled::<Locked>::new(count), Filled::<Moka>::new(count), Filled::<Objects>::new(count));
         let contenders = vec![
@@ -209,8 +220,12 @@ fn get() -> Vec<Line> {
 
 fn swap() -> Vec<Line> {
     let scenario = |(size, count): (&str, usize)| {
-        let (mut ours, mut raw, mut by_hand, mut in_row) =
-            (Filled::<Ours>::new(count), Filled::<Raw>::new(count), Filled::<ByHand>::new(count), Filled::<InRow>::new(count));
+        let (mut ours, mut raw, mut by_hand, mut in_row) = (
+            Filled::<Ours>::new(count),
+            Filled::<Raw>::new(count),
+            Filled::<ByHand>::new(count),
+            Filled::<InRow>::new(count),
+        );
         let (mut locked, mut moka, mut objects) =
             (Filled::<Locked>::new(count), Filled::<Moka>::new(count), Filled::<Objects>::new(count));
         let contenders = vec![
@@ -229,8 +244,12 @@ fn swap() -> Vec<Line> {
 
 fn mix() -> Vec<Line> {
     let scenario = |(size, count): (&str, usize)| {
-        let (mut ours, mut raw, mut by_hand, mut in_row) =
-            (Filled::<Ours>::new(count), Filled::<Raw>::new(count), Filled::<ByHand>::new(count), Filled::<InRow>::new(count));
+        let (mut ours, mut raw, mut by_hand, mut in_row) = (
+            Filled::<Ours>::new(count),
+            Filled::<Raw>::new(count),
+            Filled::<ByHand>::new(count),
+            Filled::<InRow>::new(count),
+        );
         let (mut locked, mut moka, mut objects) =
             (Filled::<Locked>::new(count), Filled::<Moka>::new(count), Filled::<Objects>::new(count));
         let contenders =
@@ -271,8 +290,12 @@ fn pair() -> Vec<Line> {
                 (Filled::<Ours>::new(count), Filled::<Ours>::new(count), Filled::<Raw>::new(count));
             let changes = watched.peer.0.watch(Start::Now).wait().expect("memory can be watched");
             let watching = Contender { name: "ifmatch, watched", ..watched.pairs(lag) };
-            let mut measured =
-                measure(format!("{name}, {size}"), ROUNDS, SLICE, vec![raw.pairs(lag), ours.pairs(lag), watching]);
+            let mut measured = measure(
+                format!("{name}, {size}"),
+                ROUNDS,
+                SLICE,
+                vec![raw.pairs(lag), ours.pairs(lag), watching],
+            );
             // Here the other two are to be compared with the map.
             for result in &mut measured.results {
                 result.ratio = 1.0 / result.ratio;
@@ -333,8 +356,10 @@ fn two() -> Vec<Line> {
                 }
             }
         };
-        let rows: HashMap<String, Row> =
-            all.iter().map(|(id, value)| (id.clone(), Row { revision: 0, value: Arc::clone(value) })).collect();
+        let rows: HashMap<String, Row> = all
+            .iter()
+            .map(|(id, value)| (id.clone(), Row { revision: 0, value: Arc::clone(value) }))
+            .collect();
         let locked = Mutex::new(rows);
         let lock_work = |random: &mut Random, count: usize| {
             for _ in 0..count {
@@ -372,7 +397,8 @@ fn fresh(arguments: &[&str]) -> f64 {
 fn memory_of(what: &str, count: usize) -> f64 {
     // The values are made one by one: what is made beside the store would count too.
     let order = shuffled(count);
-    let made = order.iter().map(|&number| (id(number), Arc::new(Article::new(number, id(count - 1 - number)))));
+    let made =
+        order.iter().map(|&number| (id(number), Arc::new(Article::new(number, id(count - 1 - number)))));
     let before = resident();
     let after = match what {
         "bare" => {
@@ -391,7 +417,9 @@ fn memory_of(what: &str, count: usize) -> f64 {
     (after - before) as f64 / count as f64
 }
 
-fn fill<P: Peer<Id = String, Value = Arc<Article>>>(made: impl Iterator<Item = (String, Arc<Article>)>) -> usize {
+fn fill<P: Peer<Id = String, Value = Arc<Article>>>(
+    made: impl Iterator<Item = (String, Arc<Article>)>,
+) -> usize {
     let peer = P::new();
     made.for_each(|(id, article)| drop(peer.create(&id, article)));
     let after = resident();
@@ -461,7 +489,10 @@ fn growth() -> Vec<Line> {
     let mut add = |measured: Measured| {
         for result in measured.results {
             let name = measured.scenario.clone();
-            match figures.iter_mut().find(|(scenario, contender, _)| *scenario == name && *contender == result.name) {
+            match figures
+                .iter_mut()
+                .find(|(scenario, contender, _)| *scenario == name && *contender == result.name)
+            {
                 Some((_, _, list)) => list.push(result.nanoseconds),
                 None => figures.push((name, result.name, vec![result.nanoseconds])),
             }
@@ -566,7 +597,10 @@ fn hot() -> Vec<Line> {
             for _ in 0..writers {
                 scope.spawn(|| {
                     for _ in 0..EACH {
-                        counters.modify("counter", |count| *count += 1).wait().expect("there are enough attempts");
+                        counters
+                            .modify("counter", |count| *count += 1)
+                            .wait()
+                            .expect("there are enough attempts");
                     }
                 });
             }
@@ -592,9 +626,10 @@ fn hot() -> Vec<Line> {
             let speeds: Vec<f64> = runs.iter().map(|run| run.1).collect();
             let ratios: Vec<f64> = with.iter().zip(runs).map(|(gate, run)| gate.1 / run.1).collect();
             let ratio = median(&ratios);
-            for (figure, unit, ratio) in
-                [(median(&attempts), "attempts", None), (median(&speeds), "commits/s", Some((ratio, ratio, ratio)))]
-            {
+            for (figure, unit, ratio) in [
+                (median(&attempts), "attempts", None),
+                (median(&speeds), "commits/s", Some((ratio, ratio, ratio))),
+            ] {
                 let scenario = format!("hot id, {writers} writers");
                 lines.push(Line { scenario, contender: name.to_owned(), figure, unit, ratio });
             }

@@ -13,7 +13,9 @@ const TIMES: usize = 20_000;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments[..] {
-        [operation, times] if times.parse::<usize>().is_ok() => run(operation, times.parse().expect("a number")),
+        [operation, times] if times.parse::<usize>().is_ok() => {
+            run(operation, times.parse().expect("a number"))
+        }
         only => {
             for operation in OPERATIONS {
                 if only.is_empty() || only.iter().any(|part| operation.contains(part.as_str())) {
@@ -107,11 +109,15 @@ fn two(times: usize) {
     let ours = Ours::new();
     let articles = articles(IDS);
     let value = &articles[0].1;
-    let mut versions: Vec<_> = articles.iter().map(|(id, article)| ours.create(id, article.clone())).collect();
+    let mut versions: Vec<_> =
+        articles.iter().map(|(id, article)| ours.create(id, article.clone())).collect();
     for turn in 0..times {
         let (a, b) = (turn % IDS, (turn + 7) % IDS);
-        let both = Commit::one(Entry::put(&articles[a].0, versions[a], value.clone()))
-            .and(Entry::put(&articles[b].0, versions[b], value.clone()));
+        let both = Commit::one(Entry::put(&articles[a].0, versions[a], value.clone())).and(Entry::put(
+            &articles[b].0,
+            versions[b],
+            value.clone(),
+        ));
         let version = ours.0.commit(both).wait().unwrap().version().unwrap();
         (versions[a], versions[b]) = (version, version);
     }
