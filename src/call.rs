@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::commit::{Commit, Committed, Entry};
+use crate::commit::{Action, Commit, Committed, Entry};
 use crate::error::{Error, Failure, NotFound, Outcome};
 use crate::expected::Expected;
 use crate::reply::Reply;
@@ -148,7 +148,7 @@ impl<'a> Call<'a> {
     }
 
     /// Commits, under a fresh write id each time where the store's answers can be lost. A lost answer is settled with
-    /// the store; what is known not to have been applied is sent again. `first` is a commit that is on its way already.
+    /// the store; what is known not to have been applied is sent again, and so is a commit of checks alone. `first` is a commit that is on its way already.
     pub(crate) async fn commit<'s, T: Resource + ?Sized>(
         &mut self,
         store: &'s dyn Store<T>,
@@ -164,10 +164,12 @@ impl<'a> Call<'a> {
                 Some(answer) => return answer,
                 None => Failure::new(Outcome::Unknown, TooLate(self.retry.longest())),
             };
-            let failure = self.settle(store, sent.write, failure).await;
-            let failure = match failure {
-                Ok(committed) => return Ok(committed),
-                Err(failure) => failure,
+            let failure = match applies_nothing(commit) {
+                true => failure.not_applied(),
+                false => match self.settle(store, sent.write, failure).await {
+                    Ok(committed) => return Ok(committed),
+                    Err(failure) => failure,
+                },
             };
             // Where answers can't be lost the store is in this process: what failed there will not mend itself.
             let again = stamps && failure.outcome() == Outcome::NotApplied;
@@ -225,6 +227,12 @@ pub(crate) fn send<'s, T: Resource + ?Sized>(
         None => commit,
     };
     Sent { reply: store.commit(commit), write }
+}
+
+/// Whether all it does is to check. Of no entries nothing is known: see `commit_in_time` of the collection.
+fn applies_nothing<T: ?Sized>(commit: &Commit<'_, T>) -> bool {
+    let entries = commit.entries();
+    !entries.is_empty() && entries.iter().all(|entry| matches!(entry.action, Action::Check))
 }
 
 /// The error of a commit of one, where that a resource is not there is no conflict but an answer.
@@ -288,6 +296,25 @@ mod tests {
         assert_eq!(failure.outcome(), Outcome::Unknown);
         assert_eq!(failure.write(), store.writes.lock()[0]);
         assert_eq!(store.sent(), 1);
+    }
+
+    #[test]
+    fn a_check_whose_answer_was_lost_applied_nothing_and_is_sent_again() {
+        for (fault, sent) in [(Fault::LoseRequest, 2), (Fault::Hang, 1)] {
+            let mut store = Scripted::<u64>::losing(&[fault]);
+            store.forgets = true;
+            let store = Arc::new(store);
+
+            let answer = numbers(&store).fetch("a").wait();
+
+            match answer {
+                Err(Error::NotFound(_)) => assert_ne!(fault, Fault::Hang),
+                Err(error) => assert_eq!((fault, error.outcome()), (Fault::Hang, Outcome::NotApplied)),
+                Ok(_) => panic!("there is nothing"),
+            }
+            assert_eq!(store.sent(), sent);
+            assert_eq!(store.resolves.load(Ordering::Relaxed), 0);
+        }
     }
 
     #[test]

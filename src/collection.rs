@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::call::{Call, Sent, send};
 use crate::commit::{Commit, Committed, Entry, Receipt};
+use crate::conflict::Conflict;
 use crate::draft::Draft;
 use crate::error::Error;
 use crate::expected::{Expectation, Expected};
@@ -39,6 +40,9 @@ use crate::write_id::WriteId;
 /// | change a copy for as long as it takes | [`edit`](Self::edit) |
 /// | change several ids as one | [`transaction`](Self::transaction), [`transact`](Self::transact) |
 /// | see all, or what changes | [`list`](Self::list), [`scan`](Self::scan), [`watch`](Self::watch) |
+///
+/// A value is passed as anything that becomes an `Arc<T>`: a `T`, an `Arc<T>`, a `&str` for a `Collection<str>`. Write
+/// `"text".to_string()`, as `"text".into()` leaves open what it becomes.
 ///
 /// Reads that fail are tried again, and so are commits whose answer was lost, once they are known not to have been
 /// applied; see [`Retry`]. A commit whose fate can't be told is an [`Error::Failed`] of
@@ -147,11 +151,29 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     /// The store, layers included.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Store};
+    ///
+    /// let bytes = Collection::<[u8]>::in_memory();
+    /// bytes.create("a", *b"1").wait()?;
+    /// # #[cfg(feature = "json")] {
+    /// let numbers = Collection::<u64>::json(bytes.store().clone());
+    /// assert_eq!(*numbers.fetch("a").wait()?.value, 1);
+    /// # }
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn store(&self) -> &Arc<dyn Store<T>> {
         &self.store
     }
 
     /// What the store can do.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let abilities = Collection::<u64>::in_memory().abilities();
+    /// assert!(abilities.watch && abilities.tombstones);
+    /// ```
     pub fn abilities(&self) -> Abilities {
         self.store.abilities()
     }
@@ -268,6 +290,10 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     /// Puts a value over whatever is there: a blind write, by which the changes of others can be lost.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`commit`](Self::commit), but never a conflict.
     ///
     /// ```
     /// # use ifmatch::Collection;
@@ -419,11 +445,34 @@ impl<T: Resource + ?Sized> Collection<T> {
     ///
     /// [`Error::Expired`] where the feed does not reach back to the cursor;
     /// [`Refusal::Unsupported`](crate::Refusal::Unsupported) where the store has no feed.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Start};
+    ///
+    /// let notes = Collection::<String>::in_memory();
+    /// let mut changes = notes.watch(Start::Now).wait()?;
+    /// notes.create("readme", "hello".to_string()).wait()?;
+    /// assert_eq!(changes.next().wait()?.changes.len(), 1);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn watch(&self, from: Start) -> Reply<'_, Changes<T>> {
         self.read(self.store.watch(from.clone()), move || self.store.watch(from.clone()))
     }
 
     /// A new [`Transaction`], with nothing read or written yet.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let stock = Collection::<u32>::in_memory();
+    /// stock.create("apples", 3).wait()?;
+    ///
+    /// let mut swap = stock.transaction();
+    /// let apples = swap.get("apples").wait()?.map_or(0, |apples| *apples);
+    /// swap.put("apples", apples - 1);
+    /// swap.put("pears", 1);
+    /// swap.commit().wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn transaction(&self) -> Transaction<T> {
         Transaction::new(self.clone())
     }
@@ -473,11 +522,14 @@ impl<T: Resource + ?Sized> Collection<T> {
                 let Some(done) = call.bound(work(transaction)).await else { break call.too_late() };
                 let (mut transaction, answer) = match done {
                     Ok(done) => done,
-                    Err(_) if self.has_changed(&seen, &mut call).await && call.pause().await => continue,
-                    Err(error) => {
-                        call.report(None, Ending::Refused);
-                        return Err(error);
-                    }
+                    Err(error) => match self.changed_since(&seen, &mut call).await {
+                        Some(_) if call.pause().await => continue,
+                        Some(conflict) => break conflict.exhausted(call.attempts()).into(),
+                        None => {
+                            call.report(None, Ending::Refused);
+                            return Err(error);
+                        }
+                    },
                 };
                 let error = match transaction.send(&mut call).await {
                     Ok(_) => {
@@ -500,15 +552,19 @@ impl<T: Resource + ?Sized> Collection<T> {
         })
     }
 
-    /// Whether a check shows that what a transaction has read was changed since, or never was there at one instant.
-    async fn has_changed(&self, seen: &Seen, call: &mut Call<'_>) -> bool {
+    /// The conflict, where a check shows that what a transaction has read was changed since, or never was there at one
+    /// instant.
+    async fn changed_since(&self, seen: &Seen, call: &mut Call<'_>) -> Option<Conflict> {
         let seen = std::mem::take(&mut *seen.lock());
         let checks: Commit<'_, T> = seen.iter().map(|(id, read)| Entry::check(id, *read)).collect();
         let checked = match checks.entries() {
-            [] => return false,
+            [] => return None,
             _ => call.commit(&*self.store, self.stamps, &checks, None).await,
         };
-        matches!(checked, Err(Error::Conflict(_)))
+        match checked {
+            Err(Error::Conflict(conflict)) => Some(conflict),
+            _ => None,
+        }
     }
 
     /// A read that is answered with an error, or not yet, gets the deadline and the tries of the [`Retry`].
@@ -558,7 +614,8 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
     /// from the value the other one left. Gives the state now.
     ///
     /// `change` may run more than once, with nothing locked: keep it free of other effects. A value that it leaves
-    /// as it was is not written: there is no new version, and no feed event.
+    /// as it was is not written: there is no new version, and no feed event. Each try costs a clone of the value and a
+    /// commit, and the first one a read.
     ///
     /// # Errors
     ///

@@ -38,6 +38,18 @@ pub struct Commit<'a, T: ?Sized> {
 }
 
 /// One id in a [`Commit`]: what is expected of it and what is to be done with it.
+///
+/// ```
+/// use ifmatch::{Collection, Commit, Entry, Expected, Intent};
+///
+/// let put = Entry::put("a", Expected::Absent, "one".into());
+/// let check = Entry::check("b", Expected::Absent);
+/// let delete = Entry::delete("c", Expected::Any);
+/// assert_eq!(delete.intent(), Intent::Delete);
+///
+/// Collection::<str>::in_memory().commit(Commit::from_iter([put, check, delete])).wait()?;
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 pub struct Entry<'a, T: ?Sized> {
     /// Which resource.
     pub id: &'a str,
@@ -48,6 +60,13 @@ pub struct Entry<'a, T: ?Sized> {
 }
 
 /// What an [`Entry`] does once the expectations of its whole commit hold.
+///
+/// ```
+/// use ifmatch::{Action, Entry, Expected};
+///
+/// let entry = Entry::put("a", Expected::Absent, "one".into());
+/// assert!(matches!(&entry.action, Action::<str>::Put(text) if &**text == "one"));
+/// ```
 pub enum Action<T: ?Sized> {
     /// Nothing: the expectation of an id that was read and is not written.
     Check,
@@ -58,6 +77,15 @@ pub enum Action<T: ?Sized> {
 }
 
 /// What a store found at the id of an [`Entry`], for [`Entry::judge`].
+///
+/// ```
+/// use ifmatch::{Entry, Expected, Found, Versioned};
+///
+/// let found = Found::Value(Versioned::<str>::new("7".parse()?, "text"));
+/// assert!(Entry::check("a", Expected::Present).judge(found).is_ok());
+/// assert!(Entry::<str>::check("a", Expected::Present).judge(Found::Deleted("8".parse()?)).is_err());
+/// # Ok::<_, ifmatch::ParseVersionError>(())
+/// ```
 pub enum Found<T: ?Sized> {
     /// A value.
     Value(Versioned<T>),
@@ -68,11 +96,35 @@ pub enum Found<T: ?Sized> {
 }
 
 /// The answer to a [`Commit`] that was applied: one [`Receipt`] an entry, in the order of the entries.
+///
+/// ```
+/// use ifmatch::{Collection, Commit, Entry, Expected};
+///
+/// let notes = Collection::<str>::in_memory();
+/// let committed = notes.commit(Commit::one(Entry::put("a", Expected::Absent, "one".into()))).wait()?;
+/// assert_eq!(committed.version(), Some(notes.fetch("a").wait()?.version));
+/// assert_eq!(committed.receipts().len(), 1);
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed(OneOrMany<Receipt>);
 
 /// What a commit did to one id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// ```
+/// use ifmatch::{Collection, Expected};
+///
+/// let notes = Collection::<String>::in_memory();
+/// let readme = notes.create("readme", "hello".to_string()).wait()?;
+/// let deletion = notes.delete("readme", &readme).wait()?;
+/// assert_eq!(deletion.replaced, Some(readme.version));
+/// assert!(deletion.version.is_some());
+///
+/// let nothing = notes.delete("readme", Expected::Any).wait()?;
+/// assert_eq!((nothing.version, nothing.replaced), (None, None));
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Receipt {
     /// The version the id has now: of the value put, of the deletion, or, for a check, of the value found. `None`
     /// where there is no value and nothing was deleted.
@@ -144,6 +196,18 @@ impl<'a, T: ?Sized> Commit<'a, T> {
 
     /// The same commit under a write id, so that a store recognises it when it is sent again, and
     /// [`resolve`](crate::Store::resolve) can tell what became of it.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Commit, Entry, Expected, WriteId};
+    ///
+    /// let notes = Collection::<str>::in_memory();
+    /// let put = Entry::put("readme", Expected::Absent, "hello".into());
+    /// let commit = Commit::one(put).with_write(WriteId::new());
+    ///
+    /// let first = notes.commit(commit.clone()).wait()?;
+    /// assert_eq!(notes.commit(commit).wait()?, first); // recognised, so no conflict
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn with_write(self, write: WriteId) -> Self {
         Self { write: Some(write), ..self }
     }
@@ -172,6 +236,12 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     /// The one entry of a commit of one, else the commit again. For stores with a short way for the common case.
     ///
     /// The write id is lost on the way: ask [`write`](Self::write) first.
+    ///
+    /// ```
+    /// # use ifmatch::{Commit, Entry, Expected};
+    /// let commit = Commit::<str>::one(Entry::delete("a", Expected::Present));
+    /// assert_eq!(commit.into_one().unwrap().id, "a");
+    /// ```
     #[inline]
     pub fn into_one(self) -> Result<Entry<'a, T>, Self> {
         match self.entries {
@@ -186,6 +256,24 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     }
 
     /// The same commit with each entry changed: how a layer translates values.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ifmatch::{Action, Commit, Entry, Expected, Refusal};
+    ///
+    /// let texts = Commit::<str>::one(Entry::put("a", Expected::Absent, "one".into()));
+    /// let lengths = texts.try_map(|entry| {
+    ///     let action = match entry.action {
+    ///         Action::Check => Action::Check,
+    ///         Action::Put(text) => Action::Put(Arc::new(text.len())),
+    ///         Action::Delete => Action::Delete,
+    ///     };
+    ///     Ok::<_, Refusal>(Entry { id: entry.id, expectation: entry.expectation, action })
+    /// })?;
+    /// assert!(matches!(&lengths.entries()[0].action, Action::Put(length) if **length == 3));
+    /// # Ok::<_, Refusal>(())
+    /// ```
     pub fn try_map<U: ?Sized, E>(
         self,
         change: impl FnMut(Entry<'a, T>) -> Result<Entry<'a, U>, E>,
@@ -205,6 +293,12 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     /// # Errors
     ///
     /// [`Refusal::Duplicate`] with the id.
+    ///
+    /// ```
+    /// # use ifmatch::{Commit, Entry, Expected};
+    /// let twice = Commit::<str>::one(Entry::check("a", Expected::Present)).and(Entry::delete("a", Expected::Any));
+    /// assert_eq!(twice.check_ids().unwrap_err().to_string(), "`a` appears twice in one commit");
+    /// ```
     pub fn check_ids(&self) -> Result<(), Refusal> {
         let OneOrMany::Many(entries) = &self.entries else { return Ok(()) };
         let repeated = match entries.len() {

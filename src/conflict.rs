@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use crate::error::shown;
 use crate::expected::{Expectation, Expected, Origin};
 use crate::resource::Resource;
 use crate::version::{Version, Versioned};
@@ -70,6 +71,21 @@ pub struct Mismatch {
 }
 
 /// Why an expectation was not met.
+///
+/// ```
+/// use ifmatch::{Conflict, Kind};
+///
+/// fn advise(conflict: &Conflict) -> String {
+///     match conflict.kind() {
+///         Kind::Stale => "somebody saved before you: look at the changes".to_string(),
+///         Kind::Exists => "the name is taken".to_string(),
+///         Kind::Missing | Kind::Deleted => "it is gone".to_string(),
+///         Kind::Locked { remaining, .. } => format!("try again in {} s", remaining.as_secs()),
+///         Kind::State(reason) => reason.to_string(),
+///         _ => conflict.to_string(),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -93,6 +109,14 @@ pub enum Kind {
 }
 
 /// What the refused entry was about to do. A deletion can't create what is missing, which decides an HTTP status.
+///
+/// ```
+/// use ifmatch::{Collection, Expected, Intent};
+///
+/// let notes = Collection::<String>::in_memory();
+/// let error = notes.delete("readme", Expected::Present).wait().unwrap_err();
+/// assert_eq!(error.conflict().unwrap().mismatches()[0].intent(), Intent::Delete);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Intent {
     /// To change nothing, and to hold only if the expectation does.
@@ -104,6 +128,19 @@ pub enum Intent {
 }
 
 /// What a program can do about a conflict.
+///
+/// ```
+/// use ifmatch::{Advice, Collection, Expected};
+///
+/// let notes = Collection::<String>::in_memory();
+/// let gone = notes.replace("readme", Expected::Present, "text".to_string()).wait().unwrap_err();
+/// assert_eq!(gone.conflict().unwrap().retry(), Advice::Never);
+///
+/// notes.create("readme", "hello".to_string()).wait()?;
+/// let taken = notes.create("readme", "mine".to_string()).wait().unwrap_err();
+/// assert_eq!(taken.conflict().unwrap().retry(), Advice::Refetch);
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Advice {
     /// Start again from the current value. Sending the same write again cannot help.
@@ -156,6 +193,18 @@ impl Conflict {
     }
 
     /// Every id whose expectation failed, in the order of the commit; never empty.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Commit, Entry, Expected};
+    ///
+    /// let notes = Collection::<str>::in_memory();
+    /// let both = Commit::one(Entry::delete("a", Expected::Present)).and(Entry::delete("b", Expected::Present));
+    /// let error = notes.commit(both).wait().unwrap_err();
+    ///
+    /// let conflict = error.conflict().unwrap();
+    /// let ids: Vec<_> = conflict.mismatches().iter().map(|mismatch| mismatch.id()).collect();
+    /// assert_eq!(ids, ["a", "b"]);
+    /// ```
     pub fn mismatches(&self) -> &[Mismatch] {
         &self.0.mismatches
     }
@@ -230,10 +279,14 @@ impl Conflict {
     pub(crate) fn headline(&self) -> String {
         let first = self.first();
         let reason = match (&first.kind, first.found) {
-            (Kind::State(_), Some(found)) => {
-                format!("the state of version {found} does not allow the change")
+            (Kind::State(reason), Some(found)) => {
+                format!("{} (version {found})", reason.escape_debug())
             }
-            (Kind::Locked { .. }, _) => "somebody else holds it".to_owned(),
+            (Kind::Locked { holder, .. }, _) => format!("`{}` holds it", holder.escape_debug()),
+            (Kind::Deleted, Some(found)) => {
+                format!("expected {}, found its deletion, version {found}", first.expected())
+            }
+            (Kind::Exists, None) => format!("expected {}, found one", first.expected()),
             (Kind::Stale, Some(found)) if !matches!(first.expected(), Expected::Version(_)) => {
                 format!("what was expected of it does not hold, found version {found}")
             }
@@ -244,7 +297,11 @@ impl Conflict {
             0 => String::new(),
             others => format!(" (and on {others} more)"),
         };
-        format!("conflict on `{}`: {reason}{others}", first.id.escape_debug())
+        let attempts = match self.attempts() {
+            1 => String::new(),
+            attempts => format!(", after {attempts} attempts"),
+        };
+        format!("conflict on `{}`: {reason}{others}{attempts}", shown(&first.id))
     }
 
     /// The conflict with each mismatch changed by `change`. For layers that present other values than they store.
@@ -348,8 +405,7 @@ impl Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Escaped: an id from a request may hold line breaks or terminal sequences.
-        let id = self.id.escape_debug();
+        let id = shown(&self.id);
         let expected = self.expected();
         match &self.kind {
             Kind::Stale if matches!(expected, Expected::Version(_)) => {
@@ -369,9 +425,10 @@ impl fmt::Display for Mismatch {
                 return self.found.map_or(Ok(()), |found| write!(f, " (version {found})"));
             }
         }
-        match self.found {
-            Some(found) => write!(f, ", found version {found}"),
-            None => Ok(()),
+        match (&self.kind, self.found) {
+            (Kind::Deleted, Some(found)) => write!(f, ", found its deletion, version {found}"),
+            (_, Some(found)) => write!(f, ", found version {found}"),
+            (_, None) => Ok(()),
         }
     }
 }
@@ -436,6 +493,35 @@ mod tests {
         assert!(!format!("{conflict:?}").contains("s3cr3t"));
         assert_eq!(&*conflict.current::<str>().unwrap().value, "s3cr3t");
         assert!(conflict.current::<String>().is_none());
+    }
+
+    #[test]
+    fn the_headline_says_what_happened_without_its_source() {
+        let [one, two]: [Version; 2] = ["1", "2"].map(|text| text.parse().unwrap());
+        let headline = |kind, expected: Expected, found| {
+            let mismatch = Mismatch::new::<str>("readme", expected.into(), Intent::Put, kind, found, None);
+            Conflict::new(vec![mismatch])
+        };
+
+        let stale = headline(Kind::Stale, one.into(), Some(two)).exhausted(3);
+        let deleted = headline(Kind::Deleted, one.into(), Some(two));
+        let own = headline(Kind::Exists, Expected::Absent, None);
+        let locked = headline(
+            Kind::Locked { holder: "ann".into(), remaining: Duration::from_secs(9) },
+            Expected::Any,
+            None,
+        );
+
+        let texts = [stale, deleted, own, locked].map(|conflict| conflict.headline());
+        assert_eq!(
+            texts,
+            [
+                "conflict on `readme`: expected version 1, found version 2, after 3 attempts",
+                "conflict on `readme`: expected version 1, found its deletion, version 2",
+                "conflict on `readme`: expected no value, found one",
+                "conflict on `readme`: `ann` holds it",
+            ]
+        );
     }
 
     #[test]

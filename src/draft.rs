@@ -100,13 +100,15 @@ impl<T: Resource + PartialEq> Draft<T> {
         })
     }
 
-    /// For a transaction: the base, the value if it differs, and where the new base is to be put.
-    pub(crate) fn save(&mut self) -> (&str, &Versioned<T>, Option<Arc<T>>, Saved<T>) {
+    /// For a transaction: the value, if it differs from the base, and where the new base is to be put.
+    pub(crate) fn save(&mut self) -> Option<(Arc<T>, Saved<T>)> {
         self.take_saved();
+        if *self.value == *self.base.value {
+            return None;
+        }
         let saved = Saved::default();
         self.saved = Some(Arc::clone(&saved));
-        let changed = (*self.value != *self.base.value).then(|| Arc::clone(&self.value));
-        (&self.id, &self.base, changed, saved)
+        Some((Arc::clone(&self.value), saved))
     }
 }
 

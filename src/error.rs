@@ -1,5 +1,6 @@
 //! [`Error`]: what a call can come back with instead of its answer, and what became of the write.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -14,8 +15,8 @@ use crate::write_id::WriteId;
 /// whether anything can have been applied: it is unknown only for a [`Failure`] that says so. HTTP statuses are
 /// those of the default table in [`http`](crate::http).
 ///
-/// Not generic in the program's types: `?` works across collections. At most 48 bytes. No variant's text shows a value
-/// or a credential of this crate's; the cause, where there is one, is the `source`.
+/// Not generic in the program's types: `?` works across collections. At most 48 bytes. No text of this crate shows a
+/// value or a credential; the cause, where there is one, is the `source`, and speaks in the words of the store.
 ///
 /// ```
 /// use ifmatch::{Collection, Error, Outcome};
@@ -53,6 +54,14 @@ pub enum Error {
 const _: () = assert!(size_of::<Error>() <= 48);
 
 /// Whether a write that came back as an error can have been applied.
+///
+/// ```
+/// use ifmatch::{Error, Failure, Outcome};
+///
+/// let lost = Error::from(Failure::new(Outcome::Unknown, "connection reset"));
+/// assert_eq!(lost.outcome(), Outcome::Unknown);
+/// assert_eq!(lost.to_string(), "the store failed, and the write may have been applied");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Nothing was applied, and nothing will be.
@@ -152,7 +161,7 @@ impl NotFound {
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.deleted { "was deleted" } else { "does not exist" };
-        write!(f, "`{}` {what}", self.id.escape_debug())
+        write!(f, "`{}` {what}", shown(&self.id))
     }
 }
 
@@ -237,7 +246,7 @@ pub enum Refusal {
     Cursor,
     /// The write id was resolved as not applied before this commit arrived, so that it may no longer be. Draw a new
     /// id for a new try. 409.
-    #[error("write {write} was resolved as not applied and can no longer be")]
+    #[error("write {write} was resolved as not applied, and is refused since: draw a new write id")]
     Closed {
         /// The write id.
         write: WriteId,
@@ -274,6 +283,13 @@ pub enum IdProblem {
 
 /// Checks that an id can name a resource: 1 to 512 bytes without U+0000. For store authors, who may check an id only
 /// when they are about to create it.
+///
+/// ```
+/// use ifmatch::{MAX_ID_BYTES, check_id};
+///
+/// assert!(check_id(&"x".repeat(MAX_ID_BYTES)).is_ok());
+/// assert!(check_id("").is_err());
+/// ```
 pub fn check_id(id: &str) -> Result<(), Refusal> {
     let problem = match id {
         "" => IdProblem::Empty,
@@ -284,18 +300,36 @@ pub fn check_id(id: &str) -> Result<(), Refusal> {
     Err(Refusal::Id { id: shortened(id).into(), problem })
 }
 
-/// The first characters of an id that may be of any length.
-fn shortened(id: &str) -> &str {
-    let end = id.char_indices().nth(64).map_or(id.len(), |(at, _)| at);
-    &id[..end]
+/// An id that can name a resource as it is; of one that is too long to, which may be of any length, the beginning.
+fn shortened(id: &str) -> Cow<'_, str> {
+    if id.len() <= MAX_ID_BYTES {
+        return id.into();
+    }
+    id.chars().take(64).chain(['…']).collect()
 }
 
-fn shown(id: &str) -> impl fmt::Display + '_ {
-    shortened(id).escape_debug()
+/// An id as messages show it: it may come from a request, and hold line breaks or terminal sequences.
+pub(crate) fn shown(id: &str) -> String {
+    shortened(id).escape_debug().to_string()
 }
 
 /// Stored bytes that do not decode. They stay as they are, and can be overwritten or deleted by a write that expects
 /// exactly [`version`](Self::version).
+///
+/// ```
+/// # #[cfg(feature = "json")] {
+/// use ifmatch::{Collection, Error};
+///
+/// let bytes = Collection::<[u8]>::in_memory();
+/// bytes.create("a", *b"not a number").wait()?;
+///
+/// let numbers = Collection::<u64>::json(bytes.store().clone());
+/// let Err(Error::Corrupt(corrupt)) = numbers.fetch("a").wait() else { unreachable!() };
+/// assert_eq!(corrupt.id(), "a");
+/// numbers.replace("a", corrupt.version(), 7).wait()?;
+/// # }
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Corrupt(Box<CorruptInner>);
 
@@ -338,6 +372,20 @@ impl StdError for Corrupt {
 /// The feed no longer reaches back to the cursor: changes between the two may have been missed.
 ///
 /// Take a new cursor, list, and watch from there.
+///
+/// ```
+/// use ifmatch::{Collection, Error, Memory, Start};
+///
+/// let counters = Collection::new(Memory::<u64>::new().with_feed_limit(1));
+/// let mut changes = counters.watch(Start::Now).wait()?;
+/// for count in 0..1_000 {
+///     counters.put("visits", count).wait()?;
+/// }
+///
+/// let Err(Error::Expired(expired)) = changes.next().wait() else { unreachable!() };
+/// assert!(expired.oldest.is_some());
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the feed no longer has what came after the cursor")]
 pub struct Expired {
@@ -377,7 +425,7 @@ impl Failure {
         self
     }
 
-    /// The same after the store told that the write was not applied.
+    /// The same once it is known that nothing was applied.
     pub(crate) fn not_applied(mut self) -> Self {
         self.0.outcome = Outcome::NotApplied;
         self
@@ -453,10 +501,8 @@ mod tests {
     fn every_message_makes_sense_alone() {
         let version = "7".parse().unwrap();
         let messages = [
-            (
-                Error::from(conflict()).to_string(),
-                "conflict on `readme`: the state of version 2 does not allow the change",
-            ),
+            (Error::from(conflict()).to_string(), "conflict on `readme`: it is archived (version 2)"),
+            (NotFound::new(&"x".repeat(513)).to_string(), &*format!("`{}…` does not exist", "x".repeat(64))),
             (NotFound::deleted("a\nb").to_string(), r"`a\nb` was deleted"),
             (check_id("").unwrap_err().to_string(), "id `` is empty"),
             (check_id("a\0b").unwrap_err().to_string(), r"id `a\0b` contains a NUL character"),

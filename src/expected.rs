@@ -16,7 +16,7 @@ use crate::version::{Version, Versioned};
 /// assert!(!Expected::Absent.admits(Some(seven)));
 /// # Ok::<_, ifmatch::ParseVersionError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Expected {
     /// Anything, also nothing: a blind write.
     Any,
@@ -72,6 +72,21 @@ impl<T: ?Sized> From<&Versioned<T>> for Expected {
 
 /// Where an expectation came from. It decides the HTTP status of a conflict (RFC 5789 §2.2): a precondition that
 /// came in a header failed with 412, a version that came in the body or as an argument conflicts with 409.
+///
+/// ```
+/// use ifmatch::{Collection, Expectation, Expected, Origin, http};
+///
+/// let notes = Collection::<String>::in_memory();
+/// notes.create("readme", "hello".to_string()).wait()?;
+///
+/// let error = notes.replace("readme", Expected::Absent, "mine".to_string()).wait().unwrap_err();
+/// assert_eq!(http::status(&error), 409);
+///
+/// let from_header = Expectation { expected: Expected::Absent, origin: Origin::Header };
+/// let error = notes.replace("readme", from_header, "mine".to_string()).wait().unwrap_err();
+/// assert_eq!(http::status(&error), 412);
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Origin {
     /// The program's own code, or the body of a request.

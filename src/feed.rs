@@ -11,6 +11,18 @@ use crate::reply::Reply;
 use crate::version::Version;
 
 /// Where to watch from.
+///
+/// ```
+/// use ifmatch::{Collection, Start};
+///
+/// let notes = Collection::<String>::in_memory();
+/// let seen = notes.watch(Start::Now).wait()?.cursor().clone();
+/// notes.create("readme", "hello".to_string()).wait()?;
+///
+/// let mut missed = notes.watch(Start::After(seen)).wait()?;
+/// assert_eq!(&*missed.next().wait()?.changes[0].id, "readme");
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// What is committed from now on.
@@ -26,6 +38,20 @@ impl From<Cursor> for Start {
 }
 
 /// What one commit changed: every change of it, and the cursor after it.
+///
+/// ```
+/// use ifmatch::{Collection, Commit, Entry, Expected, Start};
+///
+/// let notes = Collection::<str>::in_memory();
+/// let mut changes = notes.watch(Start::Now).wait()?;
+/// let both = Commit::one(Entry::put("a", Expected::Absent, "one".into()))
+///     .and(Entry::put("b", Expected::Absent, "two".into()));
+/// notes.commit(both).wait()?;
+///
+/// let batch = changes.next().wait()?;
+/// assert_eq!(batch.changes.len(), 2);
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 pub struct Batch<T: ?Sized> {
     /// The place in the feed just after this commit.
     pub cursor: Cursor,
@@ -34,6 +60,21 @@ pub struct Batch<T: ?Sized> {
 }
 
 /// One change of one resource.
+///
+/// ```
+/// use ifmatch::{Collection, Expected, Start};
+///
+/// let notes = Collection::<String>::in_memory();
+/// let mut changes = notes.watch(Start::Now).wait()?;
+/// notes.create("readme", "hello".to_string()).wait()?;
+/// notes.delete("readme", Expected::Present).wait()?;
+///
+/// let put = changes.next().wait()?;
+/// assert_eq!(put.changes[0].value(), None); // deleted since
+/// let delete = changes.next().wait()?;
+/// assert!(delete.changes[0].is_delete());
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 pub struct Change<T: ?Sized> {
     /// Which resource.
     pub id: Arc<str>,
@@ -44,6 +85,18 @@ pub struct Change<T: ?Sized> {
 }
 
 /// What a [`Change`] did.
+///
+/// ```
+/// use ifmatch::{Change, ChangeKind};
+///
+/// fn line(change: &Change<String>) -> String {
+///     match &change.kind {
+///         ChangeKind::Put(Some(text)) => format!("{}: {text}", change.id),
+///         ChangeKind::Put(None) => format!("{}: changed again since", change.id),
+///         ChangeKind::Delete => format!("{}: deleted", change.id),
+///     }
+/// }
+/// ```
 pub enum ChangeKind<T: ?Sized> {
     /// A value was put. It is given only while this version is still the stored one: values are not replayed.
     Put(Option<Arc<T>>),
@@ -75,6 +128,25 @@ pub struct Changes<T: ?Sized> {
 }
 
 /// Where [`Changes`] come from. For store authors.
+///
+/// ```
+/// use std::task::{Context, Poll, Waker};
+///
+/// use ifmatch::{Batch, Changes, Error, Feed};
+///
+/// /// The feed of a store that never changes.
+/// struct Silent;
+///
+/// impl Feed<str> for Silent {
+///     fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Result<Batch<str>, Error>> {
+///         Poll::Pending
+///     }
+/// }
+///
+/// let mut changes = Changes::new("start".parse()?, Silent);
+/// assert!(changes.poll_next(&mut Context::from_waker(Waker::noop())).is_pending());
+/// # Ok::<_, ifmatch::ParseCursorError>(())
+/// ```
 pub trait Feed<T: ?Sized>: Send {
     /// The next batch. Cancel-safe: a batch is taken out only by a call that returns it. After an error the feed has
     /// ended, and gives the same error again.

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-
+use crate::sync::{AtomicUsize, Mutex};
 use crate::timer::{Sleep, Timer};
 use crate::version::Versioned;
+use crate::wake::wake;
 
 /// The lines of writers that wait for a hot id, one line an id.
 ///
@@ -160,11 +160,12 @@ impl<T: ?Sized> Gate<T> {
             }
             place
         };
-        // Wakers and values are the caller's code, their drop included: never under the lock.
-        drop((unused, closed, place));
+        // Wakers and values are the caller's code, their drop included: never under the lock. The next one first, who
+        // must hear of it also where a drop panics.
         if let Some(next) = next {
-            next.wake();
+            wake(next);
         }
+        drop((unused, closed, place));
     }
 }
 
@@ -449,6 +450,40 @@ mod tests {
         assert!(gate.is_quiet());
         // Five values; four wakers dropped, and one woken.
         assert_eq!(touched.load(Ordering::Relaxed), 10);
+    }
+
+    #[test]
+    fn the_next_is_called_also_where_a_value_panics_as_it_is_dropped() {
+        struct Fragile(bool);
+
+        impl Drop for Fragile {
+            fn drop(&mut self) {
+                assert!(!self.0, "a drop that panics");
+            }
+        }
+
+        struct Count(AtomicU32);
+
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        let gate = Gate::new(Arc::new(ThreadTimer), Some(MILLISECOND * 60_000));
+        let value = |fragile| Some(Versioned::new("1".parse().unwrap(), Fragile(fragile)));
+        let mut head = gate.join("a", value(true));
+        let mut next = gate.join("a", None);
+        let count = Arc::new(Count(AtomicU32::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        assert!(pin!(next.called()).poll_once(&mut Context::from_waker(&waker)).is_pending());
+
+        head.known = value(false);
+        // What was handed to the head, and never taken, gives way to what it knows.
+        let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(head)));
+
+        assert!(left.is_err());
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
     }
 
     #[test]

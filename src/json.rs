@@ -117,6 +117,16 @@ mod tests {
     }
 
     #[test]
+    fn a_float_reads_back_as_it_was_written() {
+        let bits = (1..10_000u64).map(|number| number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let floats: Vec<f64> = bits.map(f64::from_bits).filter(|float| float.is_finite()).collect();
+
+        let bytes = Json.encode(&floats).unwrap();
+
+        assert_eq!(Codec::<Vec<f64>>::decode(&Json, &bytes).unwrap(), floats);
+    }
+
+    #[test]
     fn no_error_shows_what_was_stored() {
         let faults = [
             fault::<Paint>(r#"{"colour": "s3cr3t", "litres": 1}"#),

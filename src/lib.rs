@@ -35,7 +35,7 @@
 //! |---|---|---|---|
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
-//! | `conformance` | no | the promises as tests for store authors ([`mod@conformance`]), and a history checker | nothing |
+//! | `conformance` | no | the promises as tests for store authors ([`mod@conformance`]), and a history checker | `json` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The pages link to what only some features bring.
@@ -68,12 +68,16 @@ mod random;
 mod reply;
 mod resource;
 mod retry;
+#[cfg(all(test, shuttle))]
+mod schedules;
 mod store;
+mod sync;
 #[cfg(test)]
 mod testing;
 mod timer;
 mod transaction;
 mod version;
+mod wake;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod web;
@@ -85,6 +89,8 @@ pub mod docs {
     pub mod architecture {}
     #[doc = include_str!("docs/performance.md")]
     pub mod performance {}
+    #[doc = include_str!("docs/testing.md")]
+    pub mod testing {}
     // Its store runs the conformance suite.
     #[cfg(feature = "conformance")]
     #[doc = include_str!("docs/writing-a-store.md")]

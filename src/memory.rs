@@ -9,8 +9,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use parking_lot::Mutex;
-
 use crate::commit::{Commit, Committed};
 use crate::error::{Error, Expired, Failure, Outcome, Refusal};
 use crate::feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
@@ -18,6 +16,7 @@ use crate::random::random;
 use crate::reply::Reply;
 use crate::resource::Resource;
 use crate::store::{Abilities, Durability, Page, Resolution, Store};
+use crate::sync::Mutex;
 use crate::version::{Version, Versioned};
 use crate::write_id::WriteId;
 use log::{Log, Read, Watcher};
@@ -45,7 +44,7 @@ const SCAN_STRIDE: usize = 256;
 ///   a conflict on an id deleted earlier says `Missing` instead of `Deleted`.
 /// - The feed is recorded from the first watch on and reaches back 65,536 changes; see
 ///   [`with_feed_limit`](Self::with_feed_limit).
-/// - The last 100,000 write ids are remembered.
+/// - The last 100,000 write ids that were applied are remembered, and as many that were resolved as not applied.
 /// - Versions end at 2^63 - 2^32; a write past that is [`Refusal::VersionsExhausted`].
 ///
 /// # Cost
@@ -83,7 +82,7 @@ impl<T: Resource + ?Sized> Memory<T> {
 
     /// An empty store that gives `first` to its first write: for tests and documentation, where versions should be
     /// the same in each run. A store that lives longer needs [`new`](Self::new), or a version from before a restart
-    /// may match another value after it.
+    /// may match another value after it. Where `first` is past the last version there is, every write is refused.
     ///
     /// ```
     /// use ifmatch::{Collection, Memory};
@@ -151,7 +150,7 @@ impl<T: Resource + ?Sized> Inner<T> {
         match window.recall(write) {
             Known::Applied(committed) => Ok(committed),
             Known::Closed => Err(Refusal::Closed { write }.into()),
-            Known::Unseen | Known::Forgotten => {
+            Known::Nothing => {
                 let committed = apply()?;
                 window.remember(write, committed.clone());
                 Ok(committed)
@@ -280,7 +279,7 @@ impl<T: Resource + ?Sized> Drop for Watch<T> {
 #[cfg(test)]
 mod tests {
     use std::sync::Weak;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::task::{Wake, Waker};
     use std::thread;
 
@@ -395,6 +394,37 @@ mod tests {
         assert_eq!(ids(changes.next().wait().unwrap()), ["woken"]);
     }
 
+    /// A waker that counts, or panics.
+    struct Alarm(Arc<AtomicUsize>, bool);
+
+    impl Wake for Alarm {
+        fn wake(self: Arc<Self>) {
+            assert!(!self.1, "a waker that panics");
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_keeps_nobody_else_asleep_and_is_not_the_writers_fault() {
+        for closes in [false, true] {
+            let store = Memory::<u64>::new();
+            let woken = Arc::new(AtomicUsize::new(0));
+            let mut watchers: Vec<_> = (0..16).map(|_| store.watch(Start::Now).wait().unwrap()).collect();
+            for (number, changes) in watchers.iter_mut().enumerate() {
+                let waker = Waker::from(Arc::new(Alarm(Arc::clone(&woken), number % 2 == 0)));
+                assert!(changes.poll_next(&mut Context::from_waker(&waker)).is_pending());
+            }
+
+            if closes {
+                drop(store);
+            } else {
+                store.commit(Commit::one(put("a", 1))).wait().unwrap();
+            }
+
+            assert_eq!(woken.load(Ordering::Relaxed), 8);
+        }
+    }
+
     #[test]
     fn a_watcher_that_is_gone_leaves_no_waker_and_one_that_waits_ends_with_the_store() {
         let store = Memory::<u64>::new();
@@ -419,7 +449,7 @@ mod tests {
             store.commit(Commit::one(Entry::delete(id, Expected::Present))).wait().unwrap();
         }
 
-        assert_eq!(store.inner.table.len(), 65_536);
+        assert_eq!(store.inner.table.rows(), 65_536);
         let kind = |id: &str| {
             let refused = store.commit(Commit::one(Entry::check(id, Expected::Present))).wait().unwrap_err();
             refused.conflict().unwrap().kind().clone()
@@ -441,6 +471,9 @@ mod tests {
     fn debug_shows_no_value() {
         let store = Memory::<str>::new();
         store.commit(Commit::one(put("a", "s3cr3t"))).wait().unwrap();
+
+        store.commit(Commit::one(put("b", "s3cr3t"))).wait().unwrap();
+        store.commit(Commit::one(Entry::delete("b", Expected::Present))).wait().unwrap();
 
         assert_eq!(format!("{store:?}"), "Memory { resources: 1, .. }");
     }

@@ -13,7 +13,8 @@ use crate::error::Error;
 /// An answer that is already here, or a future for it.
 ///
 /// Await it, or in a program without an async runtime call [`wait`](Self::wait). A store in memory answers at once:
-/// such a reply costs no allocation, and awaiting it does not yield.
+/// such a reply costs no allocation, and awaiting it does not yield. Other stores may do nothing at all before the
+/// reply is awaited: a reply that is forgotten is a write that may not happen.
 ///
 /// Dropping a pending reply leaves the store in the state before the call or after it, never between; whether the
 /// call was applied is then unknown.
@@ -144,6 +145,13 @@ impl<'a, T, E> Reply<'a, T, E> {
     ///
     /// Do not call it on a thread that an async runtime needs to make progress: like every blocking call there, it
     /// can starve the very task it waits for.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let notes = Collection::<String>::in_memory();
+    /// assert!(notes.get("readme").wait()?.is_none());
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     #[inline]
     pub fn wait(self) -> Result<T, E> {
         // Each kind of answer by itself: see `good`.

@@ -76,6 +76,21 @@ pub struct Report<'a> {
 }
 
 /// How a call ended that may have tried several times.
+///
+/// ```
+/// use ifmatch::Ending;
+///
+/// /// What a counter of calls is labelled with.
+/// fn label(ending: &Ending<'_>) -> &'static str {
+///     match ending {
+///         Ending::Applied | Ending::Unchanged => "done",
+///         Ending::Refused => "refused",
+///         Ending::Failed(error) if error.conflict().is_some() => "contended",
+///         _ => "failed",
+///     }
+/// }
+/// assert_eq!(label(&Ending::Unchanged), "done");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Ending<'a> {
@@ -109,6 +124,17 @@ impl Retry {
     /// [`Unknown`](crate::Outcome::Unknown) under its write id. An answer that is here is never refused for being
     /// late. The time a future of [`modify_async`](crate::Collection::modify_async) takes counts; a plain closure
     /// can't be interrupted.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ifmatch::{Collection, Retry};
+    ///
+    /// // A handler that answers within a second, whatever the store does.
+    /// let notes = Collection::<String>::in_memory().with_retry(Retry::default().deadline(Duration::from_secs(1)));
+    /// assert!(notes.get("readme").wait()?.is_none());
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
     }
@@ -117,6 +143,15 @@ impl Retry {
     ///
     /// This is full jitter: of waits that grow alike, it is the one that leaves the fewest collisions, as Amazon's
     /// architects measured. Writers who wait in line for a hot id don't wait for this too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ifmatch::Retry;
+    ///
+    /// // For a store on another continent.
+    /// let retry = Retry::default().backoff(Duration::from_millis(80), Duration::from_secs(2));
+    /// ```
     pub fn backoff(self, base: Duration, cap: Duration) -> Self {
         Self { base, cap, ..self }
     }
@@ -131,6 +166,13 @@ impl Retry {
     }
 
     /// Without the line for hot ids: a writer that lost a race backs off and tries again.
+    ///
+    /// ```
+    /// # use ifmatch::{Collection, Retry};
+    /// let counters = Collection::<u64>::in_memory().with_retry(Retry::default().without_gate());
+    /// # counters.create("a", 1).wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn without_gate(self) -> Self {
         Self { stall: None, ..self }
     }
@@ -141,6 +183,11 @@ impl Retry {
     }
 
     /// Another source of randomness for the backoff: evenly spread numbers. For tests that have to repeat.
+    ///
+    /// ```
+    /// # use ifmatch::Retry;
+    /// let longest_waits = Retry::default().random(|| u64::MAX);
+    /// ```
     pub fn random(self, random: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self { random: Arc::new(random), ..self }
     }

@@ -18,6 +18,18 @@ use crate::write_id::WriteId;
 /// store keeps are the laws of the `conformance` suite, which also tests yours.
 ///
 /// There are no provided methods, so that a layer can't forget to pass one on.
+///
+/// ```
+/// use ifmatch::{Error, Memory, Store};
+///
+/// /// How many resources there are, up to a limit, whatever keeps them.
+/// fn count(store: &dyn Store<str>, limit: usize) -> Result<usize, Error> {
+///     Ok(store.scan("", None, limit).wait()?.items.len())
+/// }
+///
+/// assert_eq!(count(&Memory::new(), 10)?, 0);
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 pub trait Store<T: Resource + ?Sized>: Send + Sync + 'static {
     /// The current value, `None` where there is none. Linearizable: it was current at one instant during the call.
     fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<T>>>;
@@ -83,6 +95,19 @@ impl<T: Resource + ?Sized, S: Store<T> + ?Sized> Store<T> for Arc<S> {
 }
 
 /// What became of a commit, by its write id.
+///
+/// ```
+/// use ifmatch::{Collection, Resolution, WriteId};
+///
+/// let notes = Collection::<String>::in_memory();
+/// let write = WriteId::new(); // of a commit whose answer was lost
+/// match notes.resolve(write).wait()? {
+///     Resolution::Applied(committed) => println!("applied as {:?}", committed.version()),
+///     Resolution::NotApplied => println!("never arrived: send it again, under a new write id"),
+///     Resolution::Unknown => println!("too long ago: read, and decide"),
+/// }
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolution {
     /// It was applied, with these versions.
@@ -94,6 +119,21 @@ pub enum Resolution {
 }
 
 /// Some of a store's resources, in byte order of their ids.
+///
+/// ```
+/// use ifmatch::Collection;
+///
+/// let notes = Collection::<String>::in_memory();
+/// for id in ["a", "b", "c"] {
+///     notes.create(id, "text".to_string()).wait()?;
+/// }
+///
+/// let first = notes.scan("", None, 2).wait()?;
+/// assert_eq!((first.items.len(), first.next()), (2, Some("b")));
+/// let last = notes.scan("", first.next(), 2).wait()?;
+/// assert_eq!((last.items.len(), last.next()), (1, None));
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
 pub struct Page<T: ?Sized> {
     /// The resources, each with its id.
     pub items: Vec<(Arc<str>, Versioned<T>)>,
@@ -163,6 +203,14 @@ impl Default for Abilities {
 }
 
 /// Which acknowledged commits survive a crash.
+///
+/// ```
+/// use ifmatch::{Durability, Memory, Store};
+///
+/// assert_eq!(Memory::<str>::new().abilities().durability, Durability::None);
+/// let cached = Durability::Relaxed { may_lose: "the last second, where the machine loses power" };
+/// assert_ne!(cached, Durability::Strict);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Durability {
     /// None: the store lives as long as its process.

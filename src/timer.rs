@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::process;
 use std::task::{Context, Poll, Waker};
@@ -10,6 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+
+use crate::wake::wake;
 
 /// A future that is done once its time has passed. Dropping it forgets it.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -170,10 +171,7 @@ impl Alarms {
             let due = state.take_due(Instant::now());
             if !due.is_empty() {
                 drop(state);
-                for waker in due {
-                    // A waker that panics must not end the sleep of everybody else.
-                    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-                }
+                due.into_iter().for_each(wake);
                 state = self.state.lock();
                 continue;
             }

@@ -12,7 +12,7 @@ use crate::commit::{Action, Committed, Entry, Found};
 use crate::conflict::{Conflict, Intent, Kind, Mismatch};
 use crate::draft::{Draft, Saved};
 use crate::error::{Error, Refusal};
-use crate::expected::{Expectation, Expected};
+use crate::expected::{Expectation, Expected, Origin};
 use crate::reply::Reply;
 use crate::resource::Resource;
 use crate::version::Versioned;
@@ -83,6 +83,18 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// # Errors
     ///
     /// A [`Conflict`] where the value does not meet what the transaction was told to expect.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let notes = Collection::<String>::in_memory();
+    /// let mut transaction = notes.transaction();
+    /// assert!(transaction.get("readme").wait()?.is_none());
+    /// transaction.put("readme", "hello".to_string());
+    ///
+    /// assert_eq!(*transaction.get("readme").wait()?.unwrap(), "hello");
+    /// assert!(notes.get("readme").wait()?.is_none()); // not committed yet
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn get<'a>(&'a mut self, id: &'a str) -> Reply<'a, Option<Arc<T>>> {
         let at = self.slot(id);
         let Self { collection, slots, seen, .. } = self;
@@ -128,6 +140,16 @@ impl<T: Resource + ?Sized> Transaction<T> {
     }
 
     /// Puts a value. Unless the id was read or checked, over whatever is there.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// # let settings = Collection::<String>::in_memory();
+    /// let mut both = settings.transaction();
+    /// both.put("theme", "dark".to_string());
+    /// both.put("font", "large".to_string());
+    /// both.commit().wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn put(&mut self, id: &str, value: impl Into<Arc<T>>) {
         let at = self.slot(id);
         self.slots[at].action = Action::Put(value.into());
@@ -138,6 +160,18 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// # Errors
     ///
     /// A [`Conflict`] at once where the transaction sees a value there already.
+    ///
+    /// ```
+    /// # use ifmatch::{Collection, Kind};
+    /// # let notes = Collection::<String>::in_memory();
+    /// notes.create("readme", "hello".to_string()).wait()?;
+    ///
+    /// let mut transaction = notes.transaction();
+    /// transaction.create("readme", "mine".to_string())?; // not read, so not known yet
+    /// let error = transaction.commit().wait().unwrap_err();
+    /// assert_eq!(error.conflict().unwrap().kind(), &Kind::Exists);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn create(&mut self, id: &str, value: impl Into<Arc<T>>) -> Result<(), Error> {
         let at = self.slot(id);
         let slot = &mut self.slots[at];
@@ -152,6 +186,19 @@ impl<T: Resource + ?Sized> Transaction<T> {
     }
 
     /// Deletes the value. Unless the id was read or checked, whatever is there, and also nothing.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// # let notes = Collection::<String>::in_memory();
+    /// notes.create("draft", "hello".to_string()).wait()?;
+    ///
+    /// let mut rename = notes.transaction();
+    /// let text = rename.get("draft").wait()?.expect("it was just created");
+    /// rename.delete("draft");
+    /// rename.create("readme", text)?;
+    /// rename.commit().wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn delete(&mut self, id: &str) {
         let at = self.slot(id);
         self.slots[at].action = Action::Delete;
@@ -164,6 +211,19 @@ impl<T: Resource + ?Sized> Transaction<T> {
     ///
     /// A [`Conflict`] that names every id that is not as it was read or expected;
     /// [`Refusal::TooMany`] where the store can't apply that many ids as one.
+    ///
+    /// ```
+    /// # use ifmatch::{Collection, Expected};
+    /// # let notes = Collection::<String>::in_memory();
+    /// let mut transaction = notes.transaction();
+    /// transaction.put("a", "one".to_string());
+    /// transaction.check("b", Expected::Absent)?;
+    ///
+    /// let committed = transaction.commit().wait()?;
+    /// assert_eq!(committed.receipts()[0].version, Some(notes.fetch("a").wait()?.version));
+    /// assert_eq!(committed.receipts()[1].version, None);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn commit(mut self) -> Reply<'static, Committed> {
         Reply::pending(async move {
             let collection = self.collection.clone();
@@ -180,8 +240,9 @@ impl<T: Resource + ?Sized> Transaction<T> {
         let committed =
             call.commit(&**self.collection.store(), self.collection.stamps(), &commit, None).await?;
         for (at, value, saved) in self.drafts.drain(..) {
-            let receipt = committed.receipts()[at];
-            if let Some(version) = receipt.version {
+            // What was saved may have been written over, or deleted, later in the transaction.
+            let stands = matches!(&self.slots[at].action, Action::Put(last) if Arc::ptr_eq(last, &value));
+            if let Some(version) = committed.receipts()[at].version.filter(|_| stands) {
                 // Each save has a place of its own, so it can't be taken.
                 let _ = saved.set(Versioned { version, value });
             }
@@ -216,7 +277,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
 
 impl<T: Resource + PartialEq> Transaction<T> {
     /// Writes the draft as it is now, if it differs from its base, and expects that base either way. The draft's base
-    /// moves on only if and when the transaction is committed.
+    /// moves on only if and when the transaction is committed, with the draft's value.
     ///
     /// # Errors
     ///
@@ -238,14 +299,14 @@ impl<T: Resource + PartialEq> Transaction<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn save(&mut self, draft: &mut Draft<T>) -> Result<(), Error> {
-        let (id, base, changed, saved) = draft.save();
-        let at = self.slot(id);
+        let at = self.slot(draft.id());
         let slot = &mut self.slots[at];
         if !matches!(slot.action, Action::Check) {
-            return Err(Refusal::Duplicate { id: id.into() }.into());
+            return Err(Refusal::Duplicate { id: draft.id().into() }.into());
         }
-        slot.expect(base.into())?;
-        if let Some(value) = changed {
+        slot.expect(draft.base().into())?;
+        // Only from here on: a save that is refused leaves the draft waiting for one before it.
+        if let Some((value, saved)) = draft.save() {
             slot.action = Action::Put(Arc::clone(&value));
             self.drafts.push((at, value, saved));
         }
@@ -271,7 +332,8 @@ impl<T: Resource + ?Sized> Slot<T> {
             Some(given) => Expectation {
                 expected: stricter(given.expected, wanted.expected)
                     .ok_or_else(|| Refusal::Duplicate { id: (&*self.id).into() })?,
-                ..wanted
+                // As the status speaks of the header where one failed.
+                origin: if given.origin == Origin::Header { Origin::Header } else { wanted.origin },
             },
             None => wanted,
         };
@@ -413,8 +475,6 @@ mod tests {
 
     #[test]
     fn an_expectation_keeps_where_it_came_from() {
-        use crate::expected::Origin;
-
         let numbers = numbers();
         let stale = numbers.fetch("a").wait().unwrap();
         numbers.put("a", 5).wait().unwrap();
@@ -452,6 +512,42 @@ mod tests {
         assert_eq!(draft.base(), &numbers.fetch("a").wait().unwrap());
         assert_eq!((*draft.base().value, *draft), (11, 111));
         assert_eq!(*draft.commit().wait().unwrap().value, 111);
+    }
+
+    #[test]
+    fn the_base_of_a_draft_that_is_saved_and_then_written_over_stays() {
+        let numbers = numbers();
+        for deletes in [false, true] {
+            let mut draft = numbers.edit("a").wait().unwrap();
+            let before = draft.base().clone();
+            *draft += 10;
+            let mut transaction = numbers.transaction();
+            transaction.save(&mut draft).unwrap();
+            match deletes {
+                true => transaction.delete("a"),
+                false => transaction.put("a", 5),
+            }
+
+            transaction.commit().wait().unwrap();
+
+            assert_eq!(draft.base(), &before);
+        }
+    }
+
+    #[test]
+    fn a_second_save_is_refused_and_the_first_one_counts() {
+        let numbers = numbers();
+        let mut draft = numbers.edit("a").wait().unwrap();
+        *draft += 10;
+        let mut transaction = numbers.transaction();
+        transaction.save(&mut draft).unwrap();
+        *draft += 100;
+
+        transaction.save(&mut draft).unwrap_err();
+        transaction.commit().wait().unwrap();
+
+        assert_eq!((*draft.base().value, *draft), (11, 111));
+        assert_eq!(draft.base(), &numbers.fetch("a").wait().unwrap());
     }
 
     #[test]
@@ -563,6 +659,39 @@ mod tests {
         });
         assert!(matches!(refused.wait(), Err(Error::Refused(Refusal::EmptyPage))));
         assert_eq!(runs.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn an_error_of_the_work_on_what_had_changed_is_not_returned_when_the_tries_end() {
+        let numbers = numbers().with_retry(Retry::default().timer(Jumping::new()).attempts(3));
+        let numbers = &numbers;
+
+        let answer = numbers.transact(|mut work| async move {
+            let a = *work.get("a").await?.unwrap();
+            numbers.put("a", a + 1).await?;
+            Err::<(Transaction<u64>, ()), Error>(Refusal::EmptyPage.into())
+        });
+
+        let Err(Error::Conflict(conflict)) = answer.wait() else { panic!("decided on what had changed") };
+        assert_eq!((conflict.id(), conflict.attempts()), ("a", 3));
+    }
+
+    #[test]
+    fn of_two_expectations_one_from_a_header_stays_one_from_a_header() {
+        let numbers = numbers();
+        let header =
+            Expectation { expected: Expected::Version("1".parse().unwrap()), origin: Origin::Header };
+        for header_first in [true, false] {
+            let mut transaction = numbers.transaction();
+            let both = [header, Expected::Present.into()];
+            for expectation in if header_first { both } else { [both[1], both[0]] } {
+                transaction.check("a", expectation).unwrap();
+            }
+            transaction.put("a", 9);
+
+            let Err(Error::Conflict(conflict)) = transaction.commit().wait() else { panic!("no conflict") };
+            assert_eq!(conflict.origin(), Origin::Header);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the crate keeps in memory has limits. A binary of its own: it counts every allocation of the process.
 
+#![cfg(feature = "json")]
+
 use std::sync::Arc;
 
 use ifmatch::{Codec, Collection, Commit, Entry, Error, Expected, Json, Memory, Start, Store, WriteId};

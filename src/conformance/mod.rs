@@ -28,6 +28,10 @@
 //! | 11 bad input changes nothing | [`limits`] |
 //! | listings are ordered and complete | [`scan`] |
 //!
+//! For what no law can see in one run there are two more tools: [`history`] records what real threads do to a store and
+//! checks that one order explains all answers, and [`simulation`] is a store behind an unreliable network, under a clock
+//! and a scheduler that a seed decides.
+//!
 //! Laws about races block the thread they run on while they wait for threads of their own. In an async program run
 //! them where blocking is allowed.
 
@@ -36,11 +40,13 @@ pub mod commits;
 pub mod conflicts;
 pub mod feed;
 mod ground;
+pub mod history;
 mod law;
 pub mod limits;
 mod race;
 mod sample;
 pub mod scan;
+pub mod simulation;
 pub mod versions;
 pub mod watch;
 mod watcher;

@@ -71,6 +71,10 @@ impl Index {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.tree.len() + self.recent.len()
+    }
+
     /// The first `limit` ids that start with `prefix` and sort after `after`.
     pub(super) fn page(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Arc<str>> {
         let start = match after {

@@ -3,15 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::Waker;
-
-use parking_lot::Mutex;
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Expired, Refusal};
 use crate::feed::Start;
+use crate::sync::{AtomicU64, Mutex};
 use crate::version::Version;
+use crate::wake::wake;
 
 /// How many changes the feed reaches back unless told otherwise.
 const CHANGES: usize = 65_536;
@@ -192,7 +192,7 @@ impl Log {
         ring.closed = true;
         let waiting = std::mem::take(&mut ring.waiting);
         drop(ring);
-        waiting.into_values().for_each(Waker::wake);
+        waiting.into_values().for_each(wake);
     }
 
     /// The text of a place in this log.

@@ -6,14 +6,13 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
-use std::ops::Deref;
+use std::ops::DerefMut;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
-use dashmap::{DashMap, RwLockWriteGuard, SharedValue};
+use dashmap::SharedValue;
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
-use parking_lot::RwLock;
 
 use super::index::Index;
 use super::log::{Log, Record};
@@ -23,7 +22,9 @@ use crate::error::{Error, Refusal, check_id};
 use crate::expected::Expected;
 use crate::random::random;
 use crate::resource::Resource;
+use crate::sync::{DashMap, RwLock};
 use crate::version::{Version, Versioned};
+use crate::wake::wake;
 
 /// Shards of the table. A shard that grows moves all its rows while it is locked: the more shards, the shorter.
 const SHARDS: usize = 64;
@@ -96,7 +97,7 @@ impl<T: ?Sized> Extend<Waker> for Leftovers<T> {
 
 impl<T: ?Sized> Drop for More<T> {
     fn drop(&mut self) {
-        self.wake.drain(..).for_each(Waker::wake);
+        self.wake.drain(..).for_each(wake);
     }
 }
 
@@ -129,12 +130,18 @@ impl<T: Resource + ?Sized> Table<T> {
         let hasher = SeedableRandomState::with_seed(random(), shared);
         Self {
             rows: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, SHARDS),
-            order: RwLock::new(Order { index: Index::default(), buried: vec![Buried::new(); SHARDS].into() }),
+            order: RwLock::default(),
         }
     }
 
-    /// How many rows there are, remembered deletions included.
+    /// How many values there are.
     pub(super) fn len(&self) -> usize {
+        self.order.read().index.len()
+    }
+
+    /// How many rows there are, remembered deletions included.
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> usize {
         self.rows.len()
     }
 
@@ -258,7 +265,8 @@ impl<T: Resource + ?Sized> Table<T> {
         leftovers: &mut Leftovers<T>,
     ) -> Result<Committed, Error> {
         let mut steps: Vec<Step> = entries.iter().map(|entry| Step::new(self.place(entry.id))).collect();
-        let mut locked = Locked::new(self.rows.shards(), steps.iter().map(|step| step.shard));
+        let mut locked =
+            Locked::new(steps.iter().map(|step| step.shard), |shard| self.rows.shards()[shard].write());
         let mut failed = Vec::new();
         let (mut changing, mut reordering) = (false, false);
         for (entry, step) in entries.iter().zip(&mut steps) {
@@ -353,6 +361,12 @@ impl<T: Resource + ?Sized> Table<T> {
     }
 }
 
+impl Default for Order {
+    fn default() -> Self {
+        Self { index: Index::default(), buried: vec![Buried::new(); SHARDS].into() }
+    }
+}
+
 impl Order {
     /// Remembers a deletion; the one to forget in its place, if its shard remembers enough.
     fn bury(&mut self, shard: usize, version: Version, id: Id) -> Option<(Version, Id)> {
@@ -377,44 +391,41 @@ impl Step {
 }
 
 /// The shards of a commit, locked in the order of their indexes: two commits can't wait for each other.
-struct Locked<'t, S> {
+struct Locked<G> {
     /// A bit a shard.
     bits: u64,
-    shards: Vec<RwLockWriteGuard<'t, S>>,
+    guards: Vec<G>,
 }
 
 const _: () = assert!(SHARDS <= u64::BITS as usize);
 
-impl<'t, S> Locked<'t, S> {
-    fn new(
-        table: &'t [impl Deref<Target = dashmap::RwLock<S>>],
-        shards: impl Iterator<Item = usize>,
-    ) -> Self {
+impl<G: DerefMut> Locked<G> {
+    fn new(shards: impl Iterator<Item = usize>, lock: impl Fn(usize) -> G) -> Self {
         let bits = shards.fold(0, |bits: u64, shard| bits | 1 << shard);
-        let mut locked = Self { bits, shards: Vec::with_capacity(bits.count_ones() as usize) };
+        let mut guards = Vec::with_capacity(bits.count_ones() as usize);
         let mut left = bits;
         while left != 0 {
-            locked.shards.push(table[left.trailing_zeros() as usize].write());
+            guards.push(lock(left.trailing_zeros() as usize));
             left &= left - 1;
         }
-        locked
+        Self { bits, guards }
     }
 
-    /// Which of the locks is that of a shard: as many come before it as there are lower bits.
+    /// Which of the guards is that of a shard: as many come before it as there are lower bits.
     #[inline]
     fn at(&self, shard: usize) -> usize {
         (self.bits & ((1 << shard) - 1)).count_ones() as usize
     }
 
     #[inline]
-    fn shard(&self, shard: usize) -> &S {
-        &self.shards[self.at(shard)]
+    fn shard(&self, shard: usize) -> &G::Target {
+        &self.guards[self.at(shard)]
     }
 
     #[inline]
-    fn shard_mut(&mut self, shard: usize) -> &mut S {
+    fn shard_mut(&mut self, shard: usize) -> &mut G::Target {
         let at = self.at(shard);
-        &mut self.shards[at]
+        &mut self.guards[at]
     }
 }
 

@@ -4,11 +4,20 @@
 mod articles;
 #[cfg(feature = "conformance")]
 mod broken;
-#[cfg(all(feature = "conformance", feature = "json"))]
+mod cancel;
+#[cfg(feature = "conformance")]
+mod dice;
+#[cfg(feature = "conformance")]
+mod history;
+#[cfg(feature = "conformance")]
 mod later;
-#[cfg(all(feature = "conformance", feature = "json"))]
+#[cfg(feature = "conformance")]
 mod laws;
 mod manifest;
+mod model;
 mod reentry;
-#[cfg(all(feature = "conformance", feature = "json"))]
+#[cfg(feature = "conformance")]
+mod simulation;
+#[cfg(feature = "conformance")]
 mod small_store;
+mod stress;

@@ -1,0 +1,17 @@
+//! The locks, atomics and sharded rows that threads share: the real ones, or those whose schedules shuttle explores.
+//!
+//! `RUSTFLAGS="--cfg shuttle" cargo test --target-dir target/shuttle --lib schedules::` runs the tests in
+//! `schedules.rs` on the second.
+
+#[cfg(not(all(test, shuttle)))]
+pub(crate) use {
+    dashmap::DashMap,
+    parking_lot::{Mutex, RwLock},
+    std::sync::atomic::{AtomicU64, AtomicUsize},
+};
+
+#[cfg(all(test, shuttle))]
+mod explored;
+
+#[cfg(all(test, shuttle))]
+pub(crate) use explored::{AtomicU64, AtomicUsize, DashMap, Mutex, RwLock};
