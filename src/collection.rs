@@ -207,11 +207,11 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// ```
     #[inline]
     pub fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<T>>> {
-        let reply = self.store.get(id);
-        if reply.is_good() {
-            return reply;
+        let mut reply = self.store.get(id);
+        if reply.good().is_none() {
+            reply = self.read(reply, move || self.store.get(id));
         }
-        self.read(reply, move || self.store.get(id))
+        reply
     }
 
     /// The current value of a resource that must exist.
@@ -283,6 +283,9 @@ impl<T: Resource + ?Sized> Collection<T> {
         let value = value.into();
         let entry = Entry::put(id, expectation, Arc::clone(&value));
         let reply = self.commit(Commit::one(entry));
+        if let Some(committed) = reply.good() {
+            return Reply::ready(Ok(Versioned { version: put_version(committed), value }));
+        }
         reply.map(move |committed| Versioned { version: put_version(&committed), value })
     }
 
@@ -321,6 +324,9 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// ```
     pub fn delete<'a>(&'a self, id: &'a str, expectation: impl Into<Expectation>) -> Reply<'a, Receipt> {
         let reply = self.commit(Commit::one(Entry::delete(id, expectation)));
+        if let Some(committed) = reply.good() {
+            return Reply::ready(Ok(committed.receipts()[0]));
+        }
         reply.map(|committed| committed.receipts()[0])
     }
 
@@ -353,8 +359,11 @@ impl<T: Resource + ?Sized> Collection<T> {
             return self.commit_stamped(commit);
         }
         let write = commit.write();
-        let reply = self.store.commit(commit);
-        if reply.is_pending() { self.commit_in_time(Sent { reply, write }) } else { reply }
+        let mut reply = self.store.commit(commit);
+        if reply.is_pending() {
+            reply = self.commit_in_time(Sent { reply, write });
+        }
+        reply
     }
 
     #[cold]

@@ -164,7 +164,13 @@ impl<E> FromIterator<E> for OneOrMany<E> {
         match (elements.next(), elements.next()) {
             (Some(one), None) => Self::One(one),
             (None, _) => Self::Many(Vec::new()),
-            (Some(first), Some(second)) => Self::Many([first, second].into_iter().chain(elements).collect()),
+            (Some(first), Some(second)) => {
+                let mut many = Vec::with_capacity(2 + elements.size_hint().0);
+                many.push(first);
+                many.push(second);
+                many.extend(elements);
+                Self::Many(many)
+            }
         }
     }
 }
@@ -178,8 +184,13 @@ impl<'a, T: ?Sized> Commit<'a, T> {
 
     /// The same commit with another entry.
     pub fn and(self, entry: Entry<'a, T>) -> Self {
-        let mut entries = self.entries.into_vec();
-        entries.push(entry);
+        let entries = match self.entries {
+            OneOrMany::One(first) => Vec::from([first, entry]),
+            OneOrMany::Many(mut entries) => {
+                entries.push(entry);
+                entries
+            }
+        };
         Self { entries: OneOrMany::Many(entries), ..self }
     }
 
@@ -211,6 +222,15 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     #[inline]
     pub fn entries(&self) -> &[Entry<'a, T>] {
         self.entries.as_slice()
+    }
+
+    /// The entries, to be changed where they lie.
+    #[inline]
+    pub(crate) fn entries_mut(&mut self) -> &mut [Entry<'a, T>] {
+        match &mut self.entries {
+            OneOrMany::One(one) => slice::from_mut(one),
+            OneOrMany::Many(many) => many,
+        }
     }
 
     /// The one entry of a commit of one, else the commit again. For stores with a short way for the common case.
@@ -281,8 +301,17 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     /// ```
     pub fn check_ids(&self) -> Result<(), Refusal> {
         let OneOrMany::Many(entries) = &self.entries else { return Ok(()) };
-        let mut seen = HashSet::with_capacity(entries.len());
-        match entries.iter().find(|entry| !seen.insert(entry.id)) {
+        let repeated = match entries.len() {
+            // Comparing a few ids is cheaper than hashing them.
+            0..=16 => entries.iter().enumerate().find_map(|(at, entry)| {
+                entries[..at].iter().any(|earlier| earlier.id == entry.id).then_some(entry)
+            }),
+            many => {
+                let mut seen = HashSet::with_capacity(many);
+                entries.iter().find(|entry| !seen.insert(entry.id))
+            }
+        };
+        match repeated {
             Some(entry) => Err(Refusal::Duplicate { id: entry.id.into() }),
             None => Ok(()),
         }
@@ -365,6 +394,16 @@ impl<'a, T: ?Sized> Entry<'a, T> {
 impl<T: ?Sized> Clone for Entry<'_, T> {
     fn clone(&self) -> Self {
         Self { id: self.id, expectation: self.expectation, action: self.action.clone() }
+    }
+}
+
+impl<T: ?Sized> Action<T> {
+    /// The value to be put, if there is one. A check is left.
+    pub(crate) fn take_value(&mut self) -> Option<Arc<T>> {
+        match std::mem::replace(self, Self::Check) {
+            Self::Put(value) => Some(value),
+            Self::Check | Self::Delete => None,
+        }
     }
 }
 

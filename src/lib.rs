@@ -88,6 +88,8 @@ mod write_id;
 pub mod docs {
     #[doc = include_str!("docs/architecture.md")]
     pub mod architecture {}
+    #[doc = include_str!("docs/performance.md")]
+    pub mod performance {}
     #[doc = include_str!("docs/testing.md")]
     pub mod testing {}
     // Its store runs the conformance suite.

@@ -158,6 +158,15 @@ impl<T: Resource + ?Sized> Inner<T> {
         }
     }
 
+    /// Applies a commit that is not a plain one of one entry.
+    #[inline(never)]
+    fn commit_uncommon(&self, mut commit: Commit<'_, T>) -> Result<Committed, Error> {
+        commit.check_ids()?;
+        // They and the commit are dropped after the locks.
+        let mut leftovers = Leftovers::default();
+        self.once(commit.write(), || self.table.commit_many(commit.entries_mut(), &self.log, &mut leftovers))
+    }
+
     fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<T>, Error> {
         if limit == 0 {
             return Err(Refusal::EmptyPage.into());
@@ -172,7 +181,7 @@ impl<T: Resource + ?Sized> Inner<T> {
             ids.truncate(wanted);
             last = ids.last().cloned().or(last);
             // An id may have been deleted since: its place in the page goes to the next one.
-            items.extend(ids.into_iter().filter_map(|id| Some((Arc::clone(&id), self.table.get(&id)?))));
+            items.extend(ids.into_iter().filter_map(|id| self.table.get(&id).map(|found| (id, found))));
             if !more || items.len() == limit {
                 return Ok(Page { items, more });
             }
@@ -187,20 +196,16 @@ impl<T: Resource + ?Sized> Store<T> for Memory<T> {
     }
 
     #[inline]
-    fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
+    fn commit<'a>(&'a self, mut commit: Commit<'a, T>) -> Reply<'a, Committed> {
         let Inner { table, log, .. } = &*self.inner;
-        let write = commit.write();
-        // These own what the commit brought and what it displaced: both are dropped here, outside of every lock.
-        let mut leftovers = Leftovers::default();
-        Reply::ready(match commit.into_one() {
-            Ok(mut entry) => self
-                .inner
-                .once(write, || table.commit_one(&mut entry, log, &mut leftovers).map(Committed::one)),
-            Err(commit) => commit.check_ids().map_err(Error::from).and_then(|()| {
-                let entries = commit.into_entries();
-                self.inner.once(write, || table.commit_many(&entries, log, &mut leftovers))
-            }),
-        })
+        match (commit.write(), commit.entries_mut()) {
+            (None, [entry]) => {
+                // These, and the commit, own what was displaced: both are dropped here, outside of every lock.
+                let mut leftovers = Leftovers::default();
+                Reply::ready(table.commit_one(entry, log, &mut leftovers).map(Committed::one))
+            }
+            _ => Reply::ready(self.inner.commit_uncommon(commit)),
+        }
     }
 
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {

@@ -102,13 +102,13 @@ impl Log {
         self.ring.lock().limit = changes;
     }
 
-    /// Takes the next version, and records `changes` under it if the store is watched. The wakers it adds to `wake`
-    /// are to be woken once every lock is released.
+    /// Takes the next version, and records `changes` under it if the store is watched. The wakers that `wake` is
+    /// given are to be woken once every lock is released.
     #[inline]
     pub(super) fn publish<I: Iterator<Item = Record>>(
         &self,
         changes: impl FnOnce() -> I,
-        wake: &mut Vec<Waker>,
+        wake: &mut impl Extend<Waker>,
     ) -> Result<Version, Refusal> {
         let taken = self.counter.fetch_add(1, Ordering::AcqRel);
         if taken < LAST {
@@ -121,7 +121,7 @@ impl Log {
     fn publish_watched(
         &self,
         changes: impl Iterator<Item = Record>,
-        wake: &mut Vec<Waker>,
+        wake: &mut impl Extend<Waker>,
     ) -> Result<Version, Refusal> {
         // Numbers must enter the ring in order. The one just taken may be overtaken on the way to the ring's lock, so it
         // stays unused, and another is taken inside.
@@ -136,7 +136,9 @@ impl Log {
         if taken & WATCHED != 0 {
             ring.records.extend(changes.map(|change| (version.to_bits(), change)));
             ring.forget_the_oldest();
-            wake.extend(ring.waiting.drain().map(|(_, waker)| waker));
+            if !ring.waiting.is_empty() {
+                wake.extend(ring.waiting.drain().map(|(_, waker)| waker));
+            }
         }
         Ok(version)
     }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
+use std::ops::DerefMut;
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -18,9 +19,10 @@ use super::log::{Log, Record};
 use crate::commit::{Action, Committed, Entry, Found, Receipt};
 use crate::conflict::Conflict;
 use crate::error::{Error, Refusal, check_id};
+use crate::expected::Expected;
 use crate::random::random;
 use crate::resource::Resource;
-use crate::sync::{DashMap, Mutex, RwLock};
+use crate::sync::{DashMap, RwLock};
 use crate::version::{Version, Versioned};
 use crate::wake::wake;
 
@@ -37,9 +39,14 @@ type Buried = VecDeque<(Version, Id)>;
 
 pub(super) struct Table<T: ?Sized> {
     rows: DashMap<Id, Row<T>, SeedableRandomState>,
-    /// One a shard, each used under the lock of that shard only.
-    buried: Box<[Mutex<Buried>]>,
-    index: RwLock<Index>,
+    order: RwLock<Order>,
+}
+
+/// What changes with each creation and deletion, under a lock of its own.
+struct Order {
+    index: Index,
+    /// One a shard.
+    buried: Box<[Buried]>,
 }
 
 /// What is known of an id: a value, or its deletion.
@@ -49,26 +56,48 @@ struct Row<T: ?Sized> {
 }
 
 /// What a commit displaced and whom it wakes. Dropping it runs the program's code, so its owner holds no lock.
+///
+/// A value that another one replaces is not among it: the two change places, and the old one is dropped with the entry.
 pub(super) struct Leftovers<T: ?Sized> {
-    /// The common case has one value, and allocates nothing for it.
-    value: Option<Arc<T>>,
-    values: Vec<Arc<T>>,
+    deleted: Option<Arc<T>>,
+    /// In a box, because most commits have nothing here, and then there is one null pointer to look at.
+    more: Option<Box<More<T>>>,
+}
+
+struct More<T: ?Sized> {
+    deleted: Vec<Arc<T>>,
     wake: Vec<Waker>,
+}
+
+impl<T: ?Sized> Leftovers<T> {
+    fn more(&mut self) -> &mut More<T> {
+        self.more.get_or_insert_with(|| Box::new(More { deleted: Vec::new(), wake: Vec::new() }))
+    }
+
+    fn keep(&mut self, value: Arc<T>) {
+        match self.deleted {
+            None => self.deleted = Some(value),
+            Some(_) => self.more().deleted.push(value),
+        }
+    }
 }
 
 impl<T: ?Sized> Default for Leftovers<T> {
     #[inline]
     fn default() -> Self {
-        Self { value: None, values: Vec::new(), wake: Vec::new() }
+        Self { deleted: None, more: None }
     }
 }
 
-impl<T: ?Sized> Drop for Leftovers<T> {
-    #[inline]
+impl<T: ?Sized> Extend<Waker> for Leftovers<T> {
+    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
+        self.more().wake.extend(wakers);
+    }
+}
+
+impl<T: ?Sized> Drop for More<T> {
     fn drop(&mut self) {
-        if !self.wake.is_empty() {
-            self.wake.drain(..).for_each(wake);
-        }
+        self.wake.drain(..).for_each(wake);
     }
 }
 
@@ -101,14 +130,13 @@ impl<T: Resource + ?Sized> Table<T> {
         let hasher = SeedableRandomState::with_seed(random(), shared);
         Self {
             rows: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, SHARDS),
-            buried: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            index: RwLock::default(),
+            order: RwLock::default(),
         }
     }
 
     /// How many values there are.
     pub(super) fn len(&self) -> usize {
-        self.index.read().len()
+        self.order.read().index.len()
     }
 
     /// How many rows there are, remembered deletions included.
@@ -134,12 +162,52 @@ impl<T: Resource + ?Sized> Table<T> {
 
     /// The ids of values in order; see [`Index::page`].
     pub(super) fn ids(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Id> {
-        self.index.read().page(prefix, after, limit)
+        self.order.read().index.page(prefix, after, limit)
     }
 
     /// Applies a commit of one entry. A value it replaces is left in the entry.
     #[inline]
     pub(super) fn commit_one(
+        &self,
+        entry: &mut Entry<'_, T>,
+        log: &Log,
+        leftovers: &mut Leftovers<T>,
+    ) -> Result<Receipt, Error> {
+        match self.replace(entry, log, leftovers)? {
+            Some(receipt) => Ok(receipt),
+            None => self.commit_uncommon(entry, log, leftovers),
+        }
+    }
+
+    /// A new value for an existing id, the common case: the index stays as it is, and there is no id to allocate.
+    /// Nothing is done where the entry is another one or its expectation fails.
+    #[inline]
+    fn replace(
+        &self,
+        entry: &mut Entry<'_, T>,
+        log: &Log,
+        leftovers: &mut Leftovers<T>,
+    ) -> Result<Option<Receipt>, Refusal> {
+        let Action::Put(value) = &mut entry.action else { return Ok(None) };
+        if entry.expectation.expected == Expected::Absent {
+            return Ok(None);
+        }
+        let (hash, shard) = self.place(entry.id);
+        let mut rows = self.rows.shards()[shard].write();
+        let row = rows.get_mut(hash, |(id, _)| **id == *entry.id).map(|(id, row)| (id, row.get_mut()));
+        let Some((id, Row { version, value: Some(current) })) = row else { return Ok(None) };
+        if !entry.expectation.expected.admits(Some(*version)) {
+            return Ok(None);
+        }
+        let replaced = *version;
+        *version = log.publish(|| changed(id, false), leftovers)?;
+        std::mem::swap(current, value);
+        Ok(Some(Receipt { version: Some(*version), replaced: Some(replaced) }))
+    }
+
+    /// Applies any commit of one entry. A value that it stores is taken out of the entry.
+    #[inline(never)]
+    fn commit_uncommon(
         &self,
         entry: &mut Entry<'_, T>,
         log: &Log,
@@ -154,33 +222,17 @@ impl<T: Resource + ?Sized> Table<T> {
             drop(rows);
             return Err(refusal([(&*entry, found)]));
         }
-        let version = match (&mut entry.action, row) {
+        let version = match (&entry.action, row) {
             (Action::Check, _) => replaced,
-            // An existing value is the common case: the index stays as it is, and there is no id to allocate.
-            (Action::Put(value), Some((id, Row { version, value: Some(current) }))) => {
-                *version = log.publish(|| changed(id, false), &mut leftovers.wake)?;
-                std::mem::swap(current, value);
-                Some(*version)
-            }
-            (Action::Put(value), Some((id, row))) => {
-                row.version = self.publish_ordered(id, false, log, leftovers)?;
-                row.value = Some(Arc::clone(value));
-                Some(row.version)
-            }
-            (Action::Put(value), None) => {
-                check_id(entry.id)?;
-                let id: Id = entry.id.into();
-                let version = self.publish_ordered(&id, false, log, leftovers)?;
-                let row = Row { version, value: Some(Arc::clone(value)) };
-                rows.insert_entry(hash, (id, SharedValue::new(row)), |(id, _)| self.place(id).0);
-                Some(version)
-            }
             (Action::Delete, Some((id, row))) if replaced.is_some() => {
-                let id = Arc::clone(id);
-                row.version = self.publish_ordered(&id, true, log, leftovers)?;
-                leftovers.value = row.value.take();
+                let mut order = self.order.write();
+                row.version = log.publish(|| changed(id, true), leftovers)?;
+                leftovers.deleted = row.value.take();
+                order.index.remove(id);
                 let version = row.version;
-                if let Some((version, id)) = self.bury(shard, version, id) {
+                let forgotten = order.bury(shard, version, Arc::clone(id));
+                drop(order);
+                if let Some((version, id)) = forgotten {
                     rows.remove_entry(self.place(&id).0, |(other, row)| {
                         *other == id && row.get().buried_in(version)
                     });
@@ -188,133 +240,192 @@ impl<T: Resource + ?Sized> Table<T> {
                 Some(version)
             }
             (Action::Delete, _) => None,
+            (Action::Put(_), Some((id, row))) => {
+                row.version = self.publish_new(id, log, leftovers)?;
+                row.value = entry.action.take_value();
+                Some(row.version)
+            }
+            (Action::Put(_), None) => {
+                check_id(entry.id)?;
+                let id: Id = entry.id.into();
+                let version = self.publish_new(&id, log, leftovers)?;
+                let row = Row { version, value: entry.action.take_value() };
+                rows.insert_entry(hash, (id, SharedValue::new(row)), |(id, _)| self.place(id).0);
+                Some(version)
+            }
         };
         Ok(Receipt { version, replaced })
     }
 
-    /// Applies a commit of any number of entries, whose ids differ.
+    /// Applies a commit of any number of entries, whose ids differ. Values it replaces are left in the entries.
     pub(super) fn commit_many(
         &self,
-        entries: &[Entry<'_, T>],
+        entries: &mut [Entry<'_, T>],
         log: &Log,
         leftovers: &mut Leftovers<T>,
     ) -> Result<Committed, Error> {
-        let places: Vec<(u64, usize)> = entries.iter().map(|entry| self.place(entry.id)).collect();
-        let mut shards: Vec<usize> = places.iter().map(|(_, shard)| *shard).collect();
-        shards.sort_unstable();
-        shards.dedup();
-        // In order of their indexes: two commits can't wait for each other.
-        let mut locked: Vec<_> = shards.iter().map(|shard| self.rows.shards()[*shard].write()).collect();
-        let lock_of =
-            |shard: usize| shards.binary_search(&shard).expect("every shard of the commit is locked");
-
+        let mut steps: Vec<Step> = entries.iter().map(|entry| Step::new(self.place(entry.id))).collect();
+        let mut locked =
+            Locked::new(steps.iter().map(|step| step.shard), |shard| self.rows.shards()[shard].write());
         let mut failed = Vec::new();
-        let mut replaced = Vec::with_capacity(entries.len());
-        let mut changing: Vec<Option<Id>> = Vec::with_capacity(entries.len());
-        let mut reordering = false;
-        for (entry, (hash, shard)) in entries.iter().zip(&places) {
-            let row = locked[lock_of(*shard)].get(*hash, |(id, _)| **id == *entry.id);
-            let live = row.and_then(|(_, row)| row.get().live());
-            if !entry.expectation.expected.admits(live) {
+        let (mut changing, mut reordering) = (false, false);
+        for (entry, step) in entries.iter().zip(&mut steps) {
+            let row = locked.shard(step.shard).get(step.hash, |(id, _)| **id == *entry.id);
+            step.replaced = row.and_then(|(_, row)| row.get().live());
+            if !entry.expectation.expected.admits(step.replaced) {
                 failed.push((entry, row.map_or(Found::Nothing, |(_, row)| row.get().found())));
                 continue;
             }
-            replaced.push(live);
-            changing.push(match (&entry.action, row) {
-                (Action::Check, _) => None,
-                (Action::Delete, _) if live.is_none() => None,
-                (_, Some((id, _))) => Some(Arc::clone(id)),
-                (_, None) => Some(check_id(entry.id).map(|()| entry.id.into())?),
-            });
-            reordering |= matches!(entry.action, Action::Delete) || live.is_none();
+            step.changes = match entry.action {
+                Action::Check => false,
+                Action::Delete => step.replaced.is_some(),
+                Action::Put(_) => true,
+            };
+            if step.changes && row.is_none() {
+                check_id(entry.id)?;
+            }
+            changing |= step.changes;
+            reordering |=
+                step.changes && !(step.replaced.is_some() && matches!(entry.action, Action::Put(_)));
         }
         if !failed.is_empty() {
             drop(locked);
             return Err(refusal(failed));
         }
 
-        let version = if changing.iter().any(Option::is_some) {
-            let mut index = reordering.then(|| self.index.write());
+        let mut version = None;
+        if changing {
+            let mut order = reordering.then(|| self.order.write());
             let changes = || {
-                let changing = entries.iter().zip(&changing);
-                changing.filter_map(|(entry, id)| {
-                    Some(Record { id: id.clone()?, deleted: matches!(entry.action, Action::Delete) })
+                let changed = entries.iter().zip(&steps).filter(|(_, step)| step.changes);
+                changed.map(|(entry, step)| {
+                    let row = locked.shard(step.shard).get(step.hash, |(id, _)| **id == *entry.id);
+                    let id = row.map_or_else(|| entry.id.into(), |(id, _)| Arc::clone(id));
+                    Record { id, deleted: matches!(entry.action, Action::Delete) }
                 })
             };
-            let version = log.publish(changes, &mut leftovers.wake)?;
-            for ((entry, (hash, shard)), id) in entries.iter().zip(&places).zip(&changing) {
-                let Some(id) = id else { continue };
-                let rows = &mut locked[lock_of(*shard)];
-                let row = rows.get_mut(*hash, |(other, _)| other == id).map(|(_, row)| row.get_mut());
-                let value = match &entry.action {
-                    Action::Put(value) => Some(Arc::clone(value)),
-                    Action::Check | Action::Delete => None,
-                };
-                let deleted = value.is_none();
-                let old = match row {
-                    Some(row) => {
-                        row.version = version;
-                        std::mem::replace(&mut row.value, value)
+            let new = log.publish(changes, leftovers)?;
+            version = Some(new);
+            for (entry, step) in entries.iter_mut().zip(&steps).filter(|(_, step)| step.changes) {
+                let rows = locked.shard_mut(step.shard);
+                let row = rows.get_mut(step.hash, |(id, _)| **id == *entry.id);
+                match (&mut entry.action, row.map(|(id, row)| (id, row.get_mut())), &mut order) {
+                    (Action::Put(value), Some((_, Row { version, value: Some(current) })), _) => {
+                        *version = new;
+                        std::mem::swap(current, value);
                     }
-                    None => {
-                        let row = (Arc::clone(id), SharedValue::new(Row { version, value }));
-                        rows.insert_entry(*hash, row, |(id, _)| self.place(id).0);
-                        None
+                    (Action::Put(value), Some((id, row)), Some(order)) => {
+                        *row = Row { version: new, value: Some(Arc::clone(value)) };
+                        order.index.insert(Arc::clone(id));
                     }
-                };
-                match &mut index {
-                    Some(index) if deleted => index.remove(id),
-                    Some(index) if old.is_none() => index.insert(Arc::clone(id)),
-                    _ => {}
-                }
-                leftovers.values.extend(old);
-                if !deleted {
-                    continue;
-                }
-                if let Some((version, id)) = self.bury(*shard, version, Arc::clone(id)) {
-                    rows.remove_entry(self.place(&id).0, |(other, row)| {
-                        *other == id && row.get().buried_in(version)
-                    });
+                    (Action::Put(value), None, Some(order)) => {
+                        let id: Id = entry.id.into();
+                        order.index.insert(Arc::clone(&id));
+                        let row = Row { version: new, value: Some(Arc::clone(value)) };
+                        rows.insert_entry(step.hash, (id, SharedValue::new(row)), |(id, _)| self.place(id).0);
+                    }
+                    (Action::Delete, Some((id, row)), Some(order)) => {
+                        let id = Arc::clone(id);
+                        order.index.remove(&id);
+                        row.version = new;
+                        leftovers
+                            .keep(row.value.take().expect("a deletion that changes something has a value"));
+                        if let Some((version, id)) = order.bury(step.shard, new, id) {
+                            rows.remove_entry(self.place(&id).0, |(other, row)| {
+                                *other == id && row.get().buried_in(version)
+                            });
+                        }
+                    }
+                    _ => unreachable!("whatever appears in the index or leaves it has locked the index"),
                 }
             }
-            Some(version)
-        } else {
-            None
-        };
-        let receipts = replaced.into_iter().zip(&changing).zip(entries).map(|((replaced, id), entry)| {
-            let version = match (id, &entry.action) {
-                (Some(_), _) => version,
-                (None, Action::Check) => replaced,
-                (None, _) => None,
+        }
+        let receipts = entries.iter().zip(&steps).map(|(entry, step)| {
+            let version = match entry.action {
+                _ if step.changes => version,
+                Action::Check => step.replaced,
+                Action::Put(_) | Action::Delete => None,
             };
-            Receipt { version, replaced }
+            Receipt { version, replaced: step.replaced }
         });
         Ok(receipts.collect())
     }
 
-    /// Takes a version for an id that appears in the index or leaves it, and changes the index with it: whoever takes
-    /// a cursor and then lists finds in the list what the feed after the cursor does not have.
-    fn publish_ordered(
-        &self,
-        id: &Id,
-        deleted: bool,
-        log: &Log,
-        leftovers: &mut Leftovers<T>,
-    ) -> Result<Version, Refusal> {
-        let mut index = self.index.write();
-        let version = log.publish(|| changed(id, deleted), &mut leftovers.wake)?;
-        match deleted {
-            true => index.remove(id),
-            false => index.insert(Arc::clone(id)),
-        }
+    /// Takes a version for an id that is not in the index, and puts it there: whoever takes a cursor and then lists
+    /// finds in the list what the feed after the cursor does not have.
+    fn publish_new(&self, id: &Id, log: &Log, leftovers: &mut Leftovers<T>) -> Result<Version, Refusal> {
+        let mut order = self.order.write();
+        let version = log.publish(|| changed(id, false), leftovers)?;
+        order.index.insert(Arc::clone(id));
         Ok(version)
     }
+}
 
+impl Default for Order {
+    fn default() -> Self {
+        Self { index: Index::default(), buried: vec![Buried::new(); SHARDS].into() }
+    }
+}
+
+impl Order {
     /// Remembers a deletion; the one to forget in its place, if its shard remembers enough.
-    fn bury(&self, shard: usize, version: Version, id: Id) -> Option<(Version, Id)> {
-        let mut buried = self.buried[shard].lock();
+    fn bury(&mut self, shard: usize, version: Version, id: Id) -> Option<(Version, Id)> {
+        let buried = &mut self.buried[shard];
         buried.push_back((version, id));
         if buried.len() > BURIED_PER_SHARD { buried.pop_front() } else { None }
+    }
+}
+
+/// One entry of a commit over several ids.
+struct Step {
+    hash: u64,
+    shard: usize,
+    replaced: Option<Version>,
+    changes: bool,
+}
+
+impl Step {
+    fn new((hash, shard): (u64, usize)) -> Self {
+        Self { hash, shard, replaced: None, changes: false }
+    }
+}
+
+/// The shards of a commit, locked in the order of their indexes: two commits can't wait for each other.
+struct Locked<G> {
+    /// A bit a shard.
+    bits: u64,
+    guards: Vec<G>,
+}
+
+const _: () = assert!(SHARDS <= u64::BITS as usize);
+
+impl<G: DerefMut> Locked<G> {
+    fn new(shards: impl Iterator<Item = usize>, lock: impl Fn(usize) -> G) -> Self {
+        let bits = shards.fold(0, |bits: u64, shard| bits | 1 << shard);
+        let mut guards = Vec::with_capacity(bits.count_ones() as usize);
+        let mut left = bits;
+        while left != 0 {
+            guards.push(lock(left.trailing_zeros() as usize));
+            left &= left - 1;
+        }
+        Self { bits, guards }
+    }
+
+    /// Which of the guards is that of a shard: as many come before it as there are lower bits.
+    #[inline]
+    fn at(&self, shard: usize) -> usize {
+        (self.bits & ((1 << shard) - 1)).count_ones() as usize
+    }
+
+    #[inline]
+    fn shard(&self, shard: usize) -> &G::Target {
+        &self.guards[self.at(shard)]
+    }
+
+    #[inline]
+    fn shard_mut(&mut self, shard: usize) -> &mut G::Target {
+        let at = self.at(shard);
+        &mut self.guards[at]
     }
 }
 

@@ -1,0 +1,138 @@
+//! Instructions an operation takes, for callgrind: `counts <operation> <times>` runs one operation that many times.
+//! The difference of two runs cancels the set-up; `counts` alone runs itself under `valgrind` and prints a table.
+
+use std::hint::black_box;
+use std::process::Command;
+
+use ifmatch_benches::article::{articles, id, shuffled};
+use ifmatch_benches::peers::{ByHand, InRow, Locked, Moka, Objects, Ours, Peer, Raw};
+
+const IDS: usize = 1_000;
+const TIMES: usize = 20_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match &arguments[..] {
+        [operation, times] if times.parse::<usize>().is_ok() => {
+            run(operation, times.parse().expect("a number"))
+        }
+        only => {
+            for operation in OPERATIONS {
+                if only.is_empty() || only.iter().any(|part| operation.contains(part.as_str())) {
+                    let difference = instructions(operation, 2 * TIMES) - instructions(operation, TIMES);
+                    println!("{operation:30} {:8.1}", difference as f64 / TIMES as f64);
+                }
+            }
+        }
+    }
+}
+
+const OPERATIONS: [&str; 18] = [
+    "get/ifmatch",
+    "get/dashmap",
+    "get/by-hand",
+    "get/in-row",
+    "get/locked",
+    "get/moka",
+    "get/object_store",
+    "swap/ifmatch",
+    "swap/dashmap",
+    "swap/by-hand",
+    "swap/in-row",
+    "swap/locked",
+    "swap/moka",
+    "swap/object_store",
+    "pair/ifmatch",
+    "pair/ifmatch-watched",
+    "pair/dashmap",
+    "two/ifmatch",
+];
+
+fn run(operation: &str, times: usize) {
+    let (what, peer) = operation.split_once('/').expect("an operation/peer");
+    match peer {
+        "ifmatch" if what == "two" => two(times),
+        "ifmatch" => repeat::<Ours>(what, times),
+        "ifmatch-watched" => watched(what, times),
+        "dashmap" => repeat::<Raw>(what, times),
+        "by-hand" => repeat::<ByHand>(what, times),
+        "in-row" => repeat::<InRow>(what, times),
+        "locked" => repeat::<Locked>(what, times),
+        "moka" => repeat::<Moka>(what, times),
+        "object_store" => repeat::<Objects>(what, times),
+        _ => panic!("no such peer"),
+    }
+}
+
+fn repeat<P: Peer>(what: &str, times: usize) {
+    on(&P::new(), what, times);
+}
+
+fn watched(what: &str, times: usize) {
+    let ours = Ours::new();
+    let changes = ours.0.watch(ifmatch::Start::Now).wait().unwrap();
+    on(&ours, what, times);
+    drop(changes);
+}
+
+/// `what` on prepared ids and values. The few instructions of the loop itself are counted too.
+fn on<P: Peer>(peer: &P, what: &str, times: usize) {
+    let articles = articles(IDS);
+    let value = P::value(&articles[0].1);
+    let ids: Vec<P::Id> = (0..2 * IDS).map(|number| P::id(&id(number))).collect();
+    let mut stamps: Vec<P::Stamp> = ids[..IDS].iter().map(|id| peer.create(id, value.clone())).collect();
+    let order = shuffled(IDS);
+    match what {
+        "get" => each(&order, times, |at| drop(black_box(peer.read(&ids[at])))),
+        "swap" => each(&order, times, |at| {
+            stamps[at] = peer.swap(&ids[at], &stamps[at], value.clone()).expect("nobody else writes");
+        }),
+        "pair" => each(&order, times, |at| {
+            let stamp = peer.create(&ids[IDS + at], value.clone());
+            peer.delete(&ids[IDS + at], &stamp);
+        }),
+        _ => panic!("no such operation"),
+    }
+    black_box(stamps);
+}
+
+/// Runs an operation on each place in order, over and over. The loop itself is a few instructions.
+#[inline(always)]
+fn each(order: &[usize], times: usize, mut operation: impl FnMut(usize)) {
+    for _ in 0..times / order.len() {
+        order.iter().for_each(|&at| operation(at));
+    }
+}
+
+fn two(times: usize) {
+    use ifmatch::{Commit, Entry};
+    let ours = Ours::new();
+    let articles = articles(IDS);
+    let value = &articles[0].1;
+    let mut versions: Vec<_> =
+        articles.iter().map(|(id, article)| ours.create(id, article.clone())).collect();
+    for turn in 0..times {
+        let (a, b) = (turn % IDS, (turn + 7) % IDS);
+        let both = Commit::one(Entry::put(&articles[a].0, versions[a], value.clone())).and(Entry::put(
+            &articles[b].0,
+            versions[b],
+            value.clone(),
+        ));
+        let version = ours.0.commit(both).wait().unwrap().version().unwrap();
+        (versions[a], versions[b]) = (version, version);
+    }
+}
+
+/// Instructions of a whole run of this program.
+fn instructions(operation: &str, times: usize) -> u64 {
+    let program = std::env::current_exe().expect("a program has a path");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args([operation, &times.to_string()])
+        .output()
+        .expect("valgrind is installed");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let collected = text.lines().find_map(|line| line.split_once("Collected :"));
+    collected.and_then(|(_, number)| number.trim().parse().ok()).unwrap_or_else(|| panic!("{text}"))
+}
