@@ -15,6 +15,8 @@ use crate::error::Error;
 /// Await it, or in a program without an async runtime call [`wait`](Self::wait). A store in memory answers at once:
 /// such a reply costs no allocation, and awaiting it does not yield.
 ///
+/// A call may begin when it is made, before its reply is polled: a store in memory has done its work by then.
+///
 /// Dropping a pending reply leaves the store in the state before the call or after it, never between; whether the
 /// call was applied is then unknown.
 ///
