@@ -729,6 +729,16 @@ mod tests {
     use crate::testing::{Pace, Scripted};
 
     #[test]
+    fn what_a_program_holds_goes_to_other_threads() {
+        fn moves<T: Send>() {}
+        fn is_shared<T: Send + Sync>() {}
+
+        is_shared::<(Collection<str>, Draft<String>, Transaction<str>, crate::pages::Pages<str>)>();
+        is_shared::<(Error, Conflict, Retry, Memory<str>, Page<str>, Commit<'_, str>, Versioned<str>)>();
+        moves::<(Changes<str>, Reply<'_, Versioned<str>>)>();
+    }
+
+    #[test]
     fn the_verbs_over_a_store_that_answers_at_once_answer_at_once() {
         for unknown in [false, true] {
             let notes = Collection::<str>::new(Scripted::new(Pace::Ready, unknown));

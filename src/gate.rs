@@ -280,6 +280,30 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_do_not_know_of_one_another_wear_nobody_out() {
+        let store = Arc::new(Scripted::new(Pace::Pending(MILLISECOND), false));
+        counter(&store, patient());
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                // As in another process: the same store, and a line of its own.
+                let counters = Collection::new(Arc::clone(&store)).with_retry(patient().attempts(100));
+                for _ in 0..4 {
+                    let counters = counters.clone();
+                    scope.spawn(move || {
+                        for _ in 0..5 {
+                            counters.modify("a", |count| *count += 1).wait().unwrap();
+                        }
+                    });
+                }
+            }
+        });
+
+        let attempts = f64::from(store.sent() - 1) / 320.0;
+
+        assert!(attempts <= 5.0, "{attempts} attempts a write");
+    }
+
+    #[test]
     fn the_sum_is_the_same_with_the_gate_off() {
         let backoff = Duration::from_micros(50);
 

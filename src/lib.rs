@@ -35,7 +35,7 @@
 //! |---|---|---|---|
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
-//! | `conformance` | no | the promises as tests for store authors ([`mod@conformance`]), and a history checker | `json` |
+//! | `conformance` | no | the promises as tests for store authors ([`conformance`](mod@conformance)), and a history checker | `json` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The pages link to what only some features bring.

@@ -154,6 +154,7 @@ where
     let stamps = collection.stamps();
     let gate = collection.gate();
     let mut stand = if gate.is_on() { Stand::Out } else { Stand::Ungated };
+    let mut beaten = false;
     let (mut known, mut reading, mut sent) = (None, None, None);
     match begun {
         Begun::Read(reply) => reading = Some(reply),
@@ -202,8 +203,14 @@ where
             return Err(gave_up(conflict, call).into());
         }
         stand = match stand {
-            // The turn is kept: the next try needs neither a wait nor a read.
-            Stand::In(place) => Stand::In(place),
+            // The turn is kept, and the next try needs no read. Whoever was faster is not in this line: once may be
+            // chance, but lines of other processes would beat one another for ever if none of them waited.
+            Stand::In(place) => {
+                if std::mem::replace(&mut beaten, true) && !call.pause().await {
+                    return Err(gave_up(conflict, call).into());
+                }
+                Stand::In(place)
+            }
             Stand::Ungated if call.pause().await => Stand::Ungated,
             Stand::Ungated => return Err(gave_up(conflict, call).into()),
             Stand::Out => {

@@ -16,6 +16,8 @@ use crate::error::Error;
 /// such a reply costs no allocation, and awaiting it does not yield. Other stores may do nothing at all before the
 /// reply is awaited: a reply that is forgotten is a write that may not happen.
 ///
+/// A call may begin when it is made, before its reply is polled: a store in memory has done its work by then.
+///
 /// Dropping a pending reply leaves the store in the state before the call or after it, never between; whether the
 /// call was applied is then unknown.
 ///

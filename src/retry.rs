@@ -142,7 +142,8 @@ impl Retry {
     /// How long to wait before trying again: a random time up to `base`, and twice as much each time, up to `cap`.
     ///
     /// This is full jitter: of waits that grow alike, it is the one that leaves the fewest collisions, as Amazon's
-    /// architects measured. Writers who wait in line for a hot id don't wait for this too.
+    /// architects measured. Writers who wait in line for a hot id don't wait for this too, unless writers outside of the
+    /// line, as in another process, beat them to it more than once.
     ///
     /// ```
     /// use std::time::Duration;

@@ -28,6 +28,7 @@ fn everything_is_bounded() {
     slow_watchers_pin_nothing();
     deletions_and_write_ids_are_forgotten();
     a_json_bomb_is_refused_before_it_goes_off();
+    a_read_and_a_write_of_an_existing_id_allocate_nothing();
 }
 
 fn slow_watchers_pin_nothing() {
@@ -85,4 +86,19 @@ fn a_json_bomb_is_refused_before_it_goes_off() {
     let values = Collection::<serde_json::Value>::json(bytes);
 
     assert!(matches!(values.get("bomb").wait(), Err(Error::Corrupt(_))));
+}
+
+fn a_read_and_a_write_of_an_existing_id_allocate_nothing() {
+    let numbers = Collection::<u64>::in_memory();
+    let first = numbers.create("a", 1).wait().unwrap();
+    let value = Arc::new(2);
+
+    let (version, _, peak) = measured(|| {
+        let second = numbers.replace("a", first.version, Arc::clone(&value)).wait().unwrap();
+        let found = numbers.get("a").wait().unwrap().unwrap();
+        (second.version == found.version).then_some(second.version)
+    });
+
+    assert!(version.is_some());
+    assert_eq!(peak, 0, "bytes allocated by a write and a read");
 }
