@@ -103,9 +103,15 @@ fn what_comes_or_goes_for_good_is_in_the_list_or_in_the_feed() {
         put_all(&store, &["a", "b"], 0);
         // Nothing is written twice here, so that one change that is missed is not made up for by the next.
         let writers: [fn(&Memory<u64>); 3] = [
-            |store| drop(put_all(store, &["c"], 1)),
-            |store| drop(delete(store, "a")),
-            |store| drop(put_all(store, &["d", "e"], 1)),
+            |store| {
+                put_all(store, &["c"], 1);
+            },
+            |store| {
+                delete(store, "a");
+            },
+            |store| {
+                put_all(store, &["d", "e"], 1);
+            },
         ];
         let writers = writers.map(|write| {
             let store = Arc::clone(&store);
