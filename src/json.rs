@@ -17,7 +17,9 @@ mod limits;
 /// before anything is built from it; so is anything but white space after the one value. Errors tell line and column,
 /// never what is there.
 ///
-/// JSON has no infinities and no NaN: serde_json writes them as `null`, which does not decode as a number.
+/// What would not decode again is not encoded. JSON has no infinities and no NaN, for one: serde_json writes them as
+/// `null`, which is no number. So bytes with a `null` in them are decoded before they are stored, which doubles the cost
+/// of writing values with an empty `Option`.
 ///
 /// ```
 /// use ifmatch::{Codec, Json};
@@ -37,6 +39,9 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
         let bytes = serde_json::to_vec(value).map_err(|_| Fault::Unwritable)?;
         // What is stored must be readable again.
         limits::check(&bytes)?;
+        if has_null(&bytes) {
+            serde_json::from_slice::<T>(&bytes).map_err(|_| Fault::Unreturnable)?;
+        }
         Ok(bytes)
     }
 
@@ -46,10 +51,15 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     }
 }
 
+fn has_null(bytes: &[u8]) -> bool {
+    bytes.windows(4).any(|window| window == b"null")
+}
+
 /// What is left of a serde_json error: its messages quote the data, as in ``unknown variant `s3cr3t` ``.
 #[derive(Debug)]
 enum Fault {
     Unwritable,
+    Unreturnable,
     Unreadable { what: &'static str, line: usize, column: usize },
 }
 
@@ -68,6 +78,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unwritable => f.write_str("the value cannot be written as JSON"),
+            Self::Unreturnable => {
+                f.write_str("the value would not read back from JSON: a number that is none?")
+            }
             Self::Unreadable { what, line, column } => {
                 write!(f, "{what}, at line {line}, column {column}")
             }
@@ -124,6 +137,14 @@ mod tests {
         let bytes = Json.encode(&floats).unwrap();
 
         assert_eq!(Codec::<Vec<f64>>::decode(&Json, &bytes).unwrap(), floats);
+    }
+
+    #[test]
+    fn a_number_that_json_does_not_have_is_not_encoded() {
+        for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(Json.encode(&vec![1.5, number]).is_err());
+        }
+        assert_eq!(Json.encode(&[Some(1.5), None]).unwrap(), b"[1.5,null]");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::collection::Collection;
+use crate::error::Error;
 use crate::reply::Reply;
 use crate::resource::Resource;
 use crate::store::Page;
@@ -55,7 +56,8 @@ impl<T: Resource + ?Sized> Pages<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`Collection::scan`]. The same page can be asked for again.
+    /// Those of [`Collection::scan`]. The same page can be asked for again; after [`Error::Corrupt`] the next page begins
+    /// behind the id that it names.
     #[expect(clippy::should_implement_trait, reason = "an iterator can't be waited for")]
     pub fn next(&mut self) -> Reply<'_, Option<Page<T>>> {
         if self.ended {
@@ -63,7 +65,16 @@ impl<T: Resource + ?Sized> Pages<T> {
         }
         Reply::pending(async move {
             let after = self.after.clone();
-            let page = self.collection.scan(&self.prefix, after.as_deref(), self.size).await?;
+            let page = match self.collection.scan(&self.prefix, after.as_deref(), self.size).await {
+                Ok(page) => page,
+                Err(error) => {
+                    // What does not decode was told once, and is not to hide all that comes after it.
+                    if let Error::Corrupt(corrupt) = &error {
+                        self.after = Some(corrupt.id().into());
+                    }
+                    return Err(error);
+                }
+            };
             match page.items.last() {
                 Some((last, _)) => self.after = Some(Arc::clone(last)),
                 // A page may be empty without being the last one: the next would be asked for after the same id.
@@ -93,6 +104,28 @@ mod tests {
     use crate::error::{Error, Refusal};
     use crate::retry::Retry;
     use crate::testing::{Fault, Jumping, Pace, Scripted};
+
+    #[cfg(feature = "json")]
+    #[test]
+    fn bytes_that_do_not_decode_are_told_once_and_hide_nothing_else() {
+        let bytes = Collection::<[u8]>::in_memory();
+        for (id, value) in [("a", "1"), ("b", "odd"), ("c", "3"), ("d", "odd")] {
+            bytes.create(id, value.as_bytes()).wait().unwrap();
+        }
+        let mut pages = Collection::<u64>::json(bytes.store().clone()).list("").page_size(2);
+        let mut next = || match pages.next().wait() {
+            Ok(page) => {
+                page.map_or_else(Vec::new, |page| page.items.iter().map(|(id, _)| id.to_string()).collect())
+            }
+            Err(error) => vec![error.to_string()],
+        };
+
+        assert_eq!(next(), ["a"]);
+        assert!(next()[0].contains("`b`"));
+        assert_eq!(next(), ["c"]);
+        assert!(next()[0].contains("`d`"));
+        assert!(next().is_empty());
+    }
 
     #[test]
     fn every_resource_is_seen_once_whatever_the_page_size() {
