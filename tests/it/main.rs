@@ -11,6 +11,12 @@ mod dice;
 mod history;
 #[cfg(feature = "conformance")]
 mod later;
+#[cfg(feature = "file")]
+mod crash;
+#[cfg(all(feature = "file", feature = "conformance"))]
+mod durable;
+#[cfg(feature = "file")]
+mod file;
 #[cfg(feature = "conformance")]
 mod laws;
 mod manifest;
