@@ -16,6 +16,7 @@ use redb::{Database, TableDefinition};
 
 const TABLE: TableDefinition<&str, &[u8]> = TableDefinition::new("resources");
 const IDS: usize = 1_000;
+const HISTORY: usize = 1_000;
 const VALUE: [u8; 250] = [b'v'; 250];
 
 /// One way to make a write durable. `write` returns once it is.
@@ -92,6 +93,24 @@ impl Subject for Grouped {
     }
 }
 
+/// Writes every id twice, and the history full.
+fn fill(subject: &dyn Subject) {
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= 2 * HISTORY {
+                        break;
+                    }
+                    subject.write(&format!("resource-{}", number % IDS));
+                }
+            });
+        }
+    });
+}
+
 /// The time a write took on average, `callers` writing at once for a while.
 fn measure(subject: &dyn Subject, callers: usize) -> Duration {
     let writes = (callers * 40).max(300);
@@ -124,7 +143,9 @@ fn subjects(directory: &Path) -> Vec<(&'static str, Box<dyn Subject>)> {
     let create = |name: &str| fs::File::create(directory.join(name)).unwrap();
     let grouped = Grouped { file: create("grouped"), state: Mutex::default(), turn: Condvar::new() };
     vec![
-        ("File", Box::new(File::open(directory.join("file")).unwrap())),
+        // A short history, so that it is full from the start, as it is in a store that has been running for a while: the
+        // file grows until then, and a sync that makes a file longer costs more.
+        ("File", Box::new(File::options().history(HISTORY).open(directory.join("file")).unwrap())),
         ("plain redb", Box::new(Database::create(directory.join("redb")).unwrap())),
         ("append + fdatasync", Box::new(Append(Mutex::new(create("append"))))),
         ("append, grouped", Box::new(grouped)),
@@ -136,11 +157,7 @@ fn main() {
     let directory = directory();
     let subjects = subjects(&directory);
     for (_, subject) in &subjects {
-        for number in 0..IDS {
-            if number % 10 == 0 || !matches!(number, 100..) {
-                subject.write(&format!("resource-{number}"));
-            }
-        }
+        fill(&**subject);
     }
     let callers = [1, 8, 64];
     let mut times = vec![vec![Vec::new(); callers.len()]; subjects.len()];
