@@ -40,7 +40,14 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     let options = Options::parse(std::env::args().skip(1))?;
     let articles = match options.store.as_str() {
         "memory" => Articles::in_memory(),
-        other => return Err(format!("unknown store `{other}`: the only one is `memory`").into()),
+        #[cfg(feature = "file")]
+        store if store.starts_with("file:") => Articles::json(ifmatch::File::open(&store["file:".len()..])?),
+        other => {
+            return Err(format!(
+                "unknown store `{other}`: there is `memory`, and with the feature `file` also `file:PATH`"
+            )
+            .into());
+        }
     };
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;

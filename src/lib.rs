@@ -35,15 +35,18 @@
 //! |---|---|---|---|
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
+//! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb` |
 //! | `conformance` | no | the promises as tests for store authors ([`conformance`](mod@conformance)), and a history checker | `json` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The pages link to what only some features bring.
 #![cfg_attr(
-    not(all(feature = "axum", feature = "conformance", feature = "json")),
+    not(all(feature = "axum", feature = "conformance", feature = "file", feature = "json")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
+#[cfg(feature = "file")]
+mod backend;
 mod call;
 mod codec;
 mod collection;
@@ -103,6 +106,9 @@ pub mod docs {
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub use backend::file::{self, File};
 pub use codec::Codec;
 pub use collection::Collection;
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
@@ -117,7 +123,7 @@ pub use expected::{Expectation, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
 #[cfg(feature = "json")]
 pub use json::Json;
-pub use layer::{Encoded, Guarded, Observed};
+pub use layer::{Cached, Encoded, Guarded, Observed};
 pub use memory::Memory;
 pub use pages::Pages;
 pub use reply::Reply;

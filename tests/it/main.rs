@@ -5,8 +5,14 @@ mod articles;
 #[cfg(feature = "conformance")]
 mod broken;
 mod cancel;
+#[cfg(feature = "file")]
+mod crash;
 #[cfg(feature = "conformance")]
 mod dice;
+#[cfg(all(feature = "file", feature = "conformance"))]
+mod durable;
+#[cfg(feature = "file")]
+mod file;
 #[cfg(feature = "conformance")]
 mod history;
 #[cfg(feature = "conformance")]

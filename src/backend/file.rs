@@ -1,0 +1,530 @@
+//! [`File`], the durable store: one file that survives a crash.
+
+mod answer;
+mod backup;
+mod batch;
+mod committer;
+mod disk;
+#[cfg(test)]
+mod faults;
+mod handle;
+#[cfg(feature = "json")]
+mod lines;
+mod log;
+mod open;
+mod options;
+mod queue;
+mod schema;
+mod watch;
+mod window;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::ops::Bound;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::thread::{self, JoinHandle, ThreadId};
+
+use parking_lot::Mutex;
+
+use crate::backend::record::Record;
+use crate::commit::{Action, Commit, Committed};
+use crate::error::{Corrupt, Error, Refusal};
+use crate::feed::{Changes, Start};
+use crate::reply::Reply;
+use crate::store::{Abilities, Durability, Page, Resolution, Store};
+use crate::version::Versioned;
+use crate::write_id::WriteId;
+use answer::{Answer, promise};
+use committer::Committer;
+use handle::{Handle, What};
+use queue::{Call, Full, Order, Queue};
+use schema::{DELETED, LOG, RESOURCES};
+use window::{Known, Unknown, Window};
+
+#[cfg(feature = "json")]
+pub use lines::ImportError;
+pub use open::OpenError;
+pub use options::{Options, Persistence};
+
+/// The most entries one commit may have.
+const ENTRIES: usize = 10_000;
+
+/// The most bytes the values of one commit may have.
+const COMMIT_BYTES: usize = 64 << 20;
+
+/// The durable store: one file that survives a crash of the program and of the machine.
+///
+/// A store of bytes: [`Collection::json`](crate::Collection::json) keeps a program's own types in it. It needs no
+/// async runtime. A commit that was acknowledged is in the file and synced, unless the program chose
+/// [`Persistence::Eventual`]; after a crash each commit is there as a whole or not at all.
+///
+/// # Cost
+///
+/// A commit waits for one sync of the disk. Commits that arrive while a sync is under way share the next one, each
+/// with its own verdict, so many callers together cost little more than one alone. A read looks into the last
+/// committed state on the caller's thread and waits for nobody; its reply is ready. So is a commit that only checks and
+/// has no write id.
+///
+/// # Versions
+///
+/// One counter serves the whole file and is kept in the same transaction as what it numbers. It starts at a random
+/// number, and leaps over a random number of versions at each opening, so that a version from a file that was deleted,
+/// replaced by an older copy or cut off by a crash matches nothing written afterwards, except by a chance of less than
+/// one in a million for each 100,000 versions lost. All entries of one commit share a version.
+///
+/// # Limits
+///
+/// - Ids have 1 to 512 bytes and no U+0000. Values have at most 1 MiB, see [`Options::value_limit`]; a commit at most
+///   10,000 entries and 64 MiB.
+/// - The feed, deletions and write ids reach back 100,000 changes, see [`Options::history`]. A cursor from before that
+///   is [`Expired`](crate::Expired), and a write id from before that is [`Resolution::Unknown`].
+/// - 65,536 calls, or 256 MiB of values, may wait for the disk. A call past that fails with
+///   [`Outcome::NotApplied`](crate::Outcome::NotApplied).
+/// - The file does not shrink by itself: space that deletions leave is used again, and [`compact`](Self::compact) gives
+///   it back.
+/// - After a crash, the next opening reads the whole file to check it.
+///
+/// # Failures
+///
+/// A commit that was in flight when the disk failed comes back with [`Outcome::Unknown`](crate::Outcome::Unknown), or
+/// with `NotApplied` where the file shows that it was not. The file is opened anew inside, so the store serves again as
+/// soon as the disk does. In a child of `fork()` every call is refused: open the file there by another name, or after
+/// the parent has closed it.
+///
+/// ```
+/// use ifmatch::{Commit, Entry, Expected, File, Store};
+///
+/// let directory = std::env::temp_dir().join(format!("ifmatch-doc-file-{}", std::process::id()));
+/// # std::fs::create_dir_all(&directory)?;
+/// let store = File::open(directory.join("notes.ifmatch"))?;
+/// let committed = store.commit(Commit::one(Entry::put("a", Expected::Absent, (*b"one").into()))).wait()?;
+/// drop(store);
+///
+/// let store = File::open(directory.join("notes.ifmatch"))?;
+/// assert_eq!(Some(store.get("a").wait()?.unwrap().version), committed.version());
+/// # drop(store);
+/// # std::fs::remove_dir_all(directory)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct File {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<Result<(), Error>>>,
+}
+
+/// What the callers and the committing thread share.
+struct Shared {
+    handle: Handle,
+    queue: Queue,
+    committer: Mutex<Committer>,
+    /// The thread that commits.
+    thread: OnceLock<ThreadId>,
+    watchers: watch::Watchers,
+    window: Mutex<Window>,
+    identity: u64,
+    history: usize,
+    value_limit: usize,
+    persistence: Persistence,
+}
+
+impl File {
+    /// Opens the file at `path`, or creates it where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], which names the path. A file that is damaged or of another program is never reset.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Options::new().open(path)
+    }
+
+    /// How to open a file otherwise than [`open`](Self::open) does.
+    ///
+    /// ```
+    /// use ifmatch::File;
+    ///
+    /// let options = File::options().value_limit(64 * 1024).history(1_000_000);
+    /// ```
+    pub fn options() -> Options {
+        Options::new()
+    }
+
+    fn start(handle: Handle, options: &Options) -> Result<Self, OpenError> {
+        let path = handle.path().to_path_buf();
+        let refuse = |error: Error| OpenError::Corrupt {
+            path: path.clone(),
+            found: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
+        };
+        let identity = handle.read(|snapshot| Ok(schema::facts(snapshot)?.identity)).map_err(refuse)?;
+        let mut shared = Shared {
+            handle,
+            queue: Queue::default(),
+            committer: Mutex::default(),
+            thread: OnceLock::new(),
+            watchers: watch::Watchers::default(),
+            window: Mutex::default(),
+            identity,
+            history: options.history,
+            value_limit: options.value_limit,
+            persistence: options.persistence,
+        };
+        shared.committer = Mutex::new(Committer::new(&shared).map_err(refuse)?);
+        let shared = Arc::new(shared);
+        let serving = Arc::clone(&shared);
+        let serve = move || {
+            serving.thread.get_or_init(|| thread::current().id());
+            Committer::run(&serving)
+        };
+        let thread = thread::Builder::new().name("ifmatch-file".to_owned()).spawn(serve);
+        let thread =
+            thread.map_err(|source| open::io_error("start the committing thread of", &path, source))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Waits until everything that was committed is synced: of use with [`Persistence::Eventual`].
+    ///
+    /// # Errors
+    ///
+    /// What the disk said. Commits since the last sync may be lost then.
+    ///
+    /// ```no_run
+    /// # let store = ifmatch::File::open("notes.ifmatch")?;
+    /// store.sync().wait()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sync(&self) -> Reply<'_, ()> {
+        let (promise, answer) = promise();
+        self.shared.send(Call::Sync { promise }, answer)
+    }
+
+    /// Gives unused space back to the file system; tells whether there was any.
+    ///
+    /// It may be called while the store serves: other calls wait meanwhile. It takes about as long as copying the file.
+    ///
+    /// # Errors
+    ///
+    /// What the disk said, or that scans went on for too long. Nothing is lost.
+    ///
+    /// ```no_run
+    /// # let store = ifmatch::File::open("notes.ifmatch")?;
+    /// store.compact().wait()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compact(&self) -> Reply<'_, bool> {
+        let (promise, answer) = promise();
+        self.shared.send(Call::Compact { promise }, answer)
+    }
+
+    /// Copies the last committed state to a new file at `path`, which a store can open. Commits and reads go on.
+    ///
+    /// It blocks this thread for as long as reading and writing the file takes. Space that is freed meanwhile is used
+    /// again only afterwards.
+    ///
+    /// # Errors
+    ///
+    /// What either disk said, or that there is a file at `path` already. Nothing is left there.
+    ///
+    /// ```no_run
+    /// # let store = ifmatch::File::open("notes.ifmatch")?;
+    /// store.backup("notes-monday.ifmatch")?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backup(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.shared.handle.check_process()?;
+        backup::backup(&self.shared.handle, path.as_ref())
+    }
+
+    /// Writes the last committed state as lines of JSON, and tells how many resources it had. Commits and reads go on.
+    ///
+    /// The first line tells the newest version, every other one is a resource with its version and its value: as
+    /// `text`, or as `hex` where the bytes are not UTF-8. It blocks this thread.
+    ///
+    /// # Errors
+    ///
+    /// What the disk or `to` said. A part may have been written.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, File};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("ifmatch-doc-export-{}", std::process::id()));
+    /// let store = std::sync::Arc::new(File::open(&path)?);
+    /// Collection::<String>::json(store.clone()).create("readme", "hello".to_string()).wait()?;
+    ///
+    /// let mut lines = Vec::new();
+    /// assert_eq!(store.export(&mut lines)?, 1);
+    /// assert!(String::from_utf8(lines)?.contains(r#""id":"readme""#));
+    /// # drop(store);
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn export(&self, mut to: impl std::io::Write) -> Result<u64, Error> {
+        self.shared.handle.check_process()?;
+        lines::export(&self.shared.handle, &mut to)
+    }
+
+    /// Makes a new file at `path` of lines that [`export`](Self::export) wrote, and tells how many resources it has.
+    ///
+    /// Every resource keeps its version, and versions go on from there. Cursors and write ids are those of the other
+    /// file and mean nothing here.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError`]: a line that is none, or a file that can't be created, for one because it is there already.
+    /// Nothing is left at `path` then.
+    ///
+    /// ```
+    /// use ifmatch::{File, Store};
+    ///
+    /// # let path = std::env::temp_dir().join(format!("ifmatch-doc-import-{}", std::process::id()));
+    /// let lines = r#"{"ifmatch":1,"newest":"7"}
+    /// {"id":"readme","version":"5","text":"hello"}"#;
+    ///
+    /// File::import(&path, lines.as_bytes())?;
+    ///
+    /// let readme = File::open(&path)?.get("readme").wait()?.unwrap();
+    /// assert_eq!(readme.version.to_string(), "5");
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn import(path: impl AsRef<Path>, mut from: impl std::io::BufRead) -> Result<u64, ImportError> {
+        lines::import(path.as_ref(), &mut from)
+    }
+
+    /// Serves what waits, syncs, and closes the file. Dropping the store does the same and says nothing.
+    ///
+    /// # Errors
+    ///
+    /// What could not be written. With [`Persistence::Immediate`] that loses no acknowledged commit.
+    ///
+    /// ```no_run
+    /// # let store = ifmatch::File::open("notes.ifmatch")?;
+    /// store.close()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn close(mut self) -> Result<(), Error> {
+        self.shared.handle.check_process()?;
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<(), Error> {
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        if self.shared.handle.is_forked() {
+            // The thread is not in this process, and what it shares is the parent's.
+            std::mem::forget(thread);
+            return Ok(());
+        }
+        self.shared.queue.close();
+        // A task that is woken by its answer may be the last to hold the store: the thread can't wait for itself.
+        if self.shared.is_committing() {
+            return Ok(());
+        }
+        thread.join().unwrap_or_else(|_| Err(self.shared.handle.refusal(What::Closed)))
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = self.stop();
+    }
+}
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File").field("path", &self.shared.handle.path()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn is_eventual(&self) -> bool {
+        self.persistence == Persistence::Eventual
+    }
+
+    /// Whether this is the thread that commits.
+    fn is_committing(&self) -> bool {
+        self.thread.get() == Some(&thread::current().id())
+    }
+
+    fn send<T: Send + 'static>(self: &Arc<Self>, call: Call, answer: Answer<T>) -> Reply<'static, T> {
+        if let Err(forked) = self.handle.check_process() {
+            return Reply::ready(Err(forked));
+        }
+        match self.queue.push(call) {
+            Ok(()) => {
+                let (shared, mut answer) = (Arc::clone(self), answer);
+                Reply::pending(poll_fn(move |context| shared.poll(&mut answer, context)))
+            }
+            Err((Full::Busy, _)) => Reply::ready(Err(self.handle.refusal(What::Busy))),
+            Err((Full::Closed, _)) => Reply::ready(Err(self.handle.refusal(What::Closed))),
+        }
+    }
+
+    /// Looks for an answer. A waker that waits for one on the thread that gives it has to see to it itself.
+    fn poll<T>(&self, answer: &mut Answer<T>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
+        loop {
+            let polled = Pin::new(&mut *answer).poll(context);
+            if polled.is_ready() || !self.is_committing() || !Committer::serve_next(self) {
+                return polled;
+            }
+        }
+    }
+
+    fn get(&self, id: &str) -> Result<Option<Versioned<[u8]>>, Error> {
+        self.handle.read(|snapshot| {
+            let resources = snapshot.open_table(RESOURCES)?;
+            let stored = resources.get(id.as_bytes())?;
+            Ok(stored.map(|stored| value(id, stored.value())).transpose())
+        })?
+    }
+
+    fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<[u8]>, Error> {
+        if limit == 0 {
+            return Err(Refusal::EmptyPage.into());
+        }
+        let lower = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after.as_bytes()),
+            _ => Bound::Included(prefix.as_bytes()),
+        };
+        self.handle.read(|snapshot| {
+            let resources = snapshot.open_table(RESOURCES)?;
+            let mut items = Vec::with_capacity(limit.min(256));
+            for next in resources.range::<&[u8]>((lower, Bound::Unbounded))? {
+                let (id, stored) = next?;
+                if !id.value().starts_with(prefix.as_bytes()) {
+                    break;
+                }
+                if items.len() == limit {
+                    return Ok(Ok(Page { items, more: true }));
+                }
+                let id = str::from_utf8(id.value())
+                    .map_err(|_| redb::Error::Corrupted("an id that is not UTF-8".to_owned()))?;
+                match value(id, stored.value()) {
+                    Ok(found) => items.push((Arc::from(id), found)),
+                    Err(corrupt) => return Ok(Err(corrupt)),
+                }
+            }
+            Ok(Ok(Page { items, more: false }))
+        })?
+    }
+
+    /// A commit that only checks, judged against the last committed state.
+    fn check(&self, order: &Order) -> Result<Committed, Error> {
+        self.handle.read(|snapshot| {
+            let resources = snapshot.open_table(RESOURCES)?;
+            let judged = batch::judge(&order.entries, &resources, |id| {
+                Ok(snapshot.open_table(DELETED)?.get(id.as_bytes())?.map(|version| version.value()))
+            })?;
+            let pairs = |found: Vec<_>| {
+                order.entries.iter().zip(found).map(|(entry, found)| batch::unchanged(entry, found)).collect()
+            };
+            Ok(judged.map(pairs))
+        })?
+    }
+
+    /// What is known of a write id already; `None` where the committing thread has to be asked.
+    fn resolved(&self, write: WriteId) -> Result<Option<Resolution>, Error> {
+        self.handle.check_process()?;
+        let known = self.window.lock().look(write).cloned();
+        let position = match known {
+            Ok(Known::Idle(committed)) => return Ok(Some(Resolution::Applied(committed))),
+            Ok(Known::Closed) => return Ok(Some(Resolution::NotApplied)),
+            Ok(Known::Logged(position)) => position,
+            Err(Unknown::Forgotten | Unknown::ForgottenClosed) => return Ok(Some(Resolution::Unknown)),
+            Err(Unknown::Unseen) => return Ok(None),
+        };
+        self.handle.read(|snapshot| {
+            let stored = snapshot.open_table(LOG)?.get(position)?;
+            // It may have left the log since.
+            let Some(stored) = stored else { return Ok(None) };
+            let logged = batch::logged_at(position, Some(stored.value()))?;
+            Ok(Some(Resolution::Applied(logged.committed())))
+        })
+    }
+
+    /// Refuses what the file can't hold, before it waits for anything.
+    fn admit(&self, commit: &Commit<'_, [u8]>) -> Result<(), Refusal> {
+        commit.check_ids()?;
+        let entries = commit.entries();
+        if entries.len() > ENTRIES {
+            return Err(Refusal::TooMany { entries: entries.len(), limit: ENTRIES });
+        }
+        let mut total = 0;
+        for entry in entries {
+            let Action::Put(value) = &entry.action else { continue };
+            let id = || entry.id.into();
+            if value.len() > self.value_limit {
+                return Err(Refusal::TooLarge { id: id(), bytes: value.len(), limit: self.value_limit });
+            }
+            total += value.len();
+            if total > COMMIT_BYTES.max(self.value_limit) {
+                return Err(Refusal::TooLarge { id: id(), bytes: total, limit: COMMIT_BYTES });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Store<[u8]> for File {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        Reply::ready(self.shared.get(id))
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        if let Err(refusal) = self.shared.admit(&commit) {
+            return Reply::ready(Err(refusal.into()));
+        }
+        let order = Order::from(commit);
+        let checks = order.entries.iter().all(|entry| matches!(entry.action, Action::Check));
+        if checks && order.write.is_none() {
+            return Reply::ready(self.shared.check(&order));
+        }
+        let (promise, answer) = promise();
+        self.shared.send(Call::Commit { order, promise }, answer)
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        match self.shared.resolved(write) {
+            Ok(Some(resolution)) => Reply::ready(Ok(resolution)),
+            Ok(None) => {
+                let (promise, answer) = promise();
+                self.shared.send(Call::Resolve { write, promise }, answer)
+            }
+            Err(error) => Reply::ready(Err(error)),
+        }
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
+        Reply::ready(self.shared.scan(prefix, after, limit))
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
+        Reply::ready(watch::watch(&self.shared, &from))
+    }
+
+    fn abilities(&self) -> Abilities {
+        let durability = match self.shared.persistence {
+            Persistence::Immediate => Durability::Strict,
+            Persistence::Eventual => Durability::Relaxed {
+                may_lose: "the commits of about the last second, in a crash of the program or the machine",
+            },
+        };
+        Abilities {
+            entries: ENTRIES,
+            watch: true,
+            tombstones: true,
+            durability,
+            unknown: true,
+            restores_told: true,
+        }
+    }
+}
+
+/// The value stored under an id.
+fn value(id: &str, stored: &[u8]) -> Result<Versioned<[u8]>, Error> {
+    match Record::decode(id, stored) {
+        Ok(record) => Ok(Versioned::new(record.version, record.value)),
+        Err(damage) => Err(Corrupt::new(id, Record::claimed_version(stored), damage).into()),
+    }
+}

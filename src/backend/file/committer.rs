@@ -1,0 +1,362 @@
+//! [`Committer`], what the store's own thread does: it takes who waits, commits them as one, and answers each.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use redb::{Durability, ReadableTable};
+
+use super::Shared;
+use super::answer::wake;
+use super::batch::{Batch, LAST, Standing, Verdict, Written};
+use super::handle::{Trouble, What};
+use super::log::Logged;
+use super::queue::Call;
+use super::schema::{self, LOG};
+use super::window::{Known, Window};
+use crate::commit::Committed;
+use crate::error::{Error, Failure, Outcome};
+use crate::random::random;
+use crate::store::Resolution;
+use crate::write_id::WriteId;
+
+/// How long a commit may stay without a sync where commits need not wait for it.
+const EVENTUALLY: Duration = Duration::from_secs(1);
+
+/// How far the counter leaps at most when a file is opened.
+const LEAP: u64 = 1 << 40;
+
+/// What the store's own thread knows.
+#[derive(Debug, Default)]
+pub(super) struct Committer {
+    standing: Standing,
+    /// Which opening of the file `standing` belongs to.
+    generation: u64,
+    /// When what is not synced has to be.
+    deadline: Option<Instant>,
+}
+
+/// A call's verdict and its promise.
+enum Answered {
+    Commit(Verdict<Committed>),
+    Resolve(Verdict<Resolution>),
+    Sync,
+}
+
+impl Committer {
+    /// Reads where the log stands.
+    pub(super) fn new(shared: &Shared) -> Result<Self, Error> {
+        let generation = shared.handle.generation();
+        Ok(Self { standing: load(shared)?, generation, deadline: None })
+    }
+
+    /// Serves until the store is closed.
+    pub(super) fn run(shared: &Shared) -> Result<(), Error> {
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| Self::serve_next(shared))) {
+                Ok(true) => {}
+                Ok(false) => return Self::close(shared),
+                // Those it was serving are told that nobody knows. What it knew is read anew.
+                Err(_) => shared.committer.lock().generation = u64::MAX,
+            }
+        }
+    }
+
+    /// Serves the calls that wait; `false` once the store is closed and all are served.
+    ///
+    /// The tasks are woken at the end, when every call has its answer and no lock is held: on this very thread a waker
+    /// may call the store and wait for it, and then serves the next calls from within.
+    pub(super) fn serve_next(shared: &Shared) -> bool {
+        let deadline = shared.committer.lock().deadline;
+        let Some(calls) = shared.queue.take(deadline) else { return false };
+        let mut wakers = Vec::with_capacity(calls.len());
+        let mut together = Vec::with_capacity(calls.len());
+        let mut committer = shared.committer.lock();
+        let mut changed = false;
+        if calls.is_empty() {
+            committer.sync_if_due(shared);
+        }
+        for call in calls {
+            match call {
+                Call::Compact { promise } => {
+                    changed |= committer.serve(shared, std::mem::take(&mut together), &mut wakers);
+                    wakers.extend(promise.give(committer.compact(shared)));
+                }
+                call => together.push(call),
+            }
+        }
+        changed |= committer.serve(shared, together, &mut wakers);
+        drop(committer);
+        if changed {
+            shared.watchers.wake();
+        }
+        wakers.into_iter().for_each(wake);
+        true
+    }
+
+    /// Syncs what is not, and closes the file.
+    fn close(shared: &Shared) -> Result<(), Error> {
+        let mut committer = shared.committer.lock();
+        let synced = if committer.deadline.is_some() { committer.sync(shared) } else { Ok(()) };
+        drop(committer);
+        let closed = shared.handle.close().map_err(|what| shared.handle.refusal(what));
+        shared.watchers.wake();
+        synced.and(closed)
+    }
+
+    /// Commits the calls as one, and answers each. Whether a watcher has something to read.
+    fn serve(&mut self, shared: &Shared, calls: Vec<Call>, wakers: &mut Vec<Waker>) -> bool {
+        if calls.is_empty() {
+            return false;
+        }
+        let _writing = shared.handle.writing.lock();
+        let served = self.attempt(shared, &calls).or_else(|failed| {
+            // Nothing was sent to the disk: a handle that broke earlier is opened anew, and they go again.
+            let again = failed.before && !matches!(failed.what, What::Damaged(_) | What::Closed);
+            if !again || shared.handle.mend(failed.generation).is_err() {
+                return Err(failed);
+            }
+            self.attempt(shared, &calls)
+        });
+        let (answers, changed) = match served {
+            Ok((answers, changed)) => (answers, changed),
+            Err(failed) => (self.fail(shared, &calls, *failed), false),
+        };
+        // Who lost a race starts again first: woken after the winner, it would lose to the winner's next write, and
+        // to every one after that.
+        let mut winners = Vec::new();
+        for (call, answer) in calls.into_iter().zip(answers) {
+            let lost = matches!(answer, Answered::Commit(Err(_)));
+            let order = if lost { &mut *wakers } else { &mut winners };
+            order.extend(give(call, answer));
+        }
+        wakers.append(&mut winners);
+        changed
+    }
+
+    fn sync_if_due(&mut self, shared: &Shared) {
+        let due = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        if due && self.sync(shared).is_err() {
+            // Nobody waits for this sync. The next commit meets the same disk and says so.
+            self.deadline = Some(Instant::now() + EVENTUALLY);
+        }
+    }
+
+    /// One transaction for all the calls.
+    fn attempt(&mut self, shared: &Shared, calls: &[Call]) -> Result<(Vec<Answered>, bool), Box<Failed>> {
+        self.refresh(shared)?;
+        let eventual = shared.is_eventual();
+        let sync_asked = calls.iter().any(|call| matches!(call, Call::Sync { .. }));
+        let synced = !eventual || sync_asked;
+        let mut verdicts = None;
+        let mut committing = false;
+        let ran = shared.handle.with(|database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(if synced { Durability::Immediate } else { Durability::None })?;
+            let mut batch = Batch::open(&transaction, self.standing, &shared.window)?;
+            let mut answers = Vec::with_capacity(calls.len());
+            for call in calls {
+                answers.push(match call {
+                    Call::Commit { order, .. } => Answered::Commit(batch.commit(order)?),
+                    Call::Resolve { write, .. } => Answered::Resolve(batch.resolve(*write)?),
+                    Call::Sync { .. } | Call::Compact { .. } => Answered::Sync,
+                });
+            }
+            batch.trim(shared.history)?;
+            let (standing, written) = batch.finish();
+            verdicts = Some(answers);
+            if written.logged || (sync_asked && self.deadline.is_some()) {
+                committing = true;
+                transaction.commit()?;
+            } else {
+                transaction.abort()?;
+            }
+            Ok((standing, written))
+        });
+        match ran {
+            Ok((standing, written)) => {
+                self.standing = standing;
+                self.note(shared, &written);
+                if synced && committing {
+                    self.deadline = None;
+                } else if written.logged {
+                    self.deadline.get_or_insert_with(|| Instant::now() + EVENTUALLY);
+                }
+                Ok((verdicts.unwrap_or_default(), written.changed))
+            }
+            Err((what, generation)) => Err(Failed { what, before: !committing, generation, verdicts }.into()),
+        }
+    }
+
+    /// Makes what was committed known to those who resolve.
+    fn note(&self, shared: &Shared, written: &Written) {
+        let mut window = shared.window.lock();
+        for (write, known) in &written.fresh {
+            window.insert(*write, known.clone());
+        }
+        for write in &written.left {
+            window.forget(*write, self.standing.forgotten);
+        }
+    }
+
+    /// The answers after a transaction that failed: what it was about to write is unknown, unless the file, opened
+    /// anew, shows that it does not have it. Whatever was judged on top of it was not applied.
+    fn fail(&mut self, shared: &Shared, calls: &[Call], failed: Failed) -> Vec<Answered> {
+        let before = self.standing.last;
+        let mended = shared.handle.mend(failed.generation).is_ok() && self.refresh(shared).is_ok();
+        let absent = failed.before || (mended && logged_after(shared, before) == Some(false));
+        let trouble = Arc::new(shared.handle.trouble(failed.what));
+        let verdicts = failed.verdicts.unwrap_or_default();
+        let mut verdicts = verdicts.into_iter();
+        calls
+            .iter()
+            .map(|call| {
+                let applied = match verdicts.next() {
+                    Some(Answered::Commit(verdict)) => verdict.is_ok(),
+                    Some(Answered::Resolve(_) | Answered::Sync) | None => false,
+                };
+                let outcome = if applied && !absent { Outcome::Unknown } else { Outcome::NotApplied };
+                match call {
+                    Call::Commit { order, .. } => {
+                        Answered::Commit(Err(failure(outcome, &trouble, order.write)))
+                    }
+                    Call::Resolve { write, .. } => {
+                        Answered::Resolve(Err(failure(Outcome::NotApplied, &trouble, Some(*write))))
+                    }
+                    Call::Sync { .. } | Call::Compact { .. } => {
+                        Answered::Commit(Err(failure(Outcome::Unknown, &trouble, None)))
+                    }
+                }
+            })
+            .collect()
+    }
+
+    /// Reads anew where the log stands, if the file was opened anew.
+    fn refresh(&mut self, shared: &Shared) -> Result<(), Box<Failed>> {
+        let generation = shared.handle.generation();
+        if generation == self.generation {
+            return Ok(());
+        }
+        match load_writing(shared, self.standing.last) {
+            Ok(standing) => {
+                self.standing = standing;
+                self.generation = generation;
+                Ok(())
+            }
+            Err((what, generation)) => Err(Failed { what, before: true, generation, verdicts: None }.into()),
+        }
+    }
+
+    /// Syncs what was committed without.
+    fn sync(&mut self, shared: &Shared) -> Result<(), Error> {
+        let _writing = shared.handle.writing.lock();
+        let synced = shared.handle.with(|database| Ok(database.begin_write()?.commit()?));
+        match synced {
+            Ok(()) => {
+                self.deadline = None;
+                Ok(())
+            }
+            Err((what, generation)) => {
+                let _ = shared.handle.mend(generation);
+                Err(failure(Outcome::Unknown, &Arc::new(shared.handle.trouble(what)), None))
+            }
+        }
+    }
+
+    /// Gives unused space back to the file system.
+    fn compact(&mut self, shared: &Shared) -> Result<bool, Error> {
+        /// How many snapshots may be met that are still being read.
+        const TRIES: usize = 1000;
+
+        let _writing = shared.handle.writing.lock();
+        for _ in 0..TRIES {
+            match shared.handle.alone(|database| Ok(database.compact()?)) {
+                Err(What::Engine(redb::Error::TransactionInProgress)) => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                compacted => {
+                    self.deadline = None;
+                    return compacted.map_err(|what| {
+                        let _ = shared.handle.mend(self.generation);
+                        shared.handle.refusal(what)
+                    });
+                }
+            }
+        }
+        Err(shared.handle.refusal(What::Engine(redb::Error::TransactionInProgress)))
+    }
+}
+
+/// Why a transaction failed.
+struct Failed {
+    what: What,
+    /// Whether that was before it was sent to the disk: then nothing of it was applied.
+    before: bool,
+    generation: u64,
+    verdicts: Option<Vec<Answered>>,
+}
+
+fn failure(outcome: Outcome, trouble: &Arc<Trouble>, write: Option<WriteId>) -> Error {
+    let failure = Failure::new(outcome, Arc::clone(trouble));
+    match write {
+        Some(write) => failure.with_write(write).into(),
+        None => failure.into(),
+    }
+}
+
+fn give(call: Call, answer: Answered) -> Option<Waker> {
+    match (call, answer) {
+        (Call::Commit { promise, .. }, Answered::Commit(verdict)) => promise.give(verdict),
+        (Call::Resolve { promise, .. }, Answered::Resolve(verdict)) => promise.give(verdict),
+        (Call::Sync { promise }, Answered::Sync) => promise.give(Ok(())),
+        (Call::Sync { promise }, Answered::Commit(Err(error))) => promise.give(Err(error)),
+        // The promise is dropped, and so answers that nobody knows.
+        _ => None,
+    }
+}
+
+/// Whether the log has a commit after a position; `None` where that can't be told.
+fn logged_after(shared: &Shared, position: u64) -> Option<bool> {
+    let newest = shared.handle.with(|database| {
+        let snapshot = redb::ReadableDatabase::begin_read(database)?;
+        let newest = snapshot.open_table(LOG)?.last()?.map(|(position, _)| position.value());
+        Ok(newest)
+    });
+    newest.ok().map(|newest| newest > Some(position))
+}
+
+/// Reads where the log stands, and what it says of write ids.
+fn load(shared: &Shared) -> Result<Standing, Error> {
+    let _writing = shared.handle.writing.lock();
+    load_writing(shared, 0).map_err(|(what, _)| shared.handle.refusal(what))
+}
+
+fn load_writing(shared: &Shared, issued: u64) -> Result<Standing, (What, u64)> {
+    let (standing, window) = shared.handle.with(|database| {
+        let snapshot = redb::ReadableDatabase::begin_read(database)?;
+        let facts = schema::facts(&snapshot)?;
+        let mut window = Window::after(facts.forgotten);
+        let mut standing =
+            Standing { last: facts.floor, floor: facts.floor, weight: 0, forgotten: facts.forgotten };
+        for logged in snapshot.open_table(LOG)?.iter()? {
+            let (position, stored) = logged?;
+            let position = position.value();
+            let logged = Logged::decode(position, stored.value())
+                .map_err(|damage| redb::Error::Corrupted(damage.to_string()))?;
+            standing.last = position;
+            standing.weight += logged.weight();
+            if let Some(write) = logged.write {
+                let known = if logged.entries.is_some() { Known::Logged(position) } else { Known::Closed };
+                window.insert(write, known);
+            }
+        }
+        Ok((standing, window))
+    })?;
+    *shared.window.lock() = window;
+    // Versions issued after this file was copied, or lost with a crash that no sync preceded, are not issued again:
+    // the counter leaps over where they would be.
+    let leap = 1 + random() % LEAP;
+    let last = standing.last.max(issued).saturating_add(leap).min(LAST);
+    Ok(Standing { last, ..standing })
+}

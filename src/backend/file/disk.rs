@@ -1,0 +1,153 @@
+//! [`Disk`], the storage under the engine: it remembers what no sync has confirmed, and refuses a forked child.
+
+use std::fmt;
+use std::io;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use redb::{BackendError, StorageBackend};
+
+/// The most one step of a rewrite reads.
+const STEP: u64 = 1 << 20;
+
+/// What no sync has confirmed is kept as this many pieces before neighbours are merged, gaps included.
+const PIECES: usize = 1024;
+
+/// The storage under the engine.
+///
+/// A sync that failed says nothing about the writes before it, and the next one may succeed without having written
+/// them: Linux marks pages that could not be written as clean. So what was written since the last sync that succeeded
+/// is remembered, across handles, and written again before the file is opened anew.
+pub(super) struct Disk {
+    storage: Box<dyn StorageBackend>,
+    unconfirmed: Arc<Unconfirmed>,
+    process: u32,
+}
+
+/// The ranges written since the last sync that succeeded: start and end.
+#[derive(Debug, Default)]
+pub(super) struct Unconfirmed(Mutex<Vec<(u64, u64)>>);
+
+impl Disk {
+    pub(super) fn new(storage: Box<dyn StorageBackend>, unconfirmed: Arc<Unconfirmed>) -> Self {
+        Self { storage, unconfirmed, process: std::process::id() }
+    }
+
+    /// Writes again what no sync has confirmed, and syncs it.
+    pub(super) fn confirm(&self) -> io::Result<()> {
+        let ranges = self.unconfirmed.0.lock().clone();
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        let length = self.storage.len()?;
+        let mut bytes = Vec::new();
+        for (start, end) in ranges {
+            let end = end.min(length);
+            let mut at = start;
+            while at < end {
+                let step = (end - at).min(STEP);
+                bytes.resize(step as usize, 0);
+                self.storage.read(at, &mut bytes)?;
+                self.storage.write(at, &bytes)?;
+                at += step;
+            }
+        }
+        self.sync_data()
+    }
+
+    /// Refuses a child of `fork()`, whose copy of the engine's memory would overwrite what the parent writes.
+    fn same_process(&self) -> io::Result<()> {
+        match std::process::id() {
+            id if id == self.process => Ok(()),
+            _ => Err(io::Error::other("the file was opened by the process this one was forked from")),
+        }
+    }
+}
+
+impl Unconfirmed {
+    fn add(&self, start: u64, end: u64) {
+        let mut ranges = self.0.lock();
+        if let Some(last) = ranges.last_mut()
+            && last.1 == start
+        {
+            last.1 = end;
+            return;
+        }
+        ranges.push((start, end));
+        if ranges.len() <= PIECES {
+            return;
+        }
+        ranges.sort_unstable();
+        let merged =
+            ranges.chunks(4).map(|near| (near[0].0, near.iter().map(|range| range.1).max().unwrap_or(0)));
+        *ranges = merged.collect();
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.storage.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.storage.read(offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.same_process()?;
+        self.storage.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.same_process()?;
+        self.storage.sync_data()?;
+        self.unconfirmed.0.lock().clear();
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.same_process()?;
+        // Also where the write fails: a part of it may have been written.
+        self.unconfirmed.add(offset, offset + data.len() as u64);
+        self.storage.write(offset, data)
+    }
+
+    // A child shares its parent's locks: giving one up in the child would take it from the parent.
+    fn close(&self) -> io::Result<()> {
+        self.same_process()?;
+        self.storage.close()
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.same_process()?;
+        self.storage.unlock_range(start, end)
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.storage.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.storage.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.storage.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.storage.lock_shared_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.storage.query_lock_range(start, end)
+    }
+}
+
+// Hand-written: the engine formats its storage into its log.
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Disk")
+    }
+}

@@ -1,0 +1,296 @@
+//! Proofs on a simulated disk: I/O errors at every operation, crash images, and images of the recovery of images.
+
+mod disk;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use redb::{Database, ReadableDatabase, ReadableTable};
+
+use super::handle::Handle;
+use super::log::Logged;
+use super::open::{OpenError, Opener};
+use super::options::{Options, Persistence};
+use super::schema::{self, LOG, RESOURCES};
+use super::{File, Reply};
+use crate::backend::record::Record;
+use crate::commit::{Commit, Entry};
+use crate::error::{Error, Outcome};
+use crate::expected::Expected;
+use crate::random::random;
+use crate::store::{Resolution, Store};
+use crate::write_id::WriteId;
+use disk::{Fault, SimulatedDisk};
+
+/// How many commits the workload of the crash images makes.
+const COMMITS: u64 = 40;
+
+/// How many commits the workload makes that meets a fault at every operation.
+const SURVIVING: u64 = 16;
+
+/// How many crash images are looked at, unless the variable `IFMATCH_IMAGES` says otherwise.
+const IMAGES: usize = 4_000;
+
+fn images() -> usize {
+    std::env::var("IFMATCH_IMAGES").map_or(IMAGES, |images| images.parse().expect("a number of images"))
+}
+
+/// What a state shows: the number each id has.
+type Shown = BTreeMap<String, u64>;
+
+fn opener(disk: &SimulatedDisk) -> Opener {
+    let disk = disk.clone();
+    Opener::of_storage(move || disk.clone())
+}
+
+fn create(disk: &SimulatedDisk) {
+    opener(disk).initialize(schema::Origin::new()).unwrap();
+    disk.sync();
+    disk.acknowledge(0);
+}
+
+fn start(disk: &SimulatedDisk, persistence: Persistence) -> Result<File, OpenError> {
+    let options = Options::new().persistence(persistence).history(64);
+    File::start(Handle::open(opener(disk))?, &options)
+}
+
+/// The commit of a number: two ids in step, one that comes and goes, and one of growing size.
+fn commit(store: &File, number: u64, write: WriteId) -> Reply<'_, ()> {
+    let text = number.to_string();
+    let value = || Arc::<[u8]>::from(text.as_bytes());
+    let padded = format!("{text:0>width$}", width = (number as usize % 7) * 1500 + 20);
+    let guest = match number % 2 {
+        0 => Entry::put("guest", Expected::Any, value()),
+        _ => Entry::delete("guest", Expected::Any),
+    };
+    let commit = Commit::one(Entry::put("a", Expected::Any, value()))
+        .and(Entry::put("b", Expected::Any, value()))
+        .and(guest)
+        .and(Entry::put("padded", Expected::Any, padded.as_bytes().into()));
+    store.commit(commit.with_write(write)).map(|_| ())
+}
+
+/// What the state after a commit shows.
+fn after(number: u64) -> Shown {
+    let ids = ["a", "b", "padded"].into_iter().chain((number.is_multiple_of(2)).then_some("guest"));
+    match number {
+        0 => Shown::new(),
+        _ => ids.map(|id| (id.to_owned(), number)).collect(),
+    }
+}
+
+/// Reads all there is, and panics where anything does not decode.
+fn read(database: &Database) -> Shown {
+    let snapshot = database.begin_read().unwrap();
+    let log = snapshot.open_table(LOG).unwrap();
+    for logged in log.iter().unwrap() {
+        let (position, stored) = logged.unwrap();
+        Logged::decode(position.value(), stored.value()).unwrap();
+    }
+    let resources = snapshot.open_table(RESOURCES).unwrap();
+    let rows = resources.iter().unwrap().map(|row| {
+        let (id, stored) = row.unwrap();
+        let id = String::from_utf8(id.value().to_vec()).unwrap();
+        let record = Record::decode(&id, stored.value()).unwrap();
+        (id, str::from_utf8(record.value).unwrap().parse().unwrap())
+    });
+    rows.collect()
+}
+
+/// Whether a file shows the state after one commit between two, and none in part.
+fn shows_one_of(shown: &Shown, commits: std::ops::RangeInclusive<u64>) -> bool {
+    commits.into_iter().any(|number| *shown == after(number))
+}
+
+/// Runs the workload, and closes the store.
+fn work(disk: &SimulatedDisk, persistence: Persistence) {
+    create(disk);
+    let store = start(disk, persistence).unwrap();
+    for number in 1..=COMMITS {
+        commit(&store, number, WriteId::new()).wait().unwrap();
+        disk.acknowledge(number);
+    }
+    store.close().unwrap();
+}
+
+/// Looks at images of crashes during the workload, and of crashes during the recovery of those. Gives how many there
+/// were, and how many had lost what was acknowledged.
+fn crash(persistence: Persistence, wanted: usize) -> (usize, usize) {
+    let disk = SimulatedDisk::default();
+    work(&disk, persistence);
+    let crashes = disk.crashes();
+    let looked = RefCell::new(0);
+    let mut lost = 0;
+    let mut look = |image: Vec<u8>, acknowledged: u64, what: &str| {
+        let disk = SimulatedDisk::of(image);
+        let opened = opener(&disk).open();
+        let database = opened.unwrap_or_else(|error| panic!("{what}, after {acknowledged}: {error}"));
+        let shown = read(&database);
+        assert!(shows_one_of(&shown, 0..=COMMITS), "{what}: {shown:?}");
+        *looked.borrow_mut() += 1;
+        lost += usize::from(!shows_one_of(&shown, acknowledged..=acknowledged + 1));
+        drop(database);
+        disk
+    };
+    for pass in 0.. {
+        for crash in &crashes {
+            let recovered = look(crash.image(pass), crash.acknowledged, "a crash");
+            let again = recovered.crashes();
+            // Every fifth time around every write of the recovery, else one of them.
+            let (from, step) = match pass % 5 {
+                0 => (0, 1),
+                _ => (random() as usize % again.len().max(1), again.len().max(1)),
+            };
+            for again in again.iter().skip(from).step_by(step) {
+                let image = again.image(random() as usize);
+                drop(look(image, crash.acknowledged, "a crash of a recovery"));
+            }
+        }
+        if *looked.borrow() >= wanted {
+            break;
+        }
+    }
+    (looked.into_inner(), lost)
+}
+
+#[test]
+fn every_crash_image_opens_and_has_what_was_acknowledged() {
+    let (seen, lost) = crash(Persistence::Immediate, images());
+
+    println!("{seen} crash images");
+    assert_eq!(lost, 0, "of {seen}");
+}
+
+#[test]
+fn without_waiting_for_syncs_a_crash_loses_commits_but_never_a_part_of_one() {
+    let (seen, lost) = crash(Persistence::Eventual, images() / 10);
+
+    assert!(lost > 0, "the crash images would not show a lost commit: {seen} looked at");
+}
+
+/// The workload with one fault at one operation: what was acknowledged stays, what was not is told truthfully, and the
+/// store serves again by itself. Gives how many operations there were.
+fn survive(fault: Fault, at: usize) -> usize {
+    let what = || format!("{fault:?} at operation {at}");
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start(&disk, Persistence::Immediate).unwrap();
+    disk.fail(fault, at);
+    let mut acknowledged = 0;
+    let mut doubtful = Vec::new();
+    for number in 1..=SURVIVING {
+        let write = WriteId::new();
+        match commit(&store, number, write).wait() {
+            Ok(()) => acknowledged = number,
+            Err(error) => {
+                assert!(matches!(error, Error::Failed(_)), "{}: {error}", what());
+                doubtful.push((number, write, error.outcome()));
+                // The disk is well again: reads and writes go on without help.
+                disk.heal();
+                let shown = store.get("a").wait().unwrap_or_else(|error| panic!("{}: {error}", what()));
+                let shown = shown.map_or(0, |found| str::from_utf8(&found.value).unwrap().parse().unwrap());
+                assert!((acknowledged..=number).contains(&shown), "{}", what());
+                let resolved = store.resolve(write).wait().unwrap();
+                match resolved {
+                    Resolution::Applied(_) => {
+                        assert_eq!((shown, error.outcome()), (number, Outcome::Unknown), "{}", what());
+                        acknowledged = number;
+                    }
+                    Resolution::NotApplied => assert_eq!(shown, acknowledged, "{}", what()),
+                    Resolution::Unknown => panic!("{}: the store forgot", what()),
+                }
+            }
+        }
+        // Power is lost here: nothing is left of what no sync has confirmed.
+        if number % 4 == 0 || doubtful.last().is_some_and(|(last, ..)| *last == number) {
+            let image = SimulatedDisk::of(disk.confirmed());
+            let database = opener(&image).open().unwrap_or_else(|error| panic!("{}: {error}", what()));
+            assert!(shows_one_of(&read(&database), acknowledged..=number), "{}", what());
+        }
+    }
+    assert!(doubtful.len() <= 1, "{}: {doubtful:?}", what());
+    let operations = disk.operations();
+    // Closing may meet the fault: then it says so.
+    let _ = store.close();
+    disk.heal();
+    let store = start(&disk, Persistence::Immediate).unwrap();
+    assert_eq!(
+        store.get("a").wait().unwrap().map(|found| found.value.to_vec()),
+        Some(acknowledged.to_string().into())
+    );
+    operations
+}
+
+#[test]
+fn a_store_survives_any_one_fault_at_any_operation() {
+    for fault in [Fault::Error, Fault::Short, Fault::LostOnSync, Fault::Full] {
+        let operations = survive(fault, usize::MAX);
+        assert!(operations > 100, "{operations} operations are too few to tell");
+        for at in 0..operations {
+            survive(fault, at);
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_or_a_cut_is_found_or_harmless() {
+    let disk = SimulatedDisk::default();
+    work(&disk, Persistence::Immediate);
+    let whole = disk.confirmed();
+    let check = |image: Vec<u8>, what: String| {
+        let disk = SimulatedDisk::of(image);
+        let Ok(handle) = Handle::open(opener(&disk)) else { return };
+        let Ok(store) = File::start(handle, &Options::new()) else { return };
+        for id in ["a", "b", "padded", "guest"] {
+            let Ok(Some(found)) = store.get(id).wait() else { continue };
+            let number: u64 = str::from_utf8(&found.value).unwrap().parse().unwrap();
+            assert!(number <= COMMITS, "{what}: `{id}` is {number}");
+        }
+        let _ = store.scan("", None, 10).wait();
+        let _ = commit(&store, 1, WriteId::new()).wait();
+        let _ = store.close();
+    };
+    for _ in 0..2_000 {
+        let bit = random() as usize % (whole.len() * 8);
+        let mut image = whole.clone();
+        image[bit / 8] ^= 1 << (bit % 8);
+        check(image, format!("bit {bit}"));
+    }
+    for cut in (0..whole.len()).step_by(512) {
+        check(whole[..cut].to_vec(), format!("cut at {cut}"));
+    }
+}
+
+#[test]
+fn with_the_whole_file_verified_no_flipped_bit_changes_what_is_read() {
+    let disk = SimulatedDisk::default();
+    work(&disk, Persistence::Immediate);
+    let whole = disk.confirmed();
+    let mut refused = 0;
+    for _ in 0..500 {
+        let bit = random() as usize % (whole.len() * 8);
+        let mut image = whole.clone();
+        image[bit / 8] ^= 1 << (bit % 8);
+        let disk = SimulatedDisk::of(image);
+        match opener(&disk).verified().open() {
+            Err(OpenError::Corrupt { .. }) => refused += 1,
+            Err(other) => panic!("bit {bit}: {other}"),
+            Ok(database) => assert_eq!(read(&database), after(COMMITS), "bit {bit}"),
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn arbitrary_bytes_are_no_store() {
+    for round in 0..300 {
+        let mut bytes: Vec<u8> = (0..random() % 20_000).map(|_| random() as u8).collect();
+        if round % 2 == 0 && bytes.len() > 9 {
+            // The engine's magic number: what follows it is looked at.
+            bytes[..9].copy_from_slice(b"redb\x1a\x0a\xa9\x0d\x0a");
+        }
+        let disk = SimulatedDisk::of(bytes);
+        assert!(matches!(opener(&disk).open(), Err(OpenError::Corrupt { .. })));
+    }
+}

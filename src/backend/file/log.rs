@@ -1,0 +1,206 @@
+//! [`Logged`], one commit as the file remembers it: for the feed, for a write that is sent again, and for deletions.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use crate::backend::record::{Damage, Record};
+use crate::commit::{Committed, Receipt};
+use crate::version::Version;
+use crate::write_id::WriteId;
+
+/// What the first byte of a logged commit says.
+const APPLIED: u8 = 0;
+const CLOSED: u8 = 1;
+
+/// One commit as the file remembers it.
+///
+/// In the file it is the value of a [`Record`] under no id: a byte that says whether it was applied or closed, then
+/// for each entry a byte for what was done, the version replaced or 0 (8 bytes), and for a put and a delete the length
+/// of the id (2 bytes) and the id. Numbers are big-endian.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Logged {
+    /// The place in the log, and the version of all that the commit changed.
+    pub(super) position: NonZeroU64,
+    pub(super) write: Option<WriteId>,
+    /// What was applied; `None` where the write id was closed, so that its commit can't be applied any more.
+    pub(super) entries: Option<Vec<LoggedEntry>>,
+}
+
+/// One entry of a logged commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LoggedEntry {
+    pub(super) done: Done,
+    pub(super) replaced: Option<Version>,
+}
+
+/// What an entry did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Done {
+    /// It only checked.
+    Checked,
+    /// There was nothing to delete.
+    Nothing,
+    Put(Arc<str>),
+    Deleted(Arc<str>),
+}
+
+/// Why bytes are not a logged commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LogDamage {
+    #[error("the log has {0}")]
+    Record(#[from] Damage),
+    #[error("the log has a commit at {position} that says it is at {claimed}")]
+    Misplaced { position: u64, claimed: u64 },
+    #[error("the log has a commit at {position} that does not decode")]
+    Entries { position: u64 },
+}
+
+impl Logged {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![if self.entries.is_some() { APPLIED } else { CLOSED }];
+        for entry in self.entries.iter().flatten() {
+            let (code, id) = match &entry.done {
+                Done::Checked => (0, None),
+                Done::Nothing => (1, None),
+                Done::Put(id) => (2, Some(id)),
+                Done::Deleted(id) => (3, Some(id)),
+            };
+            bytes.push(code);
+            bytes.extend(entry.replaced.map_or(0, |version| version.to_bits().get()).to_be_bytes());
+            if let Some(id) = id {
+                let length = u16::try_from(id.len()).expect("an id has at most 512 bytes");
+                bytes.extend(length.to_be_bytes());
+                bytes.extend(id.as_bytes());
+            }
+        }
+        Record { version: Version::from_bits(self.position), write: self.write, value: &bytes }.encode("")
+    }
+
+    /// Reads what the log has at a position. Allocates in proportion to the bytes.
+    pub(super) fn decode(position: u64, stored: &[u8]) -> Result<Self, LogDamage> {
+        let record = Record::decode("", stored)?;
+        let claimed = record.version.to_bits();
+        if claimed.get() != position {
+            return Err(LogDamage::Misplaced { position, claimed: claimed.get() });
+        }
+        let entries = decode_entries(record.value).ok_or(LogDamage::Entries { position })?;
+        Ok(Self { position: claimed, write: record.write, entries })
+    }
+
+    /// The answer the commit was given.
+    pub(super) fn committed(&self) -> Committed {
+        let version = Version::from_bits(self.position);
+        let receipt = |entry: &LoggedEntry| {
+            let version = match entry.done {
+                Done::Checked => entry.replaced,
+                Done::Nothing => None,
+                Done::Put(_) | Done::Deleted(_) => Some(version),
+            };
+            Receipt { version, replaced: entry.replaced }
+        };
+        self.entries.iter().flatten().map(receipt).collect()
+    }
+
+    /// The ids it changed, and whether they were deleted.
+    pub(super) fn changes(&self) -> impl Iterator<Item = (&Arc<str>, bool)> {
+        self.entries.iter().flatten().filter_map(|entry| match &entry.done {
+            Done::Checked | Done::Nothing => None,
+            Done::Put(id) => Some((id, false)),
+            Done::Deleted(id) => Some((id, true)),
+        })
+    }
+
+    /// How much of the log's limit it takes up.
+    pub(super) fn weight(&self) -> usize {
+        self.entries.as_ref().map_or(0, Vec::len).max(1)
+    }
+}
+
+/// `None` where the bytes are none; `Some(None)` where the commit was closed.
+#[expect(clippy::option_option, reason = "no bytes and no entries are two things")]
+fn decode_entries(bytes: &[u8]) -> Option<Option<Vec<LoggedEntry>>> {
+    let (&kind, mut rest) = bytes.split_first()?;
+    if kind == CLOSED {
+        return rest.is_empty().then_some(None);
+    }
+    if kind != APPLIED {
+        return None;
+    }
+    let mut entries = Vec::new();
+    while let Some((&code, after)) = rest.split_first() {
+        let (replaced, after) = after.split_first_chunk()?;
+        let replaced = NonZeroU64::new(u64::from_be_bytes(*replaced)).map(Version::from_bits);
+        let (done, after) = match code {
+            0 => (Done::Checked, after),
+            1 => (Done::Nothing, after),
+            2 | 3 => {
+                let (length, after) = after.split_first_chunk()?;
+                let (id, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+                let id: Arc<str> = str::from_utf8(id).ok()?.into();
+                (if code == 2 { Done::Put(id) } else { Done::Deleted(id) }, after)
+            }
+            _ => return None,
+        };
+        entries.push(LoggedEntry { done, replaced });
+        rest = after;
+    }
+    Some(Some(entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::random;
+
+    fn logged() -> Logged {
+        let version = |bits| NonZeroU64::new(bits).map(Version::from_bits);
+        Logged {
+            position: NonZeroU64::new(9).unwrap(),
+            write: Some(WriteId::from_bits(3)),
+            entries: Some(vec![
+                LoggedEntry { done: Done::Put("a".into()), replaced: version(7) },
+                LoggedEntry { done: Done::Deleted("b".into()), replaced: version(8) },
+                LoggedEntry { done: Done::Checked, replaced: None },
+                LoggedEntry { done: Done::Nothing, replaced: None },
+            ]),
+        }
+    }
+
+    /// These bytes are on disks: add to the list, never change it.
+    #[test]
+    fn commits_of_every_format_are_read_for_ever() {
+        let closed = Logged { entries: None, ..logged() };
+        let golden = [
+            (
+                logged(),
+                "010100000000000000090000000000000000000000000000000385dd652c00020000000000000007000161030000\
+                 000000000008000162000000000000000000010000000000000000",
+            ),
+            (closed, "01010000000000000009000000000000000000000000000000032799f03101"),
+        ];
+
+        for (logged, bytes) in golden {
+            let hex: String = logged.encode().iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, bytes);
+            assert_eq!(Logged::decode(9, &logged.encode()), Ok(logged));
+        }
+    }
+
+    #[test]
+    fn the_answer_is_the_one_that_was_given() {
+        let nine = Some("9".parse().unwrap());
+        let committed = logged().committed();
+
+        let versions: Vec<_> = committed.receipts().iter().map(|receipt| receipt.version).collect();
+        assert_eq!(versions, [nine, nine, None, None]);
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused_without_a_panic() {
+        for _ in 0..100_000 {
+            let bytes: Vec<u8> = (0..random() as usize % 40).map(|_| random() as u8 & 3).collect();
+            let _ = decode_entries(&bytes);
+        }
+        assert!(matches!(Logged::decode(8, &logged().encode()), Err(LogDamage::Misplaced { .. })));
+    }
+}

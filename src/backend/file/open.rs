@@ -1,0 +1,266 @@
+//! Opening and creating a file, and [`OpenError`], why that can't be done.
+
+use std::fs;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::backends::FileBackend;
+use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError};
+
+use super::disk::{Disk, Unconfirmed};
+use super::schema;
+use crate::error::{Error, Failure, Outcome};
+use crate::random::random;
+
+/// Why a file can't be opened. Nothing was changed, and the file stays as it is.
+///
+/// ```
+/// use ifmatch::file::{File, OpenError};
+///
+/// let path = std::env::temp_dir().join(format!("ifmatch-doc-{}.txt", std::process::id()));
+/// std::fs::write(&path, "dear diary")?;
+///
+/// let error = File::open(&path).unwrap_err();
+///
+/// assert!(matches!(error, OpenError::Corrupt { .. }));
+/// assert!(error.to_string().contains("ifmatch-doc"));
+/// # std::fs::remove_file(path)?;
+/// # Ok::<_, std::io::Error>(())
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// It is open already, in this process or in another. One handle serves any number of threads: share it.
+    #[error("`{}` is open already, in this process or another", path.display())]
+    AlreadyOpen {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// It is not a file of this store, or it is damaged. It is never reset: restore a backup.
+    #[error("`{}` is not an intact file of this store: {found}", path.display())]
+    Corrupt {
+        /// Which file.
+        path: PathBuf,
+        /// What was found there.
+        found: String,
+    },
+    /// The operating system refused: no such directory, no permission, a full disk.
+    #[error("cannot {action} `{}`", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Self {
+        Failure::new(Outcome::NotApplied, error).into()
+    }
+}
+
+/// How to reach the storage of one file, again and again.
+pub(super) struct Opener {
+    pub(super) path: PathBuf,
+    storage: Box<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync>,
+    unconfirmed: Arc<Unconfirmed>,
+    cache_bytes: usize,
+    verify: bool,
+}
+
+impl Opener {
+    /// For the file at `path`, which exists.
+    pub(super) fn new(path: &Path, cache_bytes: usize, verify: bool) -> Self {
+        let path = path.to_path_buf();
+        let at = path.clone();
+        let storage = Box::new(move || Ok(Box::new(open_existing(&at)?) as Box<dyn StorageBackend>));
+        Self { path, storage, unconfirmed: Arc::default(), cache_bytes, verify }
+    }
+
+    /// For storage that is not a file, in tests of what storage can do.
+    #[cfg(test)]
+    pub(super) fn of_storage<S: StorageBackend>(storage: impl Fn() -> S + Send + Sync + 'static) -> Self {
+        let storage = Box::new(move || Ok(Box::new(storage()) as Box<dyn StorageBackend>));
+        let cache_bytes = 1 << 20;
+        Self { path: "memory".into(), storage, unconfirmed: Arc::default(), cache_bytes, verify: false }
+    }
+
+    /// The same with the whole file checked at each opening.
+    #[cfg(test)]
+    pub(super) fn verified(self) -> Self {
+        Self { verify: true, ..self }
+    }
+
+    /// Opens the file and looks whether it is one of this store.
+    pub(super) fn open(&self) -> Result<Database, OpenError> {
+        let fail = |source| io_error("open", &self.path, source);
+        let disk = Disk::new((self.storage)().map_err(fail)?, Arc::clone(&self.unconfirmed));
+        // The engine would make a new database of it.
+        if disk.len().map_err(fail)? == 0 {
+            return Err(self.corrupt("it is empty".to_owned()));
+        }
+        disk.confirm().map_err(fail)?;
+        let open = || {
+            let database = self.builder(self.verify).create_with_backend(disk)?;
+            let format = schema::format(&database.begin_read().map_err(redb::Error::from)?)?;
+            Ok((database, format))
+        };
+        // The engine trusts a file that was closed in good order, and panics where it should not have.
+        let opened = catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
+            Err(redb::Error::Corrupted(format!("the engine panicked: {}", panic_text(&*panic))))
+        });
+        match opened.map_err(|error| self.refusal(error))? {
+            (database, schema::FORMAT) => Ok(database),
+            (_, format) => {
+                Err(self
+                    .corrupt(format!("it has format {format}, and this release reads {}", schema::FORMAT)))
+            }
+        }
+    }
+
+    /// Makes a new database in the storage, which is empty.
+    pub(super) fn initialize(&self, origin: schema::Origin) -> Result<(), OpenError> {
+        let fail = |source| io_error("create", &self.path, source);
+        let disk = Disk::new((self.storage)().map_err(fail)?, Arc::clone(&self.unconfirmed));
+        let create = || {
+            let database = self.builder(false).create_with_backend(disk)?;
+            schema::lay(&database, origin)?;
+            database.close()?;
+            Ok(())
+        };
+        create().map_err(|error| self.refusal(error))
+    }
+
+    fn builder(&self, verify: bool) -> Builder {
+        let mut builder = Builder::new();
+        builder.set_cache_size(self.cache_bytes).set_check_integrity_on_open(verify);
+        builder
+    }
+
+    fn corrupt(&self, found: String) -> OpenError {
+        OpenError::Corrupt { path: self.path.clone(), found }
+    }
+
+    fn refusal(&self, error: redb::Error) -> OpenError {
+        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+
+        let path = self.path.clone();
+        match error {
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+                OpenError::AlreadyOpen { path }
+            }
+            redb::Error::Io(source)
+                if !matches!(source.kind(), InvalidData | InvalidInput | UnexpectedEof) =>
+            {
+                OpenError::Io { action: "open", path, source }
+            }
+            redb::Error::Io(source) if source.kind() == UnexpectedEof => {
+                self.corrupt("it is cut short".to_owned())
+            }
+            redb::Error::TableDoesNotExist(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TypeDefinitionChanged { .. }
+            | redb::Error::TableIsMultimap(_) => {
+                self.corrupt("it is a redb database of another program".to_owned())
+            }
+            other => self.corrupt(other.to_string()),
+        }
+    }
+}
+
+/// Opens the file at `path`, or creates it.
+pub(super) fn open_or_create(path: &Path, cache_bytes: usize, verify: bool) -> Result<Opener, OpenError> {
+    match fs::metadata(path) {
+        Ok(_) => {}
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => create(path, schema::Origin::new())?,
+        Err(source) => return Err(io_error("open", path, source)),
+    }
+    Ok(Opener::new(path, cache_bytes, verify))
+}
+
+/// Creates a file under another name and gives it its own once it is complete and synced: a crash in between leaves
+/// nothing at `path`, and a stray `NAME.RANDOM.new` beside it that may be deleted.
+pub(super) fn create(path: &Path, origin: schema::Origin) -> Result<(), OpenError> {
+    let fresh = beside(path);
+    let made = fill(&fresh, origin).and_then(|()| give_name(&fresh, path));
+    // Also where all went well: the file has two names now.
+    let _ = fs::remove_file(&fresh);
+    made.and_then(|()| sync_directory(path)).map_err(|error| match error {
+        OpenError::Io { source, .. } => io_error("create", path, source),
+        other => other,
+    })
+}
+
+/// A name in the same directory that nobody else uses.
+pub(super) fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{:016x}.new", random()));
+    path.with_file_name(name)
+}
+
+fn fill(fresh: &Path, origin: schema::Origin) -> Result<(), OpenError> {
+    let fail = |source| io_error("create", fresh, source);
+    fs::OpenOptions::new().read(true).write(true).create_new(true).open(fresh).map_err(fail)?;
+    Opener::new(fresh, 1 << 20, false).initialize(origin)?;
+    fs::File::open(fresh).and_then(|file| file.sync_all()).map_err(fail)
+}
+
+/// Gives a complete file its name, unless somebody else was faster: then theirs stays.
+fn give_name(fresh: &Path, path: &Path) -> Result<(), OpenError> {
+    match take_name(fresh, path) {
+        Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        given => given,
+    }
+}
+
+/// Gives a complete file its name, which must be free.
+pub(super) fn take_name(fresh: &Path, path: &Path) -> Result<(), OpenError> {
+    // A rename would replace what another process created meanwhile, and a link does not.
+    let linked = fs::hard_link(fresh, path).or_else(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Err(error),
+        // A file system without links.
+        _ if path.try_exists()? => Err(io::ErrorKind::AlreadyExists.into()),
+        _ => fs::rename(fresh, path),
+    });
+    linked.map_err(|source| io_error("create", path, source))
+}
+
+/// Makes names given or taken in the directory of `path` outlive a crash.
+pub(super) fn sync_directory(path: &Path) -> Result<(), OpenError> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    // Elsewhere directories can't be opened as files, and need not be.
+    if cfg!(unix) {
+        let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(|source| io_error("sync the directory of", path, source))?;
+    }
+    Ok(())
+}
+
+fn open_existing(path: &Path) -> io::Result<FileBackend> {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+    FileBackend::new(file).map_err(|error| match error {
+        DatabaseError::Storage(StorageError::Io(source)) => source,
+        other => io::Error::other(other),
+    })
+}
+
+pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> OpenError {
+    OpenError::Io { action, path: path.to_path_buf(), source }
+}
+
+/// What a panic said, where it said it in words.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without words")
+}

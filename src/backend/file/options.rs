@@ -1,0 +1,94 @@
+//! [`Options`], how to open a file, and [`Persistence`], what an acknowledgement means.
+
+use std::path::Path;
+
+use super::File;
+use super::handle::Handle;
+use super::open::{OpenError, open_or_create};
+
+/// What it means that a commit was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Persistence {
+    /// It is synced to the disk. A crash of the program or of the machine loses nothing that was acknowledged, unless
+    /// the disk lies about having written.
+    #[default]
+    Immediate,
+    /// It will be synced within a second or so, and at once by [`File::sync`] and [`File::close`]. A crash of the
+    /// program or of the machine, and an error of the disk, may lose the acknowledged commits since then; what is left is
+    /// the state after some commit, never a part of one. Many times faster for a lone caller.
+    Eventual,
+}
+
+/// How to open a file.
+///
+/// ```
+/// use ifmatch::file::{File, Persistence};
+///
+/// # let path = std::env::temp_dir().join(format!("ifmatch-doc-options-{}", std::process::id()));
+/// let store = File::options().persistence(Persistence::Eventual).history(1_000).open(&path)?;
+/// # drop(store);
+/// # std::fs::remove_file(path)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "options open nothing by themselves"]
+pub struct Options {
+    pub(super) persistence: Persistence,
+    pub(super) history: usize,
+    pub(super) value_limit: usize,
+    cache_bytes: usize,
+    verify: bool,
+}
+
+impl Options {
+    pub(super) fn new() -> Self {
+        Self {
+            persistence: Persistence::Immediate,
+            history: 100_000,
+            value_limit: 1 << 20,
+            cache_bytes: 256 << 20,
+            verify: false,
+        }
+    }
+
+    /// What it means that a commit was acknowledged: synced, unless told otherwise.
+    pub fn persistence(self, persistence: Persistence) -> Self {
+        Self { persistence, ..self }
+    }
+
+    /// How many changes the feed, deletions and write ids reach back: 100,000 unless told otherwise, and at least 64.
+    ///
+    /// They are kept in the file, about 100 bytes each, and read when it is opened; write ids are also kept in memory,
+    /// about 50 bytes each.
+    pub fn history(self, changes: usize) -> Self {
+        Self { history: changes.max(64), ..self }
+    }
+
+    /// The most bytes a value may have: 1 MiB unless told otherwise.
+    pub fn value_limit(self, bytes: usize) -> Self {
+        Self { value_limit: bytes, ..self }
+    }
+
+    /// How much memory is used to keep parts of the file in: 256 MiB unless told otherwise.
+    pub fn cache(self, bytes: usize) -> Self {
+        Self { cache_bytes: bytes, ..self }
+    }
+
+    /// Checks the whole file when it is opened, as is always done after a crash.
+    ///
+    /// Without it, a file that was closed in good order is trusted: a value changed behind the store's back is still
+    /// found out when it is read, and an id changed or lost is not. Takes as long as reading the file.
+    pub fn verified(self) -> Self {
+        Self { verify: true, ..self }
+    }
+
+    /// Opens the file at `path`, or creates it where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], which names the path.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<File, OpenError> {
+        let opener = open_or_create(path.as_ref(), self.cache_bytes, self.verify)?;
+        File::start(Handle::open(opener)?, self)
+    }
+}

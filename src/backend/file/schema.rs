@@ -1,0 +1,116 @@
+//! The tables of a file and the facts it keeps about itself.
+
+use redb::{Database, ReadTransaction, Table, TableDefinition};
+
+use super::window::Forgotten;
+use crate::random::random;
+use crate::write_id::WriteId;
+
+/// The format of the tables: what is in them, and how.
+pub(super) const FORMAT: u64 = 1;
+
+/// Id to [`Record`](crate::backend::record::Record): what has a value.
+pub(super) const RESOURCES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("resources");
+
+/// Id to version: what was deleted, as far as the log reaches back. An id that was created again may still be here.
+pub(super) const DELETED: TableDefinition<&[u8], u64> = TableDefinition::new("deleted");
+
+/// Position to [`Logged`](super::log::Logged), of the latest commits.
+pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+
+/// The facts below, by number.
+pub(super) const FACTS: TableDefinition<u8, u64> = TableDefinition::new("facts");
+
+/// Which format the tables have.
+const FORMAT_FACT: u8 = 0;
+/// The random number that names this file in its cursors.
+const IDENTITY: u8 = 1;
+/// The position of the last commit that has left the log; before there was one, where the counter started.
+const FLOOR: u8 = 2;
+/// The two halves of [`Forgotten::youngest`] and of [`Forgotten::youngest_closed`]; absent where there is none.
+const YOUNGEST: [u8; 2] = [3, 4];
+const YOUNGEST_CLOSED: [u8; 2] = [5, 6];
+
+/// What a new file begins with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) identity: u64,
+    /// The number before the first version.
+    pub(super) floor: u64,
+}
+
+impl Origin {
+    pub(super) fn new() -> Self {
+        // Below 2^62: as many versions again are left to issue, and the leaps at each opening.
+        Self { identity: random(), floor: random() >> 2 }
+    }
+}
+
+/// What a file knows of itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) identity: u64,
+    pub(super) floor: u64,
+    pub(super) forgotten: Forgotten,
+}
+
+/// Lays the tables of a new file.
+pub(super) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        transaction.open_table(RESOURCES)?;
+        transaction.open_table(DELETED)?;
+        transaction.open_table(LOG)?;
+        let mut facts = transaction.open_table(FACTS)?;
+        facts.insert(FORMAT_FACT, FORMAT)?;
+        facts.insert(IDENTITY, origin.identity)?;
+        facts.insert(FLOOR, origin.floor)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Which format the tables have; every table must be there.
+pub(super) fn format(snapshot: &ReadTransaction) -> Result<u64, redb::Error> {
+    let facts = snapshot.open_table(FACTS)?;
+    let format = facts.get(FORMAT_FACT)?.map_or(0, |format| format.value());
+    if format == FORMAT {
+        snapshot.open_table(RESOURCES)?;
+        snapshot.open_table(DELETED)?;
+        snapshot.open_table(LOG)?;
+    }
+    Ok(format)
+}
+
+/// What the file knows of itself.
+pub(super) fn facts(snapshot: &ReadTransaction) -> Result<Facts, redb::Error> {
+    let facts = snapshot.open_table(FACTS)?;
+    let fact = |number: u8| Ok::<_, redb::Error>(facts.get(number)?.map(|fact| fact.value()));
+    let missing = |what: &str| redb::Error::Corrupted(format!("the file does not know its {what}"));
+    let write = |[high, low]: [u8; 2]| {
+        Ok::<_, redb::Error>(match (fact(high)?, fact(low)?) {
+            (Some(high), Some(low)) => Some(WriteId::from_bits(u128::from(high) << 64 | u128::from(low))),
+            _ => None,
+        })
+    };
+    Ok(Facts {
+        identity: fact(IDENTITY)?.ok_or_else(|| missing("identity"))?,
+        floor: fact(FLOOR)?.ok_or_else(|| missing("floor"))?,
+        forgotten: Forgotten { youngest: write(YOUNGEST)?, youngest_closed: write(YOUNGEST_CLOSED)? },
+    })
+}
+
+/// Notes that commits up to `floor` have left the log.
+pub(super) fn note_floor(
+    facts: &mut Table<'_, u8, u64>,
+    floor: u64,
+    forgotten: Forgotten,
+) -> Result<(), redb::StorageError> {
+    facts.insert(FLOOR, floor)?;
+    for (numbers, write) in [(YOUNGEST, forgotten.youngest), (YOUNGEST_CLOSED, forgotten.youngest_closed)] {
+        let Some(bits) = write.map(WriteId::to_bits) else { continue };
+        facts.insert(numbers[0], (bits >> 64) as u64)?;
+        facts.insert(numbers[1], bits as u64)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! The feed of a file to one watcher, and [`Watchers`], who waits for the next commit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use redb::{ReadTransaction, ReadableTable};
+
+use super::Shared;
+use super::answer::wake;
+use super::log::Logged;
+use super::schema::{self, LOG, RESOURCES};
+use crate::backend::record::Record;
+use crate::cursor::Cursor;
+use crate::error::{Error, Expired, Refusal};
+use crate::feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
+use crate::version::Version;
+
+/// Who waits for the next commit.
+#[derive(Default)]
+pub(super) struct Watchers {
+    waiting: Mutex<HashMap<u64, Waker>>,
+    issued: AtomicU64,
+}
+
+impl Watchers {
+    /// Wakes everybody, who then look for themselves. Runs the program's own code: call it under no lock.
+    pub(super) fn wake(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        waiting.into_values().for_each(wake);
+    }
+}
+
+/// The feed of a file to one watcher. It keeps a place in the log and nothing else: a slow one costs no memory.
+pub(super) struct Watch {
+    shared: Arc<Shared>,
+    key: u64,
+    position: u64,
+    expired: Option<Expired>,
+}
+
+/// Begins to watch.
+pub(super) fn watch(shared: &Arc<Shared>, from: &Start) -> Result<Changes<[u8]>, Error> {
+    let after = match from {
+        Start::Now => None,
+        Start::After(cursor) => Some(parse(cursor)?),
+    };
+    let identity = shared.identity;
+    let (position, floor) = shared.handle.read(|snapshot| {
+        let log = snapshot.open_table(LOG)?;
+        let floor = schema::facts(snapshot)?.floor;
+        let position = match after {
+            None => Some(log.last()?.map_or(floor, |(position, _)| position.value())),
+            // The number of a commit that a crash or a restored backup has taken back is none of this log's.
+            Some((of, position)) if of == identity && (position == floor || log.get(position)?.is_some()) => {
+                Some(position)
+            }
+            Some(_) => None,
+        };
+        Ok((position, floor))
+    })?;
+    let position = position.ok_or_else(|| Error::from(Expired { oldest: Some(cursor(identity, floor)) }))?;
+    let key = shared.watchers.issued.fetch_add(1, Ordering::Relaxed);
+    let watch = Watch { shared: Arc::clone(shared), key, position, expired: None };
+    Ok(Changes::new(cursor(identity, position), watch))
+}
+
+/// What a look at the log finds.
+enum Look {
+    Batch(Logged, Vec<ChangeKind<[u8]>>),
+    Nothing,
+    /// What comes next has left the log, which begins after this position.
+    Overtaken(u64),
+}
+
+impl Watch {
+    fn look(&self) -> Result<Look, Error> {
+        self.shared.handle.read(|snapshot| {
+            let floor = schema::facts(snapshot)?.floor;
+            if self.position < floor {
+                return Ok(Look::Overtaken(floor));
+            }
+            let log = snapshot.open_table(LOG)?;
+            for next in log.range(self.position + 1..)? {
+                let (position, stored) = next?;
+                let logged = Logged::decode(position.value(), stored.value())
+                    .map_err(|damage| redb::Error::Corrupted(damage.to_string()))?;
+                if logged.changes().next().is_some() {
+                    let kinds = kinds(snapshot, &logged)?;
+                    return Ok(Look::Batch(logged, kinds));
+                }
+            }
+            Ok(Look::Nothing)
+        })
+    }
+}
+
+impl Feed<[u8]> for Watch {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<[u8]>, Error>> {
+        if let Some(expired) = &self.expired {
+            return Poll::Ready(Err(expired.clone().into()));
+        }
+        if let Err(forked) = self.shared.handle.check_process() {
+            return Poll::Ready(Err(forked));
+        }
+        // Before the look: a commit in between wakes this waker.
+        let waker = context.waker().clone();
+        let replaced = self.shared.watchers.waiting.lock().insert(self.key, waker);
+        drop(replaced);
+        let (logged, kinds) = match self.look() {
+            Ok(Look::Nothing) => return Poll::Pending,
+            Ok(Look::Batch(logged, kinds)) => (logged, kinds),
+            Ok(Look::Overtaken(floor)) => {
+                let expired = Expired { oldest: Some(cursor(self.shared.identity, floor)) };
+                self.expired = Some(expired.clone());
+                return Poll::Ready(Err(expired.into()));
+            }
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        self.position = logged.position.get();
+        let version = Version::from_bits(logged.position);
+        let changes = logged.changes().zip(kinds);
+        let changes = changes.map(|((id, _), kind)| Change { id: Arc::clone(id), version, kind }).collect();
+        Poll::Ready(Ok(Batch { cursor: cursor(self.shared.identity, self.position), changes }))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if self.shared.handle.is_forked() {
+            return;
+        }
+        let left = self.shared.watchers.waiting.lock().remove(&self.key);
+        drop(left);
+    }
+}
+
+/// What each change of a commit did; the value only where it is still the stored one.
+fn kinds(snapshot: &ReadTransaction, logged: &Logged) -> Result<Vec<ChangeKind<[u8]>>, redb::Error> {
+    let resources = snapshot.open_table(RESOURCES)?;
+    let version = Version::from_bits(logged.position);
+    let kind = |(id, deleted): (&Arc<str>, bool)| {
+        if deleted {
+            return Ok(ChangeKind::Delete);
+        }
+        let stored = resources.get(id.as_bytes())?;
+        let record = stored.as_ref().and_then(|stored| Record::decode(id, stored.value()).ok());
+        Ok(ChangeKind::Put(
+            record.filter(|record| record.version == version).map(|record| record.value.into()),
+        ))
+    };
+    logged.changes().map(kind).collect()
+}
+
+/// The text of a place in the log of a file.
+fn cursor(identity: u64, position: u64) -> Cursor {
+    let text = format!("f{identity:x}.{position:x}");
+    text.parse().expect("a letter, hexadecimal digits and a full stop make a cursor")
+}
+
+/// The file a cursor is of, and its place there.
+fn parse(cursor: &Cursor) -> Result<(u64, u64), Refusal> {
+    let numbers = cursor.as_str().strip_prefix('f').and_then(|text| text.split_once('.'));
+    let (identity, position) = numbers.ok_or(Refusal::Cursor)?;
+    let parse = |text| u64::from_str_radix(text, 16).map_err(|_| Refusal::Cursor);
+    Ok((parse(identity)?, parse(position)?))
+}

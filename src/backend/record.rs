@@ -1,0 +1,170 @@
+//! [`Record`], the one envelope in which stores of bytes keep a value.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | the format: 1 |
+//! | 1 | flags: bit 0 where there is a write id |
+//! | 8 | the version, big-endian |
+//! | 16 or none | the id of the write, big-endian |
+//! | 4 | CRC-32C of the id, then all of the above, then the value; big-endian |
+//! | the rest | the value |
+//!
+//! The checksum covers the id, so that a record that turns up under another id is found out.
+
+mod checksum;
+
+use std::num::NonZeroU64;
+
+use crate::version::Version;
+use crate::write_id::WriteId;
+use checksum::Checksum;
+
+/// The format written.
+const FORMAT: u8 = 1;
+
+/// The flag of a record with a write id.
+const WRITE: u8 = 1;
+
+/// A value, its version and the write that made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record<'b> {
+    pub(super) version: Version,
+    pub(super) write: Option<WriteId>,
+    pub(super) value: &'b [u8],
+}
+
+/// Why bytes are not a record. The text shows none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Damage {
+    #[error("a record cut short: {bytes} bytes")]
+    Short { bytes: usize },
+    #[error("a record of format {format}, and this release reads 1")]
+    Format { format: u8 },
+    #[error("a record with unknown flags {flags:#x}")]
+    Flags { flags: u8 },
+    #[error("a record of version 0")]
+    Version,
+    #[error("a record whose checksum is {stored:08x} and should be {computed:08x}")]
+    Checksum { stored: u32, computed: u32 },
+}
+
+impl<'b> Record<'b> {
+    /// The bytes to store under `id`.
+    pub(super) fn encode(&self, id: &str) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(30 + self.value.len());
+        bytes.push(FORMAT);
+        bytes.push(if self.write.is_some() { WRITE } else { 0 });
+        bytes.extend(self.version.to_bits().get().to_be_bytes());
+        bytes.extend(self.write.into_iter().flat_map(|write| write.to_bits().to_be_bytes()));
+        let checksum = Checksum::new().add(id.as_bytes()).add(&bytes).add(self.value);
+        bytes.extend(checksum.finish().to_be_bytes());
+        bytes.extend(self.value);
+        bytes
+    }
+
+    /// Reads what is stored under `id`. Allocates nothing.
+    pub(super) fn decode(id: &str, stored: &'b [u8]) -> Result<Self, Damage> {
+        let short = Damage::Short { bytes: stored.len() };
+        let (&[format, flags], rest) = stored.split_first_chunk().ok_or(short)?;
+        if format != FORMAT {
+            return Err(Damage::Format { format });
+        }
+        if flags & !WRITE != 0 {
+            return Err(Damage::Flags { flags });
+        }
+        let (version, rest) = rest.split_first_chunk().ok_or(short)?;
+        let version = NonZeroU64::new(u64::from_be_bytes(*version)).ok_or(Damage::Version)?;
+        let (write, rest) = match flags & WRITE {
+            0 => (None, rest),
+            _ => {
+                let (write, rest) = rest.split_first_chunk().ok_or(short)?;
+                (Some(WriteId::from_bits(u128::from_be_bytes(*write))), rest)
+            }
+        };
+        let (checksum, value) = rest.split_first_chunk().ok_or(short)?;
+        let head = &stored[..stored.len() - rest.len()];
+        let computed = Checksum::new().add(id.as_bytes()).add(head).add(value).finish();
+        match u32::from_be_bytes(*checksum) {
+            stored if stored == computed => Ok(Self { version: Version::from_bits(version), write, value }),
+            stored => Err(Damage::Checksum { stored, computed }),
+        }
+    }
+
+    /// The version that bytes which are not a record are known by: what stands at its place, or 1 where that can't be
+    /// one. Whoever expects it may overwrite or delete them.
+    pub(super) fn claimed_version(stored: &[u8]) -> Version {
+        let bits = stored.get(2..10).and_then(|bits| bits.try_into().ok()).map_or(0, u64::from_be_bytes);
+        Version::from_bits(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::random;
+
+    fn version(bits: u64) -> Version {
+        Version::from_bits(NonZeroU64::new(bits).unwrap())
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// These bytes are on disks. A release that can't read them loses data: add to the list, never change it.
+    #[test]
+    fn records_of_every_format_are_read_for_ever() {
+        let write = Some(WriteId::from_bits(0x0123_4567_89ab_cdef_0011_2233_4455_6677));
+        let golden = [
+            ("readme", version(7), None, &b"hello"[..], "01000000000000000007cbe6153d68656c6c6f"),
+            (
+                "a/\u{fc}",
+                version(u64::MAX),
+                write,
+                b"",
+                "0101ffffffffffffffff0123456789abcdef0011223344556677346f6875",
+            ),
+        ];
+
+        for (id, version, write, value, bytes) in golden {
+            let record = Record { version, write, value };
+            assert_eq!(hex(&record.encode(id)), bytes);
+            assert_eq!(Record::decode(id, &record.encode(id)), Ok(record));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let write = Some(WriteId::from_bits(5));
+        let stored = Record { version: version(7), write, value: b"the value" }.encode("readme");
+
+        for bit in 0..stored.len() * 8 {
+            let mut damaged = stored.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Record::decode("readme", &damaged).is_err(), "bit {bit}");
+        }
+        for cut in 0..stored.len() {
+            assert!(Record::decode("readme", &stored[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_record_under_another_id_is_found_out() {
+        let stored = Record { version: version(7), write: None, value: b"v" }.encode("a");
+
+        assert!(matches!(Record::decode("b", &stored), Err(Damage::Checksum { .. })));
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused_without_a_panic() {
+        for _ in 0..100_000 {
+            let length = random() as usize % 64;
+            let mut bytes: Vec<u8> = (0..length).map(|_| random() as u8).collect();
+            if let Some(format) = bytes.first_mut() {
+                *format &= 3;
+            }
+            let _ = Record::decode("a", &bytes);
+            let _ = Record::claimed_version(&bytes);
+        }
+    }
+}

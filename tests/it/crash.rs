@@ -1,0 +1,208 @@
+//! What is left of a process that was killed, and what a forked one may do.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use ifmatch::{Commit, Entry, Expected, File, Resolution, Store, WriteId};
+
+use crate::file::Directory;
+
+/// How many children are killed, unless the variable `IFMATCH_KILLS` says otherwise.
+const KILLS: u64 = 300;
+
+const WRITERS: usize = 4;
+
+/// The variable that makes a test process the child of the harness.
+const CHILD: &str = "IFMATCH_CRASH_CHILD";
+
+fn put<'a>(id: &'a str, number: u64) -> Entry<'a, [u8]> {
+    Entry::put(id, Expected::Any, number.to_string().as_bytes().into())
+}
+
+fn number(store: &File, id: &str) -> Option<u64> {
+    let found = store.get(id).wait().unwrap()?;
+    Some(str::from_utf8(&found.value).unwrap().parse().unwrap())
+}
+
+/// The ids a writer writes: two in step, and one that is there after even numbers only.
+fn ids(writer: usize) -> [String; 3] {
+    ["left", "right", "guest"].map(|name| format!("{name}/{writer}"))
+}
+
+/// Commits under load for ever, and tells of each commit before it and after it.
+fn commit_for_ever(path: &Path) {
+    let store = File::open(path).unwrap();
+    let write_on = |writer: usize| {
+        let [left, right, guest] = ids(writer);
+        for next in number(&store, &left).unwrap_or(0) + 1.. {
+            let write = WriteId::new();
+            println!("begins {writer} {next} {write}");
+            let guest = match next % 2 {
+                0 => put(&guest, next),
+                _ => Entry::delete(&guest, Expected::Any),
+            };
+            let commit = Commit::one(put(&left, next)).and(put(&right, next)).and(guest);
+            let version = store.commit(commit.with_write(write)).wait().unwrap().version().unwrap();
+            println!("ends {writer} {next} {version}");
+        }
+    };
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let write_on = &write_on;
+            scope.spawn(move || write_on(writer));
+        }
+    });
+}
+
+/// Not a test of its own: what the harness below starts and kills.
+#[test]
+fn the_child_of_the_harness() {
+    if let Some(path) = std::env::var_os(CHILD) {
+        commit_for_ever(Path::new(&path));
+    }
+}
+
+/// What a child told.
+#[derive(Default)]
+struct Told {
+    begun: HashMap<(usize, u64), WriteId>,
+    /// The last number of each writer that was acknowledged.
+    ended: HashMap<usize, u64>,
+    lowest: Option<u64>,
+    highest: u64,
+}
+
+/// Starts a child, kills it after a while, and gives what it told.
+fn kill_a_child(path: &Path, after: Duration) -> Told {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "crash::the_child_of_the_harness", "--nocapture"])
+        .env(CHILD, path)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut told = Told::default();
+    thread::scope(|scope| {
+        let (working, works) = mpsc::channel();
+        scope.spawn(move || {
+            // Also where it never said that it works: then the lines have ended.
+            let _ = works.recv();
+            thread::sleep(after);
+            child.kill().unwrap();
+            child.wait().unwrap();
+        });
+        for line in lines {
+            let line = line.unwrap();
+            let words: Vec<&str> = line.split(' ').collect();
+            // The last line may have been cut.
+            match words[..] {
+                ["begins", writer, number, write] if write.len() == 32 => {
+                    let key = (writer.parse().unwrap(), number.parse().unwrap());
+                    told.begun.insert(key, write.parse().unwrap());
+                }
+                ["ends", writer, number, version] if version.len() >= 18 => {
+                    let version: u64 = version.parse().unwrap();
+                    told.ended.insert(writer.parse().unwrap(), number.parse().unwrap());
+                    told.lowest = Some(told.lowest.map_or(version, |lowest| lowest.min(version)));
+                    told.highest = told.highest.max(version);
+                    let _ = working.send(());
+                }
+                _ => {}
+            }
+        }
+    });
+    told
+}
+
+#[test]
+fn what_a_killed_process_had_acknowledged_is_there_and_nothing_in_part() {
+    let kills = std::env::var("IFMATCH_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let directory = Directory::new();
+    let path = directory.file();
+    let mut newest = 0;
+    let mut acknowledged = 0;
+    let mut in_doubt = 0;
+    for kill in 0..kills {
+        // From the first commit on, and also during those after it.
+        let told = kill_a_child(&path, Duration::from_micros(kill * 7919 % 30_000));
+        if let Some(lowest) = told.lowest {
+            assert!(lowest > newest, "a version was issued again");
+        }
+        newest = newest.max(told.highest);
+
+        let store = File::open(&path).unwrap();
+        for writer in 0..WRITERS {
+            let [left, right, guest] = ids(writer).map(|id| number(&store, &id));
+            assert_eq!(left, right, "half a commit");
+            let there = left.unwrap_or(0);
+            assert_eq!(guest, left.filter(|number| number.is_multiple_of(2)), "a part of a commit");
+            let ended = told.ended.get(&writer).copied().unwrap_or(0);
+            assert!(there >= ended, "commit {ended} was acknowledged, and {there} is there");
+            for ((_, begun), write) in told.begun.iter().filter(|((other, _), _)| *other == writer) {
+                if *begun + 2 < there {
+                    continue;
+                }
+                match store.resolve(*write).wait().unwrap() {
+                    Resolution::Applied(_) => assert!(*begun <= there),
+                    Resolution::NotApplied => assert!(*begun > there),
+                    Resolution::Unknown => panic!("the store forgot"),
+                }
+                in_doubt += u64::from(*begun > ended);
+            }
+        }
+        acknowledged += told.begun.len();
+        let version = store.commit(Commit::one(put("parent", kill))).wait().unwrap().version().unwrap();
+        assert!(version.to_bits().get() > newest, "a version was issued again");
+        newest = version.to_bits().get();
+    }
+    println!("{kills} kills, {acknowledged} commits begun, {in_doubt} in doubt and resolved");
+    assert!(in_doubt > 0 || kills < 10, "no child was killed in the middle of a commit");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_forked_child_is_refused_and_does_no_harm() {
+    let directory = Directory::new();
+    let store = File::open(directory.file()).unwrap();
+    let mut changes = store.watch(ifmatch::Start::Now).wait().unwrap();
+    for number in 0..50 {
+        store.commit(Commit::one(put(&format!("before/{number}"), number))).wait().unwrap();
+    }
+
+    match fork::fork().unwrap() {
+        fork::Fork::Child => {
+            let refused = [
+                store.get("before/1").wait().is_err(),
+                store.commit(Commit::one(put("child", 1))).wait().is_err(),
+                store.commit(Commit::one(Entry::check("a", Expected::Absent))).wait().is_err(),
+                store.scan("", None, 1).wait().is_err(),
+                store.resolve(WriteId::new()).wait().is_err(),
+                store.watch(ifmatch::Start::Now).wait().is_err(),
+                changes.next().wait().is_err(),
+                store.sync().wait().is_err(),
+                store.compact().wait().is_err(),
+                store.backup(directory.file().with_extension("copy")).is_err(),
+            ];
+            let message = store.get("a").wait().unwrap_err();
+            let names = std::error::Error::source(&message).unwrap().to_string().contains("forked");
+            drop(store);
+            std::mem::forget(directory);
+            std::process::exit(if refused == [true; 10] && names { 0 } else { 1 });
+        }
+        fork::Fork::Parent(child) => assert_eq!(fork::waitpid(child).unwrap(), 0),
+    }
+
+    assert!(File::open(directory.file()).is_err(), "the child gave up its parent's lock");
+    for number in 0..50 {
+        store.commit(Commit::one(put(&format!("after/{number}"), number))).wait().unwrap();
+    }
+    drop((changes, store));
+    let store = File::open(directory.file()).unwrap();
+    assert_eq!(store.scan("", None, 1000).wait().unwrap().items.len(), 100);
+}

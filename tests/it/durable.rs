@@ -1,0 +1,53 @@
+//! The conformance suite on the durable store, and on the layer that keeps resources in memory.
+
+use std::sync::{Arc, LazyLock};
+
+use ifmatch::conformance::Sample;
+use ifmatch::file::Persistence;
+use ifmatch::{Abilities, Cached, Codec, Durability, Encoded, File, Json, Memory, Store, conformance};
+
+use crate::file::Directory;
+
+/// A store in a file that has lost its name already, so that nothing is left of it.
+fn fresh(persistence: Persistence) -> File {
+    let directory = Directory::new();
+    File::options().persistence(persistence).open(directory.file()).unwrap()
+}
+
+fn immediate() -> File {
+    fresh(Persistence::Immediate)
+}
+
+/// One store for all laws, which run at the same time and so share transactions.
+fn shared() -> Arc<dyn Store<[u8]>> {
+    static SHARED: LazyLock<Arc<File>> = LazyLock::new(|| Arc::new(immediate()));
+    Arc::clone(&*SHARED) as Arc<dyn Store<[u8]>>
+}
+
+fn of_file() -> Abilities {
+    let mut abilities = Abilities::default();
+    abilities.entries = 10_000;
+    abilities.watch = true;
+    abilities.tombstones = true;
+    abilities.durability = Durability::Strict;
+    abilities.unknown = true;
+    abilities.restores_told = true;
+    abilities
+}
+
+fn encoded<T: Sample>(bytes: impl Store<[u8]>) -> Arc<dyn Store<T>>
+where
+    Json: Codec<T>,
+{
+    Arc::new(Encoded::new(bytes, Json))
+}
+
+conformance!(file, immediate(), of_file());
+conformance!(file_shared_by_all_laws, shared(), of_file());
+conformance!(file_synced_eventually, fresh(Persistence::Eventual));
+conformance!(encoded_over_file, encoded::<u64>(immediate()), of_file());
+conformance!(cached_file, Cached::new(immediate()), of_file());
+conformance!(cached_memory, Cached::new(Memory::<u64>::new()));
+conformance!(cached_memory_that_is_too_small, Cached::new(Memory::<u64>::new()).with_limit(2));
+conformance!(cached_memory_that_follows, Cached::following(Memory::<u64>::new()).unwrap());
+conformance!(cached_over_encoded_file, Cached::following(encoded::<String>(immediate())).unwrap(), of_file());
