@@ -69,7 +69,7 @@ impl<S, T: ?Sized> Recorded<S, T> {
     /// use ifmatch::conformance::history::Recorded;
     /// use ifmatch::Memory;
     ///
-    /// let store = Recorded::with_fingerprint(Memory::<f64>::new(), |value| value.to_bits());
+    /// let store = Recorded::with_fingerprint(Memory::<f64>::new(), |value: &f64| value.to_bits());
     /// ```
     pub fn with_fingerprint(store: S, fingerprint: fn(&T) -> u64) -> Self {
         let lists = std::array::from_fn(|_| Mutex::default());

@@ -23,7 +23,7 @@ use crate::write_id::WriteId;
 /// Workload::new(7).run(&store, |number| number.into());
 ///
 /// let checked = store.history(Numbering::StoreWide).check()?;
-/// assert!(checked.operations >= 4_000);
+/// assert!(checked.operations > 1_000 && checked.conflicts > 0);
 /// # Ok::<_, ifmatch::conformance::history::Violation>(())
 /// ```
 #[derive(Debug, Clone)]
