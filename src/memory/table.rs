@@ -205,7 +205,7 @@ impl<T: Resource + ?Sized> Table<T> {
         Ok(Some(Receipt { version: Some(*version), replaced: Some(replaced) }))
     }
 
-    /// Applies any commit of one entry. A value that it stores is taken out of the entry.
+    /// Applies any commit of one entry. A value that it stores is taken out of the entry, and one it replaces left there.
     #[inline(never)]
     fn commit_uncommon(
         &self,
@@ -222,8 +222,14 @@ impl<T: Resource + ?Sized> Table<T> {
             drop(rows);
             return Err(refusal([(&*entry, found)]));
         }
-        let version = match (&entry.action, row) {
+        let version = match (&mut entry.action, row) {
             (Action::Check, _) => replaced,
+            // It was created since the short way found nothing to replace.
+            (Action::Put(value), Some((id, Row { version, value: Some(current) }))) => {
+                *version = log.publish(|| changed(id, false), leftovers)?;
+                std::mem::swap(current, value);
+                Some(*version)
+            }
             (Action::Delete, Some((id, row))) if replaced.is_some() => {
                 let mut order = self.order.write();
                 row.version = log.publish(|| changed(id, true), leftovers)?;
