@@ -77,7 +77,6 @@
 //! # Ok::<_, Error>(())
 //! ```
 
-mod cached;
 mod encoded;
 mod guarded;
 mod narrowed;
@@ -86,7 +85,6 @@ mod observed;
 #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "the tests of `Encoded` need a codec"))]
 mod probe;
 
-pub use cached::Cached;
 pub use encoded::Encoded;
 pub use guarded::Guarded;
 pub use observed::{Ending, Event, Observed, Operation};
