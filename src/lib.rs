@@ -36,6 +36,9 @@
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb` |
+//! | `postgres` | no | a store on PostgreSQL | `tokio-postgres`, `deadpool-postgres`, `tokio` |
+//! | `etcd` | no | a store on etcd; building it needs `protoc` | `etcd-client`, `tokio` |
+//! | `redis` | no | a store on Redis | `redis`, `tokio` |
 //! | `conformance` | no | the promises as tests for store authors ([`conformance`](mod@conformance)), and a history checker | `json` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -45,7 +48,7 @@
     allow(rustdoc::broken_intra_doc_links)
 )]
 
-#[cfg(feature = "file")]
+#[cfg(any(feature = "etcd", feature = "file", feature = "postgres", feature = "redis"))]
 mod backend;
 mod call;
 mod codec;
@@ -106,6 +109,9 @@ pub mod docs {
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))))]
+pub use backend::engine;
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use backend::file::{self, File};

@@ -1,4 +1,8 @@
 //! Stores that outlive the process, one file each, and the record they all keep.
 
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+pub mod engine;
+#[cfg(feature = "file")]
 pub mod file;
+#[cfg(feature = "file")]
 mod record;

@@ -1,0 +1,14 @@
+//! What the stores on engines of their own share: [`Deadlines`], [`ConnectError`], where their connections live, and how
+//! they compose versions.
+
+mod deadlines;
+mod error;
+mod runtime;
+mod token;
+
+pub use deadlines::Deadlines;
+pub use error::ConnectError;
+#[allow(unused_imports)]
+pub(crate) use runtime::Runtime;
+#[allow(unused_imports)]
+pub(crate) use token::Token;

@@ -1,0 +1,34 @@
+//! [`Deadlines`], how long a call to an engine may take.
+
+use std::time::Duration;
+
+/// How long a call to an engine may take before the store gives up on it.
+///
+/// An engine that was paused, or a network that swallows packets, answers nothing at all, for hours. A read that passes
+/// its deadline fails with [`Outcome::NotApplied`](crate::Outcome::NotApplied); a commit that was sent fails with
+/// [`Outcome::Unknown`](crate::Outcome::Unknown), and [`resolve`](crate::Store::resolve) tells later what became of it.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ifmatch::engine::Deadlines;
+///
+/// let patient = Deadlines { commit: Duration::from_secs(30), ..Deadlines::default() };
+/// assert_eq!(patient.read, Duration::from_secs(5));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Deadlines {
+    /// To connect, and to log in: 5 seconds unless told otherwise.
+    pub connect: Duration,
+    /// To read, to list, to resolve and to begin a watch: 5 seconds unless told otherwise.
+    pub read: Duration,
+    /// To commit: 10 seconds unless told otherwise. Waiting for another commit's locks is part of it.
+    pub commit: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { connect: seconds(5), read: seconds(5), commit: seconds(10) }
+    }
+}

@@ -1,0 +1,66 @@
+//! [`ConnectError`], why a store can't use its engine.
+
+use std::error::Error as StdError;
+
+use crate::error::{Error, Failure, Outcome};
+
+/// Why a store on an engine can't be opened. Nothing was changed in the engine, except that its tables may have been made.
+///
+/// No text shows a user name, a password or a URL.
+///
+/// ```
+/// use ifmatch::engine::ConnectError;
+///
+/// let refused = ConnectError::Relaxed { may_lose: "the last second, where the machine loses power" };
+/// assert_eq!(
+///     refused.to_string(),
+///     "the engine may lose acknowledged commits, and strict durability is required: the last second, where the machine \
+///      loses power"
+/// );
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL, or the name of a table, schema or collection, can't be used.
+    #[error("cannot use the {what}: {problem}")]
+    Usage {
+        /// What was given.
+        what: &'static str,
+        /// What is wrong with it, without the text itself where that may hold a password.
+        problem: String,
+    },
+    /// Nobody answers, or not in time. Worth a retry later.
+    #[error("cannot reach {endpoint}")]
+    Unreachable {
+        /// The host and port that was tried last.
+        endpoint: String,
+        /// What the driver said.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The engine answers, and refuses: the login, a permission, a release that is too old.
+    #[error("the engine refused to {action}")]
+    Refused {
+        /// What was being done.
+        action: &'static str,
+        /// What the engine said.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// There is something else at this place, or data in a format of a later release. It is left as it is.
+    #[error("this place is not one of this store: {found}")]
+    Foreign {
+        /// What was found.
+        found: String,
+    },
+    /// Strict durability is required, and the settings of the engine do not give it.
+    #[error("the engine may lose acknowledged commits, and strict durability is required: {may_lose}")]
+    Relaxed {
+        /// What may be lost, and when.
+        may_lose: &'static str,
+    },
+}
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        Failure::new(Outcome::NotApplied, error).into()
+    }
+}

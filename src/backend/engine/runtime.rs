@@ -1,0 +1,97 @@
+//! [`Runtime`], where the connections of a store live.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+
+use tokio::runtime::{Builder, Handle};
+
+use crate::reply::Reply;
+
+/// Where the connections of a store live: the tokio runtime it was opened in, or else one of its own.
+///
+/// With it the calls of a store can be polled from anywhere: by another executor, or by a thread that just waits.
+pub(crate) struct Runtime {
+    handle: Handle,
+    own: Option<tokio::runtime::Runtime>,
+}
+
+impl Runtime {
+    /// The runtime this thread is in; where there is none, a new one with a thread of its own.
+    pub(crate) fn current_or_own() -> io::Result<Self> {
+        if let Ok(handle) = Handle::try_current() {
+            return Ok(Self { handle, own: None });
+        }
+        let own = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("ifmatch-engine")
+            .enable_all()
+            .build()?;
+        Ok(Self { handle: own.handle().clone(), own: Some(own) })
+    }
+
+    /// The answer of a future that needs tokio's timers and sockets.
+    ///
+    /// Not a task of its own: a dropped reply stops at its next wait, and a caller on the runtime itself pays no switch.
+    pub(crate) fn reply<'a, T, E>(
+        &self,
+        future: impl Future<Output = Result<T, E>> + Send + 'a,
+    ) -> Reply<'a, T, E> {
+        let handle = self.handle.clone();
+        Reply::pending(async move {
+            let mut future = pin!(future);
+            poll_fn(|context| {
+                let _entered = handle.enter();
+                future.as_mut().poll(context)
+            })
+            .await
+        })
+    }
+
+    /// For tasks that outlive the call that starts them.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        // A plain drop would wait for its thread, which tokio forbids within an async task.
+        if let Some(own) = self.own.take() {
+            own.shutdown_background();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::Error;
+
+    fn nap(runtime: &Runtime) -> Reply<'static, u32> {
+        runtime.reply(async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok::<_, Error>(1)
+        })
+    }
+
+    #[test]
+    fn a_plain_thread_can_wait_for_what_needs_a_runtime() {
+        let runtime = Runtime::current_or_own().unwrap();
+
+        assert!(runtime.own.is_some());
+        assert_eq!(nap(&runtime).wait().unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_task_uses_the_runtime_it_is_in_and_may_drop_one_of_another() {
+        let runtime = Runtime::current_or_own().unwrap();
+        let other = std::thread::spawn(|| Runtime::current_or_own().unwrap()).join().unwrap();
+
+        assert!(runtime.own.is_none());
+        assert_eq!(nap(&runtime).await.unwrap() + nap(&other).await.unwrap(), 2);
+        drop(other);
+    }
+}
