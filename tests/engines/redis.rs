@@ -1,5 +1,6 @@
 //! The store on Redis.
 
+mod cluster;
 mod durability;
 mod failover;
 mod faults;
@@ -7,6 +8,8 @@ mod laws;
 mod limits;
 mod place;
 mod secrets;
+#[cfg(feature = "redis-tls")]
+mod tls;
 mod watch;
 
 use std::io::{BufRead, BufReader, Write};

@@ -110,10 +110,8 @@ impl Link {
             let trouble = Trouble::of(&error);
             match trouble.code() {
                 Some("NOSCRIPT") if whole.is_none() => {
-                    whole = call.with_source();
-                    if whole.is_some() {
-                        continue;
-                    }
+                    whole = Some(call.with_source().ok_or(trouble)?);
+                    continue;
                 }
                 Some("MOVED") if redirects < REDIRECTS && self.follow(&error) => redirects += 1,
                 None if repeats > 0 && matches!(trouble, Trouble::Lost(_)) => repeats -= 1,

@@ -146,6 +146,27 @@ fn an_append_only_file_that_was_cut_anywhere_holds_whole_commits() {
     }
 }
 
+/// The negative control for a server that keeps nothing on disk: a crash loses all that it acknowledged.
+#[test]
+fn a_crash_without_an_append_only_file_loses_everything_and_nothing_matches_later() {
+    let mut server = server(&["--appendonly", "no"]);
+    let store = Redis::options().connect(url(server.port)).wait().unwrap();
+    let mut changes = store.watch(Start::Now).wait().unwrap();
+    let write = WriteId::new();
+    let create = Entry::put("a", Expected::Absent, Arc::from(0_u64.to_be_bytes()));
+    let lost = store.commit(Commit::one(create).with_write(write)).wait().unwrap().version().unwrap();
+    changes.next().wait().unwrap();
+
+    server.kill();
+    server.start_again();
+
+    assert!(patiently(|| store.get("a").wait()).is_none(), "acknowledged, and gone");
+    let new = put(&store, Expected::Absent, 1).unwrap();
+    assert_eq!(put(&store, lost, 2).unwrap_err().conflict().unwrap().found(), Some(new));
+    assert!(matches!(changes.next().wait(), Err(Error::Expired(_))));
+    assert_eq!(store.resolve(write).wait().unwrap(), Resolution::Unknown);
+}
+
 fn append_only_file(server: &Server) -> std::path::PathBuf {
     let directory = server.directory().join("appendonlydir");
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
