@@ -62,6 +62,8 @@ impl Undone {
 
 impl Link {
     pub(super) fn new(client: Client, connect_limit: Duration) -> Result<Self, RedisError> {
+        #[cfg(feature = "redis-tls")]
+        provide_cryptography();
         let information = client.get_connection_info();
         // The third protocol tells when a connection ends; without the option each answer may wait for a timer.
         let login = information.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
@@ -191,6 +193,18 @@ impl Link {
         };
         let followed = Client::open(information.set_addr(address));
         followed.map(|client| *target = client).is_ok()
+    }
+}
+
+/// Without a provider of cryptography the driver panics where a program uses TLS nowhere else. One that the program chose
+/// stays.
+#[cfg(feature = "redis-tls")]
+fn provide_cryptography() {
+    use rustls::crypto::{CryptoProvider, ring};
+
+    if CryptoProvider::get_default().is_none() {
+        // Another thread may do the same at the same time.
+        let _ = ring::default_provider().install_default();
     }
 }
 
