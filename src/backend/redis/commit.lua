@@ -1,16 +1,16 @@
 #!lua
 -- Judges every entry of a commit, then applies all of them or none.
 --
--- KEYS: meta, ids, deleted, log, writes, closed; then the key of each entry's value.
+-- KEYS: meta, ids, deleted, log, writes; then the key of each entry's value.
 -- ARGV: how many commits are kept, the tag, the write id or nothing; then of each entry what is done and expected, and
 -- for a put also its record from behind the version on.
 --
 -- All that can fail comes before the first write: Redis takes nothing back.
 
 local call, sub, pack = redis.call, string.sub, struct.pack
-local meta, ids, deleted, log, writes, closed = unpack(KEYS, 1, 6)
+local meta, ids, deleted, log, writes = unpack(KEYS, 1, 5)
 local kept, tag, write = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local entries = #KEYS - 6
+local entries = #KEYS - 5
 local name_at = #meta - 1
 
 local LAST = 1099511627774
@@ -29,27 +29,25 @@ local function younger(one, other)
     return false
 end
 
-local function fields(entry)
-    local named = {}
-    for at = 1, #entry, 2 do
-        named[entry[at]] = entry[at + 1]
-    end
-    return named
-end
-
 local facts = call('HMGET', meta, 'format', 'counter', 'youngest', 'youngest_closed')
 if facts[1] ~= '1' then
     return { 'place', facts[1] or '' }
 end
 
 if write ~= '' then
-    local position = call('HGET', writes, write)
-    if position then
-        local logged = call('XRANGE', log, position, position)[1]
-        return { 'applied', logged and fields(logged[2]).a or '' }
-    end
-    if call('ZSCORE', closed, write) or (facts[4] and not younger(write, facts[4])) then
+    local known = call('HGET', writes, write)
+    if known == 'closed' or (not known and facts[4] and not younger(write, facts[4])) then
         return { 'closed' }
+    end
+    if known then
+        local logged = call('XRANGE', log, known, known)[1]
+        local line = logged and logged[2] or {}
+        for at = 1, #line, 2 do
+            if line[at] == 'a' then
+                return { 'applied', line[at + 1] }
+            end
+        end
+        return { 'unknown' }
     end
 end
 
@@ -57,7 +55,7 @@ local actions, versions, bodies, refused = {}, {}, {}, {}
 local changes, comes_or_goes = false, false
 local next_argument = 4
 for n = 1, entries do
-    local key, spec = KEYS[6 + n], ARGV[next_argument]
+    local key, spec = KEYS[5 + n], ARGV[next_argument]
     local action, expected = sub(spec, 1, 1), sub(spec, 2, 2)
     next_argument = next_argument + 1
     if action == 'p' then
@@ -128,7 +126,7 @@ end
 for n = 1, entries do
     if actions[n] == 'p' or (actions[n] == 'd' and versions[n]) then
         line[#line + 1] = actions[n]
-        line[#line + 1] = sub(KEYS[6 + n], name_at)
+        line[#line + 1] = sub(KEYS[5 + n], name_at)
     end
 end
 
@@ -139,7 +137,7 @@ if write ~= '' then
     call('HSET', writes, write, position)
 end
 for n = 1, entries do
-    local key, action = KEYS[6 + n], actions[n]
+    local key, action = KEYS[5 + n], actions[n]
     if action == 'p' then
         call('SET', key, RECORD .. version .. ARGV[bodies[n]])
         if not versions[n] then
@@ -153,30 +151,31 @@ for n = 1, entries do
     end
 end
 
--- What leaves the log takes its write id and its deletions along. A few at a time, where the limit was lowered.
-local length = call('XLEN', log)
-local leaving = math.min(length - kept, 16)
+-- What leaves the log takes its write id and its deletions along. Only now and then, which costs less a commit.
+local leaving = counter % 16 == 0 and math.min(call('XLEN', log) - kept, 64) or 0
 if leaving > 0 then
-    local youngest, floor, floor_tag = facts[3], nil, nil
-    for _, entry in ipairs(call('XRANGE', log, '-', '+', 'COUNT', leaving)) do
+    local youngest, last, gone = facts[3], nil, {}
+    local oldest = call('XRANGE', log, '-', '+', 'COUNT', leaving)
+    for _, entry in ipairs(oldest) do
         local number, line = string.match(entry[1], '^%d+'), entry[2]
-        floor = number
-        for at = 1, #line, 2 do
+        last = { number, line[2] }
+        for at = 3, #line, 2 do
             local name, text = line[at], line[at + 1]
-            if name == 't' then
-                floor_tag = text
-            elseif name == 'w' then
-                call('HDEL', writes, text)
+            if name == 'w' then
+                gone[#gone + 1] = text
                 if not youngest or younger(text, youngest) then
                     youngest = text
                 end
-            elseif name == 'd' and call('HGET', deleted, text) == pack('>I5', tonumber(number)) .. floor_tag then
+            elseif name == 'd' and call('HGET', deleted, text) == pack('>I5', tonumber(number)) .. line[2] then
                 call('HDEL', deleted, text)
             end
         end
     end
-    call('XTRIM', log, 'MAXLEN', length - leaving)
-    call('HSET', meta, 'floor', floor, 'floor_tag', floor_tag)
+    if #gone > 0 then
+        call('HDEL', writes, unpack(gone))
+    end
+    call('XTRIM', log, 'MINID', string.format('%.0f', last[1] + 1))
+    call('HSET', meta, 'floor', last[1], 'floor_tag', last[2])
     if youngest then
         call('HSET', meta, 'youngest', youngest)
     end

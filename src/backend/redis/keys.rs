@@ -16,9 +16,9 @@ pub(super) struct Keys {
     pub(super) deleted: String,
     /// A stream: the latest commits.
     pub(super) log: String,
-    /// A hash: write id to the place of its commit in the log.
+    /// A hash: write id to the place of its commit in the log, or to `closed`.
     pub(super) writes: String,
-    /// A sorted set with scores of 0: write ids that were resolved as not applied.
+    /// A sorted set with scores of 0: the closed ones of these, by age.
     pub(super) closed: String,
     /// What the key of a value begins with; the id follows.
     values: String,

@@ -34,10 +34,9 @@ impl From<Trouble> for Verdict {
 pub(super) fn call(keys: &Keys, history: usize, commit: &Commit<'_, [u8]>) -> Call {
     let entries = commit.entries();
     let bytes: usize = entries.iter().map(|entry| 64 + 2 * entry.id.len() + size(entry)).sum();
-    let mut names: Vec<Vec<u8>> =
-        [&keys.meta, &keys.ids, &keys.deleted, &keys.log, &keys.writes, &keys.closed]
-            .map(|key| key.clone().into_bytes())
-            .into();
+    let mut names: Vec<Vec<u8>> = [&keys.meta, &keys.ids, &keys.deleted, &keys.log, &keys.writes]
+        .map(|key| key.clone().into_bytes())
+        .into();
     names.extend(entries.iter().map(|entry| keys.value(entry.id)));
     let tag = Token::tag_for(commit.write());
     let puts = entries.iter().any(|entry| matches!(entry.action, Action::Put(_)));

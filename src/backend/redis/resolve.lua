@@ -22,28 +22,29 @@ local facts = call('HMGET', meta, 'format', 'youngest', 'youngest_closed')
 if facts[1] ~= '1' then
     return { 'place', facts[1] or '' }
 end
-local position = call('HGET', writes, write)
-if position then
-    local logged = call('XRANGE', log, position, position)[1]
-    if not logged then
-        return { 'unknown' }
-    end
-    for at = 1, #logged[2], 2 do
-        if logged[2][at] == 'a' then
-            return { 'applied', logged[2][at + 1] }
+local known = call('HGET', writes, write)
+if known == 'closed' then
+    return { 'closed' }
+end
+if known then
+    local logged = call('XRANGE', log, known, known)[1]
+    local line = logged and logged[2] or {}
+    for at = 1, #line, 2 do
+        if line[at] == 'a' then
+            return { 'applied', line[at + 1] }
         end
     end
-end
-if call('ZSCORE', closed, write) then
-    return { 'closed' }
+    return { 'unknown' }
 end
 if facts[2] and not younger(write, facts[2]) then
     return { 'unknown' }
 end
 call('ZADD', closed, 0, write)
+call('HSET', writes, write, 'closed')
 if call('ZCARD', closed) > kept then
     -- What is forgotten here shuts out all that is older, so the oldest goes first, however late it came.
     local oldest = call('ZPOPMIN', closed)[1]
+    call('HDEL', writes, oldest)
     if not facts[3] or younger(oldest, facts[3]) then
         call('HSET', meta, 'youngest_closed', oldest)
     end

@@ -222,8 +222,8 @@ fn the_feed_deletions_and_write_ids_reach_back_as_far_as_told_and_no_further() {
 
     let address = shared().address();
     for (command, most) in [
-        ("XLEN ifmatch:{bounded}:log", 64),
-        ("HLEN ifmatch:{bounded}:writes", 64),
+        ("XLEN ifmatch:{bounded}:log", 80),
+        ("HLEN ifmatch:{bounded}:writes", 81),
         ("HLEN ifmatch:{bounded}:deleted", 0),
     ] {
         let length: u64 = say(address, command)[1..].parse().unwrap();
