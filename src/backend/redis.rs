@@ -1,9 +1,11 @@
 //! [`Redis`], a store on a Redis server.
 
 mod answer;
+mod begin;
 mod hub;
 mod keys;
 mod link;
+mod list;
 mod options;
 mod order;
 mod place;
@@ -22,18 +24,18 @@ use crate::backend::engine::{ConnectError, Deadlines, Runtime};
 use crate::commit::{Action, Commit, Committed};
 use crate::error::{Error, Failure, Outcome, Refusal, check_id};
 use crate::feed::{Changes, Start};
-use crate::random::random;
 use crate::reply::Reply;
 use crate::store::{Abilities, Durability, Page, Resolution, Store};
 use crate::version::Versioned;
 use crate::write_id::WriteId;
 use answer::Answer;
+use begin::begin;
 use hub::Hub;
 use keys::Keys;
 use link::Link;
 use order::Verdict;
 use place::Place;
-use script::{Call, OPEN, RESOLVE, SCAN, WATCH};
+use script::{Call, RESOLVE, WATCH};
 use trouble::Trouble;
 
 pub use options::Options;
@@ -43,12 +45,6 @@ const ENTRIES: usize = 1_000;
 
 /// The most bytes the values of one commit may have, unless a single one may have more.
 const COMMIT_BYTES: usize = 64 << 20;
-
-/// The most ids of one page, so that a long list does not stop Redis for long.
-const PAGE: usize = 10_000;
-
-/// The bytes of values after which a page has enough.
-const PAGE_BYTES: usize = 16 << 20;
 
 /// A store on a Redis server, release 7 or later.
 ///
@@ -195,46 +191,6 @@ impl fmt::Debug for Redis {
     }
 }
 
-/// Finds the collection, or begins it where there is nothing.
-async fn begin(link: &Link, keys: &Keys, deadlines: &Deadlines) -> Result<(), ConnectError> {
-    const ACTION: &str = "run scripts, which need Redis 7 or later";
-    let names = [&keys.meta, &keys.ids, &keys.deleted, &keys.log, &keys.writes, &keys.closed];
-    // Of earlier write ids a new collection knows nothing; those of an earlier one at this place are among them.
-    let now = WriteId::new().to_bits() >> 80 << 80;
-    let call = OPEN
-        .call(&names, 64)
-        .argument(format!("{:016x}", random()))
-        // A 16th of the numbers there are: the rest is for versions.
-        .argument((1 + (random() >> 28)).to_string())
-        .argument(&random().to_be_bytes()[..3])
-        .argument(now.to_be_bytes())
-        .repeatable();
-    let opening = |trouble: Trouble| trouble.of_opening(ACTION, &link.endpoint());
-    let answer = link.call(&call, deadlines.read).await.map_err(|undone| opening(undone.trouble))?;
-    let mut answer = Answer::new(answer).map_err(opening)?;
-    match answer.word() {
-        "open" => Ok(()),
-        "format" => {
-            let format = answer.text().unwrap_or_default();
-            let found =
-                format!("a collection in format `{}`, and this release knows 1", format.escape_debug());
-            Err(ConnectError::Foreign { found })
-        }
-        "foreign" => {
-            let (name, found) = (answer.text().unwrap_or_default(), answer.text().unwrap_or_default());
-            Err(ConnectError::Foreign {
-                found: format!("at `…:{}` a {}", name.escape_debug(), found.escape_debug()),
-            })
-        }
-        "denied" => {
-            let command = answer.text().unwrap_or_default();
-            let source = format!("the user may not run {} on its keys", command.escape_debug());
-            Err(ConnectError::Refused { action: "let the user do all it must", source: source.into() })
-        }
-        _ => Err(opening(Trouble::Unexpected)),
-    }
-}
-
 impl Shared {
     /// Runs a script that changes nothing, and gives its answer. A collection that was wiped is begun anew.
     async fn read(&self, call: &Call) -> Result<Answer, Error> {
@@ -315,33 +271,6 @@ impl Shared {
         }
     }
 
-    async fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<[u8]>, Error> {
-        let end = match successor(prefix) {
-            Some(end) => [b"(", &end[..]].concat(),
-            None => b"+".to_vec(),
-        };
-        let mut start = match after {
-            Some(after) if after >= prefix => [b"(", after.as_bytes()].concat(),
-            _ if prefix.is_empty() => b"-".to_vec(),
-            _ => [b"[", prefix.as_bytes()].concat(),
-        };
-        loop {
-            let call = SCAN
-                .call(&[&self.keys.meta, &self.keys.ids], start.len() + end.len() + 16)
-                .argument(&start)
-                .argument(&end)
-                .argument(limit.min(PAGE).to_string())
-                .argument(PAGE_BYTES.to_string())
-                .repeatable();
-            let (page, last) = page(self.read(&call).await?)?;
-            match last {
-                // Nothing was left of these values; there may be more behind them.
-                Some(last) if page.items.is_empty() && page.more => start = [b"(", &last[..]].concat(),
-                _ => return Ok(page),
-            }
-        }
-    }
-
     async fn watch(self: &Arc<Self>, from: Start) -> Result<Changes<[u8]>, Error> {
         let mut call = WATCH.call(&[&self.keys.meta, &self.keys.log], 64).repeatable();
         if let Start::After(cursor) = &from {
@@ -419,7 +348,7 @@ impl Store<[u8]> for Redis {
         if limit == 0 {
             return Reply::ready(Err(Refusal::EmptyPage.into()));
         }
-        self.shared.runtime.reply(self.shared.scan(prefix, after, limit))
+        self.shared.runtime.reply(list::list(&self.shared, prefix, after, limit))
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
@@ -445,32 +374,4 @@ fn failed(commit: &Commit<'_, [u8]>, outcome: Outcome, trouble: Trouble) -> Erro
         Some(write) if outcome == Outcome::Unknown => failure.with_write(write).into(),
         _ => failure.into(),
     }
-}
-
-/// The page in an answer, and the last id it told of, with a value or without.
-fn page(mut answer: Answer) -> Result<(Page<[u8]>, Option<Vec<u8>>), Error> {
-    if answer.word() != "page" {
-        return Err(Trouble::Unexpected.of_read());
-    }
-    let parts = (|| Ok::<_, Trouble>((answer.number()? > 0, answer.list()?, answer.list()?)))();
-    let (more, mut ids, mut records) = parts.map_err(Trouble::of_read)?;
-    let (mut items, mut last) = (Vec::new(), None);
-    while !ids.is_empty() {
-        let (id, stored) = (ids.bytes(), records.bytes());
-        let (id, stored) = (id.map_err(Trouble::of_read)?, stored.map_err(Trouble::of_read)?);
-        let text = str::from_utf8(&id).map_err(|_| Trouble::Unexpected.of_read())?;
-        if let Some(current) = order::value(text, &stored)? {
-            items.push((Arc::from(text), current));
-        }
-        last = Some(id);
-    }
-    Ok((Page { items, more }, last))
-}
-
-/// The first text behind all that begin with `prefix`; `None` where there is none.
-fn successor(prefix: &str) -> Option<Vec<u8>> {
-    let mut end = prefix.as_bytes().to_vec();
-    // No byte of UTF-8 is the last one there is.
-    *end.last_mut()? += 1;
-    Some(end)
 }

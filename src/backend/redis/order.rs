@@ -113,7 +113,7 @@ pub(super) fn verdict(commit: &Commit<'_, [u8]>, mut answer: Answer) -> Result<C
 
 /// The receipts: of each entry the version now and the one replaced, 8 bytes each, zeros where there is none.
 pub(super) fn committed(receipts: &[u8]) -> Result<Committed, Trouble> {
-    if receipts.len() % 16 != 0 {
+    if !receipts.len().is_multiple_of(16) {
         return Err(Trouble::Unexpected);
     }
     let pairs = receipts.chunks_exact(16).map(|pair| pair.split_at(8));
