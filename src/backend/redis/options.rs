@@ -65,9 +65,10 @@ impl Options {
 
     /// How many commits the feed, deletions and write ids reach back: 100,000 unless told otherwise, and at least 64.
     ///
-    /// Redis keeps them in memory, about 200 bytes each. Where stores of one collection differ, the smallest holds.
+    /// Redis keeps them in memory, about 200 bytes each, and up to 16 more of them. Where stores of one collection differ,
+    /// the smallest holds.
     pub fn history(self, commits: usize) -> Self {
-        Self { history: commits.clamp(64, 1 << 32), ..self }
+        Self { history: commits.clamp(64, 1 << 30), ..self }
     }
 
     /// The most bytes a value may have: 1 MiB unless told otherwise, and at most 64 MiB.

@@ -71,6 +71,9 @@ const PASSING: [&str; 11] = [
     "MISCONF",
 ];
 
+/// Those that say that it takes no writes.
+const NO_WRITES: [&str; 4] = ["OOM", "READONLY", "NOREPLICAS", "MISCONF"];
+
 impl Trouble {
     /// What a command that was sent came back with.
     pub(super) fn of(error: &RedisError) -> Self {
@@ -143,13 +146,17 @@ impl Trouble {
 
     /// Why a store can't be opened.
     pub(super) fn of_opening(self, action: &'static str, endpoint: &str) -> ConnectError {
-        match self {
+        match &self {
             Self::Unreachable { endpoint, problem } => {
+                let (endpoint, problem) = (endpoint.clone(), problem.clone());
                 ConnectError::Unreachable { endpoint, source: problem.into() }
             }
             Self::Login => ConnectError::Refused { action: "let the user in", source: self.into() },
             Self::Format(found) => ConnectError::Foreign { found: format!("format `{found}`") },
-            Self::Late(_) | Self::Lost(_) => {
+            Self::Answered { code, .. } if NO_WRITES.contains(&code.as_str()) => {
+                ConnectError::Refused { action: "take writes", source: self.into() }
+            }
+            _ if self.passes() => {
                 ConnectError::Unreachable { endpoint: endpoint.to_owned(), source: self.into() }
             }
             _ => ConnectError::Refused { action, source: self.into() },

@@ -177,7 +177,8 @@ fn what_redis_refuses_to_run_is_not_applied() {
 
     say(server.address(), "REPLICAOF 127.0.0.1 1");
     assert!(refused(&store).contains("READONLY"));
-    assert!(fresh().connect(url(server.port)).wait().unwrap_err().to_string().contains("refused"));
+    let replica = fresh().connect(url(server.port)).wait().unwrap_err();
+    assert_eq!(replica.to_string(), "the engine refused to take writes");
     say(server.address(), "REPLICAOF NO ONE");
     store.commit(put("c")).wait().unwrap();
 
