@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
+use ::redis::io::tcp::socket2::TcpKeepalive;
 use ::redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ProtocolVersion, PushInfo, PushKind, RedisError,
     Value,
@@ -19,6 +20,9 @@ use crate::error::Outcome;
 
 /// How many commands may wait to be written to one connection before callers wait.
 const QUEUED: usize = 1024;
+
+/// After how long a silent connection is asked whether it still stands, and how often then.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// How often one call follows a cluster's hint to another node.
 const REDIRECTS: u32 = 3;
@@ -67,7 +71,11 @@ impl Link {
         let information = client.get_connection_info();
         // The third protocol tells when a connection ends; without the option each answer may wait for a timer.
         let login = information.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let tcp = information.tcp_settings().clone().set_nodelay(true);
+        let mut tcp = information.tcp_settings().clone().set_nodelay(true);
+        if tcp.keepalive().is_none() {
+            // So that a peer that vanished without a word is noticed before the next call waits for it.
+            tcp = tcp.set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE));
+        }
         let home = Client::open(information.clone().set_redis_settings(login).set_tcp_settings(tcp))?;
         Ok(Self {
             target: Mutex::new(home.clone()),

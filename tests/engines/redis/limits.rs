@@ -262,6 +262,22 @@ fn closed_write_ids_are_bounded_and_stay_closed() {
 }
 
 #[test]
+fn write_ids_of_a_clock_that_is_wrong_are_recognised_and_never_said_not_to_have_been() {
+    let store = store();
+    let [behind, never, ahead] = [1, 2, u128::MAX - 7].map(WriteId::from_bits);
+
+    for write in [behind, ahead] {
+        let first = store.commit(put("a", b"1").with_write(write)).wait().unwrap();
+        store.commit(put("a", b"2")).wait().unwrap();
+        assert_eq!(store.commit(put("a", b"1").with_write(write)).wait().unwrap(), first);
+        assert_eq!(store.resolve(write).wait().unwrap(), Resolution::Applied(first));
+    }
+    // It looks older than the collection: nothing is known of it.
+    assert_eq!(store.resolve(never).wait().unwrap(), Resolution::Unknown);
+    assert_eq!(&*store.get("a").wait().unwrap().unwrap().value, b"2");
+}
+
+#[test]
 fn numbers_that_the_scripts_can_not_count_are_never_issued() {
     let options = || Redis::options().collection("counted");
     let store = options().connect(url(shared().port)).wait().unwrap();
