@@ -38,7 +38,8 @@
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb` |
 //! | `postgres` | no | a store on PostgreSQL | `tokio-postgres`, `deadpool-postgres`, `tokio` |
 //! | `etcd` | no | a store on etcd; building it needs `protoc` | `etcd-client`, `tokio` |
-//! | `redis` | no | a store on Redis | `redis`, `tokio` |
+//! | `redis` | no | a store on Redis ([`Redis`]) | `redis`, `tokio` |
+//! | `redis-tls` | no | the same over TLS: `rediss://` URLs | `rustls` |
 //! | `conformance` | no | the promises as tests for store authors ([`conformance`](mod@conformance)), and a history checker | `json` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -115,6 +116,9 @@ pub use backend::engine;
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use backend::file::{self, File};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use backend::redis::{self, Redis};
 pub use codec::Codec;
 pub use collection::Collection;
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};

@@ -4,5 +4,7 @@
 pub mod engine;
 #[cfg(feature = "file")]
 pub mod file;
-#[cfg(feature = "file")]
+#[cfg(any(feature = "file", feature = "redis"))]
 mod record;
+#[cfg(feature = "redis")]
+pub mod redis;

@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | the format: 1 |
+//! | 1 | the format: 1 or 2 |
 //! | 1 | flags: bit 0 where there is a write id |
 //! | 8 | the version, big-endian |
 //! | 16 or none | the id of the write, big-endian |
@@ -10,6 +10,9 @@
 //! | the rest | the value |
 //!
 //! The checksum covers the id, so that a record that turns up under another id is found out.
+//!
+//! Format 2 is for engines that compose the record themselves, in the step that numbers it. Its checksum leaves out the
+//! number, the first five bytes of the version, which is not known where the checksum is computed.
 
 mod checksum;
 
@@ -19,8 +22,14 @@ use crate::version::Version;
 use crate::write_id::WriteId;
 use checksum::Checksum;
 
-/// The format written.
+/// The format written here.
 const FORMAT: u8 = 1;
+
+/// The format that an engine composes.
+const NUMBERED: u8 = 2;
+
+/// Where the number stands in a record.
+const NUMBER: std::ops::Range<usize> = 2..7;
 
 /// The flag of a record with a write id.
 const WRITE: u8 = 1;
@@ -38,7 +47,7 @@ pub(super) struct Record<'b> {
 pub(super) enum Damage {
     #[error("a record cut short: {bytes} bytes")]
     Short { bytes: usize },
-    #[error("a record of format {format}, and this release reads 1")]
+    #[error("a record of format {format}, and this release reads 1 and 2")]
     Format { format: u8 },
     #[error("a record with unknown flags {flags:#x}")]
     Flags { flags: u8 },
@@ -50,6 +59,7 @@ pub(super) enum Damage {
 
 impl<'b> Record<'b> {
     /// The bytes to store under `id`.
+    #[cfg_attr(not(feature = "file"), allow(dead_code))]
     pub(super) fn encode(&self, id: &str) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(30 + self.value.len());
         bytes.push(FORMAT);
@@ -62,11 +72,23 @@ impl<'b> Record<'b> {
         bytes
     }
 
+    /// What stands behind the version in a record of format 2 without a write id: all of it but the version is known
+    /// before an engine numbers it.
+    #[cfg(feature = "redis")]
+    pub(super) fn encode_unnumbered(id: &str, tag: u32, value: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(4 + value.len());
+        let tag = &tag.to_be_bytes()[1..];
+        let checksum = Checksum::new().add(id.as_bytes()).add(&[NUMBERED, 0]).add(tag).add(value);
+        bytes.extend(checksum.finish().to_be_bytes());
+        bytes.extend(value);
+        bytes
+    }
+
     /// Reads what is stored under `id`. Allocates nothing.
     pub(super) fn decode(id: &str, stored: &'b [u8]) -> Result<Self, Damage> {
         let short = Damage::Short { bytes: stored.len() };
         let (&[format, flags], rest) = stored.split_first_chunk().ok_or(short)?;
-        if format != FORMAT {
+        if format != FORMAT && format != NUMBERED {
             return Err(Damage::Format { format });
         }
         if flags & !WRITE != 0 {
@@ -83,7 +105,12 @@ impl<'b> Record<'b> {
         };
         let (checksum, value) = rest.split_first_chunk().ok_or(short)?;
         let head = &stored[..stored.len() - rest.len()];
-        let computed = Checksum::new().add(id.as_bytes()).add(head).add(value).finish();
+        let computed = Checksum::new().add(id.as_bytes());
+        let computed = match format {
+            NUMBERED => computed.add(&head[..NUMBER.start]).add(&head[NUMBER.end..]),
+            _ => computed.add(head),
+        };
+        let computed = computed.add(value).finish();
         match u32::from_be_bytes(*checksum) {
             stored if stored == computed => Ok(Self { version: Version::from_bits(version), write, value }),
             stored => Err(Damage::Checksum { stored, computed }),
@@ -130,6 +157,24 @@ mod tests {
             let record = Record { version, write, value };
             assert_eq!(hex(&record.encode(id)), bytes);
             assert_eq!(Record::decode(id, &record.encode(id)), Ok(record));
+        }
+    }
+
+    /// The same for what an engine composes: format, flags, version, then what was encoded.
+    #[cfg(feature = "redis")]
+    #[test]
+    fn numbered_records_are_read_for_ever() {
+        let version = version(0x0102_0304_05ab_cdef);
+        let mut stored = vec![2, 0];
+        stored.extend(version.to_bits().get().to_be_bytes());
+        stored.extend(Record::encode_unnumbered("readme", 0xab_cdef, b"hello"));
+
+        assert_eq!(hex(&stored), "02000102030405abcdefa3aa6b3d68656c6c6f");
+        assert_eq!(Record::decode("readme", &stored), Ok(Record { version, write: None, value: b"hello" }));
+        for bit in (0..stored.len() * 8).filter(|bit| !NUMBER.contains(&(bit / 8))) {
+            let mut damaged = stored.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Record::decode("readme", &damaged).is_err(), "bit {bit}");
         }
     }
 

@@ -3,4 +3,6 @@
 
 mod faults;
 mod proxy;
+#[cfg(feature = "redis")]
+mod redis;
 mod server;

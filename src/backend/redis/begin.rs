@@ -1,0 +1,50 @@
+//! How a collection is found, or begun where there is nothing.
+
+use super::answer::Answer;
+use super::keys::Keys;
+use super::link::Link;
+use super::script::OPEN;
+use super::trouble::Trouble;
+use crate::backend::engine::{ConnectError, Deadlines};
+use crate::random::random;
+use crate::write_id::WriteId;
+
+/// Finds the collection, or begins it where there is nothing.
+pub(super) async fn begin(link: &Link, keys: &Keys, deadlines: &Deadlines) -> Result<(), ConnectError> {
+    const ACTION: &str = "run scripts, which need Redis 7 or later";
+    let names = [&keys.meta, &keys.ids, &keys.deleted, &keys.log, &keys.writes, &keys.closed];
+    // Of earlier write ids a new collection knows nothing; those of an earlier one at this place are among them.
+    let now = WriteId::new().to_bits() >> 80 << 80;
+    let call = OPEN
+        .call(&names, 64)
+        .argument(format!("{:016x}", random()))
+        // A 16th of the numbers there are: the rest is for versions.
+        .argument((1 + (random() >> 28)).to_string())
+        .argument(&random().to_be_bytes()[..3])
+        .argument(now.to_be_bytes())
+        .repeatable();
+    let opening = |trouble: Trouble| trouble.of_opening(ACTION, &link.endpoint());
+    let answer = link.call(&call, deadlines.read).await.map_err(|undone| opening(undone.trouble))?;
+    let mut answer = Answer::new(answer).map_err(opening)?;
+    match answer.word() {
+        "open" => Ok(()),
+        "format" => {
+            let format = answer.text().unwrap_or_default();
+            let found =
+                format!("a collection in format `{}`, and this release knows 1", format.escape_debug());
+            Err(ConnectError::Foreign { found })
+        }
+        "foreign" => {
+            let (name, found) = (answer.text().unwrap_or_default(), answer.text().unwrap_or_default());
+            Err(ConnectError::Foreign {
+                found: format!("at `…:{}` a {}", name.escape_debug(), found.escape_debug()),
+            })
+        }
+        "denied" => {
+            let command = answer.text().unwrap_or_default();
+            let source = format!("the user may not run {} on its keys", command.escape_debug());
+            Err(ConnectError::Refused { action: "let the user do all it must", source: source.into() })
+        }
+        _ => Err(opening(Trouble::Unexpected)),
+    }
+}

@@ -1,0 +1,183 @@
+#!lua
+-- Judges every entry of a commit, then applies all of them or none.
+--
+-- KEYS: meta, ids, deleted, log, writes; then the key of each entry's value.
+-- ARGV: how many commits are kept, the tag, the write id or nothing; then of each entry what is done and expected, and
+-- for a put also its record from behind the version on.
+--
+-- All that can fail comes before the first write: Redis takes nothing back.
+
+local call, sub, pack = redis.call, string.sub, struct.pack
+local meta, ids, deleted, log, writes = unpack(KEYS, 1, 5)
+local kept, tag, write = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local entries = #KEYS - 5
+local name_at = #meta - 1
+
+local LAST = 1099511627774
+local NONE = '\0\0\0\0\0\0\0\0'
+local FIRST = '\0\0\0\0\0\0\0\1'
+local RECORD = '\2\0'
+
+-- Lua's own `<` goes by the locale of the server.
+local function younger(one, other)
+    for at = 1, 16 do
+        local a, b = string.byte(one, at), string.byte(other, at)
+        if a ~= b then
+            return a > b
+        end
+    end
+    return false
+end
+
+local facts = call('HMGET', meta, 'format', 'counter', 'youngest', 'youngest_closed')
+if facts[1] ~= '1' then
+    return { 'place', facts[1] or '' }
+end
+
+if write ~= '' then
+    local known = call('HGET', writes, write)
+    if known == 'closed' or (not known and facts[4] and not younger(write, facts[4])) then
+        return { 'closed' }
+    end
+    if known then
+        local logged = call('XRANGE', log, known, known)[1]
+        local line = logged and logged[2] or {}
+        for at = 1, #line, 2 do
+            if line[at] == 'a' then
+                return { 'applied', line[at + 1] }
+            end
+        end
+        return { 'unknown' }
+    end
+end
+
+local actions, versions, bodies, refused = {}, {}, {}, {}
+local changes, comes_or_goes = false, false
+local next_argument = 4
+for n = 1, entries do
+    local key, spec = KEYS[5 + n], ARGV[next_argument]
+    local action, expected = sub(spec, 1, 1), sub(spec, 2, 2)
+    next_argument = next_argument + 1
+    if action == 'p' then
+        bodies[n] = next_argument
+        next_argument = next_argument + 1
+    end
+    local head = call('GETRANGE', key, 0, 9)
+    local version = false
+    if head ~= '' then
+        version = sub(head, 3)
+        if sub(head, 1, 2) ~= RECORD or #version < 8 or version == NONE then
+            if #version < 8 or version == NONE then
+                version = FIRST
+            end
+            -- Only who names what is damaged may write over it.
+            if sub(spec, 2) ~= 'v' .. version then
+                return { 'damaged', n - 1, call('GET', key) }
+            end
+        end
+    end
+    local holds = expected == '*' or (expected == '0' and not version) or (expected == '1' and version)
+        or (expected == 'v' and version == sub(spec, 3))
+    if not holds then
+        refused[#refused + 1] = n - 1
+        refused[#refused + 1] = version and call('GET', key) or ''
+        refused[#refused + 1] = not version and call('HGET', deleted, sub(key, name_at)) or ''
+    end
+    actions[n], versions[n] = action, version
+    changes = changes or action == 'p' or (action == 'd' and version)
+    comes_or_goes = comes_or_goes or (action == 'p' and not version) or (action == 'd' and version)
+end
+if #refused > 0 then
+    return { 'conflict', refused }
+end
+
+local function answer(version)
+    local receipts = {}
+    for n = 1, entries do
+        local replaced = versions[n] or NONE
+        local now = actions[n] == 'c' and replaced or (actions[n] == 'p' or versions[n]) and version or NONE
+        receipts[#receipts + 1] = now
+        receipts[#receipts + 1] = replaced
+    end
+    return table.concat(receipts)
+end
+
+if not changes and write == '' then
+    return { 'applied', answer(NONE) }
+end
+local counter = tonumber(facts[2])
+if not counter or counter >= LAST then
+    return { 'exhausted' }
+end
+if comes_or_goes then
+    -- They fail here, and not half way, where somebody put something else in their place.
+    call('ZCARD', ids)
+    call('HLEN', deleted)
+end
+counter = counter + 1
+local position = string.format('%.0f', counter)
+local version = pack('>I5', counter) .. tag
+local receipts = answer(version)
+
+local line = { 't', tag }
+if write ~= '' then
+    line[3], line[4], line[5], line[6] = 'w', write, 'a', receipts
+end
+for n = 1, entries do
+    if actions[n] == 'p' or (actions[n] == 'd' and versions[n]) then
+        line[#line + 1] = actions[n]
+        line[#line + 1] = sub(KEYS[5 + n], name_at)
+    end
+end
+
+-- First: it refuses a position that is not the next one, and then nothing was written.
+call('XADD', log, position .. '-0', unpack(line))
+call('HSET', meta, 'counter', position)
+if write ~= '' then
+    call('HSET', writes, write, position)
+end
+for n = 1, entries do
+    local key, action = KEYS[5 + n], actions[n]
+    if action == 'p' then
+        call('SET', key, RECORD .. version .. ARGV[bodies[n]])
+        if not versions[n] then
+            call('ZADD', ids, 0, sub(key, name_at))
+            call('HDEL', deleted, sub(key, name_at))
+        end
+    elseif action == 'd' and versions[n] then
+        call('UNLINK', key)
+        call('ZREM', ids, sub(key, name_at))
+        call('HSET', deleted, sub(key, name_at), version)
+    end
+end
+
+-- What leaves the log takes its write id and its deletions along. Only now and then, which costs less a commit.
+local leaving = counter % 16 == 0 and math.min(call('XLEN', log) - kept, 64) or 0
+if leaving > 0 then
+    local youngest, last, gone = facts[3], nil, {}
+    local oldest = call('XRANGE', log, '-', '+', 'COUNT', leaving)
+    for _, entry in ipairs(oldest) do
+        local number, line = string.match(entry[1], '^%d+'), entry[2]
+        last = { number, line[2] }
+        for at = 3, #line, 2 do
+            local name, text = line[at], line[at + 1]
+            if name == 'w' then
+                gone[#gone + 1] = text
+                if not youngest or younger(text, youngest) then
+                    youngest = text
+                end
+            elseif name == 'd' and call('HGET', deleted, text) == pack('>I5', tonumber(number)) .. line[2] then
+                call('HDEL', deleted, text)
+            end
+        end
+    end
+    if #gone > 0 then
+        call('HDEL', writes, unpack(gone))
+    end
+    call('XTRIM', log, 'MINID', string.format('%.0f', last[1] + 1))
+    call('HSET', meta, 'floor', last[1], 'floor_tag', last[2])
+    if youngest then
+        call('HSET', meta, 'youngest', youngest)
+    end
+end
+return { 'applied', receipts }

@@ -1,0 +1,79 @@
+//! [`Keys`], what the keys of a collection are called.
+
+use crate::backend::engine::ConnectError;
+
+/// The longest name of a collection, and of what stands before it.
+const LONGEST: usize = 64;
+
+/// The keys of one collection, all of one cluster node: the braces around its name make that so.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    /// A hash: the format, the epoch, the counter, and where the log begins.
+    pub(super) meta: String,
+    /// A sorted set with scores of 0: the ids that have a value.
+    pub(super) ids: String,
+    /// A hash: id to the version of its deletion.
+    pub(super) deleted: String,
+    /// A stream: the latest commits.
+    pub(super) log: String,
+    /// A hash: write id to the place of its commit in the log, or to `closed`.
+    pub(super) writes: String,
+    /// A sorted set with scores of 0: the closed ones of these, by age.
+    pub(super) closed: String,
+    /// What the key of a value begins with; the id follows.
+    values: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str, collection: &str) -> Result<Self, ConnectError> {
+        check("key prefix", prefix)?;
+        check("collection name", collection)?;
+        let key = |name: &str| format!("{prefix}:{{{collection}}}:{name}");
+        Ok(Self {
+            meta: key("meta"),
+            ids: key("ids"),
+            deleted: key("deleted"),
+            log: key("log"),
+            writes: key("writes"),
+            closed: key("closed"),
+            values: key("v:"),
+        })
+    }
+
+    /// The key of a value.
+    pub(super) fn value(&self, id: &str) -> Vec<u8> {
+        [self.values.as_bytes(), id.as_bytes()].concat()
+    }
+}
+
+/// Braces would move the hash tag, and colons let two names meet.
+fn check(what: &'static str, name: &str) -> Result<(), ConnectError> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if (1..=LONGEST).contains(&name.len()) && name.bytes().all(good) {
+        return Ok(());
+    }
+    let problem = format!("it needs 1 to {LONGEST} characters, each an ASCII letter, digit, `_`, `-` or `.`");
+    Err(ConnectError::Usage { what, problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_collection_share_a_hash_tag() {
+        let keys = Keys::new("ifmatch", "articles").unwrap();
+
+        assert_eq!(keys.meta, "ifmatch:{articles}:meta");
+        assert_eq!(keys.value("{x}:y"), b"ifmatch:{articles}:v:{x}:y");
+    }
+
+    #[test]
+    fn names_that_would_leave_their_place_are_refused() {
+        for name in ["", "a{b}", "a:b", "a b", "*", "a\0", "a\nb", "ä", &"x".repeat(65)] {
+            assert!(Keys::new("ifmatch", name).is_err(), "{name:?}");
+            assert!(Keys::new(name, "articles").is_err(), "{name:?}");
+        }
+        assert!(Keys::new("my-app_1.0", &"x".repeat(64)).is_ok());
+    }
+}

@@ -1,0 +1,229 @@
+//! [`Watch`], the feed of a collection to one watcher.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+use super::Shared;
+use super::answer::Answer;
+use super::hub::Hub;
+use super::order;
+use super::place::Place;
+use super::script::NEXT;
+use super::trouble::Trouble;
+use crate::backend::engine::Token;
+use crate::error::{Error, Expired};
+use crate::feed::{Batch, Change, ChangeKind, Feed};
+use crate::wake::wake;
+
+/// How long a watcher trusts the hub to ring before it looks for itself.
+const TRUST: Duration = Duration::from_secs(5);
+
+/// How long to wait before another try where Redis could not be read, at least and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// The feed of a collection to one watcher. It keeps a place and nothing else: a slow one costs no memory anywhere.
+///
+/// Each batch is fetched only once it is asked for, since its values must be those that are stored by then.
+pub(super) struct Watch {
+    shared: Arc<Shared>,
+    hub: Arc<Hub>,
+    place: Place,
+    seat: Arc<Seat>,
+    fetching: Option<AbortHandle>,
+    ended: Option<Ending>,
+}
+
+/// Where a fetch leaves its batch, and the waker of who waits for it.
+#[derive(Default)]
+struct Seat(Mutex<(Option<Fetched>, Option<Waker>)>);
+
+type Fetched = Result<(Place, Vec<Change<[u8]>>), Ending>;
+
+/// Why a feed ends. It tells so again whenever it is asked.
+#[derive(Debug, Clone)]
+enum Ending {
+    Expired(Expired),
+    Trouble(Trouble),
+}
+
+impl From<Ending> for Error {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Expired(expired) => expired.into(),
+            Ending::Trouble(trouble) => trouble.of_read(),
+        }
+    }
+}
+
+impl Watch {
+    pub(super) fn new(shared: Arc<Shared>, hub: Arc<Hub>, place: Place) -> Self {
+        Self { shared, hub, place, seat: Arc::default(), fetching: None, ended: None }
+    }
+
+    fn fetch(&self) -> AbortHandle {
+        let handle = self.shared.runtime.handle();
+        let delivery = Delivery { seat: Arc::clone(&self.seat), handle: handle.clone(), fetched: None };
+        let (shared, place, bell) = (Arc::clone(&self.shared), self.place.clone(), self.hub.listen());
+        let fetching = async move {
+            let fetched = next(&shared, place, bell).await;
+            drop(shared);
+            delivery.leave(fetched);
+        };
+        handle.spawn(fetching).abort_handle()
+    }
+}
+
+impl Feed<[u8]> for Watch {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<[u8]>, Error>> {
+        if let Some(ending) = &self.ended {
+            return Poll::Ready(Err(ending.clone().into()));
+        }
+        // Wakers are the program's code, their clones and drops included: neither happens under the lock.
+        let waker = context.waker().clone();
+        let mut seat = self.seat.0.lock();
+        let Some(fetched) = seat.0.take() else {
+            let replaced = seat.1.replace(waker);
+            drop(seat);
+            drop(replaced);
+            if self.fetching.is_none() {
+                self.fetching = Some(self.fetch());
+            }
+            return Poll::Pending;
+        };
+        drop(seat);
+        self.fetching = None;
+        match fetched {
+            Ok((place, changes)) => {
+                self.place = place;
+                Poll::Ready(Ok(Batch { cursor: self.place.cursor(), changes }))
+            }
+            Err(ending) => {
+                self.ended = Some(ending.clone());
+                Poll::Ready(Err(ending.into()))
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let left = self.seat.0.lock().1.take();
+        drop(left);
+        if let Some(fetching) = &self.fetching {
+            fetching.abort();
+        }
+    }
+}
+
+/// Leaves a batch at its seat, also where the fetch was ended before it had one.
+struct Delivery {
+    seat: Arc<Seat>,
+    handle: Handle,
+    fetched: Option<Fetched>,
+}
+
+impl Delivery {
+    fn leave(mut self, fetched: Fetched) {
+        self.fetched = Some(fetched);
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        let whole = self.fetched.is_some();
+        let fetched = self.fetched.take().unwrap_or(Err(Ending::Trouble(Trouble::Ended)));
+        let waker = {
+            let mut seat = self.seat.0.lock();
+            seat.0 = Some(fetched);
+            seat.1.take()
+        };
+        let Some(waker) = waker else { return };
+        if whole {
+            // A waker may call the store and wait for it, which the threads that serve the store must not do.
+            self.handle.spawn_blocking(|| wake(waker));
+        } else {
+            wake(waker);
+        }
+    }
+}
+
+/// The next batch after a place, as soon as there is one. Broken connections are waited out.
+async fn next(shared: &Shared, mut place: Place, mut bell: watch::Receiver<()>) -> Fetched {
+    let mut pause = PAUSES.0;
+    loop {
+        bell.mark_unchanged();
+        match look(shared, &place).await {
+            Ok(Look::Batch(after, changes)) => return Ok((after, changes)),
+            Ok(Look::Idle(after)) => place = after,
+            Ok(Look::Nothing) => {
+                pause = PAUSES.0;
+                let _rung = timeout(TRUST, bell.changed()).await;
+            }
+            Ok(Look::Expired(expired)) => return Err(Ending::Expired(expired)),
+            Err(trouble) if trouble.passes() => {
+                sleep(pause).await;
+                pause = PAUSES.1.min(2 * pause);
+            }
+            Err(trouble) => return Err(Ending::Trouble(trouble)),
+        }
+    }
+}
+
+/// What a look at the log finds.
+enum Look {
+    Batch(Place, Vec<Change<[u8]>>),
+    /// Only commits that changed nothing, up to this place.
+    Idle(Place),
+    Nothing,
+    Expired(Expired),
+}
+
+async fn look(shared: &Shared, place: &Place) -> Result<Look, Trouble> {
+    let keys = [&shared.keys.meta, &shared.keys.log];
+    let call = NEXT
+        .call(&keys, 64)
+        .argument(&place.epoch)
+        .argument(place.position.to_string())
+        .argument(place.tag)
+        .repeatable();
+    let answer = shared.link.call(&call, shared.deadlines.read).await.map_err(|undone| undone.trouble)?;
+    let mut answer = Answer::new(answer)?;
+    match answer.word() {
+        "nothing" => Ok(Look::Nothing),
+        "idle" => Ok(Look::Idle(Place::within(place.epoch.clone(), &mut answer)?)),
+        "expired" => Ok(Look::Expired(Place::expired(&mut answer))),
+        "batch" => {
+            let after = Place::within(place.epoch.clone(), &mut answer)?;
+            let changes = changes(&after, answer.list()?)?;
+            Ok(Look::Batch(after, changes))
+        }
+        _ => Err(answer.trouble()),
+    }
+}
+
+fn changes(place: &Place, mut listed: Answer) -> Result<Vec<Change<[u8]>>, Trouble> {
+    let [a, b, c] = place.tag;
+    let token = Token { counter: place.position, tag: u32::from_be_bytes([0, a, b, c]) };
+    let version = token.version().ok_or(Trouble::Unexpected)?;
+    let mut changes = Vec::new();
+    while !listed.is_empty() {
+        let (action, id, stored) = (listed.bytes()?, listed.text()?, listed.bytes()?);
+        let kind = match &action[..] {
+            b"d" => ChangeKind::Delete,
+            _ => {
+                // Bytes that do not decode are told of by who reads them.
+                let current = order::value(&id, &stored).ok().flatten();
+                ChangeKind::Put(current.map(|current| current.value))
+            }
+        };
+        changes.push(Change { id: id.into(), version, kind });
+    }
+    Ok(changes)
+}

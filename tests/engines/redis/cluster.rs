@@ -1,0 +1,85 @@
+//! A collection on one node of a cluster, found from another node, and while it moves.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ifmatch::{Commit, Entry, Error, Expected, Outcome, Redis, Start, Store};
+
+use super::{open, say, server};
+use crate::faults::patiently;
+use crate::server::{Server, free_port};
+
+/// Two nodes that share the slots of a cluster.
+fn cluster() -> [Server; 2] {
+    let ports = [free_port(), free_port()].map(|port| port.to_string());
+    let node = |port: &str| {
+        let settings = ["--cluster-enabled", "yes", "--cluster-port", port, "--appendonly", "no"];
+        server(&settings)
+    };
+    let nodes = [node(&ports[0]), node(&ports[1])];
+    for (node, slots) in nodes.iter().zip(["0 8191", "8192 16383"]) {
+        assert_eq!(say(node.address(), &format!("CLUSTER ADDSLOTSRANGE {slots}")), "+OK");
+    }
+    let meet = format!("CLUSTER MEET 127.0.0.1 {} {}", nodes[1].port, ports[1]);
+    assert_eq!(say(nodes[0].address(), &meet), "+OK");
+    let end = Instant::now() + Duration::from_secs(60);
+    for node in &nodes {
+        let knows = || {
+            let information = say(node.address(), "CLUSTER INFO");
+            information.contains("cluster_state:ok") && information.contains("cluster_slots_assigned:16384")
+        };
+        while !knows() {
+            assert!(Instant::now() < end, "the nodes do not meet");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    nodes
+}
+
+fn put(store: &dyn Store<[u8]>, number: u64) -> Result<(), Error> {
+    let put = Entry::put("a", Expected::Any, Arc::from(number.to_be_bytes()));
+    store
+        .commit(Commit::one(put).and(Entry::put("b", Expected::Any, Arc::from(number.to_be_bytes()))))
+        .wait()?;
+    Ok(())
+}
+
+#[test]
+fn a_collection_is_found_from_any_node_and_followed_when_it_moves() {
+    let nodes = cluster();
+    let slot = |name: &str| {
+        say(nodes[0].address(), &format!("CLUSTER KEYSLOT {{{name}}}"))[1..].parse::<u32>().unwrap()
+    };
+    for number in 0..6 {
+        let name = format!("collection-{number}");
+        let store = open(Redis::options().collection(&name), nodes[number % 2].port);
+        let mut changes = store.watch(Start::Now).wait().unwrap();
+        put(&*store, 1).unwrap();
+        assert_eq!(changes.next().wait().unwrap().changes.len(), 2);
+
+        let (slot, home) = (slot(&name), usize::from(slot(&name) > 8191));
+        let [from, to] = [&nodes[home], &nodes[1 - home]];
+        let id = |node: &Server| say(node.address(), "CLUSTER MYID");
+        assert_eq!(say(to.address(), &format!("CLUSTER SETSLOT {slot} IMPORTING {}", id(from))), "+OK");
+        assert_eq!(say(from.address(), &format!("CLUSTER SETSLOT {slot} MIGRATING {}", id(to))), "+OK");
+        let keys = say(from.address(), &format!("CLUSTER GETKEYSINSLOT {slot} 100"));
+        for (moved, key) in keys.split(' ').enumerate() {
+            assert_eq!(say(from.address(), &format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.port)), "+OK");
+            if moved == 2 {
+                let error = put(&*store, 2).unwrap_err();
+                assert_eq!(error.outcome(), Outcome::NotApplied, "{error}");
+            }
+        }
+        for node in [to, from] {
+            assert_eq!(say(node.address(), &format!("CLUSTER SETSLOT {slot} NODE {}", id(to))), "+OK");
+        }
+
+        put(&*store, 3).unwrap();
+        assert_eq!(changes.next().wait().unwrap().changes.len(), 2);
+        for id in ["a", "b"] {
+            let value = patiently(|| store.get(id).wait()).unwrap().value;
+            assert_eq!(u64::from_be_bytes((*value).try_into().unwrap()), 3);
+        }
+    }
+}

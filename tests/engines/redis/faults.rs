@@ -1,0 +1,215 @@
+//! Redis behind an unreliable network, killed, restarted and paused: what the checker says of all answers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use ifmatch::conformance::history::{Numbering, Workload};
+use ifmatch::engine::Deadlines;
+use ifmatch::{
+    Collection, Commit, Entry, Error, Expected, Outcome, Refusal, Resolution, Retry, Start, Store, WriteId,
+};
+
+use super::{STRICT, fresh, open, say, server, shared, short, store, url};
+use crate::faults::{self, Totals, patiently, runs};
+use crate::proxy::{Fault, Proxy};
+
+fn workload(seed: u64) -> Workload {
+    Workload { threads: 8, calls: 625, ..Workload::new(seed) }
+}
+
+#[test]
+fn one_order_explains_all_answers_through_a_network_that_loses_them() {
+    let (proxy, mut totals) = (Proxy::new(shared().address()), Totals::default());
+
+    for seed in 0..runs(20) {
+        let store = open(fresh().deadlines(short()), proxy.port());
+        let disturb = |done: &std::sync::atomic::AtomicBool| {
+            proxy.disturb(seed, 30);
+            while !done.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            proxy.calm_down();
+        };
+        totals.add(&faults::run(store, &workload(seed), Numbering::StoreWide, disturb));
+    }
+
+    let dropped = proxy.happened(Fault::DropAnswer) + proxy.happened(Fault::CutAnswer);
+    println!("{dropped} answers dropped: {totals:?}");
+    assert!(dropped >= 500 && totals.unknown >= 500, "{dropped}, {totals:?}");
+    assert!(totals.resolved_applied > 0 && totals.resolved_not_applied > 0, "{totals:?}");
+    assert!(totals.operations as u64 >= runs(20) * 5_000, "{totals:?}");
+}
+
+#[test]
+fn a_server_that_is_killed_and_started_again_keeps_all_that_it_acknowledged() {
+    let mut server = server(&STRICT);
+    let (mut totals, mut kills) = (Totals::default(), 0);
+
+    for seed in 0..runs(3) {
+        let store = open(fresh().deadlines(short()), server.port);
+        let disturb = |done: &std::sync::atomic::AtomicBool| {
+            while !done.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(60));
+                server.kill();
+                server.start_again();
+                kills += 1;
+            }
+        };
+        totals.add(&faults::run(store, &workload(100 + seed), Numbering::StoreWide, disturb));
+    }
+
+    println!("{kills} kills: {totals:?}");
+    assert!(kills >= 6 && totals.unknown > 0, "{kills}, {totals:?}");
+}
+
+#[test]
+fn a_server_that_is_paused_loses_and_repeats_nothing() {
+    let server = server(&["--appendonly", "no"]);
+    let store = open(fresh().deadlines(short()), server.port);
+    let disturb = |done: &std::sync::atomic::AtomicBool| {
+        while !done.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(50));
+            server.pause();
+            thread::sleep(Duration::from_millis(500));
+            server.go_on();
+        }
+    };
+
+    let totals = faults::run(store, &workload(200), Numbering::StoreWide, disturb);
+
+    assert!(totals.unknown > 0, "{totals:?}");
+}
+
+#[test]
+fn ten_thousand_dropped_calls_leave_the_old_state_or_the_new_one() {
+    let store: Arc<dyn Store<[u8]>> = Arc::new(store());
+
+    faults::dropped_calls_leave_the_old_state_or_the_new_one(&store, "pair", runs(10_000));
+}
+
+#[test]
+fn a_deadline_on_a_paused_server_is_unknown_and_resolves_later() {
+    let server = server(&["--appendonly", "no"]);
+    let store = fresh().deadlines(short()).connect(url(server.port)).wait().unwrap();
+    let (arrives, late) = (WriteId::new(), WriteId::new());
+    let put = |id, write| Commit::one(Entry::put(id, Expected::Absent, (*b"value").into())).with_write(write);
+    // So that the server knows the script.
+    store.commit(put("before", WriteId::new())).wait().unwrap();
+
+    server.pause();
+    let unanswered = store.commit(put("a", arrives)).wait().unwrap_err();
+    let unread = store.get("a").wait().unwrap_err();
+    server.go_on();
+
+    let Error::Failed(failure) = &unanswered else { panic!("{unanswered}") };
+    assert_eq!((failure.outcome(), failure.write()), (Outcome::Unknown, Some(arrives)));
+    assert_eq!(unread.outcome(), Outcome::NotApplied);
+    // It lay in the server's socket, and was carried out before the question could be asked.
+    let resolved = patiently(|| store.resolve(arrives).wait());
+    let Resolution::Applied(committed) = resolved else { panic!("{resolved:?}") };
+    let stored = patiently(|| store.get("a").wait()).unwrap();
+    assert_eq!(committed.version(), Some(stored.version));
+
+    // One that never arrived is shut out, should it come after all.
+    assert_eq!(store.resolve(late).wait().unwrap(), Resolution::NotApplied);
+    let refused = store.commit(put("b", late)).wait().unwrap_err();
+    assert!(matches!(refused, Error::Refused(Refusal::Closed { write }) if write == late), "{refused}");
+}
+
+#[test]
+fn a_lost_answer_is_settled_for_the_user_of_a_collection() {
+    let proxy = Proxy::new(shared().address());
+    let store = fresh().connect(url(proxy.port())).wait().unwrap();
+    let notes = Collection::<String>::json(store).with_retry(Retry::default());
+    let mut expected = notes.create("a", "0".to_owned()).wait().unwrap();
+
+    for round in 1..=20 {
+        proxy.plan(if round % 2 == 0 { Fault::DropAnswer } else { Fault::LoseRequest });
+        expected = notes.replace("a", expected.version, round.to_string()).wait().unwrap();
+        assert_eq!(notes.fetch("a").wait().unwrap(), expected);
+    }
+    assert_eq!(proxy.happened(Fault::DropAnswer), 10);
+}
+
+#[test]
+fn a_connection_that_broke_while_nobody_used_it_costs_no_call() {
+    let proxy = Proxy::new(shared().address());
+    let store = fresh().connect(url(proxy.port())).wait().unwrap();
+
+    for round in 0..50_u64 {
+        let put = Entry::put("a", Expected::Any, Arc::from(round.to_be_bytes()));
+        store.commit(Commit::one(put).with_write(WriteId::new())).wait().unwrap();
+        proxy.cut_all();
+        // The news needs a moment to arrive.
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_script_cache_that_was_emptied_is_filled_again() {
+    let server = server(&["--appendonly", "no"]);
+    let store = fresh().connect(url(server.port)).wait().unwrap();
+    let mut changes = store.watch(Start::Now).wait().unwrap();
+
+    for round in 0..20_u64 {
+        assert_eq!(say(server.address(), "SCRIPT FLUSH"), "+OK");
+        let put = Entry::put("a", Expected::Any, Arc::from(round.to_be_bytes()));
+        let committed = store.commit(Commit::one(put)).wait().unwrap();
+        assert_eq!(say(server.address(), "SCRIPT FLUSH"), "+OK");
+        assert_eq!(Some(changes.next().wait().unwrap().changes[0].version), committed.version());
+        assert_eq!(store.scan("", None, 9).wait().unwrap().items.len(), 1);
+    }
+}
+
+#[test]
+fn what_redis_refuses_to_run_is_not_applied() {
+    let mut server = server(&["--appendonly", "no"]);
+    let store = fresh().deadlines(short()).connect(url(server.port)).wait().unwrap();
+    let put = |id| Commit::one(Entry::put(id, Expected::Any, (*b"value").into())).with_write(WriteId::new());
+    store.commit(put("a")).wait().unwrap();
+    let refused = |store: &ifmatch::Redis| {
+        let error = store.commit(put("b")).wait().unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotApplied, "{error}");
+        std::error::Error::source(&error).unwrap().to_string()
+    };
+
+    say(server.address(), "REPLICAOF 127.0.0.1 1");
+    assert!(refused(&store).contains("READONLY"));
+    let replica = fresh().connect(url(server.port)).wait().unwrap_err();
+    assert_eq!(replica.to_string(), "the engine refused to take writes");
+    say(server.address(), "REPLICAOF NO ONE");
+    store.commit(put("c")).wait().unwrap();
+
+    say(server.address(), "CONFIG SET min-replicas-to-write 1");
+    assert!(refused(&store).contains("NOREPLICAS"));
+    say(server.address(), "CONFIG SET min-replicas-to-write 0");
+    assert!(store.get("b").wait().unwrap().is_none());
+
+    server.kill();
+    // The news that the connection broke needs a moment to arrive.
+    thread::sleep(Duration::from_millis(50));
+    assert!(refused(&store).contains("cannot connect"));
+    let listed: Result<_, Error> = store.scan("", None, 9).wait();
+    assert_eq!(listed.unwrap_err().outcome(), Outcome::NotApplied);
+}
+
+#[test]
+fn every_call_ends_by_its_deadline_where_nothing_answers() {
+    let proxy = Proxy::new(shared().address());
+    let limit = Duration::from_millis(50);
+    let deadlines = Deadlines { connect: limit, read: limit, commit: limit };
+    let store = fresh().deadlines(deadlines).connect(url(proxy.port())).wait().unwrap();
+
+    for _ in 0..4 {
+        proxy.plan(Fault::HalfOpen);
+        assert_eq!(store.get("a").wait().unwrap_err().outcome(), Outcome::NotApplied);
+        proxy.plan(Fault::HalfOpen);
+        let put = Entry::put("a", Expected::Any, (*b"value").into());
+        let write = WriteId::new();
+        let _ = store.commit(Commit::one(put).with_write(write)).wait().unwrap_err();
+        proxy.cut_all();
+        assert_eq!(patiently(|| store.resolve(write).wait()), Resolution::NotApplied);
+    }
+}

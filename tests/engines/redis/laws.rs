@@ -1,0 +1,38 @@
+//! The conformance suite on Redis.
+
+use std::sync::{Arc, LazyLock};
+
+use ifmatch::conformance::Sample;
+use ifmatch::{Abilities, Codec, Durability, Encoded, Json, Store, conformance};
+
+use super::{fresh, open, shared, store};
+
+/// One store for all laws, which run at the same time.
+fn one() -> Arc<dyn Store<[u8]>> {
+    static ONE: LazyLock<Arc<dyn Store<[u8]>>> = LazyLock::new(|| open(fresh(), shared().port));
+    Arc::clone(&ONE)
+}
+
+fn abilities() -> Abilities {
+    let mut abilities = Abilities::default();
+    abilities.entries = 1_000;
+    abilities.watch = true;
+    abilities.tombstones = true;
+    abilities.durability = Durability::Relaxed {
+        may_lose: "all commits since the last snapshot, when the server ends or crashes: appendonly is off",
+    };
+    abilities.unknown = true;
+    abilities.restores_told = true;
+    abilities
+}
+
+fn encoded<T: Sample>(bytes: impl Store<[u8]>) -> Arc<dyn Store<T>>
+where
+    Json: Codec<T>,
+{
+    Arc::new(Encoded::new(bytes, Json))
+}
+
+conformance!(redis, store(), abilities());
+conformance!(redis_shared_by_all_laws, one(), abilities());
+conformance!(encoded_over_redis, encoded::<u64>(store()), abilities());
