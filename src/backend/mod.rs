@@ -2,7 +2,9 @@
 
 #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 pub mod engine;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 #[cfg(feature = "file")]
 pub mod file;
-#[cfg(feature = "file")]
+#[cfg(any(feature = "etcd", feature = "file"))]
 mod record;

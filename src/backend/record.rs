@@ -3,13 +3,14 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | the format: 1 |
-//! | 1 | flags: bit 0 where there is a write id |
-//! | 8 | the version, big-endian |
+//! | 1 | flags: bit 0 where there is a write id, bit 1 where there is no version |
+//! | 8 or none | the version, big-endian |
 //! | 16 or none | the id of the write, big-endian |
 //! | 4 | CRC-32C of the id, then all of the above, then the value; big-endian |
 //! | the rest | the value |
 //!
-//! The checksum covers the id, so that a record that turns up under another id is found out.
+//! The checksum covers the id, so that a record that turns up under another id is found out. An engine that numbers its
+//! states itself gives the number only once the record is stored, and with every read: there the record has no version.
 
 mod checksum;
 
@@ -24,6 +25,9 @@ const FORMAT: u8 = 1;
 
 /// The flag of a record with a write id.
 const WRITE: u8 = 1;
+
+/// The flag of a record whose version the engine tells.
+const UNNUMBERED: u8 = 2;
 
 /// A value, its version and the write that made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,31 +52,24 @@ pub(super) enum Damage {
     Checksum { stored: u32, computed: u32 },
 }
 
+// Each store uses its half.
+#[cfg_attr(not(all(feature = "etcd", feature = "file")), allow(dead_code))]
 impl<'b> Record<'b> {
     /// The bytes to store under `id`.
     pub(super) fn encode(&self, id: &str) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(30 + self.value.len());
-        bytes.push(FORMAT);
-        bytes.push(if self.write.is_some() { WRITE } else { 0 });
-        bytes.extend(self.version.to_bits().get().to_be_bytes());
-        bytes.extend(self.write.into_iter().flat_map(|write| write.to_bits().to_be_bytes()));
-        let checksum = Checksum::new().add(id.as_bytes()).add(&bytes).add(self.value);
-        bytes.extend(checksum.finish().to_be_bytes());
-        bytes.extend(self.value);
-        bytes
+        seal(id, Some(self.version), self.write, self.value)
+    }
+
+    /// The bytes to store under `id` in an engine that will number them.
+    pub(super) fn encode_unnumbered(id: &str, value: &[u8]) -> Vec<u8> {
+        seal(id, None, None, value)
     }
 
     /// Reads what is stored under `id`. Allocates nothing.
     pub(super) fn decode(id: &str, stored: &'b [u8]) -> Result<Self, Damage> {
+        let flags = flags(stored, WRITE)?;
         let short = Damage::Short { bytes: stored.len() };
-        let (&[format, flags], rest) = stored.split_first_chunk().ok_or(short)?;
-        if format != FORMAT {
-            return Err(Damage::Format { format });
-        }
-        if flags & !WRITE != 0 {
-            return Err(Damage::Flags { flags });
-        }
-        let (version, rest) = rest.split_first_chunk().ok_or(short)?;
+        let (version, rest) = stored[2..].split_first_chunk().ok_or(short)?;
         let version = NonZeroU64::new(u64::from_be_bytes(*version)).ok_or(Damage::Version)?;
         let (write, rest) = match flags & WRITE {
             0 => (None, rest),
@@ -81,12 +78,15 @@ impl<'b> Record<'b> {
                 (Some(WriteId::from_bits(u128::from_be_bytes(*write))), rest)
             }
         };
-        let (checksum, value) = rest.split_first_chunk().ok_or(short)?;
-        let head = &stored[..stored.len() - rest.len()];
-        let computed = Checksum::new().add(id.as_bytes()).add(head).add(value).finish();
-        match u32::from_be_bytes(*checksum) {
-            stored if stored == computed => Ok(Self { version: Version::from_bits(version), write, value }),
-            stored => Err(Damage::Checksum { stored, computed }),
+        let value = unseal(id, stored, rest)?;
+        Ok(Self { version: Version::from_bits(version), write, value })
+    }
+
+    /// Reads the value of a record that an engine has numbered. Allocates nothing.
+    pub(super) fn decode_unnumbered(id: &str, stored: &'b [u8]) -> Result<&'b [u8], Damage> {
+        match flags(stored, UNNUMBERED)? {
+            UNNUMBERED => unseal(id, stored, &stored[2..]),
+            flags => Err(Damage::Flags { flags }),
         }
     }
 
@@ -95,6 +95,42 @@ impl<'b> Record<'b> {
     pub(super) fn claimed_version(stored: &[u8]) -> Version {
         let bits = stored.get(2..10).and_then(|bits| bits.try_into().ok()).map_or(0, u64::from_be_bytes);
         Version::from_bits(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+fn seal(id: &str, version: Option<Version>, write: Option<WriteId>, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(30 + value.len());
+    let numbered = if version.is_some() { 0 } else { UNNUMBERED };
+    bytes.push(FORMAT);
+    bytes.push(if write.is_some() { WRITE } else { 0 } | numbered);
+    bytes.extend(version.into_iter().flat_map(|version| version.to_bits().get().to_be_bytes()));
+    bytes.extend(write.into_iter().flat_map(|write| write.to_bits().to_be_bytes()));
+    let checksum = Checksum::new().add(id.as_bytes()).add(&bytes).add(value);
+    bytes.extend(checksum.finish().to_be_bytes());
+    bytes.extend(value);
+    bytes
+}
+
+/// The flags, where the format is known and they are among `known`.
+fn flags(stored: &[u8], known: u8) -> Result<u8, Damage> {
+    let &[format, flags, ..] = stored else { return Err(Damage::Short { bytes: stored.len() }) };
+    if format != FORMAT {
+        return Err(Damage::Format { format });
+    }
+    if flags & !known != 0 {
+        return Err(Damage::Flags { flags });
+    }
+    Ok(flags)
+}
+
+/// The value that ends `stored`, where `rest` begins with a checksum that is right.
+fn unseal<'b>(id: &str, stored: &[u8], rest: &'b [u8]) -> Result<&'b [u8], Damage> {
+    let (checksum, value) = rest.split_first_chunk().ok_or(Damage::Short { bytes: stored.len() })?;
+    let head = &stored[..stored.len() - rest.len()];
+    let computed = Checksum::new().add(id.as_bytes()).add(head).add(value).finish();
+    match u32::from_be_bytes(*checksum) {
+        stored if stored == computed => Ok(value),
+        stored => Err(Damage::Checksum { stored, computed }),
     }
 }
 
@@ -133,6 +169,41 @@ mod tests {
         }
     }
 
+    /// These bytes are in engines: add to the list, never change it.
+    #[test]
+    fn unnumbered_records_of_every_format_are_read_for_ever() {
+        let golden = [("readme", &b"hello"[..], "0102ce3f3f3f68656c6c6f"), ("a/\u{fc}", b"", "0102")];
+
+        for (id, value, bytes) in golden {
+            let stored = Record::encode_unnumbered(id, value);
+            assert_eq!(hex(&stored), bytes);
+            assert_eq!(Record::decode_unnumbered(id, &stored), Ok(value));
+        }
+    }
+
+    #[test]
+    fn a_record_is_not_read_as_one_of_the_other_kind() {
+        let numbered = Record { version: version(7), write: None, value: b"v" }.encode("a");
+        let unnumbered = Record::encode_unnumbered("a", b"v");
+
+        assert_eq!(Record::decode_unnumbered("a", &numbered), Err(Damage::Flags { flags: 0 }));
+        assert_eq!(Record::decode("a", &unnumbered), Err(Damage::Flags { flags: 2 }));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_of_an_unnumbered_record_is_found() {
+        let stored = Record::encode_unnumbered("readme", b"the value");
+
+        for bit in 0..stored.len() * 8 {
+            let mut damaged = stored.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Record::decode_unnumbered("readme", &damaged).is_err(), "bit {bit}");
+        }
+        for cut in 0..stored.len() {
+            assert!(Record::decode_unnumbered("readme", &stored[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
     #[test]
     fn every_flipped_bit_and_every_cut_is_found() {
         let write = Some(WriteId::from_bits(5));
@@ -164,6 +235,7 @@ mod tests {
                 *format &= 3;
             }
             let _ = Record::decode("a", &bytes);
+            let _ = Record::decode_unnumbered("a", &bytes);
             let _ = Record::claimed_version(&bytes);
         }
     }

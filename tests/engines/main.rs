@@ -4,3 +4,5 @@
 mod faults;
 mod proxy;
 mod server;
+#[cfg(feature = "etcd")]
+mod etcd;

@@ -1,0 +1,404 @@
+//! The feed of a collection in etcd: its own watch, begun again on the next node where one ends.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::Duration;
+
+use etcd_client::{EventType, GetOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse, WatchOptions, WatchResponse, WatchStream};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::Shared;
+use super::nodes::{Link, Purpose};
+use super::place::Place;
+use super::plan::{ENTRIES, decode, value};
+use super::trouble::Trouble;
+use crate::cursor::Cursor;
+use crate::error::{Error, Expired, Refusal};
+use crate::feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
+use crate::wake::wake;
+
+/// How long a watcher waits before it tries the next node: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Begins a watch.
+pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[u8]>, Error> {
+    let after = match &from {
+        Start::Now => None,
+        Start::After(cursor) => Some(parse(cursor)?),
+    };
+    let mut watch = Watch {
+        shared: Arc::clone(shared),
+        place: shared.place(),
+        position: 0,
+        stream: None,
+        waiting: VecDeque::new(),
+    };
+    let (place, newest) = watch.look().await?;
+    watch.place = Arc::new(place);
+    let epoch = watch.place.epoch;
+    watch.position = match after {
+        None => newest,
+        Some((of, position)) if of == epoch && position <= newest => position,
+        Some(_) => return Err(watch.expired().await),
+    };
+    if after.is_some() && watch.is_compacted().await? {
+        return Err(watch.expired().await);
+    }
+    let start = cursor(epoch, watch.position);
+    let handle = shared.runtime.handle().clone();
+    Ok(Changes::new(start, Watching { handle, state: State::Idle(Box::new(watch)), expired: None }))
+}
+
+/// The text of a place in the feed.
+fn cursor(epoch: u64, position: i64) -> Cursor {
+    let text = format!("e{epoch:x}.{position:x}");
+    text.parse().expect("a letter, hexadecimal digits and a full stop make a cursor")
+}
+
+/// The epoch a cursor is of, and its place there. One state has one text.
+fn parse(text: &Cursor) -> Result<(u64, i64), Refusal> {
+    let numbers = text.as_str().strip_prefix('e').and_then(|text| text.split_once('.'));
+    let (epoch, position) = numbers.ok_or(Refusal::Cursor)?;
+    let epoch = u64::from_str_radix(epoch, 16).map_err(|_| Refusal::Cursor)?;
+    let position = i64::from_str_radix(position, 16).map_err(|_| Refusal::Cursor)?;
+    if cursor(epoch, position) != *text || position < 0 {
+        return Err(Refusal::Cursor);
+    }
+    Ok((epoch, position))
+}
+
+/// A place in the feed, and the stream that is read from there.
+struct Watch {
+    shared: Arc<Shared>,
+    place: Arc<Place>,
+    /// The last revision that was delivered, or of which it is known that it has nothing to deliver.
+    position: i64,
+    stream: Option<Stream>,
+    waiting: VecDeque<Revision>,
+}
+
+/// A watch of etcd's, on one node.
+struct Stream {
+    number: usize,
+    link: Arc<Link>,
+    watch: WatchStream,
+}
+
+/// What one revision changed: ids, and whether they were deleted. Values are read when they are delivered.
+struct Revision {
+    number: i64,
+    changes: Vec<(Arc<str>, bool)>,
+}
+
+impl Watch {
+    /// The next batch, however long that takes.
+    async fn next(&mut self) -> Result<Batch<[u8]>, Error> {
+        loop {
+            if let Some(revision) = self.waiting.pop_front() {
+                let batch = self.deliver(revision).await?;
+                if !batch.changes.is_empty() {
+                    return Ok(batch);
+                }
+            } else if let Some(response) = self.receive().await? {
+                self.take(&response).await?;
+            }
+        }
+    }
+
+    /// What the stream says next; nothing where it has ended.
+    async fn receive(&mut self) -> Result<Option<WatchResponse>, Error> {
+        if self.stream.is_none() {
+            self.stream = Some(self.begin().await?);
+        }
+        let Some(stream) = &mut self.stream else { return Ok(None) };
+        let link = Arc::clone(&stream.link);
+        let message = {
+            let mut message = pin!(stream.watch.message());
+            let mut gone = pin!(link.gone());
+            poll_fn(|context| match message.as_mut().poll(context) {
+                Poll::Ready(message) => Poll::Ready(Some(message)),
+                Poll::Pending => gone.as_mut().poll(context).map(|()| None),
+            })
+            .await
+        };
+        if let Some(Ok(Some(response))) = message {
+            return Ok(Some(response));
+        }
+        self.shared.nodes.leave(stream.number);
+        self.stream = None;
+        Ok(None)
+    }
+
+    /// Begins a stream after the position, on whatever node answers.
+    async fn begin(&self) -> Result<Stream, Error> {
+        let mut pause = PAUSES.0;
+        loop {
+            let limit = self.shared.deadlines.read;
+            let end = Instant::now() + limit;
+            let (number, endpoint, link) = self.shared.nodes.link(limit).await;
+            let begun = match link {
+                Ok(link) => {
+                    let mut client = link.watch();
+                    match timeout_at(end, client.watch(self.shared.keys.watched().0, Some(self.options()))).await {
+                        Ok(Ok(watch)) => Ok(Stream { number, link, watch }),
+                        Ok(Err(error)) => Err(Trouble::of(endpoint, error)),
+                        Err(_) => Err(Trouble::Late { endpoint: endpoint.to_owned(), limit }),
+                    }
+                }
+                Err(trouble) => Err(trouble),
+            };
+            match begun {
+                Ok(stream) => {
+                    match self.check().await {
+                        Ok(()) => return Ok(stream),
+                        Err(Error::Failed(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Err(refused @ Trouble::Refused { .. }) => return Err(refused.of_read()),
+                Err(_) => self.shared.nodes.leave(number),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    fn options(&self) -> WatchOptions {
+        WatchOptions::new()
+            .with_range(self.shared.keys.watched().1)
+            .with_start_revision(self.position + 1)
+            .with_progress_notify()
+    }
+
+    /// Whether the feed still goes on from the position without a gap.
+    async fn check(&self) -> Result<(), Error> {
+        let (place, newest) = self.look().await?;
+        if place.epoch != self.place.epoch || newest < self.position || self.is_compacted().await? {
+            return Err(self.expired().await);
+        }
+        Ok(())
+    }
+
+    /// The place as it stands, and the newest revision.
+    async fn look(&self) -> Result<(Place, i64), Error> {
+        loop {
+            let (_, answer) = self.shared.ask(self.shared.keys.place(), None).await?;
+            if let Some(stored) = value(&answer) {
+                let newest = answer.header().map_or(0, ResponseHeader::revision);
+                return Ok((Place::decode(stored.value())?, newest));
+            }
+            self.shared.lay().await?;
+        }
+    }
+
+    /// Whether something after the position may have been compacted away.
+    ///
+    /// Etcd takes the history to be whole from the compacted revision on. Before 3.4.36 it lacked deletions of just that
+    /// revision, so it is the position itself that must not be compacted.
+    async fn is_compacted(&self) -> Result<bool, Error> {
+        if self.position == 0 {
+            return Ok(false);
+        }
+        let options = GetOptions::new().with_count_only().with_revision(self.position);
+        let there = self.shared.nodes.call(Purpose::Repeatable, self.shared.deadlines.read, |mut kv| {
+            let (key, options) = (self.shared.keys.place(), options.clone());
+            async move { kv.get(key, Some(options)).await }
+        });
+        match there.await {
+            Ok(_) => Ok(false),
+            Err(trouble) if trouble.is_compacted() => Ok(true),
+            Err(trouble) => Err(trouble.of_read()),
+        }
+    }
+
+    /// That the feed does not go on from the position, and from where it does.
+    async fn expired(&self) -> Error {
+        Expired { oldest: self.oldest().await.ok() }.into()
+    }
+
+    /// The oldest cursor from which nothing is missing.
+    async fn oldest(&self) -> Result<Cursor, Error> {
+        let (place, newest) = self.look().await?;
+        let compacted = self.compacted_revision().await;
+        // Without an answer, at least the newest is good.
+        Ok(cursor(place.epoch, compacted.unwrap_or(newest)))
+    }
+
+    /// The revision up to which etcd was compacted, 0 where it never was. Only a watch that begins too early is told.
+    async fn compacted_revision(&self) -> Option<i64> {
+        let limit = self.shared.deadlines.read;
+        let (_, _, link) = self.shared.nodes.link(limit).await;
+        let mut client = link.ok()?.watch();
+        // A key that nobody writes: where nothing was compacted, the stream stays silent.
+        let probe = WatchOptions::new().with_start_revision(1);
+        let mut key = self.shared.keys.place();
+        key.push(0);
+        let probing = async {
+            let mut stream = client.watch(key, Some(probe)).await.ok()?;
+            loop {
+                let response = stream.message().await.ok()??;
+                if response.compact_revision() > 0 {
+                    return Some(response.compact_revision());
+                }
+            }
+        };
+        timeout(limit.min(Duration::from_secs(1)), probing).await.ok()?
+    }
+
+    /// Sorts what the stream says into revisions.
+    async fn take(&mut self, response: &WatchResponse) -> Result<(), Error> {
+        if response.compact_revision() > 0 {
+            let oldest = Some(cursor(self.place.epoch, response.compact_revision()));
+            return Err(Expired { oldest }.into());
+        }
+        if response.canceled() {
+            // As when the node has lost its leader.
+            if let Some(stream) = self.stream.take() {
+                self.shared.nodes.leave(stream.number);
+            }
+            return Ok(());
+        }
+        let progress = response.events().is_empty() && !response.created();
+        if let Some(header) = response.header().filter(|_| progress) {
+            self.position = self.position.max(header.revision());
+            return Ok(());
+        }
+        let place = self.shared.keys.place();
+        for event in response.events() {
+            let Some(stored) = event.kv() else { continue };
+            // What was delivered before the stream was begun again.
+            if stored.mod_revision() <= self.position {
+                continue;
+            }
+            let deleted = event.event_type() == EventType::Delete;
+            if stored.key() == place {
+                let same = !deleted
+                    && Place::decode(stored.value()).is_ok_and(|place| place.epoch == self.place.epoch);
+                if !same {
+                    return Err(self.expired().await);
+                }
+                continue;
+            }
+            let Some(id) = self.shared.keys.id(stored.key()) else { continue };
+            let change = (Arc::from(id), deleted);
+            match self.waiting.back_mut().filter(|last| last.number == stored.mod_revision()) {
+                Some(last) => last.changes.push(change),
+                None => {
+                    self.waiting
+                        .push_back(Revision { number: stored.mod_revision(), changes: vec![change] });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The batch of one revision, each value only where it is still the stored one.
+    async fn deliver(&mut self, revision: Revision) -> Result<Batch<[u8]>, Error> {
+        let version = self.place.version(revision.number).ok_or(Refusal::VersionsExhausted)?;
+        let puts = || revision.changes.iter().filter(|(_, deleted)| !deleted).map(|(id, _)| id);
+        let mut values = VecDeque::new();
+        let ids: Vec<&Arc<str>> = puts().collect();
+        for some in ids.chunks(ENTRIES) {
+            // A value is a courtesy: without an answer the change is told without it.
+            let answer = self.shared.nodes.call(Purpose::Repeatable, self.shared.deadlines.read, |mut kv| {
+                let get = |id: &&Arc<str>| TxnOp::get(self.shared.keys.resource(id), None);
+                let gets: Vec<TxnOp> = some.iter().map(get).collect();
+                async move { kv.txn(Txn::new().and_then(gets)).await }
+            });
+            let found = answer.await.map(|answer| answer.op_responses()).unwrap_or_default();
+            let mut found = found.iter();
+            for id in some {
+                let stored = found.next().and_then(|found| match found {
+                    TxnOpResponse::Get(found) => value(found),
+                    _ => None,
+                });
+                let current = stored.and_then(|stored| decode(&self.place, id, stored).ok());
+                let current = current.filter(|current| current.version == version);
+                values.push_back(current.map(|current| current.value));
+            }
+        }
+        self.position = revision.number;
+        let changes = revision.changes.into_iter().map(|(id, deleted)| {
+            let kind = match deleted {
+                true => ChangeKind::Delete,
+                false => ChangeKind::Put(values.pop_front().flatten()),
+            };
+            Change { id, version, kind }
+        });
+        Ok(Batch { cursor: cursor(self.place.epoch, revision.number), changes: changes.collect() })
+    }
+}
+
+/// The feed: a watch that is idle, or the look for its next batch, which goes on where a dropped reply left it.
+struct Watching {
+    handle: Handle,
+    state: State,
+    expired: Option<Expired>,
+}
+
+enum State {
+    Idle(Box<Watch>),
+    Looking(Looking),
+    /// Only while a look is begun.
+    Taken,
+}
+
+type Looking = Pin<Box<dyn Future<Output = (Box<Watch>, Result<Batch<[u8]>, Error>)> + Send>>;
+
+impl Feed<[u8]> for Watching {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<[u8]>, Error>> {
+        if let Some(expired) = &self.expired {
+            return Poll::Ready(Err(expired.clone().into()));
+        }
+        self.state = match std::mem::replace(&mut self.state, State::Taken) {
+            State::Idle(mut watch) => State::Looking(Box::pin(async move {
+                let batch = watch.next().await;
+                (watch, batch)
+            })),
+            state => state,
+        };
+        let State::Looking(looking) = &mut self.state else { unreachable!("a look was begun above") };
+        let aside = Waker::from(Arc::new(Aside { waker: context.waker().clone(), handle: self.handle.clone() }));
+        let _entered = self.handle.enter();
+        let (watch, batch) = ready!(looking.as_mut().poll(&mut Context::from_waker(&aside)));
+        self.state = State::Idle(watch);
+        if let Err(Error::Expired(expired)) = &batch {
+            self.expired = Some(expired.clone());
+        }
+        Poll::Ready(batch)
+    }
+}
+
+/// Wakes on a thread where that may block or panic. The one that has the news serves the connection: a program's waker that
+/// calls the store there would wait for itself.
+struct Aside {
+    waker: Waker,
+    handle: Handle,
+}
+
+impl Wake for Aside {
+    fn wake(self: Arc<Self>) {
+        let waker = self.waker.clone();
+        drop(self.handle.spawn_blocking(move || wake(waker)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_has_one_text() {
+        let place = cursor(0xabc, 17);
+
+        assert_eq!(place.as_str(), "eabc.11");
+        assert_eq!(parse(&place).unwrap(), (0xabc, 17));
+        for text in ["e", "e.", "eabc.", "e.11", "eABC.11", "e0abc.11", "eabc.-1", "eabc.+11", "fabc.11", "eabc.11.2"] {
+            assert!(parse(&text.parse().unwrap()).is_err(), "{text}");
+        }
+    }
+}
