@@ -6,6 +6,7 @@ mod nodes;
 mod options;
 mod place;
 mod plan;
+mod recent;
 mod trouble;
 mod watch;
 mod window;
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{GetOptions, GetResponse, KvClient, ResponseHeader, Txn, TxnOp};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use crate::backend::engine::{ConnectError, Deadlines, Runtime};
@@ -32,6 +33,7 @@ use keys::Keys;
 use nodes::{Nodes, Purpose};
 use place::{Place, floor_of_now, floor_text};
 use plan::{Plan, Verdict};
+use recent::Recent;
 use trouble::Trouble;
 
 pub use options::Options;
@@ -121,6 +123,7 @@ struct Shared {
     /// How many write ids were noted since the oldest last left.
     noted: AtomicUsize,
     trimming: AtomicBool,
+    recent: Mutex<Recent>,
 }
 
 impl Etcd {
@@ -192,6 +195,7 @@ impl Shared {
             newest: AtomicI64::new(0),
             noted: AtomicUsize::new(0),
             trimming: AtomicBool::new(false),
+            recent: Mutex::default(),
         }
     }
 

@@ -108,7 +108,7 @@ mod tests {
         let place = Place::new(0x0123_4567_89ab_cdef, WriteId::from_bits(7));
         let hex: String = place.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
 
-        assert_eq!(hex, "0102");
+        assert_eq!(hex, "01021559cd53010123456789abcdef00000000000000000000000000000007");
         assert_eq!(Place::decode(&place.bytes).unwrap(), place);
     }
 

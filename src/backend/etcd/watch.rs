@@ -15,6 +15,7 @@ use super::Shared;
 use super::nodes::{Link, Purpose};
 use super::place::Place;
 use super::plan::{ENTRIES, decode, value};
+use super::recent::Revision;
 use super::trouble::Trouble;
 use crate::cursor::Cursor;
 use crate::error::{Error, Expired, Refusal};
@@ -23,6 +24,9 @@ use crate::wake::wake;
 
 /// How long a watcher waits before it tries the next node: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// How many revisions a watcher takes at once of what others have read.
+const TAKEN: usize = 64;
 
 /// Begins a watch.
 pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[u8]>, Error> {
@@ -75,7 +79,7 @@ fn parse(text: &Cursor) -> Result<(u64, i64), Refusal> {
 struct Watch {
     shared: Arc<Shared>,
     place: Arc<Place>,
-    /// The last revision that was delivered, or of which it is known that it has nothing to deliver.
+    /// The last revision that waits or was delivered, or of which it is known that it has nothing to deliver.
     position: i64,
     stream: Option<Stream>,
     waiting: VecDeque<Revision>,
@@ -86,12 +90,6 @@ struct Stream {
     number: usize,
     link: Arc<Link>,
     watch: WatchStream,
-}
-
-/// What one revision changed: ids, and whether they were deleted. Values are read when they are delivered.
-struct Revision {
-    number: i64,
-    changes: Vec<(Arc<str>, bool)>,
 }
 
 impl Watch {
@@ -112,6 +110,12 @@ impl Watch {
     /// What the stream says next; nothing where it has ended.
     async fn receive(&mut self) -> Result<Option<WatchResponse>, Error> {
         if self.stream.is_none() {
+            let known = self.shared.recent.lock().after(self.place.epoch, self.position, TAKEN);
+            if let Some((upto, revisions)) = known {
+                self.position = upto;
+                self.waiting.extend(revisions);
+                return Ok(None);
+            }
             self.stream = Some(self.begin().await?);
         }
         let Some(stream) = &mut self.stream else { return Ok(None) };
@@ -267,6 +271,7 @@ impl Watch {
             self.position = self.position.max(header.revision());
             return Ok(());
         }
+        let mut revisions: Vec<Revision> = Vec::new();
         let place = self.shared.keys.place();
         for event in response.events() {
             let Some(stored) = event.kv() else { continue };
@@ -285,14 +290,17 @@ impl Watch {
             }
             let Some(id) = self.shared.keys.id(stored.key()) else { continue };
             let change = (Arc::from(id), deleted);
-            match self.waiting.back_mut().filter(|last| last.number == stored.mod_revision()) {
+            match revisions.last_mut().filter(|last| last.number == stored.mod_revision()) {
                 Some(last) => last.changes.push(change),
-                None => {
-                    self.waiting
-                        .push_back(Revision { number: stored.mod_revision(), changes: vec![change] });
-                }
+                None => revisions.push(Revision { number: stored.mod_revision(), changes: vec![change] }),
             }
         }
+        // All changes of one revision come in one response, so after the last of them nothing is missing.
+        if let Some(last) = revisions.last() {
+            let after = std::mem::replace(&mut self.position, last.number);
+            self.shared.recent.lock().add(self.place.epoch, after, last.number, &revisions);
+        }
+        self.waiting.extend(revisions);
         Ok(())
     }
 
@@ -321,7 +329,6 @@ impl Watch {
                 values.push_back(current.map(|current| current.value));
             }
         }
-        self.position = revision.number;
         let changes = revision.changes.into_iter().map(|(id, deleted)| {
             let kind = match deleted {
                 true => ChangeKind::Delete,

@@ -176,7 +176,7 @@ mod tests {
         let stored = written().encode(write);
         let hex: String = stored.iter().map(|byte| format!("{byte:02x}")).collect();
 
-        assert_eq!(hex, "0102");
+        assert_eq!(hex, "01023a8e22d50000000501000000000700000506000162060004676f6e65000000000000000000");
         assert_eq!(Written::decode(write, &stored), Ok(written()));
         assert!(Written::decode(WriteId::from_bits(4), &stored).is_err());
     }
