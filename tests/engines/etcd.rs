@@ -1,5 +1,12 @@
 //! The store on etcd, against nodes that the tests start.
 
+mod cluster;
+mod faults;
+mod limits;
+mod login;
+mod place;
+
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -16,15 +23,31 @@ static NODE: LazyLock<Server> = LazyLock::new(|| node(&[]));
 /// A cluster of one node, with more arguments.
 fn node(more: &[&str]) -> Server {
     let peer = format!("http://127.0.0.1:{}", free_port());
-    let cluster = format!("one={peer}");
-    let mut arguments = vec!["--name", "one", "--data-dir", "{directory}/data"];
+    member("one", &peer, &format!("one={peer}"), more)
+}
+
+/// A node of a cluster, which serves once enough of the others do.
+fn member(name: &str, peer: &str, cluster: &str, more: &[&str]) -> Server {
+    let mut arguments = vec!["--name", name, "--data-dir", "{directory}/data"];
     arguments.extend(["--listen-client-urls", "http://127.0.0.1:{port}"]);
     arguments.extend(["--advertise-client-urls", "http://127.0.0.1:{port}"]);
-    arguments.extend(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
-    arguments.extend(["--initial-cluster", &cluster, "--log-level", "error"]);
+    arguments.extend(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]);
+    arguments.extend(["--initial-cluster", cluster, "--log-level", "error"]);
     arguments.extend(["--heartbeat-interval", "20", "--election-timeout", "200"]);
     arguments.extend(more);
     Server::start(program("etcd", &[], "etcd-server"), Directory::new(None), None, &arguments)
+}
+
+/// What etcd's own client says.
+fn etcdctl(port: u16, arguments: &[&str]) -> String {
+    let output = Command::new(program("etcdctl", &[], "etcd-client"))
+        .env("ETCDCTL_API", "3")
+        .args(["--endpoints", &format!("127.0.0.1:{port}")])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// A place that no other test uses.

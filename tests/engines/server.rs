@@ -117,6 +117,13 @@ impl Server {
         self.directory.path()
     }
 
+    /// What was given with an argument.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn argument(&self, name: &str) -> &str {
+        let at = self.arguments.iter().position(|argument| argument == name).expect("it has the argument");
+        &self.arguments[at + 1]
+    }
+
     /// What it wrote so far.
     pub(crate) fn log(&self) -> String {
         fs::read(self.directory.path().join("log"))
