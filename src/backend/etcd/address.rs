@@ -131,10 +131,25 @@ mod tests {
     #[test]
     fn other_text_is_refused_and_shown_nowhere() {
         let refused = [
-            "", "etcd:", "http://one", "etcd://", "etcd:///p", "etcd://one,", "etcd://one:0", "etcd://one:x",
-            "etcd://one:70000", "etcd://s3cr3t@one", "etcd://a:s3cr3t%@one", "etcd://a:s3cr3t%4@one",
-            "etcd://a:s3cr3t%ff@one", "etcd://a:s3cr3t%+4@one", "etcd://one/a:b", "etcd://one/a?b", "etcd://o ne",
-            "etcd://[::g]:1", "etcd://one:1:2",
+            "",
+            "etcd:",
+            "http://one",
+            "etcd://",
+            "etcd:///p",
+            "etcd://one,",
+            "etcd://one:0",
+            "etcd://one:x",
+            "etcd://one:70000",
+            "etcd://s3cr3t@one",
+            "etcd://a:s3cr3t%@one",
+            "etcd://a:s3cr3t%4@one",
+            "etcd://a:s3cr3t%ff@one",
+            "etcd://a:s3cr3t%+4@one",
+            "etcd://one/a:b",
+            "etcd://one/a?b",
+            "etcd://o ne",
+            "etcd://[::g]:1",
+            "etcd://one:1:2",
         ];
 
         for url in refused {

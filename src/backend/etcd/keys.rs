@@ -144,7 +144,8 @@ mod tests {
         }
 
         let write = WriteId::from_bits(7);
-        for key in [keys.place(), keys.floor(), keys.write(write), keys.closed(write), b"app/notes".to_vec()] {
+        for key in [keys.place(), keys.floor(), keys.write(write), keys.closed(write), b"app/notes".to_vec()]
+        {
             assert_eq!(keys.id(&key), None);
         }
         assert_eq!(keys.write_id(&keys.write(write)), Some(write));
@@ -172,7 +173,9 @@ mod tests {
         };
 
         assert!(listed("", None, "a") && listed("a", None, "a") && listed("a", None, "a\u{10ffff}"));
-        assert!(!listed("a", None, "b") && !listed("a", Some("ab"), "ab") && listed("a", Some("ab"), "ab\u{1}"));
+        assert!(
+            !listed("a", None, "b") && !listed("a", Some("ab"), "ab") && listed("a", Some("ab"), "ab\u{1}")
+        );
         assert!(listed("b", Some("a"), "b") && !listed("a", Some("c"), "a"));
     }
 

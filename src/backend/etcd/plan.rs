@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use etcd_client::{
-    Compare, CompareOp, DeleteOptions, GetOptions, GetResponse, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse,
-    TxnResponse,
+    Compare, CompareOp, DeleteOptions, GetOptions, GetResponse, KeyValue, PutOptions, Txn, TxnOp,
+    TxnOpResponse, TxnResponse,
 };
 
 use super::keys::Keys;
@@ -50,8 +50,12 @@ enum Step {
     /// Asks for the version that stands there.
     Read,
     /// Puts the value; asks for what stood there where the expectation does not say it.
-    Put { ask: bool },
-    Delete { ask: bool },
+    Put {
+        ask: bool,
+    },
+    Delete {
+        ask: bool,
+    },
 }
 
 /// What the answer to a transaction says.
@@ -227,7 +231,8 @@ impl<'c> Plan<'c> {
 
     /// The answer to a commit that was applied; `None` where its revision is past the last that makes a version.
     fn receipts(&self, revision: i64, operations: &[TxnOpResponse]) -> Option<Committed> {
-        let version = |value: Option<&KeyValue>| value.and_then(|value| self.place.version(value.mod_revision()));
+        let version =
+            |value: Option<&KeyValue>| value.and_then(|value| self.place.version(value.mod_revision()));
         let mut operations = operations.iter();
         let receipt = |(entry, step): (&Entry<'_, [u8]>, &Step)| {
             let named = named(entry.expectation.expected);
@@ -283,7 +288,8 @@ impl<'c> Plan<'c> {
             };
             match decode(&self.place, entry.id, stored) {
                 Ok(current) => mismatches.extend(entry.judge(Found::Value(current)).err()),
-                Err(Error::Corrupt(corrupt)) if entry.expectation.expected.admits(Some(corrupt.version())) => {}
+                Err(Error::Corrupt(corrupt))
+                    if entry.expectation.expected.admits(Some(corrupt.version())) => {}
                 Err(error) => return Err(error),
             }
         }

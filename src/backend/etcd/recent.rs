@@ -85,7 +85,10 @@ mod tests {
         assert_eq!(recent.after(1, 10, 9), Some((15, revisions([12, 14, 15]))));
         assert_eq!(recent.after(1, 13, 1), Some((14, revisions([14]))));
         assert_eq!(recent.after(1, 12, 0), Some((12, Vec::new())));
-        assert_eq!((recent.after(1, 15, 9), recent.after(1, 9, 9), recent.after(2, 12, 9)), (None, None, None));
+        assert_eq!(
+            (recent.after(1, 15, 9), recent.after(1, 9, 9), recent.after(2, 12, 9)),
+            (None, None, None)
+        );
     }
 
     #[test]

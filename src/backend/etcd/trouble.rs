@@ -161,7 +161,9 @@ mod tests {
             ours.set_source(std::sync::Arc::new(std::io::Error::other("reset")));
             assert_eq!(trouble(ours).outcome(), Outcome::Unknown);
         }
-        for code in [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::DeadlineExceeded, Code::Internal] {
+        for code in
+            [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::DeadlineExceeded, Code::Internal]
+        {
             let timed_out = Status::new(code, "etcdserver: request timed out");
             assert_eq!(trouble(timed_out).outcome(), Outcome::Unknown);
         }

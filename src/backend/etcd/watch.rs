@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
-use etcd_client::{EventType, GetOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse, WatchOptions, WatchResponse, WatchStream};
+use etcd_client::{
+    EventType, GetOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse, WatchOptions, WatchResponse,
+    WatchStream,
+};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -147,7 +150,9 @@ impl Watch {
             let begun = match link {
                 Ok(link) => {
                     let mut client = link.watch();
-                    match timeout_at(end, client.watch(self.shared.keys.watched().0, Some(self.options()))).await {
+                    match timeout_at(end, client.watch(self.shared.keys.watched().0, Some(self.options())))
+                        .await
+                    {
                         Ok(Ok(watch)) => Ok(Stream { number, link, watch }),
                         Ok(Err(error)) => Err(Trouble::of(endpoint, error)),
                         Err(_) => Err(Trouble::Late { endpoint: endpoint.to_owned(), limit }),
@@ -156,13 +161,11 @@ impl Watch {
                 Err(trouble) => Err(trouble),
             };
             match begun {
-                Ok(stream) => {
-                    match self.check().await {
-                        Ok(()) => return Ok(stream),
-                        Err(Error::Failed(_)) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
+                Ok(stream) => match self.check().await {
+                    Ok(()) => return Ok(stream),
+                    Err(Error::Failed(_)) => {}
+                    Err(error) => return Err(error),
+                },
                 Err(refused @ Trouble::Refused { .. }) => return Err(refused.of_read()),
                 Err(_) => self.shared.nodes.leave(number),
             }
@@ -369,7 +372,8 @@ impl Feed<[u8]> for Watching {
             state => state,
         };
         let State::Looking(looking) = &mut self.state else { unreachable!("a look was begun above") };
-        let aside = Waker::from(Arc::new(Aside { waker: context.waker().clone(), handle: self.handle.clone() }));
+        let aside =
+            Waker::from(Arc::new(Aside { waker: context.waker().clone(), handle: self.handle.clone() }));
         let _entered = self.handle.enter();
         let (watch, batch) = ready!(looking.as_mut().poll(&mut Context::from_waker(&aside)));
         self.state = State::Idle(watch);
@@ -404,7 +408,9 @@ mod tests {
 
         assert_eq!(place.as_str(), "eabc.11");
         assert_eq!(parse(&place).unwrap(), (0xabc, 17));
-        for text in ["e", "e.", "eabc.", "e.11", "eABC.11", "e0abc.11", "eabc.-1", "eabc.+11", "fabc.11", "eabc.11.2"] {
+        for text in
+            ["e", "e.", "eabc.", "e.11", "eABC.11", "e0abc.11", "eabc.-1", "eabc.+11", "fabc.11", "eabc.11.2"]
+        {
             assert!(parse(&text.parse().unwrap()).is_err(), "{text}");
         }
     }

@@ -187,10 +187,7 @@ mod tests {
 
         let receipts = committed.receipts().iter().map(|receipt| (receipt.version, receipt.replaced));
         let [seven, eight, nine] = [7, 8, 9].map(|revision| Some(version(revision)));
-        assert_eq!(
-            receipts.collect::<Vec<_>>(),
-            [(nine, seven), (nine, eight), (None, None), (None, None)]
-        );
+        assert_eq!(receipts.collect::<Vec<_>>(), [(nine, seven), (nine, eight), (None, None), (None, None)]);
     }
 
     #[test]

@@ -105,7 +105,8 @@ fn a_node_that_is_paused_loses_nothing() {
     for seed in 300..300 + runs(3) {
         let leader = cluster.leader();
         // The leader while clients ask it or another node, and a follower that clients ask.
-        let (paused, first) = [(leader, leader), (leader, leader + 1), (leader + 1, leader + 1)][seed as usize % 3];
+        let (paused, first) =
+            [(leader, leader), (leader, leader + 1), (leader + 1, leader + 1)][seed as usize % 3];
         let store = cluster.store(first);
         totals.add(&faults::run(store, &workload(seed), Numbering::StoreWide, |done| {
             thread::sleep(Duration::from_millis(400));

@@ -29,7 +29,7 @@ fn no_answer_that_is_lost_is_misjudged() {
     for seed in 0..runs(20) {
         let store = store(proxy.port());
         totals.add(&faults::run(store, &workload(seed), Numbering::StoreWide, |done| {
-            proxy.disturb(seed, 150);
+            proxy.disturb(seed, 110);
             while !done.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(5));
             }
@@ -38,7 +38,7 @@ fn no_answer_that_is_lost_is_misjudged() {
     }
 
     println!("{totals:?}, {} answers dropped", proxy.happened(Fault::DropAnswer));
-    assert!(totals.unknown >= 500, "{totals:?}");
+    assert!(proxy.happened(Fault::DropAnswer) >= runs(500) as usize);
     assert!(totals.resolved_applied > 0 && totals.resolved_not_applied > 0, "{totals:?}");
 }
 
@@ -127,7 +127,8 @@ fn without_a_node_nothing_is_applied_and_nobody_waits_long() {
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         let put = Entry::put("a", Expected::Any, (*b"one").into());
-        outcomes.push(store.commit(Commit::one(put).with_write(WriteId::new())).wait().unwrap_err().outcome());
+        outcomes
+            .push(store.commit(Commit::one(put).with_write(WriteId::new())).wait().unwrap_err().outcome());
     }
 
     // The first may still have been written to the broken connection.

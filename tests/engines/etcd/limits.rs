@@ -14,7 +14,8 @@ fn put(id: &str, value: impl Into<Arc<[u8]>>) -> Entry<'_, [u8]> {
 fn a_commit_has_up_to_125_entries_of_every_kind() {
     let store = fresh();
     let ids: Vec<String> = (0..126).map(|number| format!("{number:03}")).collect();
-    let every = |entries: usize| -> Commit<'_, [u8]> { ids[..entries].iter().map(|id| put(id, *b"x")).collect() };
+    let every =
+        |entries: usize| -> Commit<'_, [u8]> { ids[..entries].iter().map(|id| put(id, *b"x")).collect() };
     let mut changes = store.watch(Start::Now).wait().unwrap();
 
     let committed = store.commit(every(125).with_write(WriteId::new())).wait().unwrap();
@@ -26,7 +27,11 @@ fn a_commit_has_up_to_125_entries_of_every_kind() {
     let write = WriteId::new();
     let mixed: Commit<'_, [u8]> = ids[..125]
         .iter()
-        .zip([Expected::Present, Expected::Any, Expected::Version(committed.version().unwrap())].iter().cycle())
+        .zip(
+            [Expected::Present, Expected::Any, Expected::Version(committed.version().unwrap())]
+                .iter()
+                .cycle(),
+        )
         .enumerate()
         .map(|(number, (id, expected))| match number % 3 {
             0 => Entry::check(id, *expected),
@@ -58,7 +63,8 @@ fn what_no_request_can_hold_is_refused_before_it_is_sent() {
     let patient = Etcd::options().collection(unused("limits")).value_limit(2 << 20);
     let store = patient.connect(&url(NODE.port)).wait().unwrap();
     let largest = (1..64).rev().map(|kilobytes| (1536 - kilobytes) << 10);
-    let mut fits = largest.map(|bytes| store.commit(Commit::one(put("a", vec![7; bytes])).with_write(WriteId::new())).wait());
+    let mut fits = largest
+        .map(|bytes| store.commit(Commit::one(put("a", vec![7; bytes])).with_write(WriteId::new())).wait());
     let applied = fits.by_ref().take_while(|answer| answer.is_ok()).count();
     assert!(applied > 40, "{applied}");
     assert!(matches!(fits.next(), None | Some(Err(Error::Refused(Refusal::TooLarge { .. })))));
@@ -118,7 +124,10 @@ fn ids_of_every_plane_of_unicode_keep_their_order() {
     let store = fresh();
     let mut ids: Vec<String> =
         (0..=0x10_u32).filter_map(|plane| char::from_u32(plane << 16 | 0x41)).map(String::from).collect();
-    ids.extend(["\u{fffd}", "\u{e000}", "\u{10ffff}", "z", "'; DROP--", "..", "a/b", ":r:", ":place"].map(String::from));
+    ids.extend(
+        ["\u{fffd}", "\u{e000}", "\u{10ffff}", "z", "'; DROP--", "..", "a/b", ":r:", ":place"]
+            .map(String::from),
+    );
     for id in &ids {
         store.commit(Commit::one(put(id, id.as_bytes()))).wait().unwrap();
     }

@@ -63,9 +63,8 @@ fn a_user_with_rights_to_the_prefix_alone_can_do_everything() {
     patiently(|| put(&store));
     patiently(|| store.get("a").wait());
     // Rights that were changed make old logins stale.
-    let administer = |arguments: &[&str]| {
-        etcdctl(server.port, &[&["--user", "root:toor"], arguments].concat())
-    };
+    let administer =
+        |arguments: &[&str]| etcdctl(server.port, &[&["--user", "root:toor"], arguments].concat());
     administer(&["role", "add", "other"]);
     administer(&["user", "grant-role", "ann", "other"]);
     put(&store).unwrap();
@@ -128,7 +127,9 @@ fn a_client_of_the_program_serves_as_well() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let store = runtime.block_on(async {
         let client = etcd_client::Client::connect([format!("127.0.0.1:{}", NODE.port)], None).await.unwrap();
-        Arc::new(Etcd::options().collection(unused("client")).require_strict().with_client(client).await.unwrap())
+        Arc::new(
+            Etcd::options().collection(unused("client")).require_strict().with_client(client).await.unwrap(),
+        )
     });
 
     // From the runtime, and from a thread that is in none.

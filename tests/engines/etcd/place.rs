@@ -7,8 +7,8 @@ use std::thread;
 
 use ifmatch::engine::ConnectError;
 use ifmatch::{
-    Changes, Commit, Conflict, Cursor, Entry, Error, Etcd, Expected, Kind, Refusal, Resolution, Start, Store, Version,
-    WriteId, conformance,
+    Changes, Commit, Conflict, Cursor, Entry, Error, Etcd, Expected, Kind, Refusal, Resolution, Start, Store,
+    Version, WriteId, conformance,
 };
 
 use super::{NODE, etcdctl, fresh, node, unused, url};
@@ -58,7 +58,8 @@ fn after_a_wipe_no_old_token_matches_and_every_old_cursor_is_expired() {
     assert_eq!(stale.current::<[u8]>().unwrap().version, new);
     assert_expired(stores[0].watch(Start::After(cursor)).wait());
     // A watcher that was there gets what it had not read yet, at most, and then its end.
-    for mut changes in [std::mem::replace(&mut changes, stores[0].watch(Start::Now).wait().unwrap()), waiting] {
+    for mut changes in [std::mem::replace(&mut changes, stores[0].watch(Start::Now).wait().unwrap()), waiting]
+    {
         let mut ended = false;
         for _ in 0..3 {
             ended |= matches!(changes.next().wait(), Err(Error::Expired(_)));
@@ -198,7 +199,10 @@ fn a_write_whose_history_was_compacted_is_unknown_where_it_was_blind() {
     let first = put(&store, "a", Expected::Absent, b"one").unwrap();
     let [blind, exact] = [WriteId::new(), WriteId::new()];
     let commit = |id, expected: Expected, write| {
-        store.commit(Commit::one(Entry::put(id, expected, (*b"two").into())).with_write(write)).wait().unwrap()
+        store
+            .commit(Commit::one(Entry::put(id, expected, (*b"two").into())).with_write(write))
+            .wait()
+            .unwrap()
     };
     commit("b", Expected::Any, blind);
     let committed = commit("a", first.into(), exact);
@@ -296,7 +300,10 @@ fn bytes_that_do_not_decode_are_corrupt_and_give_way_only_to_who_names_them() {
     assert!(matches!(store.scan("", None, 10).wait(), Err(Error::Corrupt(_))));
     assert!(matches!(put(&store, "a", Expected::Absent, b"x"), Err(Error::Corrupt(_))));
     assert!(!format!("{corrupt} {corrupt:?}").contains("s3cr3t"));
-    assert_eq!(etcdctl(NODE.port, &["get", &format!("tests/{name}:r:a"), "--print-value-only"]), "s3cr3t garbage\n");
+    assert_eq!(
+        etcdctl(NODE.port, &["get", &format!("tests/{name}:r:a"), "--print-value-only"]),
+        "s3cr3t garbage\n"
+    );
 
     let version = put(&store, "a", corrupt.version(), b"mended").unwrap();
     assert_eq!(store.get("a").wait().unwrap().unwrap().version, version);
