@@ -21,10 +21,11 @@ use etcd_client::{GetOptions, GetResponse, KvClient, ResponseHeader, Txn, TxnOp}
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use crate::backend::engine::{ConnectError, Deadlines, Runtime};
+use crate::backend::engine::{ConnectError, Deadlines, Runtime, Token};
 use crate::commit::{Commit, Committed};
 use crate::error::{Error, Failure, Outcome, Refusal, check_id};
 use crate::feed::{Changes, Start};
+use crate::random::random;
 use crate::reply::Reply;
 use crate::store::{Abilities, Durability, Page, Resolution, Store};
 use crate::version::Versioned;
@@ -44,6 +45,9 @@ const FIRST_PART: usize = 64;
 /// About so many bytes, and at most so many resources, are read in each further part.
 const PART_BYTES: usize = 4 << 20;
 const PART: usize = 1_000;
+
+/// So many revisions before the last that makes a version, nothing is written any more.
+const LEFT: u64 = 1 << 20;
 
 /// A store in a cluster of etcd, release 3.4 or later.
 ///
@@ -193,7 +197,8 @@ impl Shared {
             value_limit,
             request_limit,
             newest: AtomicI64::new(0),
-            noted: AtomicUsize::new(0),
+            // Programs that run for a few commits only take their turn too.
+            noted: AtomicUsize::new(random() as usize % window::slack(history)),
             trimming: AtomicBool::new(false),
             recent: Mutex::default(),
         }
@@ -280,6 +285,10 @@ impl Shared {
 
     async fn commit(self: &Arc<Self>, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
         let write = commit.write();
+        // Before the revisions run out: a commit is only told its own once it is applied.
+        if self.newest.load(Ordering::Acquire).unsigned_abs() > Token::LAST - LEFT {
+            return Err(Refusal::VersionsExhausted.into());
+        }
         let end = Instant::now() + self.deadlines.commit;
         loop {
             let plan = Plan::new(commit, &self.keys, self.place());

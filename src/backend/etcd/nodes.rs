@@ -1,12 +1,17 @@
 //! [`Nodes`], the nodes of a cluster: which one is asked, and when the next.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, Error as ClientError, KvClient, WatchClient};
+use etcd_client::{
+    Client, ConnectOptions, Error as ClientError, KvClient, WatchClient, WatchOptions, WatchResponse,
+    WatchStream,
+};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -38,11 +43,20 @@ struct Node {
 }
 
 /// The clients of one connection.
-pub(super) struct Link {
+struct Link {
     client: Client,
     kv: KvClient,
     watch: WatchClient,
     gone: tokio::sync::watch::Sender<bool>,
+}
+
+/// A watch on one node.
+pub(super) struct Watched {
+    stream: WatchStream,
+    /// Of a connection of its own: what nobody reads fills a connection up, and must not hold up the others.
+    _client: WatchClient,
+    /// The connection of the node's other calls, which may be the first to find it silent.
+    link: Arc<Link>,
 }
 
 /// What may be asked of the next node when one has failed.
@@ -135,11 +149,16 @@ impl Nodes {
         }
     }
 
-    /// The node whose turn it is: its number, to [`leave`](Self::leave) it, its name and its connection.
-    pub(super) async fn link(&self, limit: Duration) -> (usize, &str, Result<Arc<Link>, Trouble>) {
+    /// Begins a watch on the node whose turn it is; its number is to [`leave`](Self::leave) it.
+    pub(super) async fn watch(
+        &self,
+        limit: Duration,
+        key: Vec<u8>,
+        options: WatchOptions,
+    ) -> (usize, Result<Watched, Trouble>) {
         let number = self.current.load(Ordering::Relaxed);
-        let node = self.node(number);
-        (number, &node.endpoint, node.link(Instant::now() + limit).await)
+        let watched = self.node(number).watch(Instant::now() + limit, limit, key, options).await;
+        (number, watched)
     }
 
     /// Goes on with the next node, unless somebody did already.
@@ -182,6 +201,30 @@ impl Node {
             if let Ok(Err(error)) = timeout_at(end, link.client.refresh_token()).await {
                 return Err(Trouble::of(&self.endpoint, error));
             }
+        }
+    }
+
+    async fn watch(
+        &self,
+        end: Instant,
+        limit: Duration,
+        key: Vec<u8>,
+        options: WatchOptions,
+    ) -> Result<Watched, Trouble> {
+        let link = self.link(end).await?;
+        let begin = async {
+            let mut client = match &self.connect {
+                Some(connect) => {
+                    Link::new(Client::connect([&self.endpoint], Some(connect.clone())).await?).watch
+                }
+                None => link.watch.clone(),
+            };
+            let stream = client.watch(key, Some(options)).await?;
+            Ok(Watched { stream, _client: client, link: Arc::clone(&link) })
+        };
+        match timeout_at(end, begin).await {
+            Ok(begun) => begun.map_err(|error| Trouble::of(&self.endpoint, error)),
+            Err(_) => Err(Trouble::Late { endpoint: self.endpoint.clone(), limit }),
         }
     }
 
@@ -236,14 +279,23 @@ impl Link {
         Self { client, kv, watch, gone: tokio::sync::watch::Sender::new(false) }
     }
 
-    pub(super) fn watch(&self) -> WatchClient {
-        self.watch.clone()
-    }
-
     /// Done once another call has found the connection to be silent.
-    pub(super) async fn gone(&self) {
+    async fn gone(&self) {
         let mut gone = self.gone.subscribe();
         // The sender lives as long as this link.
         let _ = gone.wait_for(|gone| *gone).await;
+    }
+}
+
+impl Watched {
+    /// What the node says next; nothing where the watch has ended, or its node is silent.
+    pub(super) async fn next(&mut self) -> Option<WatchResponse> {
+        let mut message = pin!(self.stream.message());
+        let mut gone = pin!(self.link.gone());
+        poll_fn(|context| match message.as_mut().poll(context) {
+            Poll::Ready(message) => Poll::Ready(message.ok().flatten()),
+            Poll::Pending => gone.as_mut().poll(context).map(|()| None),
+        })
+        .await
     }
 }

@@ -1,21 +1,20 @@
 //! The feed of a collection in etcd: its own watch, begun again on the next node where one ends.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use etcd_client::{
     EventType, GetOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse, WatchOptions, WatchResponse,
-    WatchStream,
 };
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::Shared;
-use super::nodes::{Link, Purpose};
+use super::nodes::{Purpose, Watched};
 use super::place::Place;
 use super::plan::{ENTRIES, decode, value};
 use super::recent::Revision;
@@ -44,15 +43,16 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
         stream: None,
         waiting: VecDeque::new(),
     };
-    let (place, newest) = watch.look().await?;
-    watch.place = Arc::new(place);
-    let epoch = watch.place.epoch;
+    let seen = watch.look().await?;
+    let epoch = seen.place.epoch;
+    watch.place = Arc::new(seen.place);
     watch.position = match after {
-        None => newest,
-        Some((of, position)) if of == epoch && position <= newest => position,
+        None => seen.newest,
+        // No revision 0 can be asked for, and nothing was ever there.
+        Some((of, position)) if of == epoch && (1..=seen.newest).contains(&position) => position,
         Some(_) => return Err(watch.expired().await),
     };
-    if after.is_some() && watch.is_compacted().await? {
+    if after.is_some() && watch.is_compacted(watch.position).await? {
         return Err(watch.expired().await);
     }
     let start = cursor(epoch, watch.position);
@@ -84,15 +84,17 @@ struct Watch {
     place: Arc<Place>,
     /// The last revision that waits or was delivered, or of which it is known that it has nothing to deliver.
     position: i64,
-    stream: Option<Stream>,
+    /// Of which node, and its watch.
+    stream: Option<(usize, Watched)>,
     waiting: VecDeque<Revision>,
 }
 
-/// A watch of etcd's, on one node.
-struct Stream {
-    number: usize,
-    link: Arc<Link>,
-    watch: WatchStream,
+/// What stands in the engine.
+struct Seen {
+    place: Place,
+    /// The revision in which the place was laid.
+    laid: i64,
+    newest: i64,
 }
 
 impl Watch {
@@ -121,53 +123,29 @@ impl Watch {
             }
             self.stream = Some(self.begin().await?);
         }
-        let Some(stream) = &mut self.stream else { return Ok(None) };
-        let link = Arc::clone(&stream.link);
-        let message = {
-            let mut message = pin!(stream.watch.message());
-            let mut gone = pin!(link.gone());
-            poll_fn(|context| match message.as_mut().poll(context) {
-                Poll::Ready(message) => Poll::Ready(Some(message)),
-                Poll::Pending => gone.as_mut().poll(context).map(|()| None),
-            })
-            .await
-        };
-        if let Some(Ok(Some(response))) = message {
+        let Some((number, stream)) = &mut self.stream else { return Ok(None) };
+        if let Some(response) = stream.next().await {
             return Ok(Some(response));
         }
-        self.shared.nodes.leave(stream.number);
+        self.shared.nodes.leave(*number);
         self.stream = None;
         Ok(None)
     }
 
     /// Begins a stream after the position, on whatever node answers.
-    async fn begin(&self) -> Result<Stream, Error> {
+    async fn begin(&self) -> Result<(usize, Watched), Error> {
         let mut pause = PAUSES.0;
         loop {
-            let limit = self.shared.deadlines.read;
-            let end = Instant::now() + limit;
-            let (number, endpoint, link) = self.shared.nodes.link(limit).await;
-            let begun = match link {
-                Ok(link) => {
-                    let mut client = link.watch();
-                    match timeout_at(end, client.watch(self.shared.keys.watched().0, Some(self.options())))
-                        .await
-                    {
-                        Ok(Ok(watch)) => Ok(Stream { number, link, watch }),
-                        Ok(Err(error)) => Err(Trouble::of(endpoint, error)),
-                        Err(_) => Err(Trouble::Late { endpoint: endpoint.to_owned(), limit }),
-                    }
-                }
-                Err(trouble) => Err(trouble),
-            };
-            match begun {
-                Ok(stream) => match self.check().await {
-                    Ok(()) => return Ok(stream),
+            let first = self.shared.keys.watched().0;
+            let begun = self.shared.nodes.watch(self.shared.deadlines.read, first, self.options());
+            match begun.await {
+                (number, Ok(stream)) => match self.check().await {
+                    Ok(()) => return Ok((number, stream)),
                     Err(Error::Failed(_)) => {}
                     Err(error) => return Err(error),
                 },
-                Err(refused @ Trouble::Refused { .. }) => return Err(refused.of_read()),
-                Err(_) => self.shared.nodes.leave(number),
+                (_, Err(refused @ Trouble::Refused { .. })) => return Err(refused.of_read()),
+                (number, Err(_)) => self.shared.nodes.leave(number),
             }
             sleep(pause).await;
             pause = (pause * 2).min(PAUSES.1);
@@ -183,34 +161,37 @@ impl Watch {
 
     /// Whether the feed still goes on from the position without a gap.
     async fn check(&self) -> Result<(), Error> {
-        let (place, newest) = self.look().await?;
-        if place.epoch != self.place.epoch || newest < self.position || self.is_compacted().await? {
+        let seen = self.look().await?;
+        let other = seen.place.epoch != self.place.epoch || seen.newest < self.position;
+        if other || self.is_compacted(self.position).await? {
             return Err(self.expired().await);
         }
         Ok(())
     }
 
-    /// The place as it stands, and the newest revision.
-    async fn look(&self) -> Result<(Place, i64), Error> {
+    /// The place as it stands.
+    async fn look(&self) -> Result<Seen, Error> {
         loop {
-            let (_, answer) = self.shared.ask(self.shared.keys.place(), None).await?;
-            if let Some(stored) = value(&answer) {
-                let newest = answer.header().map_or(0, ResponseHeader::revision);
-                return Ok((Place::decode(stored.value())?, newest));
+            let (known, answer) = self.shared.ask(self.shared.keys.place(), None).await?;
+            let Some(stored) = value(&answer) else {
+                self.shared.lay().await?;
+                continue;
+            };
+            let place = Place::decode(stored.value())?;
+            if place != *known {
+                self.shared.set_place(place.clone());
             }
-            self.shared.lay().await?;
+            let newest = answer.header().map_or(0, ResponseHeader::revision);
+            return Ok(Seen { place, laid: stored.create_revision(), newest });
         }
     }
 
-    /// Whether something after the position may have been compacted away.
+    /// Whether something after a revision may have been compacted away.
     ///
     /// Etcd takes the history to be whole from the compacted revision on. Before 3.4.36 it lacked deletions of just that
-    /// revision, so it is the position itself that must not be compacted.
-    async fn is_compacted(&self) -> Result<bool, Error> {
-        if self.position == 0 {
-            return Ok(false);
-        }
-        let options = GetOptions::new().with_count_only().with_revision(self.position);
+    /// revision, so it is the revision before the first wanted one that must not be compacted.
+    async fn is_compacted(&self, revision: i64) -> Result<bool, Error> {
+        let options = GetOptions::new().with_count_only().with_revision(revision);
         let there = self.shared.nodes.call(Purpose::Repeatable, self.shared.deadlines.read, |mut kv| {
             let (key, options) = (self.shared.keys.place(), options.clone());
             async move { kv.get(key, Some(options)).await }
@@ -229,31 +210,30 @@ impl Watch {
 
     /// The oldest cursor from which nothing is missing.
     async fn oldest(&self) -> Result<Cursor, Error> {
-        let (place, newest) = self.look().await?;
-        let compacted = self.compacted_revision().await;
-        // Without an answer, at least the newest is good.
-        Ok(cursor(place.epoch, compacted.unwrap_or(newest)))
+        let seen = self.look().await?;
+        let oldest = match self.is_compacted(seen.laid).await? {
+            false => seen.laid,
+            // Without an answer, at least the newest is good.
+            true => self.compacted_revision().await.unwrap_or(seen.newest),
+        };
+        Ok(cursor(seen.place.epoch, oldest))
     }
 
-    /// The revision up to which etcd was compacted, 0 where it never was. Only a watch that begins too early is told.
+    /// The revision up to which etcd was compacted. Only a watch that begins before it is told.
     async fn compacted_revision(&self) -> Option<i64> {
         let limit = self.shared.deadlines.read;
-        let (_, _, link) = self.shared.nodes.link(limit).await;
-        let mut client = link.ok()?.watch();
-        // A key that nobody writes: where nothing was compacted, the stream stays silent.
-        let probe = WatchOptions::new().with_start_revision(1);
-        let mut key = self.shared.keys.place();
-        key.push(0);
-        let probing = async {
-            let mut stream = client.watch(key, Some(probe)).await.ok()?;
+        let from_the_first = WatchOptions::new().with_start_revision(1);
+        let (_, stream) = self.shared.nodes.watch(limit, self.shared.keys.place(), from_the_first).await;
+        let mut stream = stream.ok()?;
+        let told = async {
             loop {
-                let response = stream.message().await.ok()??;
-                if response.compact_revision() > 0 {
-                    return Some(response.compact_revision());
+                let revision = stream.next().await?.compact_revision();
+                if revision > 0 {
+                    return Some(revision);
                 }
             }
         };
-        timeout(limit.min(Duration::from_secs(1)), probing).await.ok()?
+        timeout(limit, told).await.ok()?
     }
 
     /// Sorts what the stream says into revisions.
@@ -264,8 +244,8 @@ impl Watch {
         }
         if response.canceled() {
             // As when the node has lost its leader.
-            if let Some(stream) = self.stream.take() {
-                self.shared.nodes.leave(stream.number);
+            if let Some((number, _)) = self.stream.take() {
+                self.shared.nodes.leave(number);
             }
             return Ok(());
         }

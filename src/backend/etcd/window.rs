@@ -21,7 +21,7 @@ const FORGOTTEN_AT_ONCE: i64 = 2048;
 
 impl Shared {
     /// What became of a commit. One that never came is closed, so that it can't be applied any more.
-    pub(super) async fn resolve(&self, write: WriteId) -> Result<Resolution, Error> {
+    pub(super) async fn resolve(self: &Arc<Self>, write: WriteId) -> Result<Resolution, Error> {
         loop {
             let place = self.place();
             let [applied, closed] = [self.keys.write(write), self.keys.closed(write)];
@@ -45,7 +45,7 @@ impl Shared {
             });
             let answer = answer.await.map_err(Trouble::of_read)?;
             if answer.succeeded() {
-                self.note_one();
+                self.note();
                 return Ok(Resolution::NotApplied);
             }
             let operations = answer.op_responses();
@@ -109,8 +109,8 @@ impl Shared {
 
     /// Takes note of a write id more. Now and then that makes the oldest leave, in a task of its own.
     pub(super) fn note(self: &Arc<Self>) {
-        self.note_one();
-        if self.noted.load(Ordering::Relaxed) < self.slack() || self.trimming.swap(true, Ordering::AcqRel) {
+        let noted = self.noted.fetch_add(1, Ordering::Relaxed) + 1;
+        if noted < slack(self.history) || self.trimming.swap(true, Ordering::AcqRel) {
             return;
         }
         self.noted.store(0, Ordering::Relaxed);
@@ -120,15 +120,6 @@ impl Shared {
             let _ = shared.trim().await;
             shared.trimming.store(false, Ordering::Release);
         });
-    }
-
-    fn note_one(&self) {
-        self.noted.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// After how many write ids the oldest leave together.
-    fn slack(&self) -> usize {
-        (self.history / 64).clamp(1, 1024)
     }
 
     /// Lets go of the oldest write ids where there are more than are kept.
@@ -203,4 +194,9 @@ impl Shared {
         last.push(0);
         TxnOp::delete(first, Some(DeleteOptions::new().with_range(last)))
     }
+}
+
+/// After how many write ids the oldest leave together.
+pub(super) fn slack(history: usize) -> usize {
+    (history / 64).clamp(1, 1024)
 }

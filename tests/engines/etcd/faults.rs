@@ -1,12 +1,15 @@
 //! A node behind a network that loses requests and answers, and a node that crashes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use ifmatch::conformance::history::{Numbering, Workload};
-use ifmatch::{Commit, Entry, Error, Etcd, Expected, Outcome, Resolution, Store, WriteId};
+use ifmatch::{
+    Abilities, Changes, Commit, Committed, Entry, Error, Etcd, Expected, Outcome, Page, Reply, Resolution,
+    Start, Store, Versioned, WriteId,
+};
 
 use super::{NODE, node, short, unused, url};
 use crate::faults::{self, Totals, dropped_calls_leave_the_old_state_or_the_new_one, patiently, runs};
@@ -135,4 +138,53 @@ fn without_a_node_nothing_is_applied_and_nobody_waits_long() {
     assert_eq!(outcomes[1..], [Outcome::NotApplied; 2]);
     server.start_again();
     patiently(|| store.commit(Commit::one(Entry::put("a", Expected::Any, (*b"one").into()))).wait());
+}
+
+#[test]
+fn two_programs_on_one_collection_see_one_order() {
+    let name = unused("both");
+    let open = || Etcd::options().collection(&*name).connect(&url(NODE.port)).wait().unwrap();
+    let both = Arc::new(Both { stores: [open(), open()], turn: AtomicUsize::new(0) });
+
+    let totals = faults::run(both, &workload(400), Numbering::StoreWide, |_| {});
+
+    assert!(totals.conflicts > 0 && totals.unknown == 0, "{totals:?}");
+}
+
+/// Two stores that take turns.
+struct Both {
+    stores: [Etcd; 2],
+    turn: AtomicUsize,
+}
+
+impl Both {
+    fn next(&self) -> &Etcd {
+        &self.stores[self.turn.fetch_add(1, Ordering::Relaxed) % 2]
+    }
+}
+
+impl Store<[u8]> for Both {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        self.next().get(id)
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        self.next().commit(commit)
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.next().resolve(write)
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
+        self.next().scan(prefix, after, limit)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
+        self.next().watch(from)
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.next().abilities()
+    }
 }

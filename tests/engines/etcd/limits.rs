@@ -138,3 +138,48 @@ fn ids_of_every_plane_of_unicode_keep_their_order() {
     assert_eq!(page.items.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>(), ids);
     assert!(page.items.iter().all(|(id, found)| id.as_bytes() == &*found.value));
 }
+
+#[test]
+fn watchers_that_nobody_reads_hold_up_no_call_and_miss_nothing() {
+    let store = fresh();
+    let mut idle: Vec<_> = (0..4).map(|_| store.watch(Start::Now).wait().unwrap()).collect();
+    store.commit(Commit::one(put("first", *b"x"))).wait().unwrap();
+    // From here on each has a stream of its own.
+    for changes in &mut idle {
+        assert_eq!(&*changes.next().wait().unwrap().changes[0].id, "first");
+        let mut next = std::pin::pin!(changes.next());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(std::future::Future::poll(next.as_mut(), &mut context).is_pending());
+    }
+
+    let value: Arc<[u8]> = vec![7; 512 << 10].into();
+    for _ in 0..20 {
+        store.commit(Commit::one(put("large", Arc::clone(&value)))).wait().unwrap();
+        store.get("large").wait().unwrap();
+    }
+
+    for changes in &mut idle {
+        for number in 0..20 {
+            let batch = changes.next().wait().unwrap();
+            assert_eq!(batch.changes[0].value().is_some(), number == 19);
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_is_full_applies_nothing_and_says_so() {
+    let server = node(&["--quota-backend-bytes", "16777216"]);
+    let store = Etcd::connect(&url(server.port)).wait().unwrap();
+    let value: Arc<[u8]> = vec![7; 1 << 20].into();
+
+    let failed = (0..100).find_map(|number: u32| {
+        let id = number.to_string();
+        let put = Commit::one(put(&id, Arc::clone(&value))).with_write(WriteId::new());
+        store.commit(put).wait().err().map(|error| (id, error))
+    });
+
+    let (id, error) = failed.expect("it is full at last");
+    assert_eq!(error.outcome(), ifmatch::Outcome::NotApplied, "{error:?}");
+    assert!(store.get(&id).wait().unwrap().is_none());
+    assert!(store.get("0").wait().unwrap().is_some());
+}

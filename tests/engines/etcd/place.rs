@@ -344,3 +344,26 @@ fn collections_and_prefixes_are_kept_apart() {
     }
     drop(fresh());
 }
+
+#[test]
+fn no_clock_makes_a_write_id_lie() {
+    let store = fresh();
+    let commit = |write| {
+        let put = Entry::put("a", Expected::Any, (*b"x").into());
+        store.commit(Commit::one(put).with_write(write)).wait()
+    };
+    // Drawn by clocks that are decades behind, and centuries ahead.
+    for time in [1_u128 << 80, u128::MAX << 80] {
+        let [sent, lost] = [1, 2].map(|number| WriteId::from_bits(time | number));
+
+        let committed = commit(sent).unwrap();
+        assert_eq!(store.resolve(sent).wait().unwrap(), Resolution::Applied(committed.clone()));
+        assert_eq!(commit(sent).unwrap(), committed);
+        match store.resolve(lost).wait().unwrap() {
+            Resolution::NotApplied => assert!(commit(lost).is_err()),
+            Resolution::Unknown => drop(commit(lost).unwrap()),
+            Resolution::Applied(_) => panic!("it never came"),
+        }
+    }
+    assert_eq!(store.resolve(WriteId::new()).wait().unwrap(), Resolution::NotApplied);
+}
