@@ -13,7 +13,7 @@ use super::written::{Before, Deed, Written, WrittenEntry};
 use crate::backend::record::Record;
 use crate::commit::{Action, Commit, Committed, Entry, Found, Receipt};
 use crate::conflict::Conflict;
-use crate::error::{Corrupt, Error, Refusal, check_id};
+use crate::error::{Corrupt, Error, Failure, Outcome, Refusal, check_id};
 use crate::expected::Expected;
 use crate::version::{Version, Versioned};
 use crate::write_id::WriteId;
@@ -292,6 +292,9 @@ impl<'c> Plan<'c> {
                     if entry.expectation.expected.admits(Some(corrupt.version())) => {}
                 Err(error) => return Err(error),
             }
+        }
+        if mismatches.is_empty() {
+            return Err(Failure::new(Outcome::NotApplied, "etcd refused a commit and gave no reason").into());
         }
         Err(Conflict::new(mismatches).into())
     }

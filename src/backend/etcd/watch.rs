@@ -19,12 +19,13 @@ use super::place::Place;
 use super::plan::{ENTRIES, decode, value};
 use super::recent::Revision;
 use super::trouble::Trouble;
+use crate::backend::engine::ConnectError;
 use crate::cursor::Cursor;
-use crate::error::{Error, Expired, Refusal};
+use crate::error::{Error, Expired, Failure, Outcome, Refusal};
 use crate::feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
 use crate::wake::wake;
 
-/// How long a watcher waits before it tries the next node: at first, and at most.
+/// How long a watcher waits before it tries the next node: after the first try, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// How many revisions a watcher takes at once of what others have read.
@@ -42,6 +43,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
         position: 0,
         stream: None,
         waiting: VecDeque::new(),
+        pause: Duration::ZERO,
     };
     let seen = watch.look().await?;
     let epoch = seen.place.epoch;
@@ -87,6 +89,8 @@ struct Watch {
     /// Of which node, and its watch.
     stream: Option<(usize, Watched)>,
     waiting: VecDeque<Revision>,
+    /// Before a stream is begun; the longer the less there came of the last ones.
+    pause: Duration,
 }
 
 /// What stands in the engine.
@@ -133,22 +137,21 @@ impl Watch {
     }
 
     /// Begins a stream after the position, on whatever node answers.
-    async fn begin(&self) -> Result<(usize, Watched), Error> {
-        let mut pause = PAUSES.0;
+    async fn begin(&mut self) -> Result<(usize, Watched), Error> {
         loop {
+            sleep(self.pause).await;
+            self.pause = (self.pause * 2).clamp(PAUSES.0, PAUSES.1);
             let first = self.shared.keys.watched().0;
             let begun = self.shared.nodes.watch(self.shared.deadlines.read, first, self.options());
             match begun.await {
                 (number, Ok(stream)) => match self.check().await {
                     Ok(()) => return Ok((number, stream)),
-                    Err(Error::Failed(_)) => {}
+                    Err(error) if is_passing(&error) => {}
                     Err(error) => return Err(error),
                 },
                 (_, Err(refused @ Trouble::Refused { .. })) => return Err(refused.of_read()),
                 (number, Err(_)) => self.shared.nodes.leave(number),
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
         }
     }
 
@@ -243,6 +246,10 @@ impl Watch {
             return Err(Expired { oldest }.into());
         }
         if response.canceled() {
+            let reason = response.cancel_reason();
+            if reason.contains("permission denied") {
+                return Err(Failure::new(Outcome::NotApplied, reason.to_owned()).into());
+            }
             // As when the node has lost its leader.
             if let Some((number, _)) = self.stream.take() {
                 self.shared.nodes.leave(number);
@@ -254,6 +261,7 @@ impl Watch {
             self.position = self.position.max(header.revision());
             return Ok(());
         }
+        self.pause = Duration::ZERO;
         let mut revisions: Vec<Revision> = Vec::new();
         let place = self.shared.keys.place();
         for event in response.events() {
@@ -320,6 +328,17 @@ impl Watch {
             Change { id, version, kind }
         });
         Ok(Batch { cursor: cursor(self.place.epoch, revision.number), changes: changes.collect() })
+    }
+}
+
+/// Whether asking again may help: the engine did not answer, or not this time.
+fn is_passing(error: &Error) -> bool {
+    let Error::Failed(failure) = error else { return false };
+    let Some(cause) = std::error::Error::source(failure) else { return false };
+    match (cause.downcast_ref(), cause.downcast_ref()) {
+        (Some(trouble), _) => !matches!(trouble, Trouble::Refused { .. }),
+        (_, Some(unopened)) => matches!(unopened, ConnectError::Unreachable { .. }),
+        _ => false,
     }
 }
 

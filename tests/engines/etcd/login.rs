@@ -70,7 +70,14 @@ fn a_user_with_rights_to_the_prefix_alone_can_do_everything() {
     put(&store).unwrap();
     store.get("a").wait().unwrap();
 
+    put(&store).unwrap();
+    changes.next().wait().unwrap();
     administer(&["role", "revoke-permission", "app", "app/", "app0"]);
+    let mut later = store.watch(ifmatch::Start::After(changes.cursor().clone())).wait();
+    assert!(
+        later.is_err() || later.as_mut().unwrap().next().wait().is_err(),
+        "a watch without rights waits for ever"
+    );
     let refused = put(&store).unwrap_err();
     assert_eq!(refused.outcome(), Outcome::NotApplied);
     assert!(!every_text(&refused).contains("s3cr3t"));
