@@ -1,6 +1,7 @@
 //! [`Etcd`], a store in a cluster of etcd.
 
 mod address;
+mod durability;
 mod keys;
 mod nodes;
 mod options;
@@ -9,6 +10,7 @@ mod plan;
 mod recent;
 mod trouble;
 mod watch;
+mod watching;
 mod window;
 mod written;
 
@@ -77,15 +79,17 @@ const LEFT: u64 = 1 << 20;
 /// - A blind write overwrites also bytes that do not decode; a write that expects a version does not.
 /// - The feed reaches back until etcd was last compacted. That is for its operator to do, for one by
 ///   `--auto-compaction-retention`, and without it etcd grows until it refuses writes. A cursor from before is `Expired`; also
-///   that of a collection in which nothing happened since. Before etcd 3.4.36 and 3.5.18 a compaction at the very revision of
-///   a deletion that a watcher is catching up with can hide that deletion from it.
+///   that of a collection in which nothing happened since. In releases of before 2025 a compaction at the very revision of a
+///   deletion that a watcher is catching up with can hide that deletion from it.
 /// - Write ids reach back 100,000 commits, see [`Options::history`]. What a blind write replaced is asked of etcd's
 ///   history: where that was compacted, its write id is [`Resolution::Unknown`].
 ///
 /// # Durability
 ///
-/// [`Strict`](Durability::Strict): etcd answers once a majority has synced its log. A server of 3.5 or later that was started
-/// with `--unsafe-no-fsync` breaks that, and nothing tells a client. A failover loses nothing.
+/// [`Strict`](Durability::Strict): etcd answers once a majority has synced its log, and a failover loses nothing. A cluster of
+/// one node of a release before 3.4.21 or 3.5.5 answers a little earlier; that is read when the collection is opened, and
+/// is [`Relaxed`](Durability::Relaxed). A node that was started with `--unsafe-no-fsync` does not sync at all, and nothing
+/// tells a client.
 ///
 /// A restore from a backup is not told: it brings back the epoch, and etcd issues the same revisions again. Tokens from
 /// after the backup may then match what is written anew. Lay the collection anew after a restore, by deleting the key
@@ -128,6 +132,7 @@ struct Shared {
     noted: AtomicUsize,
     trimming: AtomicBool,
     recent: Mutex<Recent>,
+    durability: RwLock<Durability>,
 }
 
 impl Etcd {
@@ -201,10 +206,24 @@ impl Shared {
             noted: AtomicUsize::new(random() as usize % window::slack(history)),
             trimming: AtomicBool::new(false),
             recent: Mutex::default(),
+            durability: RwLock::new(Durability::Strict),
         }
     }
 
-    async fn open(&self) -> Result<(), ConnectError> {
+    /// Reads what the engine tells of its durability, then finds the place or makes it.
+    async fn open(&self, require_strict: bool) -> Result<(), ConnectError> {
+        let durability = match self.nodes.release(self.deadlines.connect).await {
+            Ok((release, nodes)) => durability::durability(&release, nodes),
+            // A user who may not ask is told nothing else either.
+            Err(Trouble::Refused { .. }) => Durability::Strict,
+            Err(trouble) => return Err(trouble.of_opening()),
+        };
+        match durability {
+            Durability::Relaxed { may_lose } if require_strict => {
+                return Err(ConnectError::Relaxed { may_lose });
+            }
+            durability => *self.durability.write() = durability,
+        }
         self.lay_within(self.deadlines.connect).await
     }
 
@@ -424,7 +443,7 @@ impl Store<[u8]> for Etcd {
             entries: plan::ENTRIES,
             watch: true,
             tombstones: false,
-            durability: Durability::Strict,
+            durability: *self.shared.durability.read(),
             unknown: true,
             restores_told: false,
         }

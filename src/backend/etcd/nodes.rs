@@ -115,6 +115,30 @@ impl Nodes {
     where
         F: Future<Output = Result<T, ClientError>>,
     {
+        self.ask(purpose, limit, |link: &Link| ask(link.kv.clone())).await
+    }
+
+    /// The release of a node, and how many nodes the cluster has.
+    pub(super) async fn release(&self, limit: Duration) -> Result<(String, usize), Trouble> {
+        let release = self.ask(Purpose::Repeatable, limit, |link: &Link| {
+            let (mut status, mut members) = (link.client.maintenance_client(), link.client.cluster_client());
+            async move {
+                let status = status.status().await?;
+                Ok((status.version().to_owned(), members.member_list().await?.members().len()))
+            }
+        });
+        release.await
+    }
+
+    async fn ask<T, F>(
+        &self,
+        purpose: Purpose,
+        limit: Duration,
+        ask: impl Fn(&Link) -> F,
+    ) -> Result<T, Trouble>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
         let end = Instant::now() + limit;
         let (mut tried, mut unreachable) = (0, 0);
         loop {
@@ -173,19 +197,14 @@ impl Nodes {
 }
 
 impl Node {
-    async fn ask<T, F>(
-        &self,
-        end: Instant,
-        limit: Duration,
-        ask: &impl Fn(KvClient) -> F,
-    ) -> Result<T, Trouble>
+    async fn ask<T, F>(&self, end: Instant, limit: Duration, ask: &impl Fn(&Link) -> F) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, ClientError>>,
     {
         let link = self.link(end).await?;
         let mut renewed = false;
         loop {
-            let answer = timeout_at(end, ask(link.kv.clone())).await;
+            let answer = timeout_at(end, ask(&link)).await;
             let trouble = match answer {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => Trouble::of(&self.endpoint, error),

@@ -35,6 +35,7 @@ pub struct Options {
     history: usize,
     value_limit: usize,
     request_limit: usize,
+    require_strict: bool,
 }
 
 impl Options {
@@ -47,6 +48,7 @@ impl Options {
             value_limit: 1 << 20,
             // What etcd takes unless it is told otherwise.
             request_limit: 1536 << 10,
+            require_strict: false,
         }
     }
 
@@ -117,16 +119,13 @@ impl Options {
         Self { request_limit: bytes, ..self }
     }
 
-    /// Refuses an engine that may lose acknowledged commits.
-    ///
-    /// Etcd syncs its log before it answers, so there is nothing to refuse, with one exception that no client can see: a
-    /// server of release 3.5 or later that was started with `--unsafe-no-fsync`.
+    /// Refuses an engine that says it may lose acknowledged commits: see [`Etcd`].
     ///
     /// ```
     /// let options = ifmatch::Etcd::options().require_strict();
     /// ```
     pub fn require_strict(self) -> Self {
-        self
+        Self { require_strict: true, ..self }
     }
 
     /// Opens the collection in the cluster that a URL names, and lays it where there is none:
@@ -183,7 +182,7 @@ impl Options {
         };
         let opening = Arc::clone(&shared);
         shared.runtime.reply(async move {
-            opening.open().await?;
+            opening.open(self.require_strict).await?;
             Ok(Etcd { shared: opening })
         })
     }

@@ -1,16 +1,12 @@
-//! The feed of a collection in etcd: its own watch, begun again on the next node where one ends.
+//! [`Watch`], etcd's own watch of a collection, begun again on the next node where one ends.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
 use etcd_client::{
     EventType, GetOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse, WatchOptions, WatchResponse,
 };
-use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
@@ -19,11 +15,11 @@ use super::place::Place;
 use super::plan::{ENTRIES, decode, value};
 use super::recent::Revision;
 use super::trouble::Trouble;
+use super::watching::Watching;
 use crate::backend::engine::ConnectError;
 use crate::cursor::Cursor;
 use crate::error::{Error, Expired, Failure, Outcome, Refusal};
-use crate::feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
-use crate::wake::wake;
+use crate::feed::{Batch, Change, ChangeKind, Changes, Start};
 
 /// How long a watcher waits before it tries the next node: after the first try, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -59,7 +55,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
     }
     let start = cursor(epoch, watch.position);
     let handle = shared.runtime.handle().clone();
-    Ok(Changes::new(start, Watching { handle, state: State::Idle(Box::new(watch)), expired: None }))
+    Ok(Changes::new(start, Watching::new(watch, handle)))
 }
 
 /// The text of a place in the feed.
@@ -81,7 +77,7 @@ fn parse(text: &Cursor) -> Result<(u64, i64), Refusal> {
 }
 
 /// A place in the feed, and the stream that is read from there.
-struct Watch {
+pub(super) struct Watch {
     shared: Arc<Shared>,
     place: Arc<Place>,
     /// The last revision that waits or was delivered, or of which it is known that it has nothing to deliver.
@@ -103,7 +99,7 @@ struct Seen {
 
 impl Watch {
     /// The next batch, however long that takes.
-    async fn next(&mut self) -> Result<Batch<[u8]>, Error> {
+    pub(super) async fn next(&mut self) -> Result<Batch<[u8]>, Error> {
         loop {
             if let Some(revision) = self.waiting.pop_front() {
                 let batch = self.deliver(revision).await?;
@@ -191,8 +187,8 @@ impl Watch {
 
     /// Whether something after a revision may have been compacted away.
     ///
-    /// Etcd takes the history to be whole from the compacted revision on. Before 3.4.36 it lacked deletions of just that
-    /// revision, so it is the revision before the first wanted one that must not be compacted.
+    /// Etcd takes the history to be whole from the compacted revision on. In releases of before 2025 it lacks deletions of
+    /// just that revision, so it is the revision before the first wanted one that must not be compacted.
     async fn is_compacted(&self, revision: i64) -> Result<bool, Error> {
         let options = GetOptions::new().with_count_only().with_revision(revision);
         let there = self.shared.nodes.call(Purpose::Repeatable, self.shared.deadlines.read, |mut kv| {
@@ -261,7 +257,9 @@ impl Watch {
             self.position = self.position.max(header.revision());
             return Ok(());
         }
-        self.pause = Duration::ZERO;
+        if !response.events().is_empty() {
+            self.pause = Duration::ZERO;
+        }
         let mut revisions: Vec<Revision> = Vec::new();
         let place = self.shared.keys.place();
         for event in response.events() {
@@ -339,61 +337,6 @@ fn is_passing(error: &Error) -> bool {
         (Some(trouble), _) => !matches!(trouble, Trouble::Refused { .. }),
         (_, Some(unopened)) => matches!(unopened, ConnectError::Unreachable { .. }),
         _ => false,
-    }
-}
-
-/// The feed: a watch that is idle, or the look for its next batch, which goes on where a dropped reply left it.
-struct Watching {
-    handle: Handle,
-    state: State,
-    expired: Option<Expired>,
-}
-
-enum State {
-    Idle(Box<Watch>),
-    Looking(Looking),
-    /// Only while a look is begun.
-    Taken,
-}
-
-type Looking = Pin<Box<dyn Future<Output = (Box<Watch>, Result<Batch<[u8]>, Error>)> + Send>>;
-
-impl Feed<[u8]> for Watching {
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<[u8]>, Error>> {
-        if let Some(expired) = &self.expired {
-            return Poll::Ready(Err(expired.clone().into()));
-        }
-        self.state = match std::mem::replace(&mut self.state, State::Taken) {
-            State::Idle(mut watch) => State::Looking(Box::pin(async move {
-                let batch = watch.next().await;
-                (watch, batch)
-            })),
-            state => state,
-        };
-        let State::Looking(looking) = &mut self.state else { unreachable!("a look was begun above") };
-        let aside =
-            Waker::from(Arc::new(Aside { waker: context.waker().clone(), handle: self.handle.clone() }));
-        let _entered = self.handle.enter();
-        let (watch, batch) = ready!(looking.as_mut().poll(&mut Context::from_waker(&aside)));
-        self.state = State::Idle(watch);
-        if let Err(Error::Expired(expired)) = &batch {
-            self.expired = Some(expired.clone());
-        }
-        Poll::Ready(batch)
-    }
-}
-
-/// Wakes on a thread where that may block or panic. The one that has the news serves the connection: a program's waker that
-/// calls the store there would wait for itself.
-struct Aside {
-    waker: Waker,
-    handle: Handle,
-}
-
-impl Wake for Aside {
-    fn wake(self: Arc<Self>) {
-        let waker = self.waker.clone();
-        drop(self.handle.spawn_blocking(move || wake(waker)));
     }
 }
 

@@ -41,7 +41,7 @@ fn no_answer_that_is_lost_is_misjudged() {
     }
 
     println!("{totals:?}, {} answers dropped", proxy.happened(Fault::DropAnswer));
-    assert!(proxy.happened(Fault::DropAnswer) >= runs(500) as usize);
+    assert!(totals.unknown >= runs(500) as usize, "{totals:?}");
     assert!(totals.resolved_applied > 0 && totals.resolved_not_applied > 0, "{totals:?}");
 }
 
