@@ -74,7 +74,7 @@ fn show(measured: &Measured) {
     for result in &measured.results {
         let (low, high) = result.spread;
         println!(
-            "  {:34} {:8.1} us, {:.3} of it is the store's time by this one's ({low:.3} to {high:.3})",
+            "  {:36} {:8.1} us; the store takes {:.3} x as long ({low:.3} to {high:.3})",
             result.name,
             result.nanoseconds / 1_000.0,
             result.ratio,
