@@ -37,7 +37,7 @@
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb` |
 //! | `postgres` | no | a store on PostgreSQL | `tokio-postgres`, `deadpool-postgres`, `tokio` |
-//! | `etcd` | no | a store on etcd; building it needs `protoc` | `etcd-client`, `tokio` |
+//! | `etcd` | no | a store on etcd ([`Etcd`]); building it needs `protoc` | `etcd-client`, `tokio` |
 //! | `redis` | no | a store on Redis ([`Redis`]) | `redis`, `tokio` |
 //! | `redis-tls` | no | the same over TLS: `rediss://` URLs | `rustls` |
 //! | `conformance` | no | the promises as tests for store authors ([`conformance`](mod@conformance)), and a history checker | `json` |
@@ -113,6 +113,9 @@ mod readme {}
 #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))))]
 pub use backend::engine;
+#[cfg(feature = "etcd")]
+#[cfg_attr(docsrs, doc(cfg(feature = "etcd")))]
+pub use backend::etcd::{self, Etcd};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use backend::file::{self, File};

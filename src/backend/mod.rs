@@ -2,9 +2,11 @@
 
 #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 pub mod engine;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 #[cfg(feature = "file")]
 pub mod file;
-#[cfg(any(feature = "file", feature = "redis"))]
+#[cfg(any(feature = "etcd", feature = "file", feature = "redis"))]
 mod record;
 #[cfg(feature = "redis")]
 pub mod redis;

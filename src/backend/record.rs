@@ -3,16 +3,17 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | the format: 1 or 2 |
-//! | 1 | flags: bit 0 where there is a write id |
-//! | 8 | the version, big-endian |
+//! | 1 | flags: bit 0 where there is a write id, bit 1 where there is no version |
+//! | 8 or none | the version, big-endian |
 //! | 16 or none | the id of the write, big-endian |
 //! | 4 | CRC-32C of the id, then all of the above, then the value; big-endian |
 //! | the rest | the value |
 //!
 //! The checksum covers the id, so that a record that turns up under another id is found out.
 //!
-//! Format 2 is for engines that compose the record themselves, in the step that numbers it. Its checksum leaves out the
-//! number, the first five bytes of the version, which is not known where the checksum is computed.
+//! Engines number their states themselves, when the checksum is long computed. One that tells the version with every read
+//! keeps records without it. One that composes the record in the step that numbers it keeps format 2, whose checksum leaves
+//! out the number, the first five bytes of the version.
 
 mod checksum;
 
@@ -26,13 +27,16 @@ use checksum::Checksum;
 const FORMAT: u8 = 1;
 
 /// The format that an engine composes.
-const NUMBERED: u8 = 2;
+const COMPOSED: u8 = 2;
 
-/// Where the number stands in a record.
+/// Where the number stands in a record that an engine composes.
 const NUMBER: std::ops::Range<usize> = 2..7;
 
 /// The flag of a record with a write id.
 const WRITE: u8 = 1;
+
+/// The flag of a record whose version the engine tells.
+const UNNUMBERED: u8 = 2;
 
 /// A value, its version and the write that made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,28 +61,24 @@ pub(super) enum Damage {
     Checksum { stored: u32, computed: u32 },
 }
 
+// Each store uses its part.
+#[cfg_attr(not(all(feature = "etcd", feature = "file", feature = "redis")), allow(dead_code))]
 impl<'b> Record<'b> {
     /// The bytes to store under `id`.
-    #[cfg_attr(not(feature = "file"), allow(dead_code))]
     pub(super) fn encode(&self, id: &str) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(30 + self.value.len());
-        bytes.push(FORMAT);
-        bytes.push(if self.write.is_some() { WRITE } else { 0 });
-        bytes.extend(self.version.to_bits().get().to_be_bytes());
-        bytes.extend(self.write.into_iter().flat_map(|write| write.to_bits().to_be_bytes()));
-        let checksum = Checksum::new().add(id.as_bytes()).add(&bytes).add(self.value);
-        bytes.extend(checksum.finish().to_be_bytes());
-        bytes.extend(self.value);
-        bytes
+        seal(id, Some(self.version), self.write, self.value)
     }
 
-    /// What stands behind the version in a record of format 2 without a write id: all of it but the version is known
-    /// before an engine numbers it.
-    #[cfg(feature = "redis")]
-    pub(super) fn encode_unnumbered(id: &str, tag: u32, value: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(4 + value.len());
+    /// The bytes to store under `id` in an engine that will number them.
+    pub(super) fn encode_unnumbered(id: &str, value: &[u8]) -> Vec<u8> {
+        seal(id, None, None, value)
+    }
+
+    /// What stands behind the version in a record that an engine composes: all that is known before it numbers it.
+    pub(super) fn encode_behind_version(id: &str, tag: u32, value: &[u8]) -> Vec<u8> {
         let tag = &tag.to_be_bytes()[1..];
-        let checksum = Checksum::new().add(id.as_bytes()).add(&[NUMBERED, 0]).add(tag).add(value);
+        let checksum = Checksum::new().add(id.as_bytes()).add(&[COMPOSED, 0]).add(tag).add(value);
+        let mut bytes = Vec::with_capacity(4 + value.len());
         bytes.extend(checksum.finish().to_be_bytes());
         bytes.extend(value);
         bytes
@@ -86,15 +86,9 @@ impl<'b> Record<'b> {
 
     /// Reads what is stored under `id`. Allocates nothing.
     pub(super) fn decode(id: &str, stored: &'b [u8]) -> Result<Self, Damage> {
+        let flags = flags(stored, &[FORMAT, COMPOSED], WRITE)?;
         let short = Damage::Short { bytes: stored.len() };
-        let (&[format, flags], rest) = stored.split_first_chunk().ok_or(short)?;
-        if format != FORMAT && format != NUMBERED {
-            return Err(Damage::Format { format });
-        }
-        if flags & !WRITE != 0 {
-            return Err(Damage::Flags { flags });
-        }
-        let (version, rest) = rest.split_first_chunk().ok_or(short)?;
+        let (version, rest) = stored[2..].split_first_chunk().ok_or(short)?;
         let version = NonZeroU64::new(u64::from_be_bytes(*version)).ok_or(Damage::Version)?;
         let (write, rest) = match flags & WRITE {
             0 => (None, rest),
@@ -103,17 +97,15 @@ impl<'b> Record<'b> {
                 (Some(WriteId::from_bits(u128::from_be_bytes(*write))), rest)
             }
         };
-        let (checksum, value) = rest.split_first_chunk().ok_or(short)?;
-        let head = &stored[..stored.len() - rest.len()];
-        let computed = Checksum::new().add(id.as_bytes());
-        let computed = match format {
-            NUMBERED => computed.add(&head[..NUMBER.start]).add(&head[NUMBER.end..]),
-            _ => computed.add(head),
-        };
-        let computed = computed.add(value).finish();
-        match u32::from_be_bytes(*checksum) {
-            stored if stored == computed => Ok(Self { version: Version::from_bits(version), write, value }),
-            stored => Err(Damage::Checksum { stored, computed }),
+        let value = unseal(id, stored, rest)?;
+        Ok(Self { version: Version::from_bits(version), write, value })
+    }
+
+    /// Reads the value of a record that an engine has numbered. Allocates nothing.
+    pub(super) fn decode_unnumbered(id: &str, stored: &'b [u8]) -> Result<&'b [u8], Damage> {
+        match flags(stored, &[FORMAT], UNNUMBERED)? {
+            UNNUMBERED => unseal(id, stored, &stored[2..]),
+            flags => Err(Damage::Flags { flags }),
         }
     }
 
@@ -122,6 +114,46 @@ impl<'b> Record<'b> {
     pub(super) fn claimed_version(stored: &[u8]) -> Version {
         let bits = stored.get(2..10).and_then(|bits| bits.try_into().ok()).map_or(0, u64::from_be_bytes);
         Version::from_bits(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
+fn seal(id: &str, version: Option<Version>, write: Option<WriteId>, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(30 + value.len());
+    let numbered = if version.is_some() { 0 } else { UNNUMBERED };
+    bytes.push(FORMAT);
+    bytes.push(if write.is_some() { WRITE } else { 0 } | numbered);
+    bytes.extend(version.into_iter().flat_map(|version| version.to_bits().get().to_be_bytes()));
+    bytes.extend(write.into_iter().flat_map(|write| write.to_bits().to_be_bytes()));
+    let checksum = Checksum::new().add(id.as_bytes()).add(&bytes).add(value);
+    bytes.extend(checksum.finish().to_be_bytes());
+    bytes.extend(value);
+    bytes
+}
+
+/// The flags, where the format is among `formats` and they are among `known`.
+fn flags(stored: &[u8], formats: &[u8], known: u8) -> Result<u8, Damage> {
+    let &[format, flags, ..] = stored else { return Err(Damage::Short { bytes: stored.len() }) };
+    if !formats.contains(&format) {
+        return Err(Damage::Format { format });
+    }
+    if flags & !known != 0 {
+        return Err(Damage::Flags { flags });
+    }
+    Ok(flags)
+}
+
+/// The value that ends `stored`, where `rest` begins with a checksum that is right.
+fn unseal<'b>(id: &str, stored: &[u8], rest: &'b [u8]) -> Result<&'b [u8], Damage> {
+    let (checksum, value) = rest.split_first_chunk().ok_or(Damage::Short { bytes: stored.len() })?;
+    let head = &stored[..stored.len() - rest.len()];
+    let computed = match (stored[0], Checksum::new().add(id.as_bytes())) {
+        (COMPOSED, computed) => computed.add(&head[..NUMBER.start]).add(&head[NUMBER.end..]),
+        (_, computed) => computed.add(head),
+    };
+    let computed = computed.add(value).finish();
+    match u32::from_be_bytes(*checksum) {
+        stored if stored == computed => Ok(value),
+        stored => Err(Damage::Checksum { stored, computed }),
     }
 }
 
@@ -161,13 +193,12 @@ mod tests {
     }
 
     /// The same for what an engine composes: format, flags, version, then what was encoded.
-    #[cfg(feature = "redis")]
     #[test]
-    fn numbered_records_are_read_for_ever() {
+    fn composed_records_are_read_for_ever() {
         let version = version(0x0102_0304_05ab_cdef);
         let mut stored = vec![2, 0];
         stored.extend(version.to_bits().get().to_be_bytes());
-        stored.extend(Record::encode_unnumbered("readme", 0xab_cdef, b"hello"));
+        stored.extend(Record::encode_behind_version("readme", 0xab_cdef, b"hello"));
 
         assert_eq!(hex(&stored), "02000102030405abcdefa3aa6b3d68656c6c6f");
         assert_eq!(Record::decode("readme", &stored), Ok(Record { version, write: None, value: b"hello" }));
@@ -175,6 +206,41 @@ mod tests {
             let mut damaged = stored.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(Record::decode("readme", &damaged).is_err(), "bit {bit}");
+        }
+    }
+
+    /// These bytes are in engines: add to the list, never change it.
+    #[test]
+    fn unnumbered_records_of_every_format_are_read_for_ever() {
+        let golden = [("readme", &b"hello"[..], "010293392fab68656c6c6f"), ("a/\u{fc}", b"", "010290a07614")];
+
+        for (id, value, bytes) in golden {
+            let stored = Record::encode_unnumbered(id, value);
+            assert_eq!(hex(&stored), bytes);
+            assert_eq!(Record::decode_unnumbered(id, &stored), Ok(value));
+        }
+    }
+
+    #[test]
+    fn a_record_is_not_read_as_one_of_the_other_kind() {
+        let numbered = Record { version: version(7), write: None, value: b"v" }.encode("a");
+        let unnumbered = Record::encode_unnumbered("a", b"v");
+
+        assert_eq!(Record::decode_unnumbered("a", &numbered), Err(Damage::Flags { flags: 0 }));
+        assert_eq!(Record::decode("a", &unnumbered), Err(Damage::Flags { flags: 2 }));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_of_an_unnumbered_record_is_found() {
+        let stored = Record::encode_unnumbered("readme", b"the value");
+
+        for bit in 0..stored.len() * 8 {
+            let mut damaged = stored.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Record::decode_unnumbered("readme", &damaged).is_err(), "bit {bit}");
+        }
+        for cut in 0..stored.len() {
+            assert!(Record::decode_unnumbered("readme", &stored[..cut]).is_err(), "cut at {cut}");
         }
     }
 
@@ -209,6 +275,7 @@ mod tests {
                 *format &= 3;
             }
             let _ = Record::decode("a", &bytes);
+            let _ = Record::decode_unnumbered("a", &bytes);
             let _ = Record::claimed_version(&bytes);
         }
     }

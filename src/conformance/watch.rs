@@ -189,11 +189,15 @@ pub async fn waiting_watchers_are_woken<T: Sample + ?Sized>(store: &Arc<dyn Stor
             ground.race(1, move |ground, _| block_on(ground.put(&target, Expected::Any, number)))[0];
 
         for (watcher, waker, rung) in &mut watchers {
-            // Others may ring too: then there is nothing of ours yet.
+            // Others may ring too: then there is nothing of ours yet, and maybe something of theirs.
             let seen = loop {
                 let bell = rung.recv_timeout(PATIENCE);
                 assert!(bell.is_ok(), "`{id}`: a watcher that waits was not woken");
-                if let Poll::Ready(Some(seen)) = watcher.poll_own(waker) {
+                let mut polled = watcher.poll_own(waker);
+                while let Poll::Ready(None) = polled {
+                    polled = watcher.poll_own(waker);
+                }
+                if let Poll::Ready(Some(seen)) = polled {
                     break seen;
                 }
             };

@@ -117,6 +117,13 @@ impl Server {
         self.directory.path()
     }
 
+    /// What was given with an argument.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn argument(&self, name: &str) -> &str {
+        let at = self.arguments.iter().position(|argument| argument == name).expect("it has the argument");
+        &self.arguments[at + 1]
+    }
+
     /// What it wrote so far.
     pub(crate) fn log(&self) -> String {
         fs::read(self.directory.path().join("log"))
@@ -136,6 +143,16 @@ impl Server {
     /// Stops it where it is: it answers nothing, and its connections stay open.
     pub(crate) fn pause(&self) {
         self.signal("-STOP");
+        // A thread on another core goes on for a moment.
+        let tasks = format!("/proc/{}/task", self.running.as_ref().expect("it runs").process);
+        let stopped = |task: &fs::DirEntry| {
+            let state = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            state.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('T'))
+        };
+        let Ok(_) = fs::read_dir(&tasks) else { return };
+        while !fs::read_dir(&tasks).unwrap().all(|task| task.is_ok_and(|task| stopped(&task))) {
+            thread::yield_now();
+        }
     }
 
     /// Lets it go on after [`pause`](Self::pause).

@@ -27,6 +27,7 @@ impl Token {
     pub(crate) const LAST: u64 = (1 << (u64::BITS - TAG_BITS)) - 2;
 
     /// A tag for the versions of one commit: of its write id, which is random in its low bits, or drawn anew.
+    #[cfg_attr(not(any(feature = "postgres", feature = "redis")), allow(dead_code))]
     pub(crate) fn tag_for(write: Option<WriteId>) -> u32 {
         let bits = write.map_or_else(random, |write| write.to_bits() as u64);
         (bits & ((1 << TAG_BITS) - 1)) as u32

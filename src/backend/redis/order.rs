@@ -50,7 +50,7 @@ pub(super) fn call(keys: &Keys, history: usize, commit: &Commit<'_, [u8]>) -> Ca
     for entry in entries {
         call = call.argument(spec(entry));
         if let Action::Put(value) = &entry.action {
-            call = call.argument(Record::encode_unnumbered(entry.id, tag, value));
+            call = call.argument(Record::encode_behind_version(entry.id, tag, value));
         }
     }
     call

@@ -1,0 +1,244 @@
+//! `Etcd` beside the same calls by hand, on a node of its own whose data lies in the temporary directory.
+
+use std::env;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use etcd_client::{Client, Compare, CompareOp, KvClient, Txn, TxnOp};
+use ifmatch::{Collection, Commit, Entry, Etcd, Expected, Retry, Store, WriteId};
+use ifmatch_benches::rounds::{Contender, Measured, measure};
+use tokio::runtime::{Builder, Runtime};
+
+const ROUNDS: usize = 31;
+const SLICE: Duration = Duration::from_millis(150);
+const VALUE: [u8; 250] = [b'v'; 250];
+const WRITERS: u64 = 16;
+
+struct Server {
+    child: Child,
+    port: u16,
+    directory: PathBuf,
+}
+
+impl Server {
+    fn start() -> Self {
+        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let (port, peer) = (free(), format!("http://127.0.0.1:{}", free()));
+        let directory = env::temp_dir().join(format!("ifmatch-bench-etcd-{}", std::process::id()));
+        let client = format!("http://127.0.0.1:{port}");
+        let child = Command::new("etcd")
+            .args(["--name", "one", "--log-level", "error", "--data-dir"])
+            .arg(&directory)
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &format!("one={peer}"), "--quota-backend-bytes", "8589934592"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("etcd is installed");
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Self { child, port, directory }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+pub fn run() {
+    let server = Server::start();
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let endpoint = format!("127.0.0.1:{}", server.port);
+    let store = runtime.block_on(Etcd::connect(&format!("etcd://{endpoint}/bench"))).unwrap();
+    let kv = runtime.block_on(Client::connect([&endpoint], None)).unwrap().kv_client();
+
+    show(&read(&runtime, &store, &kv));
+    show(&compare_and_swap(&runtime, &store, &kv));
+    hot_id(&runtime, &endpoint, &kv);
+}
+
+fn show(measured: &Measured) {
+    println!("{}", measured.scenario);
+    for result in &measured.results {
+        let (low, high) = result.spread;
+        println!(
+            "  {:36} {:8.1} us; the store takes {:.3} x as long ({low:.3} to {high:.3})",
+            result.name,
+            result.nanoseconds / 1_000.0,
+            result.ratio,
+        );
+    }
+}
+
+/// Runs an operation again and again in the runtime, and tells how long that took.
+fn timed(runtime: &Runtime, operations: usize, mut once: impl AsyncFnMut()) -> Duration {
+    let begin = Instant::now();
+    runtime.block_on(async {
+        for _ in 0..operations {
+            once().await;
+        }
+    });
+    begin.elapsed()
+}
+
+fn read(runtime: &Runtime, store: &Etcd, kv: &KvClient) -> Measured {
+    let put = Commit::one(Entry::put("read", Expected::Any, VALUE.into()));
+    runtime.block_on(store.commit(put)).unwrap();
+    let ours = Contender::timed("Etcd::get", |operations| {
+        timed(runtime, operations, async || assert!(store.get("read").await.unwrap().is_some()))
+    });
+    let by_hand = Contender::timed("get by hand", |operations| {
+        timed(runtime, operations, async || {
+            let found = kv.clone().get("bench/default:r:read", None).await.unwrap();
+            assert_eq!(found.kvs().len(), 1);
+        })
+    });
+    measure("read", ROUNDS, SLICE, vec![ours, by_hand])
+}
+
+fn compare_and_swap(runtime: &Runtime, store: &Etcd, kv: &KvClient) -> Measured {
+    let put = Commit::one(Entry::put("swap", Expected::Any, VALUE.into()));
+    let mut version = runtime.block_on(store.commit(put)).unwrap().version().unwrap();
+    let ours = Contender::timed("Etcd::commit under a write id", |operations| {
+        timed(runtime, operations, async || {
+            let put = Entry::put("swap", version, VALUE.into());
+            let committed = store.commit(Commit::one(put).with_write(WriteId::new())).await.unwrap();
+            version = committed.version().unwrap();
+        })
+    });
+
+    let place =
+        runtime.block_on(kv.clone().get("bench/default:place", None)).unwrap().kvs()[0].value().to_vec();
+    let mut revision = runtime.block_on(set(kv, "bench/same"));
+    let same = Contender::timed("transaction with the same guarantees", |operations| {
+        timed(runtime, operations, async || {
+            let write = WriteId::new().to_string();
+            let (applied, closed) = (format!("bench/hand:w:{write}"), format!("bench/hand:c:{write}"));
+            let transaction = Txn::new()
+                .when([
+                    Compare::value("bench/default:place", CompareOp::Equal, place.clone()),
+                    Compare::create_revision(&*applied, CompareOp::Equal, 0),
+                    Compare::create_revision(&*closed, CompareOp::Equal, 0),
+                    Compare::mod_revision("bench/same", CompareOp::Equal, revision),
+                ])
+                .and_then([TxnOp::put("bench/same", VALUE, None), TxnOp::put(&*applied, [0; 20], None)])
+                .or_else([
+                    TxnOp::get("bench/default:place", None),
+                    TxnOp::get(&*applied, None),
+                    TxnOp::get(&*closed, None),
+                    TxnOp::get("bench/same", None),
+                ]);
+            revision = applied_in(kv.clone().txn(transaction).await.unwrap());
+        })
+    });
+
+    let mut last = runtime.block_on(set(kv, "bench/bare"));
+    let bare = Contender::timed("bare transaction", |operations| {
+        timed(runtime, operations, async || {
+            let transaction = Txn::new()
+                .when([Compare::mod_revision("bench/bare", CompareOp::Equal, last)])
+                .and_then([TxnOp::put("bench/bare", VALUE, None)])
+                .or_else([TxnOp::get("bench/bare", None)]);
+            last = applied_in(kv.clone().txn(transaction).await.unwrap());
+        })
+    });
+    measure("compare and swap", ROUNDS, SLICE, vec![ours, same, bare])
+}
+
+async fn set(kv: &KvClient, key: &str) -> i64 {
+    kv.clone().put(key, VALUE, None).await.unwrap().header().unwrap().revision()
+}
+
+fn applied_in(answer: etcd_client::TxnResponse) -> i64 {
+    assert!(answer.succeeded());
+    answer.header().unwrap().revision()
+}
+
+/// 16 tasks that add one to the same number: through `Collection::modify`, and as one writes it on the bare driver.
+fn hot_id(runtime: &Runtime, endpoint: &str, kv: &KvClient) {
+    const EACH: u64 = 100;
+    for round in 0..5 {
+        let attempts = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&attempts);
+        let retry =
+            Retry::default().attempts(10_000).deadline(Duration::from_secs(120)).report(move |report| {
+                seen.fetch_add(u64::from(report.attempts), Ordering::Relaxed);
+            });
+        let ours = runtime.block_on(async {
+            let options = Etcd::options().collection(format!("hot-{round}"));
+            let store = options.connect(&format!("etcd://{endpoint}/bench")).await.unwrap();
+            let counts = Collection::<u64>::json(store).with_retry(retry);
+            counts.create("count", 0).await.unwrap();
+            attempts.store(0, Ordering::Relaxed);
+            let took = together(|| {
+                let counts = counts.clone();
+                async move {
+                    for _ in 0..EACH {
+                        counts.modify("count", |count| *count += 1).await.unwrap();
+                    }
+                }
+            });
+            let took = took.await;
+            assert_eq!(*counts.fetch("count").await.unwrap().value, WRITERS * EACH);
+            took
+        });
+
+        let tried = Arc::new(AtomicU64::new(0));
+        let bare = runtime.block_on(async {
+            let key = format!("bench/bare-{round}");
+            kv.clone().put(&*key, "0", None).await.unwrap();
+            together(|| {
+                let (mut kv, key, tried) = (kv.clone(), key.clone(), Arc::clone(&tried));
+                async move {
+                    for _ in 0..EACH {
+                        loop {
+                            tried.fetch_add(1, Ordering::Relaxed);
+                            let found = kv.get(&*key, None).await.unwrap();
+                            let found = &found.kvs()[0];
+                            let count: u64 = found.value_str().unwrap().parse().unwrap();
+                            let transaction = Txn::new()
+                                .when([Compare::mod_revision(&*key, CompareOp::Equal, found.mod_revision())])
+                                .and_then([TxnOp::put(&*key, (count + 1).to_string(), None)]);
+                            if kv.txn(transaction).await.unwrap().succeeded() {
+                                break;
+                            }
+                        }
+                    }
+                }
+            })
+            .await
+        });
+        let total = (WRITERS * EACH) as f64;
+        println!(
+            "hot id, {WRITERS} writers: modify {:.0} commits/s, {:.2} attempts each; bare loop {:.0} commits/s, {:.2} \
+             attempts each; {:.2} x",
+            total / ours.as_secs_f64(),
+            attempts.load(Ordering::Relaxed) as f64 / total,
+            total / bare.as_secs_f64(),
+            tried.load(Ordering::Relaxed) as f64 / total,
+            bare.as_secs_f64() / ours.as_secs_f64(),
+        );
+    }
+}
+
+/// How long it takes until every writer is done.
+async fn together<F: Future<Output = ()> + Send + 'static>(writer: impl Fn() -> F) -> Duration {
+    let begin = Instant::now();
+    let writers: Vec<_> = (0..WRITERS).map(|_| tokio::spawn(writer())).collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    begin.elapsed()
+}

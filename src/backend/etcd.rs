@@ -1,0 +1,451 @@
+//! [`Etcd`], a store in a cluster of etcd.
+
+mod address;
+mod durability;
+mod keys;
+mod nodes;
+mod options;
+mod place;
+mod plan;
+mod recent;
+mod trouble;
+mod watch;
+mod watching;
+mod window;
+mod written;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use etcd_client::{GetOptions, GetResponse, KvClient, ResponseHeader, Txn, TxnOp};
+use parking_lot::{Mutex, RwLock};
+use tokio::time::Instant;
+
+use crate::backend::engine::{ConnectError, Deadlines, Runtime, Token};
+use crate::commit::{Commit, Committed};
+use crate::error::{Error, Failure, Outcome, Refusal, check_id};
+use crate::feed::{Changes, Start};
+use crate::random::random;
+use crate::reply::Reply;
+use crate::store::{Abilities, Durability, Page, Resolution, Store};
+use crate::version::Versioned;
+use crate::write_id::WriteId;
+use keys::Keys;
+use nodes::{Nodes, Purpose};
+use place::{Place, floor_of_now, floor_text};
+use plan::{Plan, Verdict};
+use recent::Recent;
+use trouble::Trouble;
+
+pub use options::Options;
+
+/// A larger page is read in parts, of which the first has so many resources.
+const FIRST_PART: usize = 64;
+
+/// About so many bytes, and at most so many resources, are read in each further part.
+const PART_BYTES: usize = 4 << 20;
+const PART: usize = 1_000;
+
+/// So many revisions before the last that makes a version, nothing is written any more.
+const LEFT: u64 = 1 << 20;
+
+/// A store in a cluster of etcd, release 3.4 or later.
+///
+/// A store of bytes: [`Collection::json`](crate::Collection::json) keeps a program's own types in it. Several programs may
+/// use one collection at once. The store lives in the tokio runtime it was opened in, or else in one of its own; its calls
+/// can be awaited, or waited for, anywhere.
+///
+/// # Cost
+///
+/// A read is one round trip, and so is a commit, over however many ids, and a conflict with its current values: etcd
+/// compares, writes or reads in one transaction. A commit syncs the disks of a majority of the nodes. A blind write, one
+/// that expects [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present), also brings the old value over the
+/// network, to tell what it replaced. A batch of the feed that has puts costs its watcher one read.
+///
+/// # Versions
+///
+/// The revision of the whole of etcd in which a value was written, beside 24 bits of a number drawn when the collection was
+/// laid: the epoch. All entries of one commit share a version. Every commit compares the epoch, so that after a wipe, and in
+/// a new cluster at the same address, no old token matches, and old cursors are [`Expired`](crate::Expired). A collection
+/// has room for a trillion revisions.
+///
+/// # Limits
+///
+/// - Ids have 1 to 512 bytes and no U+0000. Values have at most 1 MiB, see [`Options::value_limit`]. A commit has at most
+///   125 entries, since etcd takes 128 operations in a transaction, and 1.5 MiB, see [`Options::request_limit`].
+/// - A deleted id is a missing one: etcd does not tell them apart.
+/// - A blind write overwrites also bytes that do not decode; a write that expects a version does not.
+/// - The feed reaches back until etcd was last compacted. That is for its operator to do, for one by
+///   `--auto-compaction-retention`, and without it etcd grows until it refuses writes. A cursor from before is `Expired`; also
+///   that of a collection in which nothing happened since. In releases of before 2025 a compaction at the very revision of a
+///   deletion that a watcher is catching up with can hide that deletion from it.
+/// - Write ids reach back 100,000 commits, see [`Options::history`]. What a blind write replaced is asked of etcd's
+///   history: where that was compacted, its write id is [`Resolution::Unknown`].
+///
+/// # Durability
+///
+/// [`Strict`](Durability::Strict): etcd answers once a majority has synced its log, and a failover loses nothing. A cluster of
+/// one node of a release before 3.4.21 or 3.5.5 answers a little earlier; that is read when the collection is opened, and
+/// is [`Relaxed`](Durability::Relaxed). A node that was started with `--unsafe-no-fsync` does not sync at all, and nothing
+/// tells a client.
+///
+/// A restore from a backup is not told: it brings back the epoch, and etcd issues the same revisions again. Tokens from
+/// after the backup may then match what is written anew. Lay the collection anew after a restore, by deleting the key
+/// `PREFIX/COLLECTION:place`: then no old token matches.
+///
+/// # Failures
+///
+/// One node is asked until it fails; then it is the next one's turn. Reads are asked again, commits only where they
+/// certainly were not sent, as when the connection was refused or the node has no leader. Any other loss of an answer is
+/// [`Outcome::Unknown`](crate::Outcome::Unknown). A watcher goes on from where it was, on another node, by itself; while no
+/// node answers it waits.
+///
+/// Without a majority of the nodes nothing is written or read. TLS is for a client of the program's own:
+/// [`Options::with_client`].
+///
+/// ```no_run
+/// use ifmatch::{Collection, Etcd};
+///
+/// let notes = Collection::<String>::json(Etcd::connect("etcd://localhost:2379").wait()?);
+/// notes.create("readme", "hello".to_string()).wait()?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct Etcd {
+    shared: Arc<Shared>,
+}
+
+/// What the calls, the watchers and the tasks of a store share.
+struct Shared {
+    nodes: Nodes,
+    runtime: Runtime,
+    keys: Keys,
+    place: RwLock<Arc<Place>>,
+    deadlines: Deadlines,
+    history: usize,
+    value_limit: usize,
+    request_limit: usize,
+    /// The newest revision that an answer has shown.
+    newest: AtomicI64,
+    /// How many write ids were noted since the oldest last left.
+    noted: AtomicUsize,
+    trimming: AtomicBool,
+    recent: Mutex<Recent>,
+    durability: RwLock<Durability>,
+}
+
+impl Etcd {
+    /// Opens the collection `default` in the cluster that a URL names, and lays it where there is none:
+    /// `etcd://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…][/PREFIX]`. See [`Options::connect`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], which shows no part of the login.
+    ///
+    /// ```no_run
+    /// use ifmatch::Etcd;
+    ///
+    /// let store = Etcd::connect("etcd://one.example,two.example,three.example/app").wait()?;
+    /// # Ok::<_, ifmatch::engine::ConnectError>(())
+    /// ```
+    pub fn connect(url: &str) -> Reply<'static, Self, ConnectError> {
+        Options::new().connect(url)
+    }
+
+    /// How to open a collection otherwise than [`connect`](Self::connect) does.
+    ///
+    /// ```
+    /// use ifmatch::Etcd;
+    ///
+    /// let options = Etcd::options().collection("notes").value_limit(64 * 1024);
+    /// ```
+    pub fn options() -> Options {
+        Options::new()
+    }
+
+    /// Compacts etcd up to `keep` revisions before the newest, and tells up to which.
+    ///
+    /// Everything in etcd has one history: this is for all collections, and for whoever else uses the cluster. Watchers
+    /// further back end with [`Expired`](crate::Expired). It is only for clusters that do not compact themselves.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] where etcd did not answer, or does not let this user do so.
+    ///
+    /// ```no_run
+    /// # let store = ifmatch::Etcd::connect("etcd://localhost").wait().unwrap();
+    /// store.compact(100_000).wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn compact(&self, keep: u64) -> Reply<'_, u64> {
+        self.shared.runtime.reply(self.shared.compact(keep))
+    }
+}
+
+impl fmt::Debug for Etcd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Etcd").field("keys", &self.shared.keys).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn new(nodes: Nodes, runtime: Runtime, keys: Keys, options: &Options) -> Self {
+        let (deadlines, history, value_limit, request_limit) = options.limits();
+        Self {
+            nodes,
+            runtime,
+            keys,
+            place: RwLock::new(Arc::new(Place::draw())),
+            deadlines,
+            history,
+            value_limit,
+            request_limit,
+            newest: AtomicI64::new(0),
+            // Programs that run for a few commits only take their turn too.
+            noted: AtomicUsize::new(random() as usize % window::slack(history)),
+            trimming: AtomicBool::new(false),
+            recent: Mutex::default(),
+            durability: RwLock::new(Durability::Strict),
+        }
+    }
+
+    /// Reads what the engine tells of its durability, then finds the place or makes it.
+    async fn open(&self, require_strict: bool) -> Result<(), ConnectError> {
+        let durability = match self.nodes.release(self.deadlines.connect).await {
+            Ok((release, nodes)) => durability::durability(&release, nodes),
+            // A user who may not ask is told nothing else either.
+            Err(Trouble::Refused { .. }) => Durability::Strict,
+            Err(trouble) => return Err(trouble.of_opening()),
+        };
+        match durability {
+            Durability::Relaxed { may_lose } if require_strict => {
+                return Err(ConnectError::Relaxed { may_lose });
+            }
+            durability => *self.durability.write() = durability,
+        }
+        self.lay_within(self.deadlines.connect).await
+    }
+
+    fn place(&self) -> Arc<Place> {
+        Arc::clone(&self.place.read())
+    }
+
+    fn set_place(&self, place: Place) {
+        *self.place.write() = Arc::new(place);
+    }
+
+    /// Finds the place, or makes a new one where there is none.
+    async fn lay(&self) -> Result<(), Error> {
+        Ok(self.lay_within(self.deadlines.read).await?)
+    }
+
+    async fn lay_within(&self, limit: Duration) -> Result<(), ConnectError> {
+        let fresh = Place::draw();
+        let floor = floor_text(floor_of_now());
+        // Who else makes it at the same time finds this one, and so does this one when it is asked again.
+        let answer = self.nodes.call(Purpose::Repeatable, limit, |mut kv: KvClient| {
+            let place = self.keys.place();
+            let transaction = Txn::new()
+                .when([plan::absent(place.clone())])
+                .and_then([
+                    TxnOp::put(place.clone(), fresh.bytes.clone(), None),
+                    TxnOp::put(self.keys.floor(), floor.clone(), None),
+                ])
+                .or_else([TxnOp::get(place, None)]);
+            async move { kv.txn(transaction).await }
+        });
+        let answer = answer.await.map_err(Trouble::of_opening)?;
+        if answer.succeeded() {
+            self.set_place(fresh);
+            return Ok(());
+        }
+        match answer.op_responses().first() {
+            Some(etcd_client::TxnOpResponse::Get(found)) if plan::value(found).is_some() => {
+                let found = plan::value(found).map_or(&[][..], |found| found.value());
+                self.set_place(Place::decode(found)?);
+                Ok(())
+            }
+            _ => Err(ConnectError::Foreign { found: "an answer that is not etcd's".to_owned() }),
+        }
+    }
+
+    /// A question for keys. Where the answer is older than what was seen before it was asked, the engine has lost its
+    /// history, and the place is looked for anew.
+    async fn ask(
+        &self,
+        key: Vec<u8>,
+        options: Option<GetOptions>,
+    ) -> Result<(Arc<Place>, GetResponse), Error> {
+        let seen = self.newest.load(Ordering::Acquire);
+        loop {
+            let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
+                let (key, options) = (key.clone(), options.clone());
+                async move { kv.get(key, options).await }
+            });
+            let answer = answer.await.map_err(Trouble::of_read)?;
+            let revision = answer.header().map_or(0, ResponseHeader::revision);
+            if revision >= seen || self.newest.load(Ordering::Acquire) < seen {
+                self.newest.fetch_max(revision, Ordering::AcqRel);
+                return Ok((self.place(), answer));
+            }
+            self.lay().await?;
+            self.newest.store(revision, Ordering::Release);
+        }
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Versioned<[u8]>>, Error> {
+        if check_id(id).is_err() {
+            return Ok(None);
+        }
+        let (place, answer) = self.ask(self.keys.resource(id), None).await?;
+        plan::value(&answer).map(|stored| plan::decode(&place, id, stored)).transpose()
+    }
+
+    async fn commit(self: &Arc<Self>, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
+        let write = commit.write();
+        // Before the revisions run out: a commit is only told its own once it is applied.
+        if self.newest.load(Ordering::Acquire).unsigned_abs() > Token::LAST - LEFT {
+            return Err(Refusal::VersionsExhausted.into());
+        }
+        let end = Instant::now() + self.deadlines.commit;
+        loop {
+            let plan = Plan::new(commit, &self.keys, self.place());
+            let purpose = if plan.writes() { Purpose::Once } else { Purpose::Repeatable };
+            let limit = end.saturating_duration_since(Instant::now());
+            let answer = self.nodes.call(purpose, limit, |mut kv| {
+                let transaction = plan.transaction();
+                async move { kv.txn(transaction).await }
+            });
+            let answer = match answer.await {
+                Ok(answer) => answer,
+                Err(trouble) if plan.writes() => return Err(trouble.of_write(write)),
+                Err(trouble) => return Err(trouble.of_read()),
+            };
+            match plan.read(&answer) {
+                Verdict::Applied(committed) => {
+                    if let Some(header) = answer.header() {
+                        self.newest.fetch_max(header.revision(), Ordering::AcqRel);
+                    }
+                    if write.is_some() {
+                        self.note();
+                    }
+                    return Ok(committed);
+                }
+                Verdict::Repeated(written, revision) => {
+                    return match self.recall(&written, revision).await {
+                        Ok(Some(committed)) => Ok(committed),
+                        Ok(None) => Err(forgotten(write)),
+                        // It was applied, as far as this call knows.
+                        Err(trouble) => Err(unknown(trouble, write)),
+                    };
+                }
+                Verdict::Moved(Some(place)) => self.set_place(place),
+                Verdict::Moved(None) => self.lay().await?,
+                Verdict::Not(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<[u8]>, Error> {
+        if limit == 0 {
+            return Err(Refusal::EmptyPage.into());
+        }
+        let (mut first, behind) = self.keys.resources(prefix, after);
+        let mut items = Vec::new();
+        let (mut part, mut bytes) = (FIRST_PART, 0);
+        loop {
+            if first >= behind {
+                return Ok(Page { items, more: false });
+            }
+            let wanted = part.min(limit - items.len());
+            let options = GetOptions::new().with_range(behind.clone()).with_limit(wanted as i64);
+            let (place, answer) = self.ask(std::mem::take(&mut first), Some(options)).await?;
+            for stored in answer.kvs() {
+                bytes += stored.value().len();
+                let Some(id) = self.keys.id(stored.key()) else {
+                    return Err(Failure::new(Outcome::NotApplied, "a key of a resource is not UTF-8").into());
+                };
+                items.push((Arc::from(id), plan::decode(&place, id, stored)?));
+            }
+            let next = items.last().filter(|_| answer.more()).map(|(id, _)| Arc::clone(id));
+            let Some(next) = next.filter(|_| items.len() < limit) else {
+                return Ok(Page { items, more: answer.more() });
+            };
+            first = self.keys.resources(prefix, Some(&next)).0;
+            // As many as were about so many bytes until now.
+            part = (PART_BYTES * items.len() / bytes.max(1)).clamp(1, PART);
+        }
+    }
+
+    async fn compact(&self, keep: u64) -> Result<u64, Error> {
+        let (_, newest) = self.ask(self.keys.place(), None).await?;
+        let newest = newest.header().map_or(0, ResponseHeader::revision);
+        let revision = newest.saturating_sub_unsigned(keep);
+        if revision < 1 {
+            return Ok(0);
+        }
+        let compacted = self.nodes.call(Purpose::Repeatable, self.deadlines.commit, |mut kv| async move {
+            kv.compact(revision, None).await
+        });
+        match compacted.await {
+            Ok(_) => Ok(revision.unsigned_abs()),
+            // Somebody else was faster, or has kept less.
+            Err(trouble) if trouble.is_compacted() => Ok(revision.unsigned_abs()),
+            Err(trouble) => Err(trouble.of_read()),
+        }
+    }
+}
+
+/// The failure of a commit that was applied, and whose answer nobody knows any more.
+fn forgotten(write: Option<WriteId>) -> Error {
+    unknown("it was applied, and etcd has compacted away what it replaced", write)
+}
+
+fn unknown(source: impl Into<Box<dyn std::error::Error + Send + Sync>>, write: Option<WriteId>) -> Error {
+    let failure = Failure::new(Outcome::Unknown, source);
+    match write {
+        Some(write) => failure.with_write(write).into(),
+        None => failure.into(),
+    }
+}
+
+impl Store<[u8]> for Etcd {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        self.shared.runtime.reply(self.shared.get(id))
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        let shared = &self.shared;
+        if let Err(refusal) = Plan::admit(&commit, shared.value_limit, shared.request_limit) {
+            return Reply::ready(Err(refusal.into()));
+        }
+        if commit.entries().is_empty() && commit.write().is_none() {
+            return Reply::ready(Ok(Committed::from_iter([])));
+        }
+        shared.runtime.reply(async move { shared.commit(&commit).await })
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.shared.runtime.reply(self.shared.resolve(write))
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
+        self.shared.runtime.reply(self.shared.scan(prefix, after, limit))
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
+        self.shared.runtime.reply(watch::watch(&self.shared, from))
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            entries: plan::ENTRIES,
+            watch: true,
+            tombstones: false,
+            durability: *self.shared.durability.read(),
+            unknown: true,
+            restores_told: false,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! [`Keys`], where a collection lies among the keys of etcd.
+//!
+//! | key | what |
+//! |---|---|
+//! | `PREFIX/COLLECTION:place` | the [`Place`](super::place::Place) |
+//! | `PREFIX/COLLECTION:r:ID` | a resource |
+//! | `PREFIX/COLLECTION:w:WRITE` | what the commit with this write id did |
+//! | `PREFIX/COLLECTION:c:WRITE` | nothing: a commit with this write id is refused |
+//! | `PREFIX/COLLECTION:floor` | the youngest write id that was forgotten |
+//!
+//! Neither a prefix nor the name of a collection has a colon, so no two collections share a key, whatever their ids are.
+
+use crate::backend::engine::ConnectError;
+use crate::write_id::WriteId;
+
+/// The longest prefix, in bytes.
+const LONGEST_PREFIX: usize = 200;
+
+/// The longest name of a collection, in bytes.
+const LONGEST_COLLECTION: usize = 48;
+
+/// The keys of one collection.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    /// What they all begin with.
+    base: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str, collection: &str) -> Result<Self, ConnectError> {
+        check_prefix(prefix)?;
+        check_collection(collection)?;
+        Ok(Self { base: format!("{prefix}/{collection}:") })
+    }
+
+    pub(super) fn place(&self) -> Vec<u8> {
+        self.key("place")
+    }
+
+    pub(super) fn floor(&self) -> Vec<u8> {
+        self.key("floor")
+    }
+
+    pub(super) fn resource(&self, id: &str) -> Vec<u8> {
+        [&*self.base, "r:", id].concat().into_bytes()
+    }
+
+    pub(super) fn write(&self, write: WriteId) -> Vec<u8> {
+        self.key(&format!("w:{write}"))
+    }
+
+    pub(super) fn closed(&self, write: WriteId) -> Vec<u8> {
+        self.key(&format!("c:{write}"))
+    }
+
+    /// The id of a resource by its key; `None` where the key is of something else.
+    pub(super) fn id<'k>(&self, key: &'k [u8]) -> Option<&'k str> {
+        let id = key.strip_prefix(self.base.as_bytes())?.strip_prefix(b"r:")?;
+        str::from_utf8(id).ok()
+    }
+
+    /// The write id by its key, applied or closed.
+    pub(super) fn write_id(&self, key: &[u8]) -> Option<WriteId> {
+        let name = key.strip_prefix(self.base.as_bytes())?;
+        let write = name.strip_prefix(b"w:").or_else(|| name.strip_prefix(b"c:"))?;
+        str::from_utf8(write).ok()?.parse().ok()
+    }
+
+    /// The first key of the resources after `after` whose ids begin with `prefix`, and the first key behind them.
+    pub(super) fn resources(&self, prefix: &str, after: Option<&str>) -> (Vec<u8>, Vec<u8>) {
+        let first = match after {
+            Some(after) if after >= prefix => {
+                let mut key = self.resource(after);
+                key.push(0);
+                key
+            }
+            _ => self.resource(prefix),
+        };
+        (first, behind(self.resource(prefix)))
+    }
+
+    /// All that a watcher has to see: the place and the resources, and nothing that lies between them.
+    pub(super) fn watched(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.place(), behind(self.resource("")))
+    }
+
+    pub(super) fn writes(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.key("w:"), behind(self.key("w:")))
+    }
+
+    pub(super) fn closings(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.key("c:"), behind(self.key("c:")))
+    }
+
+    fn key(&self, name: &str) -> Vec<u8> {
+        [&*self.base, name].concat().into_bytes()
+    }
+}
+
+/// The first key behind all that begin with `key`. No byte of UTF-8 is the largest.
+fn behind(mut key: Vec<u8>) -> Vec<u8> {
+    if let Some(last) = key.last_mut() {
+        *last += 1;
+    }
+    key
+}
+
+pub(super) fn check_prefix(prefix: &str) -> Result<(), ConnectError> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~' | b'/');
+    check("prefix", prefix, LONGEST_PREFIX, good, "letters, digits, `.`, `-`, `_`, `~` and `/`")
+}
+
+fn check_collection(name: &str) -> Result<(), ConnectError> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    check("name of the collection", name, LONGEST_COLLECTION, good, "letters, digits, `-` and `_`")
+}
+
+fn check(
+    what: &'static str,
+    text: &str,
+    longest: usize,
+    good: impl Fn(u8) -> bool,
+    allowed: &str,
+) -> Result<(), ConnectError> {
+    if (1..=longest).contains(&text.len()) && text.bytes().all(good) {
+        return Ok(());
+    }
+    Err(ConnectError::Usage { what, problem: format!("it takes 1 to {longest} {allowed}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> Keys {
+        Keys::new("app", "notes").unwrap()
+    }
+
+    #[test]
+    fn an_id_survives_its_key_and_is_found_under_no_other() {
+        let keys = keys();
+        for id in ["a", "", "r:", "place", "\u{10ffff}", "a\0b", "../x"] {
+            assert_eq!(keys.id(&keys.resource(id)), Some(id));
+        }
+
+        let write = WriteId::from_bits(7);
+        for key in [keys.place(), keys.floor(), keys.write(write), keys.closed(write), b"app/notes".to_vec()]
+        {
+            assert_eq!(keys.id(&key), None);
+        }
+        assert_eq!(keys.write_id(&keys.write(write)), Some(write));
+        assert_eq!(keys.write_id(&keys.closed(write)), Some(write));
+    }
+
+    #[test]
+    fn a_watcher_sees_the_place_and_every_resource_and_nothing_else() {
+        let keys = keys();
+        let (first, behind) = keys.watched();
+        let seen = |key: Vec<u8>| first <= key && key < behind;
+
+        assert!(seen(keys.place()) && seen(keys.resource("")) && seen(keys.resource("\u{10ffff}\u{10ffff}")));
+        let write = WriteId::from_bits(u128::MAX);
+        assert!(!seen(keys.write(write)) && !seen(keys.closed(write)) && !seen(keys.floor()));
+    }
+
+    #[test]
+    fn a_range_has_what_begins_with_the_prefix_and_comes_after() {
+        let keys = keys();
+        let listed = |prefix, after, id| {
+            let (first, behind) = keys.resources(prefix, after);
+            let key = keys.resource(id);
+            first <= key && key < behind
+        };
+
+        assert!(listed("", None, "a") && listed("a", None, "a") && listed("a", None, "a\u{10ffff}"));
+        assert!(
+            !listed("a", None, "b") && !listed("a", Some("ab"), "ab") && listed("a", Some("ab"), "ab\u{1}")
+        );
+        assert!(listed("b", Some("a"), "b") && !listed("a", Some("c"), "a"));
+    }
+
+    #[test]
+    fn names_that_could_reach_into_another_collection_are_refused() {
+        for prefix in ["", "a:b", "a b", "a\0", "ü", &"x".repeat(201)] {
+            assert!(Keys::new(prefix, "notes").is_err(), "{prefix:?}");
+        }
+        for collection in ["", "a:b", "a/b", "..", "a\n", "'; --", &"x".repeat(49)] {
+            assert!(Keys::new("app", collection).is_err(), "{collection:?}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! [`Plan`], a commit as one transaction of etcd's, and what its answer says.
+
+use std::sync::Arc;
+
+use etcd_client::{
+    Compare, CompareOp, DeleteOptions, GetOptions, GetResponse, KeyValue, PutOptions, Txn, TxnOp,
+    TxnOpResponse, TxnResponse,
+};
+
+use super::keys::Keys;
+use super::place::Place;
+use super::written::{Before, Deed, Written, WrittenEntry};
+use crate::backend::record::Record;
+use crate::commit::{Action, Commit, Committed, Entry, Found, Receipt};
+use crate::conflict::Conflict;
+use crate::error::{Corrupt, Error, Failure, Outcome, Refusal, check_id};
+use crate::expected::Expected;
+use crate::version::{Version, Versioned};
+use crate::write_id::WriteId;
+
+/// The most operations and comparisons that etcd takes in one transaction, unless it is told otherwise.
+const OPERATIONS: usize = 128;
+
+/// How many of them a commit needs for itself: the place, and its write id among the applied and the closed ones.
+const OWN: usize = 3;
+
+/// The most entries a commit may have.
+pub(super) const ENTRIES: usize = OPERATIONS - OWN;
+
+/// What a comparison or an operation weighs in a request beside its keys and its value.
+const OVERHEAD: usize = 32;
+
+/// A commit as one transaction.
+///
+/// It compares the place, that the write id is neither applied nor closed, and what each entry expects. Where all of that
+/// holds it writes, and else it reads all of it, in the same step.
+pub(super) struct Plan<'c> {
+    commit: &'c Commit<'c, [u8]>,
+    keys: &'c Keys,
+    place: Arc<Place>,
+    steps: Vec<Step>,
+    shut_out: bool,
+}
+
+/// What becomes of one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// No operation: what is expected says all.
+    Nothing,
+    /// Asks for the version that stands there.
+    Read,
+    /// Puts the value; asks for what stood there where the expectation does not say it.
+    Put {
+        ask: bool,
+    },
+    Delete {
+        ask: bool,
+    },
+}
+
+/// What the answer to a transaction says.
+pub(super) enum Verdict {
+    /// It was applied.
+    Applied(Committed),
+    /// It was applied earlier, in this revision.
+    Repeated(Written, i64),
+    /// The place is another one, if there is one: nothing was judged.
+    Moved(Option<Place>),
+    /// It was not applied.
+    Not(Error),
+}
+
+impl<'c> Plan<'c> {
+    /// The plan for a commit. Where the write id is `shut_out`, it can't be applied, only found to have been.
+    pub(super) fn new(commit: &'c Commit<'c, [u8]>, keys: &'c Keys, place: Arc<Place>) -> Self {
+        let step = |entry: &Entry<'_, [u8]>| {
+            let ask = matches!(entry.expectation.expected, Expected::Any | Expected::Present);
+            match entry.action {
+                _ if check_id(entry.id).is_err() => Step::Nothing,
+                Action::Check if ask => Step::Read,
+                Action::Check => Step::Nothing,
+                Action::Put(_) => Step::Put { ask },
+                Action::Delete if entry.expectation.expected == Expected::Absent => Step::Nothing,
+                Action::Delete => Step::Delete { ask },
+            }
+        };
+        let steps = commit.entries().iter().map(step).collect();
+        let shut_out = commit.write().is_some_and(|write| write <= place.closed);
+        Self { commit, keys, place, steps, shut_out }
+    }
+
+    /// Whether it changes anything in the engine.
+    pub(super) fn writes(&self) -> bool {
+        let writes = |step: &Step| matches!(step, Step::Put { .. } | Step::Delete { .. });
+        self.commit.write().is_some() || self.steps.iter().any(writes)
+    }
+
+    /// Refuses what can't be sent: more entries, or more bytes than a request may have.
+    pub(super) fn admit(
+        commit: &Commit<'_, [u8]>,
+        value_limit: usize,
+        request_limit: usize,
+    ) -> Result<(), Refusal> {
+        commit.check_ids()?;
+        let entries = commit.entries();
+        if entries.len() > ENTRIES {
+            return Err(Refusal::TooMany { entries: entries.len(), limit: ENTRIES });
+        }
+        // The place and the write id, several times each.
+        let mut total = 4 * 1024;
+        for entry in entries {
+            let id = || entry.id.into();
+            let value = match &entry.action {
+                Action::Put(value) => {
+                    check_id(entry.id)?;
+                    value.len()
+                }
+                Action::Check | Action::Delete => 0,
+            };
+            if value > value_limit {
+                return Err(Refusal::TooLarge { id: id(), bytes: value, limit: value_limit });
+            }
+            // Compared, written, read, and noted under the write id; an impossible id is only read.
+            total += value + 4 * (entry.id.len() + 256 + OVERHEAD);
+            if total > request_limit {
+                return Err(Refusal::TooLarge { id: id(), bytes: total, limit: request_limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// The transaction, to be sent once.
+    pub(super) fn transaction(&self) -> Txn {
+        Txn::new().when(self.compares()).and_then(self.writing()).or_else(self.reading())
+    }
+
+    /// What the answer says.
+    pub(super) fn read(&self, answer: &TxnResponse) -> Verdict {
+        let revision = answer.header().map_or(0, |header| header.revision());
+        let operations = answer.op_responses();
+        if answer.succeeded() {
+            return match self.receipts(revision, &operations) {
+                Some(committed) => Verdict::Applied(committed),
+                None => Verdict::Not(Refusal::VersionsExhausted.into()),
+            };
+        }
+        self.found(&operations).unwrap_or_else(Verdict::Not)
+    }
+
+    fn compares(&self) -> Vec<Compare> {
+        let place = Compare::value(self.keys.place(), CompareOp::Equal, self.place.bytes.clone());
+        let mut compares = vec![place];
+        if let Some(write) = self.commit.write() {
+            compares.push(absent(self.keys.write(write)));
+            let closed = self.keys.closed(write);
+            compares.push(if self.shut_out { never(closed) } else { absent(closed) });
+        }
+        for entry in self.commit.entries() {
+            let key = self.keys.resource(entry.id);
+            if check_id(entry.id).is_err() {
+                // Nothing can be there, so there is nothing to compare.
+                if !entry.expectation.expected.admits(None) {
+                    compares.push(never(key));
+                }
+                continue;
+            }
+            compares.push(match entry.expectation.expected {
+                Expected::Any => continue,
+                Expected::Absent => absent(key),
+                Expected::Present => Compare::create_revision(key, CompareOp::Greater, 0),
+                Expected::Version(version) => match self.place.revision(version) {
+                    Some(revision) => Compare::mod_revision(key, CompareOp::Equal, revision),
+                    None => never(key),
+                },
+            });
+        }
+        compares
+    }
+
+    fn writing(&self) -> Vec<TxnOp> {
+        let mut operations = Vec::with_capacity(self.steps.len() + 1);
+        for (entry, step) in self.commit.entries().iter().zip(&self.steps) {
+            let key = self.keys.resource(entry.id);
+            operations.push(match (step, &entry.action) {
+                (Step::Read, _) => TxnOp::get(key, Some(GetOptions::new().with_keys_only())),
+                (Step::Put { ask }, Action::Put(value)) => {
+                    let options = ask.then(|| PutOptions::new().with_prev_key());
+                    TxnOp::put(key, Record::encode_unnumbered(entry.id, value), options)
+                }
+                (Step::Delete { ask }, _) => {
+                    TxnOp::delete(key, ask.then(|| DeleteOptions::new().with_prev_key()))
+                }
+                _ => continue,
+            });
+        }
+        if let Some(write) = self.commit.write() {
+            operations.push(TxnOp::put(self.keys.write(write), self.written().encode(write), None));
+        }
+        operations
+    }
+
+    /// What is remembered of the commit.
+    fn written(&self) -> Written {
+        let entry = |(entry, step): (&Entry<'_, [u8]>, &Step)| {
+            let deed = match entry.action {
+                Action::Check => Deed::Check,
+                Action::Put(_) => Deed::Put,
+                Action::Delete => Deed::Delete,
+            };
+            let before = match step {
+                Step::Read | Step::Put { ask: true } | Step::Delete { ask: true } => {
+                    Before::Ask(entry.id.into())
+                }
+                _ => Before::Known(named(entry.expectation.expected)),
+            };
+            WrittenEntry { deed, before }
+        };
+        let entries = self.commit.entries().iter().zip(&self.steps).map(entry).collect();
+        Written { tag: self.place.tag(), entries }
+    }
+
+    fn reading(&self) -> Vec<TxnOp> {
+        let get = |key| TxnOp::get(key, None);
+        let mut operations = vec![get(self.keys.place())];
+        if let Some(write) = self.commit.write() {
+            operations.extend([get(self.keys.write(write)), get(self.keys.closed(write))]);
+        }
+        operations.extend(self.commit.entries().iter().map(|entry| get(self.keys.resource(entry.id))));
+        operations
+    }
+
+    /// The answer to a commit that was applied; `None` where its revision is past the last that makes a version.
+    fn receipts(&self, revision: i64, operations: &[TxnOpResponse]) -> Option<Committed> {
+        let version =
+            |value: Option<&KeyValue>| value.and_then(|value| self.place.version(value.mod_revision()));
+        let mut operations = operations.iter();
+        let receipt = |(entry, step): (&Entry<'_, [u8]>, &Step)| {
+            let named = named(entry.expectation.expected);
+            let replaced = match step {
+                Step::Nothing => named,
+                Step::Read | Step::Put { .. } | Step::Delete { .. } => match operations.next()? {
+                    TxnOpResponse::Get(found) => version(found.kvs().first()),
+                    TxnOpResponse::Put(put) => named.or_else(|| version(put.prev_key())),
+                    TxnOpResponse::Delete(deleted) => named.or_else(|| version(deleted.prev_kvs().first())),
+                    TxnOpResponse::Txn(_) => None,
+                },
+            };
+            let now = match entry.action {
+                Action::Check => replaced,
+                Action::Put(_) => Some(self.place.version(revision)?),
+                Action::Delete if replaced.is_none() => None,
+                Action::Delete => Some(self.place.version(revision)?),
+            };
+            Some(Receipt { version: now, replaced })
+        };
+        self.commit.entries().iter().zip(&self.steps).map(receipt).collect()
+    }
+
+    /// What a transaction that was not applied has found instead.
+    fn found(&self, operations: &[TxnOpResponse]) -> Result<Verdict, Error> {
+        let mut found = operations.iter().map(|operation| match operation {
+            TxnOpResponse::Get(found) => value(found),
+            _ => None,
+        });
+        let mut next = || found.next().flatten();
+        match next() {
+            Some(place) if place.value() == self.place.bytes => {}
+            Some(place) => return Ok(Verdict::Moved(Some(Place::decode(place.value())?))),
+            None => return Ok(Verdict::Moved(None)),
+        }
+        if let Some(write) = self.commit.write() {
+            let (applied, closed) = (next(), next());
+            if let Some(applied) = applied {
+                let revision = applied.mod_revision();
+                let written = Written::decode(write, applied.value())
+                    .map_err(|damage| damaged_write(write, &self.place, revision, damage))?;
+                return Ok(Verdict::Repeated(written, revision));
+            }
+            if closed.is_some() || self.shut_out {
+                return Err(Refusal::Closed { write }.into());
+            }
+        }
+        let mut mismatches = Vec::new();
+        for entry in self.commit.entries() {
+            let Some(stored) = next() else {
+                mismatches.extend(entry.judge(Found::Nothing).err());
+                continue;
+            };
+            match decode(&self.place, entry.id, stored) {
+                Ok(current) => mismatches.extend(entry.judge(Found::Value(current)).err()),
+                Err(Error::Corrupt(corrupt))
+                    if entry.expectation.expected.admits(Some(corrupt.version())) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if mismatches.is_empty() {
+            return Err(Failure::new(Outcome::NotApplied, "etcd refused a commit and gave no reason").into());
+        }
+        Err(Conflict::new(mismatches).into())
+    }
+}
+
+/// The version that an expectation names.
+fn named(expected: Expected) -> Option<Version> {
+    match expected {
+        Expected::Version(version) => Some(version),
+        Expected::Any | Expected::Absent | Expected::Present => None,
+    }
+}
+
+pub(super) fn absent(key: Vec<u8>) -> Compare {
+    Compare::create_revision(key, CompareOp::Equal, 0)
+}
+
+/// A comparison that never holds: no revision is below zero.
+fn never(key: Vec<u8>) -> Compare {
+    Compare::mod_revision(key, CompareOp::Less, 0)
+}
+
+/// What a question for one key has found.
+pub(super) fn value(found: &GetResponse) -> Option<&KeyValue> {
+    found.kvs().first()
+}
+
+/// The value stored under an id.
+pub(super) fn decode(place: &Place, id: &str, stored: &KeyValue) -> Result<Versioned<[u8]>, Error> {
+    let version = place.version(stored.mod_revision()).ok_or(Refusal::VersionsExhausted)?;
+    match Record::decode_unnumbered(id, stored.value()) {
+        Ok(value) => Ok(Versioned::new(version, value)),
+        Err(damage) => Err(Corrupt::new(id, version, damage).into()),
+    }
+}
+
+/// What is remembered of a write does not decode: it is not known what it did.
+pub(super) fn damaged_write(
+    write: WriteId,
+    place: &Place,
+    revision: i64,
+    damage: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
+    match place.version(revision) {
+        Some(version) => Corrupt::new(&format!("write {write}"), version, damage).into(),
+        None => Refusal::VersionsExhausted.into(),
+    }
+}

@@ -1,0 +1,100 @@
+//! The store on etcd, against nodes that the tests start.
+
+mod cluster;
+mod faults;
+mod limits;
+mod login;
+mod place;
+
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use ifmatch::conformance::Sample;
+use ifmatch::engine::Deadlines;
+use ifmatch::{Abilities, Codec, Durability, Encoded, Etcd, Json, Store, conformance};
+
+use crate::server::{Directory, Server, free_port, program};
+
+/// One node that all tests share that don't disturb it.
+static NODE: LazyLock<Server> = LazyLock::new(|| node(&[]));
+
+/// A cluster of one node, with more arguments.
+fn node(more: &[&str]) -> Server {
+    let peer = format!("http://127.0.0.1:{}", free_port());
+    member("one", &peer, &format!("one={peer}"), more)
+}
+
+/// A node of a cluster, which serves once enough of the others do.
+fn member(name: &str, peer: &str, cluster: &str, more: &[&str]) -> Server {
+    let mut arguments = vec!["--name", name, "--data-dir", "{directory}/data"];
+    arguments.extend(["--listen-client-urls", "http://127.0.0.1:{port}"]);
+    arguments.extend(["--advertise-client-urls", "http://127.0.0.1:{port}"]);
+    arguments.extend(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]);
+    arguments.extend(["--initial-cluster", cluster, "--log-level", "error"]);
+    arguments.extend(["--heartbeat-interval", "20", "--election-timeout", "200"]);
+    arguments.extend(more);
+    Server::start(program("etcd", &[], "etcd-server"), Directory::new(None), None, &arguments)
+}
+
+/// What etcd's own client says.
+fn etcdctl(port: u16, arguments: &[&str]) -> String {
+    let output = Command::new(program("etcdctl", &[], "etcd-client"))
+        .env("ETCDCTL_API", "3")
+        .args(["--endpoints", &format!("127.0.0.1:{port}")])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A place that no other test uses.
+fn unused(what: &str) -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    format!("{what}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+fn url(port: u16) -> String {
+    format!("etcd://127.0.0.1:{port}/tests")
+}
+
+/// A new collection on the shared node.
+fn fresh() -> Etcd {
+    Etcd::options().collection(unused("law")).connect(&url(NODE.port)).wait().unwrap()
+}
+
+/// Deadlines for tests in which they pass.
+fn short() -> Deadlines {
+    let milliseconds = Duration::from_millis;
+    Deadlines { connect: milliseconds(2_000), read: milliseconds(500), commit: milliseconds(500) }
+}
+
+/// One store for all laws, which run at the same time.
+fn shared() -> Arc<dyn Store<[u8]>> {
+    static SHARED: LazyLock<Arc<Etcd>> = LazyLock::new(|| Arc::new(fresh()));
+    Arc::clone(&*SHARED) as Arc<dyn Store<[u8]>>
+}
+
+fn declared() -> Abilities {
+    let mut abilities = Abilities::default();
+    abilities.entries = 125;
+    abilities.watch = true;
+    abilities.tombstones = false;
+    abilities.durability = Durability::Strict;
+    abilities.unknown = true;
+    abilities.restores_told = false;
+    abilities
+}
+
+fn encoded<T: Sample>(bytes: impl Store<[u8]>) -> Arc<dyn Store<T>>
+where
+    Json: Codec<T>,
+{
+    Arc::new(Encoded::new(bytes, Json))
+}
+
+conformance!(etcd, fresh(), declared());
+conformance!(etcd_shared_by_all_laws, shared(), declared());
+conformance!(encoded_over_etcd, encoded::<u64>(fresh()), declared());
