@@ -124,7 +124,7 @@ fn a_node_that_is_paused_makes_a_commit_unknown_until_it_goes_on() {
 #[test]
 fn without_a_node_nothing_is_applied_and_nobody_waits_long() {
     let mut server = node(&[]);
-    let store = store(server.port);
+    let store = Etcd::connect(&url(server.port)).wait().unwrap();
     server.kill();
 
     let mut outcomes = Vec::new();
