@@ -45,7 +45,15 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The pages link to what only some features bring.
 #![cfg_attr(
-    not(all(feature = "axum", feature = "conformance", feature = "file", feature = "json")),
+    not(all(
+        feature = "axum",
+        feature = "conformance",
+        feature = "etcd",
+        feature = "file",
+        feature = "json",
+        feature = "postgres",
+        feature = "redis"
+    )),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
