@@ -36,7 +36,7 @@
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb` |
-//! | `postgres` | no | a store on PostgreSQL | `tokio-postgres`, `deadpool-postgres`, `tokio` |
+//! | `postgres` | no | a store on PostgreSQL ([`Postgres`]) | `tokio-postgres`, `deadpool-postgres`, `tokio` |
 //! | `etcd` | no | a store on etcd; building it needs `protoc` | `etcd-client`, `tokio` |
 //! | `redis` | no | a store on Redis | `redis`, `tokio` |
 //! | `conformance` | no | the promises as tests for store authors ([`conformance`](mod@conformance)), and a history checker | `json` |
@@ -115,6 +115,9 @@ pub use backend::engine;
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use backend::file::{self, File};
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use backend::postgres::{self, Postgres};
 pub use codec::Codec;
 pub use collection::Collection;
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};

@@ -8,7 +8,5 @@ mod token;
 
 pub use deadlines::Deadlines;
 pub use error::ConnectError;
-#[allow(unused_imports)]
 pub(crate) use runtime::Runtime;
-#[allow(unused_imports)]
 pub(crate) use token::Token;

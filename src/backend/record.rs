@@ -11,13 +11,13 @@
 //!
 //! The checksum covers the id, so that a record that turns up under another id is found out.
 
-mod checksum;
+
 
 use std::num::NonZeroU64;
 
 use crate::version::Version;
 use crate::write_id::WriteId;
-use checksum::Checksum;
+use crate::backend::checksum::Checksum;
 
 /// The format written.
 const FORMAT: u8 = 1;

@@ -2,5 +2,7 @@
 #![cfg(all(unix, any(feature = "etcd", feature = "postgres", feature = "redis")))]
 
 mod faults;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod proxy;
 mod server;
