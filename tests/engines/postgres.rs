@@ -1,5 +1,6 @@
 //! The store on PostgreSQL, against private servers.
 
+mod faults;
 mod laws;
 
 use std::os::unix::process::CommandExt;
@@ -7,7 +8,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::thread;
 
 use ifmatch::Postgres;
 use ifmatch::engine::ConnectError;
@@ -70,19 +71,9 @@ fn server_in(directory: Directory, settings: &[&str]) -> Server {
         arguments.extend(["-c", setting]);
     }
     let server = Server::start(program("postgres", &ELSEWHERE, "postgresql"), directory, user(), &arguments);
-    await_start(server.port);
+    // It accepts connections before it takes logins.
+    open(&Postgres::options().collection("start"), server.port);
     server
-}
-
-/// Waits until the server takes logins: it accepts connections before.
-fn await_start(port: u16) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while let Err(error) = Postgres::options().collection("start").connect(&url(port)).wait() {
-        let source = std::error::Error::source(&error).map(ToString::to_string);
-        let waits = matches!(error, ConnectError::Unreachable { .. }) && Instant::now() < end;
-        assert!(waits, "{error}: {source:?}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn url(port: u16) -> String {
@@ -106,11 +97,21 @@ fn options() -> Options {
     Postgres::options().collection(fresh_name())
 }
 
+/// Opens a store, as soon as the server takes logins.
 fn open(options: &Options, port: u16) -> Postgres {
-    connect(options, port).unwrap_or_else(|error| {
-        let source = std::error::Error::source(&error).map(ToString::to_string);
-        panic!("{error}: {source:?}")
-    })
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match connect(options, port) {
+            Ok(store) => return store,
+            Err(ConnectError::Unreachable { .. }) if Instant::now() < end => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                panic!("{error}: {source:?}");
+            }
+        }
+    }
 }
 
 fn connect(options: &Options, port: u16) -> Result<Postgres, ConnectError> {
@@ -126,7 +127,22 @@ fn psql(port: u16, sql: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-#[allow(dead_code)]
-fn write(path: &std::path::Path, text: &str) {
-    fs::write(path, text).unwrap();
+/// Stops or continues a server, with the processes that serve its connections: they would go on without it.
+fn signal_all(server: &Server, signal: &str) {
+    let main = std::fs::read_to_string(server.directory().join("data/postmaster.pid")).unwrap();
+    let main = main.lines().next().unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap();
+    // One may have ended since.
+    Command::new("kill").arg(signal).arg(main).args(children.split_whitespace()).status().unwrap();
 }
+
+/// Holds the lock of an id for some seconds.
+fn hold_lock(collection: &str, id: &str, seconds: f32) -> String {
+    format!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('{id}', hashtextextended('{collection}',
+            hashtextextended('public.ifmatch', 0)))), pg_sleep({seconds})"
+    )
+}
+
+/// How many such locks are held.
+const ADVISORY_LOCKS: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";

@@ -220,12 +220,12 @@ impl Feed<[u8]> for Watch {
             None => {}
         }
         loop {
+            // Before the look: news in between wake this waker.
+            let news = self.shared.watchers.wait(self.key, context.waker().clone());
             if let Some(batch) = self.ready.pop_front() {
                 return Poll::Ready(Ok(batch));
             }
             if self.looking.is_none() {
-                // Before the look: news in between wake this waker.
-                let news = self.shared.watchers.wait(self.key, context.waker().clone());
                 if self.known == Some(news) {
                     return Poll::Pending;
                 }
