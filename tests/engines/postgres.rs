@@ -1,14 +1,17 @@
 //! The store on PostgreSQL, against private servers.
 
 mod faults;
+mod feed;
 mod laws;
+mod opening;
+mod rows;
 
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use std::thread;
+use std::{fs, thread};
 
 use ifmatch::Postgres;
 use ifmatch::engine::ConnectError;
@@ -127,13 +130,37 @@ fn psql(port: u16, sql: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// Stops or continues a server, with the processes that serve its connections: they would go on without it.
-fn signal_all(server: &Server, signal: &str) {
-    let main = std::fs::read_to_string(server.directory().join("data/postmaster.pid")).unwrap();
-    let main = main.lines().next().unwrap();
-    let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap();
+/// The process ids of a server: the main one, then those that serve its connections, which would go on without it.
+fn processes(server: &Server) -> Vec<String> {
+    let main = fs::read_to_string(server.directory().join("data/postmaster.pid")).unwrap();
+    let main = main.lines().next().unwrap().to_owned();
+    let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap();
+    [main].into_iter().chain(children.split_whitespace().map(str::to_owned)).collect()
+}
+
+/// Sends all of them a signal.
+fn signal(processes: &[String], signal: &str) {
     // One may have ended since.
-    Command::new("kill").arg(signal).arg(main).args(children.split_whitespace()).status().unwrap();
+    Command::new("kill").arg(signal).args(processes).stderr(Stdio::null()).status().unwrap();
+}
+
+/// Kills a server with all its processes, as the machine's end would, and starts it again.
+fn crash(server: &mut Server) {
+    // Stopped first, so that none of them is born meanwhile.
+    signal(&processes(server)[..1], "-STOP");
+    let processes = processes(server);
+    signal(&processes, "-KILL");
+    server.kill();
+    // The new one is refused as long as one of the old is there.
+    while processes.iter().any(|process| is_alive(process)) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    server.start_again();
+}
+
+fn is_alive(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
 
 /// Holds the lock of an id for some seconds.

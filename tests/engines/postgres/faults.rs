@@ -9,7 +9,7 @@ use ifmatch::conformance::history::{Numbering, Workload};
 use ifmatch::engine::Deadlines;
 use ifmatch::{Commit, Entry, Error, Expected, Outcome, Postgres, Resolution, Store, WriteId};
 
-use super::{open, options, server, shared_server, signal_all};
+use super::{crash, open, options, processes, server, shared_server, signal};
 use crate::faults::{self, Totals, dropped_calls_leave_the_old_state_or_the_new_one, patiently};
 use crate::proxy::{Fault, Proxy};
 
@@ -34,7 +34,7 @@ fn no_answer_is_wrong_on_an_unreliable_network() {
     let mut totals = Totals::default();
     for seed in 0..faults::runs(20) {
         let store: Arc<dyn Store<[u8]>> = Arc::new(open(&options().deadlines(DEADLINES), proxy.port()));
-        let run = faults::run(store, &workload("network", seed), Numbering::StoreWide, |done| {
+        let run = faults::run(store, &workload("network", seed), Numbering::PerId, |done| {
             proxy.disturb(seed, 100);
             while !done.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(1));
@@ -56,11 +56,10 @@ fn no_answer_is_wrong_while_the_server_crashes() {
     let mut totals = Totals::default();
     for seed in 0..faults::runs(4) {
         let store: Arc<dyn Store<[u8]>> = Arc::new(open(&options().deadlines(DEADLINES), port));
-        let run = faults::run(store, &workload("crash", seed), Numbering::StoreWide, |done| {
+        let run = faults::run(store, &workload("crash", seed), Numbering::PerId, |done| {
             while !done.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(300));
-                server.kill();
-                server.start_again();
+                crash(&mut server);
             }
         });
         totals.add(&run);
@@ -86,12 +85,12 @@ fn a_commit_on_a_paused_server_is_unknown_and_resolves_later() {
     put("before", WriteId::new()).unwrap();
     let write = WriteId::new();
 
-    signal_all(&server, "-STOP");
+    signal(&processes(&server), "-STOP");
     let began = Instant::now();
     let lost = put("a", write).unwrap_err();
     let read = store.get("before").wait().unwrap_err();
     let took = began.elapsed();
-    signal_all(&server, "-CONT");
+    signal(&processes(&server), "-CONT");
 
     assert_eq!(lost.outcome(), Outcome::Unknown, "{lost:?}");
     let Error::Failed(failure) = &lost else { panic!("{lost:?}") };
