@@ -42,6 +42,8 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         "memory" => Articles::in_memory(),
         #[cfg(feature = "file")]
         store if store.starts_with("file:") => Articles::json(ifmatch::File::open(&store["file:".len()..])?),
+        #[cfg(feature = "postgres")]
+        store if store.starts_with("postgres://") => Articles::json(ifmatch::Postgres::connect(store).await?),
         other => {
             return Err(format!(
                 "unknown store `{other}`: there is `memory`, and with the feature `file` also `file:PATH`"

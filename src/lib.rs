@@ -37,6 +37,7 @@
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb` |
 //! | `postgres` | no | a store on PostgreSQL ([`Postgres`]) | `tokio-postgres`, `deadpool-postgres`, `tokio` |
+//! | `postgres-tls` | no | encrypted connections to it | `rustls`, `tokio-postgres-rustls` |
 //! | `etcd` | no | a store on etcd; building it needs `protoc` | `etcd-client`, `tokio` |
 //! | `redis` | no | a store on Redis | `redis`, `tokio` |
 //! | `conformance` | no | the promises as tests for store authors ([`conformance`](mod@conformance)), and a history checker | `json` |
@@ -44,7 +45,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // The pages link to what only some features bring.
 #![cfg_attr(
-    not(all(feature = "axum", feature = "conformance", feature = "file", feature = "json")),
+    not(all(
+        feature = "axum",
+        feature = "conformance",
+        feature = "file",
+        feature = "json",
+        feature = "postgres"
+    )),
     allow(rustdoc::broken_intra_doc_links)
 )]
 

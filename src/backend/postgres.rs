@@ -186,7 +186,9 @@ impl Shared {
 
     async fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<[u8]>, Error> {
         let collection = &self.place.collection;
-        let Some(range) = Range::new(prefix, after) else { return Ok(Page { items: Vec::new(), more: false }) };
+        let Some(range) = Range::new(prefix, after) else {
+            return Ok(Page { items: Vec::new(), more: false });
+        };
         let most = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let budget = Budget::new(self.deadlines.read);
         let parameters: [session::Parameter<'_>; 5] =

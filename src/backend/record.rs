@@ -11,13 +11,11 @@
 //!
 //! The checksum covers the id, so that a record that turns up under another id is found out.
 
-
-
 use std::num::NonZeroU64;
 
+use crate::backend::checksum::Checksum;
 use crate::version::Version;
 use crate::write_id::WriteId;
-use crate::backend::checksum::Checksum;
 
 /// The format written.
 const FORMAT: u8 = 1;

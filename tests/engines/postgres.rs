@@ -47,7 +47,14 @@ fn template() -> &'static Directory {
         let user = user();
         let directory = Directory::new(user);
         let mut initdb = Command::new(program("initdb", &ELSEWHERE, "postgresql"));
-        initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"]);
+        initdb.args([
+            "--no-sync",
+            "--auth=trust",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C",
+            "-D",
+        ]);
         initdb.arg(directory.path().join("data")).current_dir(directory.path());
         user.map(|user| initdb.uid(user));
         let output = initdb.output().unwrap();

@@ -48,7 +48,8 @@ impl Spot {
             let _ = write!(text, ".{:x}", above - xid);
             above = *xid;
         }
-        (text.len() - head <= LONGEST).then(|| text.parse().expect("letters, digits and full stops make a cursor"))
+        (text.len() - head <= LONGEST)
+            .then(|| text.parse().expect("letters, digits and full stops make a cursor"))
     }
 
     pub(super) fn parse(cursor: &Cursor) -> Result<Self, Refusal> {
@@ -110,7 +111,9 @@ mod tests {
 
     #[test]
     fn other_text_is_refused() {
-        for text in ["p", "p1", "p1.2", "p1.2.3.", "x1.2.3", "p1.2.3.0", "p1.2.3.4", "p1.2.+3", "p1.2.3~", "P1.2.3"] {
+        for text in
+            ["p", "p1", "p1.2", "p1.2.3.", "x1.2.3", "p1.2.3.0", "p1.2.3.4", "p1.2.+3", "p1.2.3~", "P1.2.3"]
+        {
             assert!(Spot::parse(&text.parse().unwrap()).is_err(), "{text}");
         }
     }

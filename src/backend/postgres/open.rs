@@ -44,8 +44,9 @@ fn own_pool(options: &Options, url: &str) -> Result<(Pool, String), ConnectError
     // What the parser says may have a part of the text, and that may be a password.
     let mut config = Config::from_str(url).map_err(|_| ConnectError::Usage {
         what: "URL",
-        problem: "it is neither `postgres://user:password@host:port/database` nor a list of `key=value` pairs"
-            .to_owned(),
+        problem:
+            "it is neither `postgres://user:password@host:port/database` nor a list of `key=value` pairs"
+                .to_owned(),
     })?;
     if config.get_hosts().is_empty() {
         let problem = "it names no host".to_owned();
@@ -70,7 +71,8 @@ fn own_pool(options: &Options, url: &str) -> Result<(Pool, String), ConnectError
     let endpoint = endpoint(&config);
     let manager = manager(options, config);
     let pool = Pool::builder(manager).max_size(options.connections).build();
-    let pool = pool.map_err(|error| ConnectError::Refused { action: "make connections", source: error.into() })?;
+    let pool =
+        pool.map_err(|error| ConnectError::Refused { action: "make connections", source: error.into() })?;
     Ok((pool, endpoint))
 }
 
@@ -109,8 +111,12 @@ fn open(options: Options, pool: Pool, endpoint: String) -> Reply<'static, Postgr
         }
     };
     let handle = runtime.handle().clone();
-    let engine =
-        Engine { pool, prepares: options.prepares, connecting: options.deadlines.connect, handle: handle.clone() };
+    let engine = Engine {
+        pool,
+        prepares: options.prepares,
+        connecting: options.deadlines.connect,
+        handle: handle.clone(),
+    };
     let opened = async move {
         let opening = Opening { engine: &engine, budget: Budget::new(options.deadlines.connect), endpoint };
         let sql = Sql::new(&options.place);
@@ -143,7 +149,8 @@ impl Opening<'_> {
         let statement = Statement { text: SERVER.to_owned(), types: Vec::new() };
         let rows = self.ask(&statement, &[]).await?;
         let row = &rows[0];
-        let refuse = |action, found: String| Err(ConnectError::Refused { action, source: Cause::new(found).into() });
+        let refuse =
+            |action, found: String| Err(ConnectError::Refused { action, source: Cause::new(found).into() });
         let version: i32 = self.read(row, 0)?;
         if version < OLDEST {
             return refuse("keep the store", format!("it is release {}, and 13 is needed", version / 10_000));
@@ -153,7 +160,8 @@ impl Opening<'_> {
         }
         let isolation: String = self.read(row, 5)?;
         if isolation != "read committed" {
-            let found = format!("the default isolation level is `{isolation}`, and `read committed` is needed");
+            let found =
+                format!("the default isolation level is `{isolation}`, and `read committed` is needed");
             return refuse("commit", found);
         }
         let encoding: String = self.read(row, 6)?;
@@ -188,22 +196,33 @@ impl Opening<'_> {
         self.read(&self.ask(&sql.survey, &[]).await?[0], 3)
     }
 
-    async fn ask(&self, statement: &Statement, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, ConnectError> {
+    async fn ask(
+        &self,
+        statement: &Statement,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, ConnectError> {
         let rows = self.engine.ask(self.budget, statement, parameters).await;
         rows.map_err(|trouble| self.refusal("answer", trouble))
     }
 
-    fn read<'r, T: tokio_postgres::types::FromSql<'r>>(&self, row: &'r Row, column: usize) -> Result<T, ConnectError> {
+    fn read<'r, T: tokio_postgres::types::FromSql<'r>>(
+        &self,
+        row: &'r Row,
+        column: usize,
+    ) -> Result<T, ConnectError> {
         row.try_get(column)
             .map_err(|error| ConnectError::Foreign { found: format!("an answer of another kind: {error}") })
     }
 
     fn refusal(&self, action: &'static str, trouble: Trouble) -> ConnectError {
         match trouble {
-            Trouble::Refused(code, cause) if !passes(&code) => ConnectError::Refused { action, source: cause.into() },
-            trouble => {
-                ConnectError::Unreachable { endpoint: self.endpoint.clone(), source: trouble.into_cause().into() }
+            Trouble::Refused(code, cause) if !passes(&code) => {
+                ConnectError::Refused { action, source: cause.into() }
             }
+            trouble => ConnectError::Unreachable {
+                endpoint: self.endpoint.clone(),
+                source: trouble.into_cause().into(),
+            },
         }
     }
 }
@@ -212,8 +231,12 @@ fn durability(syncs: bool, whole_pages: bool, waits: bool) -> Durability {
     let may_lose = match (syncs, whole_pages, waits) {
         (true, true, true) => return Durability::Strict,
         (false, ..) => "anything, where the machine loses power: `fsync` is off",
-        (_, false, _) => "anything, where a page is half written as the machine loses power: `full_page_writes` is off",
-        (_, _, false) => "the commits of about the last second, where the server crashes: `synchronous_commit` is off",
+        (_, false, _) => {
+            "anything, where a page is half written as the machine loses power: `full_page_writes` is off"
+        }
+        (_, _, false) => {
+            "the commits of about the last second, where the server crashes: `synchronous_commit` is off"
+        }
     };
     Durability::Relaxed { may_lose }
 }

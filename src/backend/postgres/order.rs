@@ -101,12 +101,8 @@ impl<'c> Order<'c> {
             b'u' => Verdict::Forgotten,
             b'f' => {
                 let entry = self.entry(first, 1)?;
-                let stored = Stored {
-                    version: first.try_get(2)?,
-                    format: first.try_get(5)?,
-                    checksum: 0,
-                    value: &[],
-                };
+                let stored =
+                    Stored { version: first.try_get(2)?, format: first.try_get(5)?, checksum: 0, value: &[] };
                 match stored.decode(self.collection, entry.id) {
                     Err(corrupt) => Verdict::Corrupt(corrupt),
                     Ok(_) => Verdict::Disturbed,

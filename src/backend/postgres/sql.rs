@@ -52,7 +52,8 @@ SELECT current_setting('server_version_num')::integer,
 impl Sql {
     pub(super) fn new(place: &Place) -> Self {
         let fill = |template: &str| place.fill(template);
-        let statement = |template: &str, types: &[Type]| Statement { text: fill(template), types: types.to_vec() };
+        let statement =
+            |template: &str, types: &[Type]| Statement { text: fill(template), types: types.to_vec() };
         Self {
             get: statement(GET, &[Type::TEXT, Type::TEXT]),
             scan: statement(SCAN, &[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8]),
@@ -94,21 +95,17 @@ impl Sql {
                     Type::BYTEA_ARRAY,
                 ],
             ),
-            resolve: statement("SELECT * FROM {resolve}($1, $2, $3, $4)", &[
-                Type::TEXT,
-                Type::BYTEA,
-                Type::INT8,
-                Type::TEXT,
-            ]),
+            resolve: statement(
+                "SELECT * FROM {resolve}($1, $2, $3, $4)",
+                &[Type::TEXT, Type::BYTEA, Type::INT8, Type::TEXT],
+            ),
             trim: statement("SELECT {trim}($1, $2)", &[Type::TEXT, Type::INT8]),
             newest: statement(NEWEST, &[Type::TEXT, Type::TEXT_ARRAY]),
             oldest: statement(OLDEST, &[Type::TEXT]),
-            read: statement(&READ_LOG.replace("{read}", &READ.to_string()), &[
-                Type::TEXT,
-                Type::TEXT,
-                Type::INT8,
-                Type::TEXT_ARRAY,
-            ]),
+            read: statement(
+                &READ_LOG.replace("{read}", &READ.to_string()),
+                &[Type::TEXT, Type::TEXT, Type::INT8, Type::TEXT_ARRAY],
+            ),
             survey: statement(SURVEY, &[]),
             format: statement("SELECT max(format) FROM {places}", &[]),
             enter: statement(ENTER, &[Type::TEXT, Type::INT8]),

@@ -114,7 +114,9 @@ impl Trouble {
 
     pub(super) fn into_cause(self) -> Cause {
         match self {
-            Self::NotSent(cause) | Self::Starting(cause) | Self::Lost(cause) | Self::Refused(_, cause) => cause,
+            Self::NotSent(cause) | Self::Starting(cause) | Self::Lost(cause) | Self::Refused(_, cause) => {
+                cause
+            }
         }
     }
 }

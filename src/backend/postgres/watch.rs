@@ -57,7 +57,8 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
             let budget = Budget::new(shared.deadlines.read);
             let place = newest(shared, budget).await?;
             let cursor = place.cursor();
-            let cursor = cursor.ok_or_else(|| shared.failure("too many transactions are open to watch from now"))?;
+            let cursor =
+                cursor.ok_or_else(|| shared.failure("too many transactions are open to watch from now"))?;
             (place, cursor, VecDeque::new())
         }
         Start::After(cursor) => {
@@ -182,7 +183,9 @@ async fn look_patiently(shared: Arc<Shared>, place: Spot) -> Result<Look, Error>
     loop {
         match look(&shared, &place).await {
             Ok(look) => return Ok(look),
-            Err(trouble @ Trouble::Refused(..)) if !trouble.passes() => return Err(shared.read_failure(trouble)),
+            Err(trouble @ Trouble::Refused(..)) if !trouble.passes() => {
+                return Err(shared.read_failure(trouble));
+            }
             Err(_) => sleep(pause).await,
         }
         pause = (pause * 2).min(LONGEST_PAUSE);

@@ -137,7 +137,8 @@ async fn is_news(shared: &Shared, place: &mut Option<Spot>) -> bool {
     let asked = shared.engine.ask(budget, &shared.sql.newest, &[&shared.place.collection, &running]).await;
     // Whoever looks for itself finds out what is wrong.
     let Ok(rows) = asked else { return true };
-    let Some((now, late)) = rows.first().and_then(|row| Some((spot_of(row).ok()?, row.try_get(4).ok()?))) else {
+    let Some((now, late)) = rows.first().and_then(|row| Some((spot_of(row).ok()?, row.try_get(4).ok()?)))
+    else {
         return true;
     };
     let news = late || place.as_ref().is_none_or(|place| place.last != now.last || place.epoch != now.epoch);

@@ -130,10 +130,7 @@ fn without_a_write_id_a_lost_answer_is_unknown_and_with_one_it_is_found_out() {
             round == 0 || matches!(&unknown, Err(error) if error.outcome() == Outcome::Unknown),
             "{unknown:?}"
         );
-        assert_eq!(
-            store.get(&stamped).wait().unwrap().map(|found| found.version),
-            known.unwrap().version()
-        );
+        assert_eq!(store.get(&stamped).wait().unwrap().map(|found| found.version), known.unwrap().version());
         assert!(store.get(&plain).wait().unwrap().is_some());
     }
 }

@@ -111,7 +111,8 @@ fn no_text_shows_who_logs_in_with_what() {
         let text = format!("{}{options:?}", texts(&error));
         assert!(!text.contains("s3cr3t") && !text.contains("us3r"), "{text}");
     }
-    let store = options().connect(&format!("postgres://postgres:s3cr3t@127.0.0.1:{port}/postgres")).wait().unwrap();
+    let store =
+        options().connect(&format!("postgres://postgres:s3cr3t@127.0.0.1:{port}/postgres")).wait().unwrap();
     assert!(!format!("{store:?}").contains("s3cr3t"));
 }
 

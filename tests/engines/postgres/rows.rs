@@ -42,7 +42,10 @@ fn ten_thousand_ids_are_listed_in_one_page_and_in_many() {
     let store = open(&options(), shared_server().port);
     let ids: Vec<String> = (0..10_000).map(|number| format!("{number:05}")).collect();
     for some in ids.chunks(1_000) {
-        store.commit(some.iter().map(|id| Entry::put(id, Expected::Absent, id.as_bytes().into())).collect()).wait().unwrap();
+        store
+            .commit(some.iter().map(|id| Entry::put(id, Expected::Absent, id.as_bytes().into())).collect())
+            .wait()
+            .unwrap();
     }
 
     let page = store.scan("", None, 10_000).wait().unwrap();
@@ -81,7 +84,8 @@ fn names_like_injections_are_names() {
 #[test]
 fn a_large_value_is_kept_and_a_larger_one_refused() {
     let store = open(&options().value_limit(4 << 20), shared_server().port);
-    let large: Arc<[u8]> = (0..4 << 20).map(|number: u32| (number.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+    let large: Arc<[u8]> =
+        (0..4 << 20).map(|number: u32| (number.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
 
     let version = store.commit(put("large", Expected::Absent, &large)).wait().unwrap().version().unwrap();
     let stale = store.commit(put("large", Expected::Absent, b"small")).wait().unwrap_err();
@@ -90,7 +94,9 @@ fn a_large_value_is_kept_and_a_larger_one_refused() {
     let found = store.get("large").wait().unwrap().unwrap();
     assert!(found.version == version && found.value == large);
     assert!(stale.conflict().unwrap().current::<[u8]>().unwrap().value == large);
-    assert!(matches!(refused, Err(Error::Refused(Refusal::TooLarge { bytes, limit, .. })) if bytes == limit + 1));
+    assert!(
+        matches!(refused, Err(Error::Refused(Refusal::TooLarge { bytes, limit, .. })) if bytes == limit + 1)
+    );
 }
 
 #[test]
@@ -123,7 +129,10 @@ fn damaged_values_and_those_of_a_later_format_are_told_and_stay() {
         let Err(Error::Corrupt(corrupt)) = store.get(id).wait() else { panic!("`{id}` is damaged") };
         let blind = store.commit(put(id, Expected::Any, b"new")).wait();
         if id == "c" {
-            assert!(matches!(&blind, Err(Error::Corrupt(told)) if told.version() == corrupt.version()), "{blind:?}");
+            assert!(
+                matches!(&blind, Err(Error::Corrupt(told)) if told.version() == corrupt.version()),
+                "{blind:?}"
+            );
             let beside = put("a", Expected::Any, b"new").and(Entry::delete("c", Expected::Any));
             assert!(matches!(store.commit(beside).wait(), Err(Error::Corrupt(_))));
             store.commit(put(id, corrupt.version(), b"named")).wait().unwrap();
@@ -148,7 +157,9 @@ fn history_is_bounded_and_what_was_forgotten_is_unknown() {
     store.commit(put("last", Expected::Absent, b"v").with_write(last)).wait().unwrap();
 
     let count = |table: &str| {
-        psql(port, &format!("SELECT count(*) FROM {table} WHERE collection = '{name}'")).parse::<u32>().unwrap()
+        psql(port, &format!("SELECT count(*) FROM {table} WHERE collection = '{name}'"))
+            .parse::<u32>()
+            .unwrap()
     };
     // The last trim may still be under way, or others' transactions may hold it up.
     while count("ifmatch_log") > 100 || count("ifmatch_deleted") > 0 {
