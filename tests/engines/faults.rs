@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -308,7 +308,7 @@ fn drop_after<T>(reply: Reply<'_, T>, patience: Duration) {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut reply = pin!(reply);
     let end = Instant::now() + patience;
-    while let Poll::Pending = reply.as_mut().poll(&mut Context::from_waker(&waker)) {
+    while reply.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
         let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
             return;
         };

@@ -5,6 +5,8 @@ mod feed;
 mod laws;
 mod opening;
 mod rows;
+#[cfg(feature = "postgres-tls")]
+mod tls;
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};

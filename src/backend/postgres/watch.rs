@@ -30,6 +30,9 @@ pub(super) enum Look {
     Overtaken(Expired),
 }
 
+/// A look that is under way.
+type Looking = Pin<Box<dyn Future<Output = Result<Look, Error>> + Send>>;
+
 /// The feed of a collection to one watcher. It keeps its place, what it has read and not told, and nothing in the engine.
 struct Watch {
     shared: Arc<Shared>,
@@ -38,7 +41,7 @@ struct Watch {
     /// Read and not told yet.
     ready: VecDeque<Batch<[u8]>>,
     /// A look at the log that is under way. It goes on when a `next` is dropped.
-    looking: Option<Pin<Box<dyn Future<Output = Result<Look, Error>> + Send>>>,
+    looking: Option<Looking>,
     /// Which news were there at the last look that found nothing; `None` where there may be more.
     known: Option<u64>,
     ended: Option<Ended>,
