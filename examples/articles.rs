@@ -1,7 +1,7 @@
 //! A complete service: articles that several people edit at once, and nobody's change is lost.
 //!
 //! Run with `cargo run --features axum --example articles`. Options: `--port 3000` (0 picks a free port) and
-//! `--store memory`, or with the feature of each `--store file:PATH`, `etcd://HOST:PORT`, `redis://HOST`. The README shows
+//! `--store memory`, or with the feature of each `--store file:PATH`, `postgres://…`, `etcd://…`, `redis://…`. The README shows
 //! a dialogue with it.
 
 use std::error::Error as StdError;
@@ -43,6 +43,8 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         "memory" => Articles::in_memory(),
         #[cfg(feature = "file")]
         store if store.starts_with("file:") => Articles::json(ifmatch::File::open(&store["file:".len()..])?),
+        #[cfg(feature = "postgres")]
+        store if store.starts_with("postgres://") => Articles::json(ifmatch::Postgres::connect(store).await?),
         #[cfg(feature = "etcd")]
         store if store.starts_with("etcd://") => Articles::json(ifmatch::Etcd::connect(store).await?),
         #[cfg(feature = "redis")]
@@ -51,7 +53,8 @@ async fn main() -> Result<(), Box<dyn StdError>> {
             // Without what may be a password.
             let other = other.split(':').next().unwrap_or_default();
             return Err(format!(
-                "unknown store `{other}`: there is `memory`, and with their features `file:PATH`, `etcd://HOST:PORT` and `redis://HOST`"
+                "unknown store `{other}`: there is `memory`, and with the feature of each `file:PATH`, \
+                 `postgres://USER@HOST/DATABASE`, `etcd://HOST:PORT` and `redis://HOST`"
             )
             .into());
         }

@@ -36,7 +36,8 @@
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb` |
-//! | `postgres` | no | a store on PostgreSQL | `tokio-postgres`, `deadpool-postgres`, `tokio` |
+//! | `postgres` | no | a store on PostgreSQL ([`Postgres`]) | `tokio-postgres`, `deadpool-postgres`, `tokio` |
+//! | `postgres-tls` | no | encrypted connections to it | `rustls`, `tokio-postgres-rustls` |
 //! | `etcd` | no | a store on etcd ([`Etcd`]); building it needs `protoc` | `etcd-client`, `tokio` |
 //! | `redis` | no | a store on Redis ([`Redis`]) | `redis`, `tokio` |
 //! | `redis-tls` | no | the same over TLS: `rediss://` URLs | `rustls` |
@@ -127,6 +128,9 @@ pub use backend::etcd::{self, Etcd};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use backend::file::{self, File};
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use backend::postgres::{self, Postgres};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use backend::redis::{self, Redis};

@@ -15,13 +15,11 @@
 //! keeps records without it. One that composes the record in the step that numbers it keeps format 2, whose checksum leaves
 //! out the number, the first five bytes of the version.
 
-mod checksum;
-
 use std::num::NonZeroU64;
 
+use crate::backend::checksum::Checksum;
 use crate::version::Version;
 use crate::write_id::WriteId;
-use checksum::Checksum;
 
 /// The format written here.
 const FORMAT: u8 = 1;

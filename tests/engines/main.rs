@@ -4,6 +4,8 @@
 #[cfg(feature = "etcd")]
 mod etcd;
 mod faults;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod proxy;
 #[cfg(feature = "redis")]
 mod redis;

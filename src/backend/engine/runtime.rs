@@ -37,7 +37,14 @@ impl Runtime {
         &self,
         future: impl Future<Output = Result<T, E>> + Send + 'a,
     ) -> Reply<'a, T, E> {
-        let handle = self.handle.clone();
+        Self::reply_in(self.handle.clone(), future)
+    }
+
+    /// The same for a future that has the runtime itself.
+    pub(crate) fn reply_in<'a, T, E>(
+        handle: Handle,
+        future: impl Future<Output = Result<T, E>> + Send + 'a,
+    ) -> Reply<'a, T, E> {
         Reply::pending(async move {
             let mut future = pin!(future);
             poll_fn(|context| {

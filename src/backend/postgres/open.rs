@@ -1,0 +1,242 @@
+//! Opening a store: the connections, the tables, and what the settings of the server promise.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use tokio_postgres::config::{Config, Host, TargetSessionAttrs};
+use tokio_postgres::{NoTls, Row};
+
+use super::options::Options;
+use super::session::{Budget, Engine, Parameter};
+use super::sql::{FORMAT, SERVER, Sql, Statement};
+use super::trouble::{Cause, Trouble, passes};
+use super::{Postgres, Shared};
+use crate::backend::engine::{ConnectError, Runtime};
+use crate::random::random;
+use crate::reply::Reply;
+use crate::store::Durability;
+
+/// The oldest release that has all that is used here: 13, with its 64-bit transaction numbers.
+const OLDEST: i32 = 130_000;
+
+/// What connections of our own begin with, unless the URL says otherwise: the functions demand this isolation level, and
+/// a plan made while a table was small must not read all of it once it is large.
+const SETTINGS: &str = r"-c default_transaction_isolation=read\ committed -c enable_seqscan=off";
+
+/// Opens a store with connections of its own.
+pub(super) fn connect(options: Options, url: &str) -> Reply<'static, Postgres, ConnectError> {
+    let pool = match own_pool(&options, url) {
+        Ok(pool) => pool,
+        Err(error) => return Reply::ready(Err(error)),
+    };
+    let (pool, endpoint) = pool;
+    open(options, pool, endpoint)
+}
+
+/// Opens a store with the connections of somebody else.
+pub(super) fn with_pool(options: Options, pool: Pool) -> Reply<'static, Postgres, ConnectError> {
+    open(options, pool, "the server of the pool".to_owned())
+}
+
+fn own_pool(options: &Options, url: &str) -> Result<(Pool, String), ConnectError> {
+    // What the parser says may have a part of the text, and that may be a password.
+    let mut config = Config::from_str(url).map_err(|_| ConnectError::Usage {
+        what: "URL",
+        problem:
+            "it is neither `postgres://user:password@host:port/database` nor a list of `key=value` pairs"
+                .to_owned(),
+    })?;
+    if config.get_hosts().is_empty() {
+        let problem = "it names no host".to_owned();
+        return Err(ConnectError::Usage { what: "URL", problem });
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("ifmatch");
+    }
+    if options.prepares {
+        let mut settings = SETTINGS.to_owned();
+        if let Some(given) = config.get_options() {
+            let _ = write!(settings, " {given}");
+        }
+        config.options(settings);
+    }
+    config
+        .target_session_attrs(TargetSessionAttrs::ReadWrite)
+        .connect_timeout(options.deadlines.connect)
+        .keepalives_idle(Duration::from_secs(30));
+    #[cfg(target_os = "linux")]
+    config.tcp_user_timeout(options.deadlines.commit);
+    let endpoint = endpoint(&config);
+    let manager = manager(options, config);
+    let pool = Pool::builder(manager).max_size(options.connections).build();
+    let pool =
+        pool.map_err(|error| ConnectError::Refused { action: "make connections", source: error.into() })?;
+    Ok((pool, endpoint))
+}
+
+fn manager(options: &Options, config: Config) -> Manager {
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    #[cfg(feature = "postgres-tls")]
+    if let Some(tls) = &options.tls {
+        return Manager::from_config(config, tls.connector(), recycling);
+    }
+    let _ = options;
+    Manager::from_config(config, NoTls, recycling)
+}
+
+fn endpoint(config: &Config) -> String {
+    let host = match config.get_hosts().last() {
+        Some(Host::Tcp(name)) => name.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => "no host".to_owned(),
+    };
+    let port = config.get_ports().last().copied().unwrap_or(5432);
+    format!("{host}:{port}")
+}
+
+fn open(options: Options, pool: Pool, endpoint: String) -> Reply<'static, Postgres, ConnectError> {
+    if let Err(error) = options.place.check() {
+        return Reply::ready(Err(error));
+    }
+    let runtime = match Runtime::current_or_own() {
+        Ok(runtime) => runtime,
+        Err(source) => {
+            return Reply::ready(Err(ConnectError::Refused {
+                action: "start a thread for connections",
+                source: source.into(),
+            }));
+        }
+    };
+    let handle = runtime.handle().clone();
+    let engine = Engine {
+        pool,
+        prepares: options.prepares,
+        connecting: options.deadlines.connect,
+        handle: handle.clone(),
+    };
+    let opened = async move {
+        let opening = Opening { engine: &engine, budget: Budget::new(options.deadlines.connect), endpoint };
+        let sql = Sql::new(&options.place);
+        let server = opening.server().await?;
+        let persistent = opening.tables(&sql).await?;
+        let durability = if persistent { server } else { Durability::Relaxed { may_lose: UNLOGGED } };
+        if let (true, Durability::Relaxed { may_lose }) = (options.strict, durability) {
+            return Err(ConnectError::Relaxed { may_lose });
+        }
+        let epoch = random() as i64;
+        opening.ask(&sql.enter, &[&options.place.collection, &epoch]).await?;
+        drop(opening);
+        Ok(Postgres::from(Shared::new(options, engine, sql, durability, runtime)))
+    };
+    Runtime::reply_in(handle, opened)
+}
+
+const UNLOGGED: &str = "everything, in a crash of the server: the tables are unlogged";
+
+/// What opening a store needs.
+struct Opening<'e> {
+    engine: &'e Engine,
+    budget: Budget,
+    endpoint: String,
+}
+
+impl Opening<'_> {
+    /// Asks the server whether it can keep a store, and what its settings promise.
+    async fn server(&self) -> Result<Durability, ConnectError> {
+        let statement = Statement { text: SERVER.to_owned(), types: Vec::new() };
+        let rows = self.ask(&statement, &[]).await?;
+        let row = &rows[0];
+        let refuse =
+            |action, found: String| Err(ConnectError::Refused { action, source: Cause::new(found).into() });
+        let version: i32 = self.read(row, 0)?;
+        if version < OLDEST {
+            return refuse("keep the store", format!("it is release {}, and 13 is needed", version / 10_000));
+        }
+        if self.read(row, 1)? {
+            return refuse("take writes", "it is a replica".to_owned());
+        }
+        let isolation: String = self.read(row, 5)?;
+        if isolation != "read committed" {
+            let found =
+                format!("the default isolation level is `{isolation}`, and `read committed` is needed");
+            return refuse("commit", found);
+        }
+        let encoding: String = self.read(row, 6)?;
+        if encoding != "UTF8" {
+            return refuse("keep Unicode text", format!("the encoding of the database is {encoding}"));
+        }
+        let [syncs, whole_pages, waits] = [self.read(row, 2)?, self.read(row, 3)?, self.read(row, 4)?];
+        Ok(durability(syncs, whole_pages, waits))
+    }
+
+    /// Makes what is missing, unless what is there is not ours. Tells whether the tables outlive a crash.
+    async fn tables(&self, sql: &Sql) -> Result<bool, ConnectError> {
+        let survey = self.ask(&sql.survey, &[]).await?;
+        let [resources, places, complete] =
+            [self.read(&survey[0], 0)?, self.read(&survey[0], 1)?, self.read(&survey[0], 2)?];
+        if resources && !places {
+            let found = "there is a table of that name, without the others that belong to it".to_owned();
+            return Err(ConnectError::Foreign { found });
+        }
+        if places {
+            let format: Option<i16> = self.read(&self.ask(&sql.format, &[]).await?[0], 0)?;
+            if let Some(format) = format.filter(|format| *format > FORMAT) {
+                let found = format!("it has format {format}, and this release reads {FORMAT}");
+                return Err(ConnectError::Foreign { found });
+            }
+        }
+        if complete {
+            return self.read(&survey[0], 3);
+        }
+        let laid = self.engine.run(self.budget.left(), &sql.lay).await;
+        laid.map_err(|trouble| self.refusal("create its tables", trouble))?;
+        self.read(&self.ask(&sql.survey, &[]).await?[0], 3)
+    }
+
+    async fn ask(
+        &self,
+        statement: &Statement,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, ConnectError> {
+        let rows = self.engine.ask(self.budget, statement, parameters).await;
+        rows.map_err(|trouble| self.refusal("answer", trouble))
+    }
+
+    fn read<'r, T: tokio_postgres::types::FromSql<'r>>(
+        &self,
+        row: &'r Row,
+        column: usize,
+    ) -> Result<T, ConnectError> {
+        row.try_get(column)
+            .map_err(|error| ConnectError::Foreign { found: format!("an answer of another kind: {error}") })
+    }
+
+    fn refusal(&self, action: &'static str, trouble: Trouble) -> ConnectError {
+        match trouble {
+            Trouble::Refused(code, cause) if !passes(&code) => {
+                ConnectError::Refused { action, source: cause.into() }
+            }
+            trouble => ConnectError::Unreachable {
+                endpoint: self.endpoint.clone(),
+                source: trouble.into_cause().into(),
+            },
+        }
+    }
+}
+
+fn durability(syncs: bool, whole_pages: bool, waits: bool) -> Durability {
+    let may_lose = match (syncs, whole_pages, waits) {
+        (true, true, true) => return Durability::Strict,
+        (false, ..) => "anything, where the machine loses power: `fsync` is off",
+        (_, false, _) => {
+            "anything, where a page is half written as the machine loses power: `full_page_writes` is off"
+        }
+        (_, _, false) => {
+            "the commits of about the last second, where the server crashes: `synchronous_commit` is off"
+        }
+    };
+    Durability::Relaxed { may_lose }
+}

@@ -1,0 +1,163 @@
+//! [`Options`], how to open a store in a database.
+
+use std::fmt;
+
+use deadpool_postgres::Pool;
+
+use super::Postgres;
+use super::open;
+use super::place::Place;
+use crate::backend::engine::{ConnectError, Deadlines};
+use crate::reply::Reply;
+
+/// How to open a store in a PostgreSQL database.
+///
+/// ```no_run
+/// use ifmatch::Postgres;
+///
+/// let store = Postgres::options()
+///     .collection("articles")
+///     .history(10_000)
+///     .connect("postgres://app@db.example/app")
+///     .wait()?;
+/// # Ok::<_, ifmatch::engine::ConnectError>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "options open nothing by themselves"]
+pub struct Options {
+    pub(super) place: Place,
+    pub(super) deadlines: Deadlines,
+    pub(super) strict: bool,
+    pub(super) history: usize,
+    pub(super) value_limit: usize,
+    pub(super) connections: usize,
+    pub(super) prepares: bool,
+    #[cfg(feature = "postgres-tls")]
+    pub(super) tls: Option<super::tls::Tls>,
+}
+
+impl Options {
+    pub(super) fn new() -> Self {
+        Self {
+            place: Place::default(),
+            deadlines: Deadlines::default(),
+            strict: false,
+            history: 100_000,
+            value_limit: 1 << 20,
+            connections: 16,
+            prepares: true,
+            #[cfg(feature = "postgres-tls")]
+            tls: None,
+        }
+    }
+
+    /// Which collection of the tables the store is: `default` unless told otherwise. Any text of 1 to 128 bytes.
+    ///
+    /// Collections share tables and connections' cost, and see nothing of each other.
+    pub fn collection(mut self, name: impl Into<String>) -> Self {
+        self.place.collection = name.into();
+        self
+    }
+
+    /// What the names of the tables begin with: `ifmatch` unless told otherwise.
+    ///
+    /// 1 to 48 characters of `a-z`, `0-9` and `_`, not beginning with a digit.
+    pub fn table(mut self, name: impl Into<String>) -> Self {
+        self.place.table = name.into();
+        self
+    }
+
+    /// The schema the tables are in: `public` unless told otherwise. The same rule as for [`table`](Self::table). It is
+    /// created where it is missing.
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.place.schema = name.into();
+        self
+    }
+
+    /// How long a call may take.
+    pub fn deadlines(self, deadlines: Deadlines) -> Self {
+        Self { deadlines, ..self }
+    }
+
+    /// Refuses a server whose settings let a crash lose acknowledged commits, with [`ConnectError::Relaxed`].
+    pub fn require_strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
+    /// How many commits the feed, write ids and deletions reach back: 100,000 unless told otherwise, and at least 64.
+    ///
+    /// A row each, of about 200 bytes with its indexes. Each store that writes trims now and then, not with each
+    /// commit, so there may be a tenth more. Commits are also kept while a transaction that began before them is open.
+    pub fn history(self, commits: usize) -> Self {
+        Self { history: commits.max(64), ..self }
+    }
+
+    /// The most bytes a value may have: 1 MiB unless told otherwise. PostgreSQL takes up to a gigabyte.
+    pub fn value_limit(self, bytes: usize) -> Self {
+        Self { value_limit: bytes, ..self }
+    }
+
+    /// The most connections at once: 16 unless told otherwise, and at least one. Each call under way has one of its own.
+    pub fn connections(self, most: usize) -> Self {
+        Self { connections: most.max(1), ..self }
+    }
+
+    /// Prepares no statements, as a proxy demands that gives each transaction another connection (PgBouncer in
+    /// transaction mode, before 1.21 or without `max_prepared_statements`).
+    ///
+    /// Without this such a proxy mixes the statements of its clients up. A read then costs about a third more of the
+    /// server's time. Such a proxy must also leave the default isolation level at `read committed`.
+    pub fn unprepared(self) -> Self {
+        Self { prepares: false, ..self }
+    }
+
+    /// Encrypts connections as this configuration of rustls says: which certificates are trusted, and who we are.
+    ///
+    /// Whether encryption is demanded, the URL says: `sslmode=require`; else an unencrypted server is accepted too.
+    #[cfg(feature = "postgres-tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "postgres-tls")))]
+    pub fn tls(self, configuration: rustls::ClientConfig) -> Self {
+        Self { tls: Some(super::tls::Tls::new(configuration)), ..self }
+    }
+
+    /// Opens the store in the database of this URL, `postgres://user:password@host:port/database`, or of a list of
+    /// `key=value` pairs, as libpq has them. Several hosts may be named; only one that takes writes is used.
+    ///
+    /// Makes its tables and functions where they are missing. Two processes may do so at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], which shows neither the URL nor the login.
+    pub fn connect(&self, url: &str) -> Reply<'static, Postgres, ConnectError> {
+        open::connect(self.clone(), url)
+    }
+
+    /// Opens the store with the connections of a pool that there is already.
+    ///
+    /// Its connections must be of one primary server, have `read committed` as their default isolation level, and go to
+    /// it directly unless [`unprepared`](Self::unprepared) is set. [`connections`](Self::connections) has no effect.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// ```no_run
+    /// # fn pool() -> deadpool_postgres::Pool { unreachable!() }
+    /// let store = ifmatch::Postgres::options().with_pool(pool()).wait()?;
+    /// # Ok::<_, ifmatch::engine::ConnectError>(())
+    /// ```
+    pub fn with_pool(&self, pool: Pool) -> Reply<'static, Postgres, ConnectError> {
+        open::with_pool(self.clone(), pool)
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("place", &self.place)
+            .field("deadlines", &self.deadlines)
+            .field("history", &self.history)
+            .field("value_limit", &self.value_limit)
+            .finish_non_exhaustive()
+    }
+}

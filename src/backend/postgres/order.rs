@@ -1,0 +1,234 @@
+//! [`Order`], a commit as the parameters of its statement, and [`Verdict`], the rows that come back.
+
+use tokio_postgres::Row;
+
+use super::session::Parameter;
+use super::sql::{Sql, Statement};
+use super::stored::{Stored, bytes, checksum, column, key, version};
+use crate::backend::engine::Token;
+use crate::commit::{Action, Commit, Committed, Entry, Found, Receipt};
+use crate::conflict::Conflict;
+use crate::error::Corrupt;
+use crate::expected::Expected;
+
+/// A commit as the parameters of its statement.
+pub(super) struct Order<'c> {
+    collection: &'c str,
+    entries: &'c [Entry<'c, [u8]>],
+    write: Option<Vec<u8>>,
+    key: Option<i64>,
+    tag: i64,
+    ids: Vec<&'c str>,
+    deeds: Vec<i8>,
+    expected: Vec<i8>,
+    versions: Vec<i64>,
+    checksums: Vec<i32>,
+    values: Vec<Option<&'c [u8]>>,
+}
+
+/// What the engine made of a commit.
+pub(super) enum Verdict {
+    /// It was applied, now or under the same write id before.
+    Applied(Committed),
+    /// Its write id was resolved as not applied.
+    Closed,
+    /// It may have been applied before, so long ago that nobody knows.
+    Forgotten,
+    Conflict(Conflict),
+    /// What stands there can't be read, and was not named.
+    Corrupt(Corrupt),
+    /// Somebody who takes no locks changed the rows in between.
+    Disturbed,
+}
+
+impl<'c> Order<'c> {
+    pub(super) fn new(collection: &'c str, commit: &'c Commit<'c, [u8]>) -> Self {
+        let entries = commit.entries();
+        let value = |entry: &'c Entry<'c, [u8]>| match &entry.action {
+            Action::Put(value) => Some(&**value),
+            Action::Check | Action::Delete => None,
+        };
+        Self {
+            collection,
+            entries,
+            write: commit.write().map(|write| bytes(write).to_vec()),
+            key: commit.write().map(key),
+            tag: i64::from(Token::tag_for(commit.write())),
+            ids: entries.iter().map(|entry| entry.id).collect(),
+            deeds: entries.iter().map(|entry| letter(deed(&entry.action))).collect(),
+            expected: entries.iter().map(|entry| letter(expectation(entry.expectation.expected))).collect(),
+            versions: entries.iter().map(|entry| named(entry.expectation.expected)).collect(),
+            checksums: entries
+                .iter()
+                .map(|entry| value(entry).map_or(0, |value| checksum(collection, entry.id, value)))
+                .collect(),
+            values: entries.iter().map(value).collect(),
+        }
+    }
+
+    /// The statement and its parameters. `again` where it may have been sent before; `patience` for the locks of others.
+    pub(super) fn statement<'p>(
+        &'p self,
+        sql: &'p Sql,
+        again: &'p bool,
+        patience: &'p String,
+    ) -> (&'p Statement, Vec<Parameter<'p>>) {
+        let mut parameters: Vec<Parameter<'p>> =
+            vec![&self.collection, &self.write, &self.key, again, &self.tag, patience];
+        if let ([id], [value]) = (&self.ids[..], &self.values[..]) {
+            let entry: [Parameter<'p>; 6] =
+                [id, &self.deeds[0], &self.expected[0], &self.versions[0], &self.checksums[0], value];
+            parameters.extend(entry);
+            return (&sql.commit_one, parameters);
+        }
+        let entries: [Parameter<'p>; 6] =
+            [&self.ids, &self.deeds, &self.expected, &self.versions, &self.checksums, &self.values];
+        parameters.extend(entries);
+        (&sql.commit_many, parameters)
+    }
+
+    /// The parameters of a commit that only checks.
+    pub(super) fn checks(&self) -> [Parameter<'_>; 5] {
+        [&self.collection, &self.ids, &self.expected, &self.versions, &self.write]
+    }
+
+    /// What the rows say.
+    pub(super) fn verdict(&self, rows: &[Row]) -> Result<Verdict, tokio_postgres::Error> {
+        let Some(first) = rows.first() else { return Ok(Verdict::Disturbed) };
+        Ok(match first.try_get::<_, i8>(0)? as u8 {
+            b'a' | b'r' => Verdict::Applied(receipts(rows)?),
+            b'x' => Verdict::Closed,
+            b'u' => Verdict::Forgotten,
+            b'f' => {
+                let entry = self.entry(first, 1)?;
+                let stored =
+                    Stored { version: first.try_get(2)?, format: first.try_get(5)?, checksum: 0, value: &[] };
+                match stored.decode(self.collection, entry.id) {
+                    Err(corrupt) => Verdict::Corrupt(corrupt),
+                    Ok(_) => Verdict::Disturbed,
+                }
+            }
+            _ => {
+                let mut mismatches = Vec::with_capacity(rows.len());
+                for row in rows {
+                    let entry = self.entry(row, 1)?;
+                    let stored = row.try_get::<_, Option<i64>>(2)?.map(|version| {
+                        Ok::<_, tokio_postgres::Error>(Stored {
+                            version,
+                            format: row.try_get(5)?,
+                            checksum: row.try_get(6)?,
+                            value: row.try_get::<_, Option<&[u8]>>(7)?.unwrap_or_default(),
+                        })
+                    });
+                    let found = match self.found(entry, stored.transpose()?, row.try_get(4)?) {
+                        Ok(found) => found,
+                        Err(corrupt) => return Ok(Verdict::Corrupt(corrupt)),
+                    };
+                    mismatches.extend(entry.judge(found).err());
+                }
+                match mismatches.is_empty() {
+                    true => Verdict::Disturbed,
+                    false => Verdict::Conflict(Conflict::new(mismatches)),
+                }
+            }
+        })
+    }
+
+    /// What the rows of a commit that only checks say.
+    pub(super) fn verdict_of_checks(&self, rows: &[Row]) -> Result<Verdict, tokio_postgres::Error> {
+        if rows.len() != self.entries.len() {
+            return Ok(Verdict::Disturbed);
+        }
+        let (mut mismatches, mut receipts) = (Vec::new(), Vec::with_capacity(rows.len()));
+        for row in rows {
+            if row.try_get(6)? {
+                return Ok(Verdict::Closed);
+            }
+            let entry = self.entry(row, 0)?;
+            let stored = Stored::at(row, 1)?;
+            let version = stored.map(Stored::version);
+            if entry.expectation.expected.admits(version) {
+                receipts.push(Receipt { version, replaced: version });
+                continue;
+            }
+            match self.found(entry, stored, row.try_get(5)?) {
+                Ok(found) => mismatches.extend(entry.judge(found).err()),
+                Err(corrupt) => return Ok(Verdict::Corrupt(corrupt)),
+            }
+        }
+        Ok(match mismatches.is_empty() {
+            true => Verdict::Applied(receipts.into_iter().collect()),
+            false => Verdict::Conflict(Conflict::new(mismatches)),
+        })
+    }
+
+    fn found(
+        &self,
+        entry: &Entry<'_, [u8]>,
+        stored: Option<Stored<'_>>,
+        deleted: Option<i64>,
+    ) -> Result<Found<[u8]>, Corrupt> {
+        Ok(match (stored, deleted) {
+            (Some(stored), _) => Found::Value(stored.decode(self.collection, entry.id)?),
+            (None, Some(deleted)) => Found::Deleted(version(deleted)),
+            (None, None) => Found::Nothing,
+        })
+    }
+
+    fn entry(&self, row: &Row, column: usize) -> Result<&'c Entry<'c, [u8]>, tokio_postgres::Error> {
+        let place: i32 = row.try_get(column)?;
+        Ok(&self.entries[place as usize - 1])
+    }
+}
+
+/// The receipts in rows of verdict, place, version and replaced version.
+pub(super) fn receipts(rows: &[Row]) -> Result<Committed, tokio_postgres::Error> {
+    let receipt = |row: &Row| {
+        let [now, replaced] = [row.try_get::<_, Option<i64>>(2)?, row.try_get(3)?];
+        Ok(Receipt { version: now.map(version), replaced: replaced.map(version) })
+    };
+    rows.iter().map(receipt).collect()
+}
+
+/// Whether a commit changes nothing, whatever it finds.
+pub(super) fn only_checks(commit: &Commit<'_, [u8]>) -> bool {
+    commit.entries().iter().all(|entry| matches!(entry.action, Action::Check))
+}
+
+/// Whether what was applied is in the feed.
+pub(super) fn changed(commit: &Commit<'_, [u8]>, committed: &Committed) -> bool {
+    let deeds = commit.entries().iter().zip(committed.receipts());
+    deeds.into_iter().any(|(entry, receipt)| match entry.action {
+        Action::Check => false,
+        Action::Put(_) | Action::Delete => receipt.version.is_some(),
+    })
+}
+
+/// PostgreSQL's one-byte type.
+fn letter(letter: u8) -> i8 {
+    letter as i8
+}
+
+fn deed(action: &Action<[u8]>) -> u8 {
+    match action {
+        Action::Check => b'c',
+        Action::Put(_) => b'p',
+        Action::Delete => b'd',
+    }
+}
+
+fn expectation(expected: Expected) -> u8 {
+    match expected {
+        Expected::Any => b'a',
+        Expected::Absent => b'n',
+        Expected::Present => b'p',
+        Expected::Version(_) => b'v',
+    }
+}
+
+fn named(expected: Expected) -> i64 {
+    match expected {
+        Expected::Version(version) => column(version),
+        Expected::Any | Expected::Absent | Expected::Present => 0,
+    }
+}

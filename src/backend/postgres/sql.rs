@@ -1,0 +1,585 @@
+//! [`Sql`], every statement that the store sends: the only place where SQL is put together.
+//!
+//! What comes from outside is bound as a parameter. The names of the tables are the exception, since SQL can't bind
+//! them: they are validated before they get here, and quoted.
+
+use tokio_postgres::types::Type;
+
+use super::place::Place;
+
+/// The layout of the tables and of the rows in them.
+pub(super) const FORMAT: i16 = 1;
+
+/// How many commits a watcher reads at once.
+pub(super) const READ: usize = 32;
+
+/// One statement, and the types of its parameters, so that it can be sent without asking the engine for them first.
+pub(super) struct Statement {
+    pub(super) text: String,
+    pub(super) types: Vec<Type>,
+}
+
+/// The statements for the tables of one place.
+pub(super) struct Sql {
+    pub(super) get: Statement,
+    pub(super) scan: Statement,
+    pub(super) check: Statement,
+    pub(super) commit_one: Statement,
+    pub(super) commit_many: Statement,
+    pub(super) resolve: Statement,
+    pub(super) trim: Statement,
+    pub(super) newest: Statement,
+    pub(super) oldest: Statement,
+    pub(super) read: Statement,
+    /// What stands at the place: its tables, its functions, and its format.
+    pub(super) survey: Statement,
+    pub(super) format: Statement,
+    pub(super) enter: Statement,
+    /// Makes what is missing of the tables and functions, in one transaction. Two may do it at once.
+    pub(super) lay: String,
+}
+
+/// The settings and the state of the server that the store depends on.
+pub(super) const SERVER: &str = "
+SELECT current_setting('server_version_num')::integer,
+       pg_catalog.pg_is_in_recovery(),
+       current_setting('fsync') = 'on',
+       current_setting('full_page_writes') = 'on',
+       current_setting('synchronous_commit') <> 'off',
+       current_setting('transaction_isolation'),
+       current_setting('server_encoding')";
+
+impl Sql {
+    pub(super) fn new(place: &Place) -> Self {
+        let fill = |template: &str| place.fill(template);
+        let statement =
+            |template: &str, types: &[Type]| Statement { text: fill(template), types: types.to_vec() };
+        Self {
+            get: statement(GET, &[Type::TEXT, Type::TEXT]),
+            scan: statement(SCAN, &[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8]),
+            check: statement(
+                CHECK,
+                &[Type::TEXT, Type::TEXT_ARRAY, Type::CHAR_ARRAY, Type::INT8_ARRAY, Type::BYTEA],
+            ),
+            commit_one: statement(
+                "SELECT * FROM {commit_one}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                &[
+                    Type::TEXT,
+                    Type::BYTEA,
+                    Type::INT8,
+                    Type::BOOL,
+                    Type::INT8,
+                    Type::TEXT,
+                    Type::TEXT,
+                    Type::CHAR,
+                    Type::CHAR,
+                    Type::INT8,
+                    Type::INT4,
+                    Type::BYTEA,
+                ],
+            ),
+            commit_many: statement(
+                "SELECT * FROM {commit_many}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                &[
+                    Type::TEXT,
+                    Type::BYTEA,
+                    Type::INT8,
+                    Type::BOOL,
+                    Type::INT8,
+                    Type::TEXT,
+                    Type::TEXT_ARRAY,
+                    Type::CHAR_ARRAY,
+                    Type::CHAR_ARRAY,
+                    Type::INT8_ARRAY,
+                    Type::INT4_ARRAY,
+                    Type::BYTEA_ARRAY,
+                ],
+            ),
+            resolve: statement(
+                "SELECT * FROM {resolve}($1, $2, $3, $4)",
+                &[Type::TEXT, Type::BYTEA, Type::INT8, Type::TEXT],
+            ),
+            trim: statement("SELECT {trim}($1, $2)", &[Type::TEXT, Type::INT8]),
+            newest: statement(NEWEST, &[Type::TEXT, Type::TEXT_ARRAY]),
+            oldest: statement(OLDEST, &[Type::TEXT]),
+            read: statement(
+                &READ_LOG.replace("{read}", &READ.to_string()),
+                &[Type::TEXT, Type::TEXT, Type::INT8, Type::TEXT_ARRAY],
+            ),
+            survey: statement(SURVEY, &[]),
+            format: statement("SELECT max(format) FROM {places}", &[]),
+            enter: statement(ENTER, &[Type::TEXT, Type::INT8]),
+            lay: fill(&[TABLES, COMMIT_ONE, COMMIT_MANY, RESOLVE, TRIM].concat()),
+        }
+    }
+}
+
+const GET: &str = "
+SELECT version, format, checksum, value FROM {resources} WHERE collection = $1 AND id = $2";
+
+/// From `$2` on, without `$3`, to before `$4`.
+const SCAN: &str = "
+SELECT id, version, format, checksum, value FROM {resources}
+ WHERE collection = $1 AND id >= $2 AND id <> $3 AND id < $4
+ ORDER BY id LIMIT $5";
+
+/// What stands at each of some ids at one instant, with the value where an expectation does not hold, and whether the
+/// write id is closed.
+const CHECK: &str = r#"
+SELECT e.place::integer, t.version, t.format, t.checksum,
+       CASE WHEN CASE e.expected
+                     WHEN 'a' THEN true
+                     WHEN 'n' THEN t.version IS NULL
+                     WHEN 'p' THEN t.version IS NOT NULL
+                     ELSE t.version IS NOT DISTINCT FROM e.version
+                 END THEN NULL ELSE t.value END,
+       d.version,
+       $5 IS NOT NULL AND (c.write IS NOT NULL OR coalesce($5 <= p.youngest_closed, false))
+  FROM {places} p
+ CROSS JOIN unnest($2, $3, $4) WITH ORDINALITY AS e (id, expected, version, place)
+  LEFT JOIN {resources} t ON t.collection = $1 AND t.id = e.id
+  LEFT JOIN {deleted} d ON t.id IS NULL AND d.collection = $1 AND d.id = e.id
+  LEFT JOIN {closed} c ON c.collection = $1 AND c.write = $5
+ WHERE p.collection = $1
+ ORDER BY e.place"#;
+
+/// The newest commit of the log, and how many of the transactions in `$2` have left a commit there since.
+const NEWEST: &str = "
+SELECT p.epoch, l.xid::text, l.version, pg_current_snapshot()::text,
+       EXISTS (SELECT FROM {log} WHERE collection = $1 AND xid = ANY ($2::xid8[]))
+  FROM {places} p
+  LEFT JOIN LATERAL (
+       SELECT xid, version FROM {log} WHERE collection = $1 ORDER BY xid DESC LIMIT 1) l ON true
+ WHERE p.collection = $1";
+
+const OLDEST: &str = "
+SELECT p.epoch, l.xid::text, l.version, pg_current_snapshot()::text
+  FROM {places} p
+  LEFT JOIN LATERAL (
+       SELECT xid, version FROM {log} WHERE collection = $1 ORDER BY xid LIMIT 1) l ON true
+ WHERE p.collection = $1";
+
+/// The commits that a watcher at a place in the log has not seen: those that come after its place, and those that were
+/// under way then. Each with its changes, and the values that are still stored.
+const READ_LOG: &str = r#"
+SELECT p.epoch, p.floor::text, pg_current_snapshot()::text,
+       EXISTS (SELECT FROM {log} WHERE collection = $1 AND xid = $2::xid8 AND version = $3),
+       l.xid::text, l.version, c.place::integer, c.id, c.deed, t.format, t.checksum, t.value
+  FROM {places} p
+  LEFT JOIN LATERAL (
+       (SELECT xid, version, ids, deeds FROM {log} WHERE collection = $1 AND xid = ANY ($4::xid8[]))
+       UNION ALL
+       (SELECT xid, version, ids, deeds FROM {log} WHERE collection = $1 AND xid > $2::xid8
+         ORDER BY xid LIMIT {read})) l ON true
+  LEFT JOIN LATERAL unnest(l.ids, l.deeds) WITH ORDINALITY AS c (id, deed, place)
+    ON c.deed IN ('p', 'd')
+  LEFT JOIN {resources} t
+    ON c.deed = 'p' AND t.collection = $1 AND t.id = c.id AND t.version = l.version
+ WHERE p.collection = $1
+ ORDER BY l.xid, c.place"#;
+
+const SURVEY: &str = "
+SELECT to_regclass('{resources}') IS NOT NULL,
+       to_regclass('{places}') IS NOT NULL,
+       to_regclass('{deleted}') IS NOT NULL AND to_regclass('{log}') IS NOT NULL
+         AND to_regclass('{closed}') IS NOT NULL AND to_regclass('{versions}') IS NOT NULL
+         AND to_regproc('{commit_one}') IS NOT NULL AND to_regproc('{commit_many}') IS NOT NULL
+         AND to_regproc('{resolve}') IS NOT NULL AND to_regproc('{trim}') IS NOT NULL,
+       (SELECT relpersistence = 'p' FROM pg_catalog.pg_class WHERE oid = to_regclass('{resources}'))";
+
+const ENTER: &str = "
+INSERT INTO {places} (collection, format, epoch) VALUES ($1, 1, $2) ON CONFLICT DO NOTHING";
+
+// The lock is the first statement: whoever waited for it finds everything there.
+const TABLES: &str = r#"
+SELECT pg_advisory_xact_lock(hashtextextended('ifmatch {key}', 0));
+DO $do$ BEGIN
+    -- Only then: whoever may not create schemas may still use one.
+    IF to_regnamespace('"{schema}"') IS NULL THEN CREATE SCHEMA "{schema}"; END IF;
+END $do$;
+CREATE TABLE IF NOT EXISTS {resources} (
+    collection text COLLATE "C" NOT NULL,
+    id         text COLLATE "C" NOT NULL,
+    version    bigint NOT NULL,
+    format     smallint NOT NULL,
+    checksum   integer NOT NULL,
+    value      bytea NOT NULL,
+    PRIMARY KEY (collection, id)
+) WITH (fillfactor = 90);
+CREATE TABLE IF NOT EXISTS {deleted} (
+    collection text COLLATE "C" NOT NULL,
+    id         text COLLATE "C" NOT NULL,
+    version    bigint NOT NULL,
+    PRIMARY KEY (collection, id)
+);
+CREATE INDEX IF NOT EXISTS {deleted_by_version} ON {deleted} (collection, version);
+CREATE TABLE IF NOT EXISTS {log} (
+    collection text COLLATE "C" NOT NULL,
+    xid        xid8 NOT NULL,
+    version    bigint NOT NULL,
+    write      bytea,
+    ids        text[] NOT NULL,
+    deeds      "char"[] NOT NULL,
+    replaced   bigint[] NOT NULL,
+    PRIMARY KEY (collection, xid)
+);
+CREATE UNIQUE INDEX IF NOT EXISTS {log_by_write} ON {log} (collection, write) WHERE write IS NOT NULL;
+CREATE TABLE IF NOT EXISTS {closed} (
+    collection text COLLATE "C" NOT NULL,
+    write      bytea NOT NULL,
+    PRIMARY KEY (collection, write)
+);
+CREATE TABLE IF NOT EXISTS {places} (
+    collection      text COLLATE "C" PRIMARY KEY,
+    format          smallint NOT NULL,
+    epoch           bigint NOT NULL,
+    floor           xid8 NOT NULL DEFAULT '0',
+    youngest        bytea,
+    youngest_closed bytea
+);
+CREATE SEQUENCE IF NOT EXISTS {versions} MINVALUE 1 MAXVALUE 549755813887 START {start} NO CYCLE;
+"#;
+
+/// A commit of one entry.
+///
+/// Verdicts: `a` applied, `r` applied before under this write id, `m` the expectation does not hold, `x` the write id is
+/// closed, `u` the write id may have been forgotten, `f` the stored value has a format this function does not know.
+///
+/// A function that changes something sees in each of its statements what was committed before that statement began. So
+/// what it reads after it has its locks is the truth until it ends, which is why one round trip is enough.
+const COMMIT_ONE: &str = r#"
+CREATE OR REPLACE FUNCTION {commit_one}(
+    given_collection text, given_write bytea, given_key bigint, given_again boolean, given_tag bigint,
+    given_patience text, given_id text, given_deed "char", given_expected "char", given_version bigint,
+    given_checksum integer, given_value bytea,
+    OUT told_verdict "char", OUT told_place integer, OUT told_version bigint, OUT told_replaced bigint,
+    OUT told_deleted bigint, OUT told_format smallint, OUT told_checksum integer, OUT told_value bytea)
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
+DECLARE
+    past record;
+    next bigint;
+    deed "char" := given_deed;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'a commit needs the isolation level read committed' USING ERRCODE = '0A000';
+    END IF;
+    PERFORM set_config('lock_timeout', given_patience, true);
+    IF given_write IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(given_key);
+    END IF;
+    PERFORM pg_advisory_xact_lock(
+        hashtextextended(given_id, hashtextextended(given_collection, hashtextextended('{key}', 0))));
+    SELECT p.youngest, p.youngest_closed, t.version AS found, t.format, c.write AS closed,
+           l.version AS logged, l.deeds, l.replaced
+      INTO past
+      FROM {places} p
+      LEFT JOIN {resources} t ON t.collection = given_collection AND t.id = given_id
+      LEFT JOIN {log} l ON l.collection = given_collection AND l.write = given_write
+      LEFT JOIN {closed} c ON c.collection = given_collection AND c.write = given_write
+     WHERE p.collection = given_collection;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the tables were emptied' USING ERRCODE = '55000';
+    END IF;
+    told_place := 1;
+    IF past.logged IS NOT NULL AND cardinality(past.deeds) = 1 THEN
+        told_verdict := 'r';
+        told_replaced := past.replaced[1];
+        told_version := CASE past.deeds[1] WHEN 'n' THEN NULL WHEN 'c' THEN told_replaced ELSE past.logged END;
+        RETURN;
+    END IF;
+    IF past.logged IS NOT NULL OR past.closed IS NOT NULL OR given_write <= past.youngest_closed THEN
+        told_verdict := 'x';
+        RETURN;
+    END IF;
+    IF given_again AND given_write <= past.youngest THEN
+        told_verdict := 'u';
+        RETURN;
+    END IF;
+    told_replaced := past.found;
+    IF past.format <> 1 AND (given_expected <> 'v' OR past.found <> given_version) THEN
+        told_verdict := 'f';
+        told_format := past.format;
+        told_version := past.found;
+        IF given_again THEN
+            INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write);
+        END IF;
+        RETURN;
+    END IF;
+    IF NOT (CASE given_expected
+                WHEN 'a' THEN true
+                WHEN 'n' THEN past.found IS NULL
+                WHEN 'p' THEN past.found IS NOT NULL
+                ELSE past.found IS NOT DISTINCT FROM given_version
+            END) THEN
+        told_verdict := 'm';
+        -- What was sent before may still be on its way, and must not come true after this answer.
+        IF given_again THEN
+            INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write);
+        END IF;
+        IF past.found IS NULL THEN
+            SELECT version INTO told_deleted FROM {deleted}
+             WHERE collection = given_collection AND id = given_id;
+        ELSE
+            SELECT version, format, checksum, value
+              INTO told_version, told_format, told_checksum, told_value
+              FROM {resources} WHERE collection = given_collection AND id = given_id;
+        END IF;
+        RETURN;
+    END IF;
+    told_verdict := 'a';
+    IF deed = 'd' AND past.found IS NULL THEN
+        IF given_write IS NULL THEN
+            RETURN;
+        END IF;
+        deed := 'n';
+    END IF;
+    next := nextval('{versions}') << 24 | given_tag;
+    IF deed = 'p' AND past.found IS NOT NULL THEN
+        UPDATE {resources} SET version = next, format = 1, checksum = given_checksum, value = given_value
+         WHERE collection = given_collection AND id = given_id AND version = past.found;
+        -- Somebody without our locks was here.
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'changed behind the back of the store' USING ERRCODE = '40001';
+        END IF;
+    ELSIF deed = 'p' THEN
+        INSERT INTO {resources} (collection, id, version, format, checksum, value)
+        VALUES (given_collection, given_id, next, 1, given_checksum, given_value);
+    ELSIF deed = 'd' THEN
+        DELETE FROM {resources} WHERE collection = given_collection AND id = given_id;
+        INSERT INTO {deleted} (collection, id, version) VALUES (given_collection, given_id, next)
+            ON CONFLICT (collection, id) DO UPDATE SET version = next;
+    END IF;
+    INSERT INTO {log} (collection, xid, version, write, ids, deeds, replaced)
+    VALUES (given_collection, pg_current_xact_id(), next, given_write, ARRAY[given_id], ARRAY[deed], ARRAY[past.found]);
+    IF deed <> 'n' THEN
+        told_version := next;
+    END IF;
+END
+$function$;
+"#;
+
+/// A commit of several entries, with the same verdicts: one row an entry, and for `m` one row an entry that failed.
+const COMMIT_MANY: &str = r#"
+CREATE OR REPLACE FUNCTION {commit_many}(
+    given_collection text, given_write bytea, given_key bigint, given_again boolean, given_tag bigint,
+    given_patience text, given_ids text[], given_deeds "char"[], given_expected "char"[], given_versions bigint[],
+    given_checksums integer[], given_values bytea[])
+RETURNS TABLE (told_verdict "char", told_place integer, told_version bigint, told_replaced bigint,
+    told_deleted bigint, told_format smallint, told_checksum integer, told_value bytea)
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
+#variable_conflict use_column
+DECLARE
+    past record;
+    wanted record;
+    judged record;
+    next bigint;
+    done "char"[];
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'a commit needs the isolation level read committed' USING ERRCODE = '0A000';
+    END IF;
+    PERFORM set_config('lock_timeout', given_patience, true);
+    IF given_write IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(given_key);
+    END IF;
+    -- In the order of the keys, each once: nobody waits for one who waits for them.
+    FOR wanted IN
+        SELECT hashtextextended(e.id, hashtextextended(given_collection, hashtextextended('{key}', 0))) AS key,
+               bool_or(e.deed <> 'c') AS writes
+          FROM unnest(given_ids, given_deeds) AS e (id, deed) GROUP BY 1 ORDER BY 1
+    LOOP
+        IF wanted.writes THEN
+            PERFORM pg_advisory_xact_lock(wanted.key);
+        ELSE
+            PERFORM pg_advisory_xact_lock_shared(wanted.key);
+        END IF;
+    END LOOP;
+    SELECT p.youngest, p.youngest_closed, c.write AS closed, l.version AS logged, l.deeds, l.replaced
+      INTO past
+      FROM {places} p
+      LEFT JOIN {log} l ON l.collection = given_collection AND l.write = given_write
+      LEFT JOIN {closed} c ON c.collection = given_collection AND c.write = given_write
+     WHERE p.collection = given_collection;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the tables were emptied' USING ERRCODE = '55000';
+    END IF;
+    IF past.logged IS NOT NULL AND cardinality(past.deeds) = cardinality(given_ids) THEN
+        RETURN QUERY SELECT 'r'::"char", e.place::integer,
+               CASE e.deed WHEN 'n' THEN NULL WHEN 'c' THEN e.found ELSE past.logged END, e.found,
+               NULL::bigint, NULL::smallint, NULL::integer, NULL::bytea
+          FROM unnest(past.deeds, past.replaced) WITH ORDINALITY AS e (deed, found, place);
+        RETURN;
+    END IF;
+    IF past.logged IS NOT NULL OR past.closed IS NOT NULL OR given_write <= past.youngest_closed THEN
+        told_verdict := 'x';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    IF given_again AND given_write <= past.youngest THEN
+        told_verdict := 'u';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    SELECT array_agg(t.version ORDER BY e.place) AS found,
+           array_agg(CASE WHEN e.deed = 'd' AND t.version IS NULL THEN 'n' ELSE e.deed END ORDER BY e.place) AS done,
+           bool_or(t.format <> 1 AND (e.expected <> 'v' OR t.version <> e.version)) AS strange,
+           bool_and(CASE e.expected
+                        WHEN 'a' THEN true
+                        WHEN 'n' THEN t.version IS NULL
+                        WHEN 'p' THEN t.version IS NOT NULL
+                        ELSE t.version IS NOT DISTINCT FROM e.version
+                    END) AS holds
+      INTO judged
+      FROM unnest(given_ids, given_deeds, given_expected, given_versions) WITH ORDINALITY
+           AS e (id, deed, expected, version, place)
+      LEFT JOIN {resources} t ON t.collection = given_collection AND t.id = e.id;
+    -- What was sent before may still be on its way, and must not come true after this answer.
+    IF given_again AND (judged.strange OR NOT judged.holds) THEN
+        INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write);
+    END IF;
+    IF judged.strange THEN
+        RETURN QUERY SELECT 'f'::"char", e.place::integer, t.version, NULL::bigint, NULL::bigint, t.format,
+               NULL::integer, NULL::bytea
+          FROM unnest(given_ids) WITH ORDINALITY AS e (id, place)
+          JOIN {resources} t ON t.collection = given_collection AND t.id = e.id AND t.format <> 1
+         ORDER BY e.place LIMIT 1;
+        RETURN;
+    END IF;
+    IF NOT judged.holds THEN
+        RETURN QUERY SELECT 'm'::"char", e.place::integer, t.version, t.version, d.version, t.format, t.checksum,
+               t.value
+          FROM unnest(given_ids, given_expected, given_versions) WITH ORDINALITY AS e (id, expected, version, place)
+          LEFT JOIN {resources} t ON t.collection = given_collection AND t.id = e.id
+          LEFT JOIN {deleted} d ON t.id IS NULL AND d.collection = given_collection AND d.id = e.id
+         WHERE NOT CASE e.expected
+                       WHEN 'a' THEN true
+                       WHEN 'n' THEN t.version IS NULL
+                       WHEN 'p' THEN t.version IS NOT NULL
+                       ELSE t.version IS NOT DISTINCT FROM e.version
+                   END
+         ORDER BY e.place;
+        RETURN;
+    END IF;
+    done := judged.done;
+    IF given_write IS NOT NULL OR 'p' = ANY (done) OR 'd' = ANY (done) THEN
+        next := nextval('{versions}') << 24 | given_tag;
+        INSERT INTO {resources} AS t (collection, id, version, format, checksum, value)
+        SELECT given_collection, e.id, next, 1, e.checksum, e.value
+          FROM unnest(given_ids, done, given_checksums, given_values) AS e (id, deed, checksum, value)
+         WHERE e.deed = 'p'
+            ON CONFLICT (collection, id) DO UPDATE
+           SET version = excluded.version, format = 1, checksum = excluded.checksum, value = excluded.value;
+        IF 'd' = ANY (done) THEN
+            DELETE FROM {resources} t
+             USING unnest(given_ids, done) AS e (id, deed)
+             WHERE e.deed = 'd' AND t.collection = given_collection AND t.id = e.id;
+            INSERT INTO {deleted} (collection, id, version)
+            SELECT given_collection, e.id, next FROM unnest(given_ids, done) AS e (id, deed) WHERE e.deed = 'd'
+                ON CONFLICT (collection, id) DO UPDATE SET version = excluded.version;
+        END IF;
+        INSERT INTO {log} (collection, xid, version, write, ids, deeds, replaced)
+        VALUES (given_collection, pg_current_xact_id(), next, given_write, given_ids, done, judged.found);
+    END IF;
+    RETURN QUERY SELECT 'a'::"char", e.place::integer,
+           CASE e.deed WHEN 'n' THEN NULL WHEN 'c' THEN e.found ELSE next END, e.found,
+           NULL::bigint, NULL::smallint, NULL::integer, NULL::bytea
+      FROM unnest(done, judged.found) WITH ORDINALITY AS e (deed, found, place);
+END
+$function$;
+"#;
+
+/// What became of a write id; one that never came is closed. Verdicts: `r`, `x`, `u` as above, `r` with a row an entry.
+const RESOLVE: &str = r#"
+CREATE OR REPLACE FUNCTION {resolve}(
+    given_collection text, given_write bytea, given_key bigint, given_patience text)
+RETURNS TABLE (told_verdict "char", told_place integer, told_version bigint, told_replaced bigint)
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
+#variable_conflict use_column
+DECLARE
+    past record;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'to resolve needs the isolation level read committed' USING ERRCODE = '0A000';
+    END IF;
+    PERFORM set_config('lock_timeout', given_patience, true);
+    -- The commit may be under way: its answer is known once it lets go of the lock.
+    PERFORM pg_advisory_xact_lock(given_key);
+    SELECT p.youngest, p.youngest_closed, c.write AS closed, l.version AS logged, l.deeds, l.replaced
+      INTO past
+      FROM {places} p
+      LEFT JOIN {log} l ON l.collection = given_collection AND l.write = given_write
+      LEFT JOIN {closed} c ON c.collection = given_collection AND c.write = given_write
+     WHERE p.collection = given_collection;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the tables were emptied' USING ERRCODE = '55000';
+    END IF;
+    IF past.logged IS NOT NULL THEN
+        told_verdict := 'r';
+        -- A row of its own, since a commit may have had no entries.
+        RETURN NEXT;
+        RETURN QUERY SELECT 'r'::"char", e.place::integer,
+               CASE e.deed WHEN 'n' THEN NULL WHEN 'c' THEN e.found ELSE past.logged END,
+               e.found
+          FROM unnest(past.deeds, past.replaced) WITH ORDINALITY AS e (deed, found, place);
+        RETURN;
+    END IF;
+    IF past.closed IS NOT NULL THEN
+        told_verdict := 'x';
+    ELSIF given_write <= past.youngest OR given_write <= past.youngest_closed THEN
+        told_verdict := 'u';
+    ELSE
+        INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write);
+        told_verdict := 'x';
+    END IF;
+    RETURN NEXT;
+END
+$function$;
+"#;
+
+/// Lets go of all but the newest commits of the log and what goes with them. Whoever comes while another is at it does
+/// nothing.
+const TRIM: &str = r#"
+CREATE OR REPLACE FUNCTION {trim}(given_collection text, given_history bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
+DECLARE
+    -- No transaction before this one is still under way, so none can leave a commit behind the floor.
+    settled xid8 := pg_snapshot_xmin(pg_current_snapshot());
+    cut record;
+    youngest_gone bytea;
+    last_gone xid8;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(
+        hashtextextended('trim', hashtextextended(given_collection, hashtextextended('{key}', 1)))) THEN
+        RETURN;
+    END IF;
+    SELECT l.xid, l.version INTO cut FROM {log} l
+     WHERE l.collection = given_collection ORDER BY l.xid DESC OFFSET given_history LIMIT 1;
+    IF FOUND THEN
+        WITH gone AS (
+            DELETE FROM {log} l
+             WHERE l.collection = given_collection AND l.xid <= cut.xid AND l.xid < settled
+            RETURNING l.xid, l.write)
+        SELECT (SELECT write FROM gone WHERE write IS NOT NULL ORDER BY write DESC LIMIT 1),
+               (SELECT xid FROM gone ORDER BY xid DESC LIMIT 1)
+          INTO youngest_gone, last_gone;
+        UPDATE {places}
+           SET floor = greatest(floor, last_gone), youngest = greatest(youngest, youngest_gone)
+         WHERE collection = given_collection;
+        DELETE FROM {deleted} d
+         USING (SELECT id FROM {deleted}
+                 WHERE collection = given_collection AND version <= cut.version
+                   FOR UPDATE SKIP LOCKED) old
+         WHERE d.collection = given_collection AND d.id = old.id AND d.version <= cut.version;
+    END IF;
+    WITH gone AS (
+        DELETE FROM {closed} c
+         WHERE c.collection = given_collection
+           AND c.write <= (SELECT write FROM {closed} WHERE collection = given_collection
+                            ORDER BY write DESC OFFSET given_history LIMIT 1)
+        RETURNING c.write)
+    UPDATE {places}
+       SET youngest_closed = greatest(youngest_closed, (SELECT write FROM gone ORDER BY write DESC LIMIT 1))
+     WHERE collection = given_collection AND EXISTS (SELECT FROM gone);
+END
+$function$;
+"#;

@@ -1,0 +1,44 @@
+//! [`Trimming`], how the history of a collection stays bounded.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::Shared;
+use super::session::Budget;
+
+/// How long a trim may take.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How the history of a collection stays bounded: now and then, and in a task of its own, so that no commit waits for it.
+pub(super) struct Trimming {
+    history: usize,
+    commits: AtomicUsize,
+    under_way: AtomicBool,
+}
+
+impl Trimming {
+    pub(super) fn new(history: usize) -> Self {
+        Self { history, commits: AtomicUsize::new(0), under_way: AtomicBool::new(false) }
+    }
+
+    /// Counts a commit, and trims where there were many since the last time.
+    pub(super) fn count(&self, shared: &Arc<Shared>) {
+        let commits = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
+        if commits < (self.history / 16).max(8) || self.under_way.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.commits.store(0, Ordering::Relaxed);
+        let shared = Arc::clone(shared);
+        shared.runtime.handle().clone().spawn(async move {
+            let trimming = &shared.trimming;
+            let history = i64::try_from(trimming.history).unwrap_or(i64::MAX);
+            // What can't be trimmed now is trimmed the next time.
+            let _ = shared
+                .engine
+                .ask(Budget::new(LONGEST), &shared.sql.trim, &[&shared.place.collection, &history])
+                .await;
+            trimming.under_way.store(false, Ordering::SeqCst);
+        });
+    }
+}

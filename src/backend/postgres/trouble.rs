@@ -1,0 +1,132 @@
+//! [`Trouble`], what can go wrong between the store and the engine, told apart by what can have been applied.
+
+use std::fmt;
+
+use deadpool_postgres::PoolError;
+use tokio_postgres::error::{DbError, Severity, SqlState};
+
+/// What went wrong with one statement.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The statement was not sent.
+    NotSent(Cause),
+    /// It was not sent either: the server is there, and about to serve.
+    Starting(Cause),
+    /// It was sent, and its answer was lost: it may have been applied, or may still be.
+    Lost(Cause),
+    /// The engine refused it, and has undone it.
+    Refused(SqlState, Cause),
+}
+
+/// What the engine or the driver said, in words that show neither a value nor who logs in.
+#[derive(Debug)]
+pub(super) struct Cause(String);
+
+impl Cause {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Cause {}
+
+impl From<&tokio_postgres::Error> for Cause {
+    fn from(error: &tokio_postgres::Error) -> Self {
+        let Some(refusal) = error.as_db_error() else { return Self(error.to_string()) };
+        let code = refusal.code();
+        // Logins and databases are named in these.
+        if code.code().starts_with("28") || code.code().starts_with("3D") {
+            return Self(format!("SQLSTATE {}: the login or the database was refused", code.code()));
+        }
+        // Only the message: the detail may have the key of a row.
+        Self(format!("SQLSTATE {}: {}", code.code(), refusal.message().escape_debug()))
+    }
+}
+
+impl Trouble {
+    /// Of a statement that was sent.
+    pub(super) fn of_answer(error: &tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            // Whoever is thrown out at the end of a commit may have committed.
+            Some(refusal) if is_error(refusal) => Self::Refused(refusal.code().clone(), error.into()),
+            _ => Self::Lost(error.into()),
+        }
+    }
+
+    /// Of a statement that could not be prepared, and so was never sent.
+    pub(super) fn of_preparation(error: &tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(refusal) if is_error(refusal) => Self::Refused(refusal.code().clone(), error.into()),
+            _ => Self::NotSent(error.into()),
+        }
+    }
+
+    /// Of a connection that could not be had.
+    pub(super) fn of_pool(error: &PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => match error.code() {
+                Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => Self::Starting(error.into()),
+                Some(code) if !passes(code) => Self::Refused(code.clone(), error.into()),
+                _ => Self::NotSent(error.into()),
+            },
+            PoolError::Timeout(_) => Self::NotSent(Cause::new("no connection became free in time")),
+            PoolError::Closed => Self::NotSent(Cause::new("the pool was closed")),
+            _ => Self::NotSent(Cause::new("the pool can make no connection")),
+        }
+    }
+
+    /// Of rows that somebody changed who takes no locks.
+    pub(super) fn disturbed() -> Self {
+        let cause = Cause::new("somebody changed the tables behind the back of the store");
+        Self::Refused(SqlState::T_R_SERIALIZATION_FAILURE, cause)
+    }
+
+    /// Whether the same statement can succeed when it is sent again, and nothing was applied: it met another one.
+    pub(super) fn is_collision(&self) -> bool {
+        let Self::Refused(code, _) = self else { return false };
+        [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::UNIQUE_VIOLATION]
+            .contains(code)
+    }
+
+    /// Whether it waited too long for the locks of others.
+    pub(super) fn is_wait(&self) -> bool {
+        matches!(self, Self::Refused(code, _) if *code == SqlState::LOCK_NOT_AVAILABLE)
+    }
+
+    /// Whether it is likely to pass by itself.
+    pub(super) fn passes(&self) -> bool {
+        match self {
+            Self::NotSent(_) | Self::Starting(_) | Self::Lost(_) => true,
+            Self::Refused(code, _) => passes(code) || self.is_collision() || self.is_wait(),
+        }
+    }
+
+    /// Whether the engine has issued its last version.
+    pub(super) fn is_exhaustion(&self) -> bool {
+        matches!(self, Self::Refused(code, _) if *code == SqlState::SEQUENCE_GENERATOR_LIMIT_EXCEEDED)
+    }
+
+    pub(super) fn into_cause(self) -> Cause {
+        match self {
+            Self::NotSent(cause) | Self::Starting(cause) | Self::Lost(cause) | Self::Refused(_, cause) => {
+                cause
+            }
+        }
+    }
+}
+
+fn is_error(refusal: &DbError) -> bool {
+    refusal.parsed_severity() == Some(Severity::Error)
+}
+
+/// Whether a server that answers with this is likely to serve later.
+pub(super) fn passes(code: &SqlState) -> bool {
+    let code = code.code();
+    code.starts_with("57P") || code.starts_with("53") || code.starts_with("08")
+}

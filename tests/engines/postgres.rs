@@ -1,0 +1,184 @@
+//! The store on PostgreSQL, against private servers.
+
+mod faults;
+mod feed;
+mod laws;
+mod opening;
+mod rows;
+#[cfg(feature = "postgres-tls")]
+mod tls;
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use ifmatch::Postgres;
+use ifmatch::engine::ConnectError;
+use ifmatch::postgres::Options;
+
+use crate::server::{Directory, Server, program};
+
+/// Where Debian's packages put the programs.
+const ELSEWHERE: [&str; 6] = [
+    "/usr/lib/postgresql/18/bin",
+    "/usr/lib/postgresql/17/bin",
+    "/usr/lib/postgresql/16/bin",
+    "/usr/lib/postgresql/15/bin",
+    "/usr/lib/postgresql/14/bin",
+    "/usr/lib/postgresql/13/bin",
+];
+
+/// The server refuses to run as root: then it runs as the user that its package made.
+fn user() -> Option<u32> {
+    let id = |arguments: &[&str]| {
+        let output = Command::new("id").args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse::<u32>().ok()
+    };
+    match id(&["-u"]) {
+        Some(0) => Some(id(&["-u", "postgres"]).expect("the package made a user `postgres`")),
+        _ => None,
+    }
+}
+
+/// An empty cluster to copy, since making one takes a second.
+fn template() -> &'static Directory {
+    static TEMPLATE: LazyLock<Directory> = LazyLock::new(|| {
+        let user = user();
+        let directory = Directory::new(user);
+        let mut initdb = Command::new(program("initdb", &ELSEWHERE, "postgresql"));
+        initdb.args([
+            "--no-sync",
+            "--auth=trust",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C",
+            "-D",
+        ]);
+        initdb.arg(directory.path().join("data")).current_dir(directory.path());
+        user.map(|user| initdb.uid(user));
+        let output = initdb.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        directory
+    });
+    &TEMPLATE
+}
+
+/// A server of one's own, with these settings.
+fn server(settings: &[&str]) -> Server {
+    let directory = Directory::new(user());
+    let mut copy = Command::new("cp");
+    copy.arg("-a").arg(template().path().join("data")).arg(directory.path());
+    assert!(copy.status().unwrap().success());
+    server_in(directory, settings)
+}
+
+/// A server on the cluster in a directory.
+fn server_in(directory: Directory, settings: &[&str]) -> Server {
+    let mut arguments = vec!["-D", "{directory}/data", "-p", "{port}", "-k", "{directory}"];
+    arguments.extend(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]);
+    for setting in settings {
+        arguments.extend(["-c", setting]);
+    }
+    let server = Server::start(program("postgres", &ELSEWHERE, "postgresql"), directory, user(), &arguments);
+    // It accepts connections before it takes logins.
+    open(&Postgres::options().collection("start"), server.port);
+    server
+}
+
+fn url(port: u16) -> String {
+    format!("postgres://postgres@127.0.0.1:{port}/postgres")
+}
+
+/// One server for the tests that leave it as it is.
+fn shared_server() -> &'static Server {
+    static SERVER: LazyLock<Server> = LazyLock::new(|| server(&[]));
+    &SERVER
+}
+
+/// A name that no other test uses.
+fn fresh_name() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    format!("fresh_{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Options of a collection that nobody else uses.
+fn options() -> Options {
+    Postgres::options().collection(fresh_name())
+}
+
+/// Opens a store, as soon as the server takes logins.
+fn open(options: &Options, port: u16) -> Postgres {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match connect(options, port) {
+            Ok(store) => return store,
+            Err(ConnectError::Unreachable { .. }) if Instant::now() < end => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => {
+                let source = std::error::Error::source(&error).map(ToString::to_string);
+                panic!("{error}: {source:?}");
+            }
+        }
+    }
+}
+
+fn connect(options: &Options, port: u16) -> Result<Postgres, ConnectError> {
+    options.connect(&url(port)).wait()
+}
+
+/// Runs statements as an administrator would.
+fn psql(port: u16, sql: &str) -> String {
+    let mut psql = Command::new(program("psql", &ELSEWHERE, "postgresql-client"));
+    psql.args(["-h", "127.0.0.1", "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-qAtX", "-p"]);
+    let output = psql.arg(port.to_string()).args(["-c", sql]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The process ids of a server: the main one, then those that serve its connections, which would go on without it.
+fn processes(server: &Server) -> Vec<String> {
+    let main = fs::read_to_string(server.directory().join("data/postmaster.pid")).unwrap();
+    let main = main.lines().next().unwrap().to_owned();
+    let children = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap();
+    [main].into_iter().chain(children.split_whitespace().map(str::to_owned)).collect()
+}
+
+/// Sends all of them a signal.
+fn signal(processes: &[String], signal: &str) {
+    // One may have ended since.
+    Command::new("kill").arg(signal).args(processes).stderr(Stdio::null()).status().unwrap();
+}
+
+/// Kills a server with all its processes, as the machine's end would, and starts it again.
+fn crash(server: &mut Server) {
+    // Stopped first, so that none of them is born meanwhile.
+    signal(&processes(server)[..1], "-STOP");
+    let processes = processes(server);
+    signal(&processes, "-KILL");
+    server.kill();
+    // The new one is refused as long as one of the old is there.
+    while processes.iter().any(|process| is_alive(process)) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    server.start_again();
+}
+
+fn is_alive(process: &str) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
+/// Holds the lock of an id for some seconds.
+fn hold_lock(collection: &str, id: &str, seconds: f32) -> String {
+    format!(
+        "SELECT pg_advisory_xact_lock(hashtextextended('{id}', hashtextextended('{collection}',
+            hashtextextended('public.ifmatch', 0)))), pg_sleep({seconds})"
+    )
+}
+
+/// How many such locks are held.
+const ADVISORY_LOCKS: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";

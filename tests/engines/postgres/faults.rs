@@ -1,0 +1,167 @@
+//! What holds while the network and the server do what they like.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ifmatch::conformance::history::{Numbering, Workload};
+use ifmatch::engine::Deadlines;
+use ifmatch::{Commit, Entry, Error, Expected, Outcome, Postgres, Resolution, Store, WriteId};
+
+use super::{crash, open, options, processes, server, shared_server, signal};
+use crate::faults::{self, Totals, dropped_calls_leave_the_old_state_or_the_new_one, patiently};
+use crate::proxy::{Fault, Proxy};
+
+/// Short ones, so that a half-open connection costs less than a run.
+const DEADLINES: Deadlines = Deadlines {
+    connect: Duration::from_secs(2),
+    read: Duration::from_millis(400),
+    commit: Duration::from_millis(400),
+};
+
+/// Eight clients and 5,000 operations, on ids that no other run has.
+fn workload(name: &str, seed: u64) -> Workload {
+    let mut workload = Workload::new(seed);
+    workload.ids = (0..5).map(|id| format!("{name}-{seed}/{id}")).collect();
+    (workload.threads, workload.calls) = (8, 625);
+    workload
+}
+
+#[test]
+fn no_answer_is_wrong_on_an_unreliable_network() {
+    let proxy = Proxy::new(shared_server().address());
+    let mut totals = Totals::default();
+    for seed in 0..faults::runs(20) {
+        let store: Arc<dyn Store<[u8]>> = Arc::new(open(&options().deadlines(DEADLINES), proxy.port()));
+        let run = faults::run(store, &workload("network", seed), Numbering::PerId, |done| {
+            proxy.disturb(seed, 100);
+            while !done.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            proxy.calm_down();
+        });
+        totals.add(&run);
+    }
+
+    let dropped = proxy.happened(Fault::DropAnswer) + proxy.happened(Fault::CutAnswer);
+    println!("{totals:?}, {dropped} answers dropped");
+    assert!(dropped >= 500, "{dropped} answers dropped");
+}
+
+#[test]
+fn no_answer_is_wrong_while_the_server_crashes() {
+    let mut server = server(&[]);
+    let port = server.port;
+    let (mut totals, mut crashes) = (Totals::default(), 0);
+    for seed in 0..faults::runs(3) {
+        let store: Arc<dyn Store<[u8]>> = Arc::new(open(&options().deadlines(DEADLINES), port));
+        let probe = Arc::clone(&store);
+        let run = faults::run(store, &workload("crash", seed), Numbering::PerId, |done| {
+            while !done.load(Ordering::SeqCst) {
+                // Some work between two crashes: recovery takes a while.
+                patiently(|| probe.get("probe").wait());
+                thread::sleep(Duration::from_millis(300));
+                crash(&mut server);
+                crashes += 1;
+            }
+        });
+        totals.add(&run);
+    }
+    println!("{totals:?}, {crashes} crashes");
+    assert!(crashes >= 3);
+}
+
+#[test]
+fn dropped_calls_are_applied_as_a_whole_or_not_at_all() {
+    let store: Arc<dyn Store<[u8]>> = Arc::new(open(&options(), shared_server().port));
+
+    dropped_calls_leave_the_old_state_or_the_new_one(&store, "dropped", faults::runs(10_000));
+}
+
+#[test]
+fn a_commit_on_a_paused_server_is_unknown_and_resolves_later() {
+    let server = server(&[]);
+    let deadlines = Deadlines { commit: Duration::from_millis(600), ..DEADLINES };
+    let store = open(&options().deadlines(deadlines), server.port);
+    let put = |id, write| {
+        store.commit(Commit::one(Entry::put(id, Expected::Absent, (*b"v").into())).with_write(write)).wait()
+    };
+    put("before", WriteId::new()).unwrap();
+    let write = WriteId::new();
+
+    signal(&processes(&server), "-STOP");
+    let began = Instant::now();
+    let lost = put("a", write).unwrap_err();
+    let read = store.get("before").wait().unwrap_err();
+    let took = began.elapsed();
+    signal(&processes(&server), "-CONT");
+
+    assert_eq!(lost.outcome(), Outcome::Unknown, "{lost:?}");
+    let Error::Failed(failure) = &lost else { panic!("{lost:?}") };
+    assert_eq!(failure.write(), Some(write));
+    assert_eq!(read.outcome(), Outcome::NotApplied);
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let resolved = patiently(|| store.resolve(write).wait());
+    let found = patiently(|| store.get("a").wait());
+    match resolved {
+        Resolution::Applied(committed) => assert_eq!(found.map(|found| found.version), committed.version()),
+        Resolution::NotApplied => {
+            assert!(found.is_none());
+            assert!(matches!(put("a", write), Err(Error::Refused(ifmatch::Refusal::Closed { .. }))));
+        }
+        Resolution::Unknown => panic!("it was a moment ago"),
+    }
+}
+
+#[test]
+fn without_a_write_id_a_lost_answer_is_unknown_and_with_one_it_is_found_out() {
+    let proxy = Proxy::new(shared_server().address());
+    let store = open(&options(), proxy.port());
+    fn put(id: &str) -> Commit<'_, [u8]> {
+        Commit::one(Entry::put(id, Expected::Absent, (*b"v").into()))
+    }
+    for round in 0..20 {
+        let [plain, stamped] = ["plain", "stamped"].map(|name| format!("{name}/{round}"));
+        store.get("warm").wait().unwrap();
+
+        proxy.plan(Fault::DropAnswer);
+        let unknown = store.commit(put(&plain)).wait();
+        proxy.plan(Fault::DropAnswer);
+        let known = store.commit(put(&stamped).with_write(WriteId::new())).wait();
+
+        // The first time a statement is prepared, and it is that answer which is dropped: nothing was sent then.
+        assert!(
+            round == 0 || matches!(&unknown, Err(error) if error.outcome() == Outcome::Unknown),
+            "{unknown:?}"
+        );
+        assert_eq!(store.get(&stamped).wait().unwrap().map(|found| found.version), known.unwrap().version());
+        assert!(store.get(&plain).wait().unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_commit_that_waits_too_long_for_a_lock_was_certainly_not_applied() {
+    let port = shared_server().port;
+    let deadlines = Deadlines { commit: Duration::from_millis(300), ..Deadlines::default() };
+    let name = super::fresh_name();
+    let store = open(&Postgres::options().collection(&name).deadlines(deadlines), port);
+    let put = |number: u8| store.commit(Commit::one(Entry::put("a", Expected::Any, [number].into()))).wait();
+    put(1).unwrap();
+    let held = AtomicBool::new(false);
+
+    let waited = thread::scope(|scope| {
+        scope.spawn(|| {
+            held.store(true, Ordering::SeqCst);
+            super::psql(port, &super::hold_lock(&name, "a", 1.5));
+        });
+        while !held.load(Ordering::SeqCst) || super::psql(port, super::ADVISORY_LOCKS) == "0" {
+            thread::sleep(Duration::from_millis(5));
+        }
+        put(2).unwrap_err()
+    });
+
+    assert_eq!(waited.outcome(), Outcome::NotApplied, "{waited:?}");
+    assert_eq!(*store.get("a").wait().unwrap().unwrap().value, [1]);
+    put(3).unwrap();
+}

@@ -1,0 +1,120 @@
+//! The feed on a PostgreSQL server: what the laws, which see one store alone, can't provoke.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use ifmatch::conformance::watch::a_watcher_left_behind_expires;
+use ifmatch::{Commit, Entry, Error, Expected, Postgres, Start, Store, Version};
+
+use super::{ELSEWHERE, fresh_name, open, options, psql, shared_server};
+use crate::proxy::Proxy;
+use crate::server::program;
+
+fn put(store: &Postgres, id: &str, number: u64) -> Version {
+    let entry = Entry::put(id, Expected::Any, number.to_be_bytes().into());
+    store.commit(Commit::one(entry)).wait().unwrap().version().unwrap()
+}
+
+#[test]
+fn a_watcher_further_behind_than_the_history_expires() {
+    let store: Arc<dyn Store<[u8]>> = Arc::new(open(&options().history(64), shared_server().port));
+
+    let trial = a_watcher_left_behind_expires(&store, 300);
+
+    // The law needs no runtime, only somebody who polls.
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(trial);
+}
+
+#[test]
+fn a_watcher_sees_what_another_store_commits() {
+    let name = fresh_name();
+    let [here, there] = [(); 2].map(|()| open(&Postgres::options().collection(&name), shared_server().port));
+    let mut changes = here.watch(Start::Now).wait().unwrap();
+
+    for number in 0..50 {
+        let version = put(&there, "a", number);
+        let batch = changes.next().wait().unwrap();
+        assert_eq!(batch.changes[0].version, version);
+        assert_eq!(
+            batch.changes[0].value().map(|value| value[..].to_vec()),
+            Some(number.to_be_bytes().to_vec())
+        );
+    }
+}
+
+#[test]
+fn a_transaction_that_commits_late_is_not_missed() {
+    let name = fresh_name();
+    let port = shared_server().port;
+    let store = open(&Postgres::options().collection(&name), port);
+    let mut changes = store.watch(Start::Now).wait().unwrap();
+    // A commit that has its number in the engine, and stays open while others come and go.
+    let mut late = Command::new(program("psql", &ELSEWHERE, "postgresql-client"))
+        .args(["-h", "127.0.0.1", "-U", "postgres", "-qAtX", "-p", &port.to_string(), "-c"])
+        .arg(format!(
+            "BEGIN; SELECT ifmatch_commit_one_1('{name}', NULL, NULL, false, 1, '1s', 'late', 'p', 'a', 0, 0, '');
+             SELECT pg_sleep(1); COMMIT"
+        ))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let open_ones =
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%late%pg_sleep%' AND wait_event = 'PgSleep'";
+    while psql(port, open_ones) == "0" {
+        thread::sleep(Duration::from_millis(5));
+    }
+
+    let mut cursors = vec![changes.cursor().clone()];
+    let mut seen = Vec::new();
+    for number in 0..5 {
+        put(&store, "early", number);
+        let batch = changes.next().wait().unwrap();
+        seen.push(batch.changes[0].id.to_string());
+        cursors.push(batch.cursor);
+    }
+    assert!(late.wait().unwrap().success());
+    seen.push(changes.next().wait().unwrap().changes[0].id.to_string());
+
+    assert_eq!(seen, ["early", "early", "early", "early", "early", "late"]);
+    // From any cursor on it comes exactly once.
+    for (told, cursor) in cursors.into_iter().enumerate() {
+        let mut resumed = store.watch(Start::After(cursor)).wait().unwrap();
+        let rest: Vec<_> =
+            (told..6).map(|_| resumed.next().wait().unwrap().changes[0].id.to_string()).collect();
+        assert_eq!(rest.iter().filter(|id| *id == "late").count(), 1, "after {told}");
+    }
+}
+
+#[test]
+fn a_watcher_whose_connections_break_goes_on_by_itself() {
+    let proxy = Proxy::new(shared_server().address());
+    let name = fresh_name();
+    let watched = open(&Postgres::options().collection(&name), proxy.port());
+    let writer = open(&Postgres::options().collection(&name), shared_server().port);
+    let mut changes = watched.watch(Start::Now).wait().unwrap();
+
+    let written: Vec<Version> = (0..60)
+        .map(|number| {
+            if number % 10 == 0 {
+                proxy.cut_all();
+            }
+            put(&writer, "a", number)
+        })
+        .collect();
+
+    let seen: Vec<Version> =
+        written.iter().map(|_| changes.next().wait().unwrap().changes[0].version).collect();
+    assert_eq!(seen, written);
+}
+
+#[test]
+fn a_cursor_of_another_collection_is_expired() {
+    let port = shared_server().port;
+    let [one, other] = [(); 2].map(|()| open(&options(), port));
+    put(&one, "a", 1);
+    let cursor = one.watch(Start::Now).wait().unwrap().cursor().clone();
+
+    assert!(matches!(other.watch(Start::After(cursor)).wait(), Err(Error::Expired(_))));
+}

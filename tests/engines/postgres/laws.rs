@@ -1,0 +1,42 @@
+//! The conformance suite on a PostgreSQL server.
+
+use std::sync::{Arc, LazyLock};
+
+use ifmatch::conformance::Sample;
+use ifmatch::{Abilities, Codec, Durability, Encoded, Json, Postgres, Store, conformance};
+
+use super::{open, options, shared_server};
+
+/// A collection of its own on the server of all.
+fn fresh() -> Postgres {
+    open(&options(), shared_server().port)
+}
+
+/// One store for all laws, which run at the same time.
+fn shared() -> Arc<dyn Store<[u8]>> {
+    static SHARED: LazyLock<Arc<Postgres>> = LazyLock::new(|| Arc::new(fresh()));
+    Arc::clone(&*SHARED) as Arc<dyn Store<[u8]>>
+}
+
+fn of_postgres() -> Abilities {
+    let mut abilities = Abilities::default();
+    abilities.entries = 1_000;
+    abilities.watch = true;
+    abilities.tombstones = true;
+    abilities.durability = Durability::Strict;
+    abilities.unknown = true;
+    abilities.restores_told = true;
+    abilities
+}
+
+fn encoded<T: Sample>(bytes: impl Store<[u8]>) -> Arc<dyn Store<T>>
+where
+    Json: Codec<T>,
+{
+    Arc::new(Encoded::new(bytes, Json))
+}
+
+conformance!(postgres, fresh(), of_postgres());
+conformance!(postgres_shared_by_all_laws, shared(), of_postgres());
+conformance!(postgres_unprepared, open(&options().unprepared(), shared_server().port), of_postgres());
+conformance!(encoded_over_postgres, encoded::<u64>(fresh()), of_postgres());

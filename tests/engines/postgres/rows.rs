@@ -1,0 +1,174 @@
+//! Ids, values and rows on a PostgreSQL server.
+
+use std::sync::Arc;
+
+use ifmatch::{Commit, Entry, Error, Expected, Kind, Postgres, Refusal, Resolution, Store, WriteId};
+
+use super::{fresh_name, open, options, psql, shared_server};
+
+fn put<'c>(id: &'c str, expected: impl Into<ifmatch::Expectation>, value: &[u8]) -> Commit<'c, [u8]> {
+    Commit::one(Entry::put(id, expected, value.into()))
+}
+
+#[test]
+fn ids_of_every_plane_are_kept_and_listed_in_byte_order() {
+    let store = open(&options(), shared_server().port);
+    let mut ids: Vec<String> = (0..=0x10ffff_u32)
+        .step_by(0x777)
+        .filter_map(char::from_u32)
+        .chain(['\u{1}', '\u{7f}', '\u{80}', '\u{7ff}', '\u{800}', '\u{ffff}', '\u{10000}', '\u{10ffff}'])
+        .filter(|character| *character != '\0')
+        .map(|character| format!("{character}"))
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for some in ids.chunks(500) {
+        let puts = some.iter().map(|id| Entry::put(id, Expected::Absent, id.as_bytes().into()));
+        store.commit(puts.collect()).wait().unwrap();
+    }
+
+    let page = store.scan("", None, ids.len() + 1).wait().unwrap();
+
+    let listed: Vec<&str> = page.items.iter().map(|(id, _)| &**id).collect();
+    assert_eq!(listed, ids);
+    assert!(page.items.iter().all(|(id, found)| *found.value == *id.as_bytes()));
+    for id in &ids {
+        assert_eq!(store.scan(id, None, 2).wait().unwrap().items.len(), 1, "{id:?}");
+    }
+}
+
+#[test]
+fn ten_thousand_ids_are_listed_in_one_page_and_in_many() {
+    let store = open(&options(), shared_server().port);
+    let ids: Vec<String> = (0..10_000).map(|number| format!("{number:05}")).collect();
+    for some in ids.chunks(1_000) {
+        store
+            .commit(some.iter().map(|id| Entry::put(id, Expected::Absent, id.as_bytes().into())).collect())
+            .wait()
+            .unwrap();
+    }
+
+    let page = store.scan("", None, 10_000).wait().unwrap();
+    assert_eq!((page.items.len(), page.more), (10_000, false));
+
+    let (mut listed, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let page = store.scan("", after.as_deref(), 777).wait().unwrap();
+        listed.extend(page.items.iter().map(|(id, _)| id.to_string()));
+        after = page.next().map(str::to_owned);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, ids);
+}
+
+#[test]
+fn names_like_injections_are_names() {
+    let port = shared_server().port;
+    let names = ["'; DROP TABLE ifmatch; --", "\"", "$1", "{log}", "a\\'b", "%", "ünï cödé 😀", "\n"];
+    for name in names {
+        let store = open(&Postgres::options().collection(name), port);
+        for id in names {
+            store.commit(put(id, Expected::Any, name.as_bytes())).wait().unwrap();
+        }
+    }
+    for name in names {
+        let store = open(&Postgres::options().collection(name), port);
+        let page = store.scan("", None, 100).wait().unwrap();
+        assert_eq!(page.items.len(), names.len(), "{name:?}");
+        assert!(page.items.iter().all(|(_, found)| *found.value == *name.as_bytes()), "{name:?}");
+    }
+}
+
+#[test]
+fn a_large_value_is_kept_and_a_larger_one_refused() {
+    let store = open(&options().value_limit(4 << 20), shared_server().port);
+    let large: Arc<[u8]> =
+        (0..4 << 20).map(|number: u32| (number.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+
+    let version = store.commit(put("large", Expected::Absent, &large)).wait().unwrap().version().unwrap();
+    let stale = store.commit(put("large", Expected::Absent, b"small")).wait().unwrap_err();
+    let refused = store.commit(put("larger", Expected::Any, &vec![0; (4 << 20) + 1])).wait();
+
+    let found = store.get("large").wait().unwrap().unwrap();
+    assert!(found.version == version && found.value == large);
+    assert!(stale.conflict().unwrap().current::<[u8]>().unwrap().value == large);
+    assert!(
+        matches!(refused, Err(Error::Refused(Refusal::TooLarge { bytes, limit, .. })) if bytes == limit + 1)
+    );
+}
+
+#[test]
+fn a_commit_of_a_thousand_entries_is_one_commit() {
+    let store = open(&options(), shared_server().port);
+    let ids: Vec<String> = (0..1_001).map(|number| number.to_string()).collect();
+    let commit = |ids: &[String]| {
+        let puts = ids.iter().map(|id| Entry::put(id, Expected::Absent, (*b"v").into()));
+        store.commit(puts.collect::<Commit<'_, [u8]>>()).wait()
+    };
+
+    assert!(matches!(commit(&ids), Err(Error::Refused(Refusal::TooMany { entries: 1_001, limit: 1_000 }))));
+    assert_eq!(commit(&ids[..1_000]).unwrap().receipts().len(), 1_000);
+    let again = commit(&ids[1..]).unwrap_err();
+    assert_eq!(again.conflict().unwrap().mismatches().len(), 999);
+    assert!(store.get("1000").wait().unwrap().is_none());
+}
+
+#[test]
+fn damaged_values_and_those_of_a_later_format_are_told_and_stay() {
+    let (port, name) = (shared_server().port, fresh_name());
+    let store = open(&Postgres::options().collection(&name), port);
+    for id in ["a", "b", "c"] {
+        store.commit(put(id, Expected::Absent, b"value")).wait().unwrap();
+    }
+    psql(port, &format!("UPDATE ifmatch SET value = 'valuf' WHERE collection = '{name}' AND id = 'b'"));
+    psql(port, &format!("UPDATE ifmatch SET format = 2 WHERE collection = '{name}' AND id = 'c'"));
+
+    for id in ["b", "c"] {
+        let Err(Error::Corrupt(corrupt)) = store.get(id).wait() else { panic!("`{id}` is damaged") };
+        let blind = store.commit(put(id, Expected::Any, b"new")).wait();
+        if id == "c" {
+            assert!(
+                matches!(&blind, Err(Error::Corrupt(told)) if told.version() == corrupt.version()),
+                "{blind:?}"
+            );
+            let beside = put("a", Expected::Any, b"new").and(Entry::delete("c", Expected::Any));
+            assert!(matches!(store.commit(beside).wait(), Err(Error::Corrupt(_))));
+            store.commit(put(id, corrupt.version(), b"named")).wait().unwrap();
+            assert_eq!(*store.get(id).wait().unwrap().unwrap().value, *b"named");
+        }
+    }
+    assert_eq!(*store.get("a").wait().unwrap().unwrap().value, *b"value");
+}
+
+#[test]
+fn history_is_bounded_and_what_was_forgotten_is_unknown() {
+    let (port, name) = (shared_server().port, fresh_name());
+    let store = open(&Postgres::options().collection(&name).history(64), port);
+    let first = WriteId::new();
+    store.commit(put("first", Expected::Absent, b"v").with_write(first)).wait().unwrap();
+    store.commit(Commit::one(Entry::delete("first", Expected::Present))).wait().unwrap();
+    for number in 0..300_u32 {
+        let id = format!("{}", number % 7);
+        store.commit(put(&id, Expected::Any, b"v").with_write(WriteId::new())).wait().unwrap();
+    }
+    let last = WriteId::new();
+    store.commit(put("last", Expected::Absent, b"v").with_write(last)).wait().unwrap();
+
+    let count = |table: &str| {
+        psql(port, &format!("SELECT count(*) FROM {table} WHERE collection = '{name}'"))
+            .parse::<u32>()
+            .unwrap()
+    };
+    // The last trim may still be under way, or others' transactions may hold it up.
+    while count("ifmatch_log") > 100 || count("ifmatch_deleted") > 0 {
+        store.commit(put("more", Expected::Any, b"v")).wait().unwrap();
+    }
+    assert_eq!(store.resolve(first).wait().unwrap(), Resolution::Unknown);
+    assert!(matches!(store.resolve(last).wait().unwrap(), Resolution::Applied(_)));
+    let gone = store.commit(put("first", Expected::Present, b"v")).wait().unwrap_err();
+    assert_eq!(gone.conflict().unwrap().kind(), &Kind::Missing);
+    // A fresh id is certainly none of the forgotten ones.
+    assert_eq!(store.resolve(WriteId::new()).wait().unwrap(), Resolution::NotApplied);
+}
