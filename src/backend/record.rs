@@ -72,12 +72,13 @@ impl<'b> Record<'b> {
         bytes
     }
 
-    /// What stands behind the version in a record of format 2 without a write id: all of it but the version is known
-    /// before an engine numbers it.
+    /// A record of format 2 without a write id, with zeros where an engine puts the number.
     #[cfg(feature = "redis")]
     pub(super) fn encode_unnumbered(id: &str, tag: u32, value: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(4 + value.len());
         let tag = &tag.to_be_bytes()[1..];
+        let mut bytes = Vec::with_capacity(14 + value.len());
+        bytes.extend([NUMBERED, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(tag);
         let checksum = Checksum::new().add(id.as_bytes()).add(&[NUMBERED, 0]).add(tag).add(value);
         bytes.extend(checksum.finish().to_be_bytes());
         bytes.extend(value);
@@ -160,14 +161,13 @@ mod tests {
         }
     }
 
-    /// The same for what an engine composes: format, flags, version, then what was encoded.
+    /// The same for what an engine numbers.
     #[cfg(feature = "redis")]
     #[test]
     fn numbered_records_are_read_for_ever() {
         let version = version(0x0102_0304_05ab_cdef);
-        let mut stored = vec![2, 0];
-        stored.extend(version.to_bits().get().to_be_bytes());
-        stored.extend(Record::encode_unnumbered("readme", 0xab_cdef, b"hello"));
+        let mut stored = Record::encode_unnumbered("readme", 0xab_cdef, b"hello");
+        stored[NUMBER].copy_from_slice(&[1, 2, 3, 4, 5]);
 
         assert_eq!(hex(&stored), "02000102030405abcdefa3aa6b3d68656c6c6f");
         assert_eq!(Record::decode("readme", &stored), Ok(Record { version, write: None, value: b"hello" }));
