@@ -72,11 +72,13 @@ impl<'b> Record<'b> {
         seal(id, None, None, value)
     }
 
-    /// What stands behind the version in a record that an engine composes: all that is known before it numbers it.
-    pub(super) fn encode_behind_version(id: &str, tag: u32, value: &[u8]) -> Vec<u8> {
+    /// A record that an engine completes, with zeros where it puts the number.
+    pub(super) fn encode_to_compose(id: &str, tag: u32, value: &[u8]) -> Vec<u8> {
         let tag = &tag.to_be_bytes()[1..];
+        let mut bytes = Vec::with_capacity(14 + value.len());
+        bytes.extend([COMPOSED, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(tag);
         let checksum = Checksum::new().add(id.as_bytes()).add(&[COMPOSED, 0]).add(tag).add(value);
-        let mut bytes = Vec::with_capacity(4 + value.len());
         bytes.extend(checksum.finish().to_be_bytes());
         bytes.extend(value);
         bytes
@@ -190,13 +192,12 @@ mod tests {
         }
     }
 
-    /// The same for what an engine composes: format, flags, version, then what was encoded.
+    /// The same for what an engine completes.
     #[test]
     fn composed_records_are_read_for_ever() {
         let version = version(0x0102_0304_05ab_cdef);
-        let mut stored = vec![2, 0];
-        stored.extend(version.to_bits().get().to_be_bytes());
-        stored.extend(Record::encode_behind_version("readme", 0xab_cdef, b"hello"));
+        let mut stored = Record::encode_to_compose("readme", 0xab_cdef, b"hello");
+        stored[NUMBER].copy_from_slice(&[1, 2, 3, 4, 5]);
 
         assert_eq!(hex(&stored), "02000102030405abcdefa3aa6b3d68656c6c6f");
         assert_eq!(Record::decode("readme", &stored), Ok(Record { version, write: None, value: b"hello" }));

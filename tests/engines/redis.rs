@@ -16,9 +16,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ifmatch::engine::Deadlines;
+use ifmatch::engine::{ConnectError, Deadlines};
 use ifmatch::redis::Options;
 use ifmatch::{Redis, Store};
 
@@ -55,9 +55,16 @@ fn store() -> Redis {
     fresh().connect(url(shared().port)).wait().unwrap()
 }
 
-/// A store of any kind on that server.
+/// A store on the server at this port, however busy the machine is.
 fn open(options: Options, port: u16) -> Arc<dyn Store<[u8]>> {
-    Arc::new(options.connect(url(port)).wait().unwrap())
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match options.clone().connect(url(port)).wait() {
+            Ok(store) => return Arc::new(store),
+            Err(ConnectError::Unreachable { .. }) if Instant::now() < end => {}
+            Err(error) => panic!("{error}: {error:?}"),
+        }
+    }
 }
 
 /// Deadlines that a test can wait for.

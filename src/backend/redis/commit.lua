@@ -3,7 +3,7 @@
 --
 -- KEYS: meta, ids, deleted, log, writes; then the key of each entry's value.
 -- ARGV: how many commits are kept, the tag, the write id or nothing; then of each entry what is done and expected, and
--- for a put also its record from behind the version on.
+-- for a put also its record: from behind the version on (`p`), or all of it, still without its number (`P`).
 --
 -- All that can fail comes before the first write: Redis takes nothing back.
 
@@ -51,14 +51,15 @@ if write ~= '' then
     end
 end
 
-local actions, versions, bodies, refused = {}, {}, {}, {}
+local actions, versions, bodies, whole, refused = {}, {}, {}, {}, {}
 local changes, comes_or_goes = false, false
 local next_argument = 4
 for n = 1, entries do
     local key, spec = KEYS[5 + n], ARGV[next_argument]
     local action, expected = sub(spec, 1, 1), sub(spec, 2, 2)
     next_argument = next_argument + 1
-    if action == 'p' then
+    if action == 'p' or action == 'P' then
+        action, whole[n] = 'p', action == 'P'
         bodies[n] = next_argument
         next_argument = next_argument + 1
     end
@@ -139,7 +140,12 @@ end
 for n = 1, entries do
     local key, action = KEYS[5 + n], actions[n]
     if action == 'p' then
-        call('SET', key, RECORD .. version .. ARGV[bodies[n]])
+        if whole[n] then
+            call('SET', key, ARGV[bodies[n]])
+            call('SETRANGE', key, 2, sub(version, 1, 5))
+        else
+            call('SET', key, RECORD .. version .. ARGV[bodies[n]])
+        end
         if not versions[n] then
             call('ZADD', ids, 0, sub(key, name_at))
             call('HDEL', deleted, sub(key, name_at))

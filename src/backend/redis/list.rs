@@ -14,7 +14,7 @@ use crate::store::Page;
 const MOST: usize = 10_000;
 
 /// The bytes of values after which a page has enough.
-const ENOUGH: usize = 16 << 20;
+const ENOUGH: usize = 4 << 20;
 
 /// What one run of the script gives.
 struct Listed {

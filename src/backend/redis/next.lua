@@ -1,7 +1,9 @@
-#!lua flags=no-writes
+#!lua flags=allow-oom
 -- The next commit after a position of the feed that changed something.
 --
 -- KEYS: meta, log. ARGV: the epoch, the position and its tag.
+--
+-- It writes nothing and does not say so: a script that says so is also run by a replica, which may be behind.
 
 local call, sub = redis.call, string.sub
 local meta, log = KEYS[1], KEYS[2]

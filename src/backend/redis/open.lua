@@ -28,7 +28,7 @@ if redis.acl_check_cmd then
         { 'ZPOPMIN', KEYS[6] }, { 'XADD', KEYS[4], '*', 'a', 'b' }, { 'XLEN', KEYS[4] },
         { 'XRANGE', KEYS[4], '-', '+' }, { 'XREVRANGE', KEYS[4], '+', '-' },
         { 'XREAD', 'STREAMS', KEYS[4], '0' }, { 'XTRIM', KEYS[4], 'MAXLEN', '1' },
-        { 'SET', value, 'a' }, { 'GET', value }, { 'MGET', value }, { 'GETRANGE', value, '0', '1' },
+        { 'SET', value, 'a' }, { 'SETRANGE', value, '2', 'a' }, { 'GET', value }, { 'GETEX', value }, { 'MGET', value }, { 'GETRANGE', value, '0', '1' },
         { 'UNLINK', value },
     }
     for _, command in ipairs(needed) do

@@ -14,6 +14,13 @@ use crate::error::{Corrupt, Error, Refusal};
 use crate::expected::Expected;
 use crate::version::{Version, Versioned};
 
+/// From how many bytes on a value is sent in a record that is whole but for its number. Lua looks at every byte of each
+/// string it makes: a large record is stored first and numbered afterwards, a small one is put together.
+const LARGE: usize = 1024;
+
+/// The bytes of a record up to the end of its version.
+const VERSIONED: usize = 10;
+
 /// Why a commit that was judged was not applied.
 pub(super) enum Verdict {
     /// It is refused for good.
@@ -50,7 +57,8 @@ pub(super) fn call(keys: &Keys, history: usize, commit: &Commit<'_, [u8]>) -> Ca
     for entry in entries {
         call = call.argument(spec(entry));
         if let Action::Put(value) = &entry.action {
-            call = call.argument(Record::encode_behind_version(entry.id, tag, value));
+            let record = Record::encode_to_compose(entry.id, tag, value);
+            call = call.argument(if value.len() < LARGE { &record[VERSIONED..] } else { &record[..] });
         }
     }
     call
@@ -65,9 +73,10 @@ fn size(entry: &Entry<'_, [u8]>) -> usize {
 
 /// What is done and what is expected, in the letters of the script.
 fn spec(entry: &Entry<'_, [u8]>) -> Vec<u8> {
-    let action = match entry.action {
+    let action = match &entry.action {
         Action::Check => b'c',
-        Action::Put(_) => b'p',
+        Action::Put(value) if value.len() < LARGE => b'p',
+        Action::Put(_) => b'P',
         Action::Delete => b'd',
     };
     match entry.expectation.expected {

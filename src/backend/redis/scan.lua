@@ -1,7 +1,9 @@
-#!lua flags=no-writes
+#!lua flags=allow-oom
 -- The ids of a range, in byte order, and their records, of one instant.
 --
 -- KEYS: meta, ids. ARGV: the two ends of the range, the most ids, the bytes of records after which there are enough.
+--
+-- It writes nothing and does not say so: a script that says so is also run by a replica, which may be behind.
 
 local call = redis.call
 local values = string.sub(KEYS[1], 1, -5) .. 'v:'

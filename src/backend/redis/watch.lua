@@ -1,7 +1,9 @@
-#!lua flags=no-writes
+#!lua flags=allow-oom
 -- Where a watch begins.
 --
 -- KEYS: meta, log. ARGV: nothing to begin now; or the epoch, the position and the tag to begin after.
+--
+-- It writes nothing and does not say so: a script that says so is also run by a replica, which may be behind.
 
 local call = redis.call
 local meta, log = KEYS[1], KEYS[2]

@@ -141,6 +141,19 @@ fn a_page_of_large_values_ends_early_and_the_next_goes_on() {
 }
 
 #[test]
+fn values_of_every_size_come_back_whole() {
+    let store = store();
+    for size in [0, 1, 1_023, 1_024, 1_025, 70_000, 1 << 20] {
+        let value: Vec<u8> = (0..size).map(|at: usize| (at * 31) as u8).collect();
+        for _ in 0..2 {
+            let version = receipt(&store, put("a", &value)).version;
+            let current = store.get("a").wait().unwrap().unwrap();
+            assert_eq!((Some(current.version), &*current.value), (version, &*value), "{size} bytes");
+        }
+    }
+}
+
+#[test]
 fn what_is_over_a_limit_is_refused_before_it_is_sent() {
     let store = fresh().value_limit(10).connect(url(shared().port)).wait().unwrap();
 

@@ -54,7 +54,7 @@ fn a_store_works_over_tls_and_trusts_only_whom_it_is_told_to() {
     let trusting = ::redis::TlsCertificates { client_tls: None, root_cert: Some(certificate) };
     let client = ::redis::Client::build_with_tls(&*url, trusting).unwrap();
 
-    let store = fresh().deadlines(short()).with_client(client).wait().unwrap();
+    let store = fresh().with_client(client).wait().unwrap();
     let mut changes = store.watch(Start::Now).wait().unwrap();
     let put = Entry::put("a", Expected::Absent, (*b"value").into());
     let committed = store.commit(Commit::one(put)).wait().unwrap();

@@ -22,7 +22,7 @@ fn next(changes: &mut Changes<[u8]>) -> Version {
 #[test]
 fn a_watcher_resumes_by_itself_without_a_gap_or_a_repetition() {
     let proxy = Proxy::new(shared().address());
-    let watched = fresh().deadlines(short()).connect(url(proxy.port())).wait().unwrap();
+    let watched = open(fresh().deadlines(short()), proxy.port());
     let mut changes = watched.watch(Start::Now).wait().unwrap();
     let cutting = thread::scope(|scope| {
         let cut = scope.spawn(|| {
@@ -48,7 +48,7 @@ fn a_watcher_resumes_by_itself_without_a_gap_or_a_repetition() {
 #[test]
 fn a_watcher_outlives_a_restart_of_the_server() {
     let mut server = server(&STRICT);
-    let store = fresh().deadlines(short()).connect(url(server.port)).wait().unwrap();
+    let store = open(fresh().deadlines(short()), server.port);
     let mut changes = store.watch(Start::Now).wait().unwrap();
     let first = put(&store, 1);
     assert_eq!(next(&mut changes), first);

@@ -91,9 +91,13 @@ impl ByHand {
             call.key(key(name));
         }
         call.key(key(&format!("v:{id}")));
-        let spec = [b"pv", expected].concat();
-        let record = [&[0; 4], value].concat();
         let write = write.to_be_bytes();
+        // As the store does: a large record is whole, and numbered in its place.
+        let (put, head) = match value.len() < 1024 {
+            true => (b"pv", vec![0; 4]),
+            false => (b"Pv", [&[2, 0, 0, 0, 0, 0, 0], &write[13..], &[0; 4]].concat()),
+        };
+        let (spec, record) = ([put, expected].concat(), [&head, value].concat());
         call.arg(100_000).arg(&write[13..]).arg(&write[..]).arg(spec).arg(record);
         let answer: Vec<Value> = call.invoke_async(&mut *connection).await.unwrap();
         let Some(Value::BulkString(receipts)) = answer.into_iter().nth(1) else { panic!("a conflict") };
