@@ -51,7 +51,7 @@ fn no_answer_is_wrong_on_an_unreliable_network() {
 
 #[test]
 fn no_answer_is_wrong_while_the_server_crashes() {
-    let mut server = server(&[]);
+    let mut server = server(&["fsync=off"]);
     let port = server.port;
     let (mut totals, mut crashes) = (Totals::default(), 0);
     for seed in 0..faults::runs(3) {

@@ -61,7 +61,8 @@ fn relaxed_settings_are_told_and_refused_where_strictness_is_required() {
         let refused = connect(&options().require_strict(), server.port).unwrap_err();
         assert!(matches!(refused, ConnectError::Relaxed { .. }), "{refused}");
     }
-    let strict = open(&options().require_strict(), shared_server().port);
+    let server = server(&[]);
+    let strict = open(&options().require_strict(), server.port);
     assert_eq!(strict.abilities().durability, Durability::Strict);
 }
 
