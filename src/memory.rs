@@ -443,6 +443,22 @@ mod tests {
     }
 
     #[test]
+    fn a_page_longer_than_a_stride_has_as_many_as_asked_for() {
+        let store = Memory::<u64>::new();
+        for number in 0..3 * SCAN_STRIDE {
+            store.commit(Commit::one(put(&format!("{number:04}"), 1))).wait().unwrap();
+        }
+
+        for limit in [SCAN_STRIDE - 1, SCAN_STRIDE, SCAN_STRIDE + 44, 3 * SCAN_STRIDE, 4 * SCAN_STRIDE] {
+            let page = store.scan("", None, limit).wait().unwrap();
+
+            assert_eq!(page.items.len(), limit.min(3 * SCAN_STRIDE));
+            assert_eq!(page.more, limit < 3 * SCAN_STRIDE);
+            assert!(page.items.iter().enumerate().all(|(at, (id, _))| **id == *format!("{at:04}")));
+        }
+    }
+
+    #[test]
     fn deletions_are_remembered_up_to_the_limit() {
         let store = Memory::<u64>::new();
         let ids: Vec<String> = (0..100_000).map(|number| format!("id-{number}")).collect();
