@@ -293,6 +293,10 @@ mod tests {
         Entry::put(id, Expected::Any, value.into())
     }
 
+    // Here too, and not in `tests/it` alone: ThreadSanitizer and the mutants run these tests.
+    #[cfg(feature = "conformance")]
+    crate::conformance!(laws, Memory::<u64>::new());
+
     #[test]
     fn a_reader_never_sees_one_half_of_a_commit() {
         let store = Memory::<u64>::new();
