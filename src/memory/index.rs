@@ -131,6 +131,11 @@ mod tests {
 
         ids.sort_unstable();
 
+        for (one, other) in ids.iter().flat_map(|one| ids.iter().map(move |other| (*one, *other))) {
+            let [key, other_key] = [one, other].map(|id| Key::new(id.into()));
+            assert_eq!(key.partial_cmp(&other_key), one.partial_cmp(other), "{one:?} {other:?}");
+            assert_eq!(key == other_key, one == other, "{one:?} {other:?}");
+        }
         let found = index.page("", None, usize::MAX);
         assert_eq!(found.iter().map(|id| &**id).collect::<Vec<_>>(), ids);
     }
