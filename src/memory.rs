@@ -293,7 +293,7 @@ mod tests {
         Entry::put(id, Expected::Any, value.into())
     }
 
-    // Here too, and not in `tests/it` alone: ThreadSanitizer and the mutants run these tests.
+    // Here too, and not in `tests/it` alone: a mutant of this store is to meet them without building that.
     #[cfg(feature = "conformance")]
     crate::conformance!(laws, Memory::<u64>::new());
 
