@@ -281,7 +281,7 @@ impl<T: Resource + ?Sized> Drop for Watch<T> {
 #[cfg(test)]
 mod tests {
     use std::sync::Weak;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Wake, Waker};
     use std::thread;
 
@@ -300,17 +300,15 @@ mod tests {
     #[test]
     fn a_reader_never_sees_one_half_of_a_commit() {
         let store = Memory::<u64>::new();
-        let done = AtomicBool::new(false);
 
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let writer = scope.spawn(|| {
                 for round in 0..20_000 {
                     store.commit(Commit::one(put("a", round)).and(put("b", round))).wait().unwrap();
                 }
-                done.store(true, Ordering::Relaxed);
             });
             let read = |id| store.get(id).wait().unwrap().map_or(0, |found| *found.value);
-            while !done.load(Ordering::Relaxed) {
+            while !writer.is_finished() {
                 let (a, b) = (read("a"), read("b"));
                 assert!(a <= b, "`a` of round {a} was there, and then `b` of round {b}");
             }
@@ -463,21 +461,43 @@ mod tests {
     }
 
     #[test]
-    fn deletions_are_remembered_up_to_the_limit() {
+    fn deletions_are_forgotten_past_the_limit_and_nothing_else_is() {
         let store = Memory::<u64>::new();
+        let create = |id: &str| store.commit(Commit::one(put(id, 1))).wait().unwrap();
+        let delete =
+            |id: &str| store.commit(Commit::one(Entry::delete(id, Expected::Present))).wait().unwrap();
         let ids: Vec<String> = (0..100_000).map(|number| format!("id-{number}")).collect();
-        for id in &ids {
-            store.commit(Commit::one(put(id, 1))).wait().unwrap();
-            store.commit(Commit::one(Entry::delete(id, Expected::Present))).wait().unwrap();
+        for id in ["back", "twice"] {
+            create(id);
+            delete(id);
+        }
+        create("back");
+
+        for (number, id) in ids.iter().enumerate() {
+            create(id);
+            // Alone or among others, a deletion goes two ways in the table.
+            if number % 2 == 0 {
+                delete(id);
+            } else {
+                let two = Commit::one(Entry::delete(id, Expected::Present));
+                store.commit(two.and(Entry::check("back", Expected::Present))).wait().unwrap();
+            }
+            if number == 50_000 {
+                create("twice");
+                delete("twice");
+            }
         }
 
-        assert_eq!(store.inner.table.rows(), 65_536);
+        assert_eq!(store.inner.table.rows(), 65_536 + 1);
         let kind = |id: &str| {
             let refused = store.commit(Commit::one(Entry::check(id, Expected::Present))).wait().unwrap_err();
             refused.conflict().unwrap().kind().clone()
         };
         assert_eq!(kind(&ids[0]), crate::Kind::Missing);
         assert_eq!(kind(&ids[99_999]), crate::Kind::Deleted);
+        // The first deletion of each was forgotten, and that is all.
+        assert!(store.get("back").wait().unwrap().is_some());
+        assert_eq!(kind("twice"), crate::Kind::Deleted);
     }
 
     #[test]
