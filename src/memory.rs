@@ -501,6 +501,47 @@ mod tests {
     }
 
     #[test]
+    fn the_first_write_gets_the_version_the_store_was_started_at() {
+        for first in ["1", "2", "9007199254740993"] {
+            let first: Version = first.parse().unwrap();
+
+            let store = Memory::<u64>::starting_at(first);
+
+            assert_eq!(store.commit(Commit::one(put("a", 1))).wait().unwrap().version(), Some(first));
+        }
+    }
+
+    #[test]
+    fn a_watcher_expires_once_it_is_further_behind_than_the_limit() {
+        let store = Memory::<u64>::new().with_feed_limit(3);
+        let mut watchers = [(); 2].map(|()| store.watch(Start::Now).wait().unwrap());
+
+        for number in 0..4 {
+            if number == 3 {
+                assert!(watchers[0].next().wait().is_ok());
+            }
+            store.commit(Commit::one(put("a", number))).wait().unwrap();
+        }
+
+        let [kept_up, behind] = watchers.each_mut().map(|changes| changes.next().wait());
+        assert!(kept_up.is_ok() && matches!(behind, Err(Error::Expired(_))));
+    }
+
+    #[test]
+    fn an_impossible_id_is_refused_only_where_it_would_be_created() {
+        let store = Memory::<u64>::new();
+        let nothing = || Entry::check("", Expected::Absent);
+
+        for commit in [Commit::one(nothing()), Commit::one(nothing()).and(put("a", 1))] {
+            store.commit(commit).wait().unwrap();
+        }
+        for commit in [Commit::one(put("", 1)), Commit::one(put("", 1)).and(put("a", 2))] {
+            assert!(matches!(store.commit(commit).wait(), Err(Error::Refused(Refusal::Id { .. }))));
+        }
+        assert_eq!(*store.get("a").wait().unwrap().unwrap().value, 1);
+    }
+
+    #[test]
     fn a_version_from_before_a_restart_matches_nothing() {
         let issued = || Memory::<u64>::new().commit(Commit::one(put("a", 1))).wait().unwrap().version();
 
