@@ -177,6 +177,7 @@ mod tests {
             assert_eq!(page("b/", None, 2), "b/1 b/2");
             assert_eq!(page("b/", Some("b/2"), 9), "b/3");
             assert_eq!(page("b/", Some("a"), 9), "b/1 b/2 b/3");
+            assert_eq!(page("b/", Some("A"), 9), "b/1 b/2 b/3");
             assert_eq!(page("b/", Some("b/9"), 9), "");
             assert_eq!(page("", Some("b0"), 9), "c");
         }
