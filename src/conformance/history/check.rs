@@ -172,6 +172,17 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_of_unknown_fate_that_was_seen_in_part_is_explained_as_a_whole() {
+        let both = || [step("a", Expected::Any, Deed::Put(2)), step("b", Expected::Any, Deed::Delete)];
+        let seen = || [commit(both(), Answer::Unknown), read("a", Some(2)), read("b", None)];
+        let versions = |operations| one_after_another(operations).check().map(|checked| checked.versions);
+
+        // The two at `b` are its value and its deletion; where nothing stood, none was deleted.
+        assert_eq!(versions([put("b", 1, None)].into_iter().chain(seen()).collect::<Vec<_>>()), Ok(3));
+        assert_eq!(versions(seen().into_iter().chain([put("b", 3, None)]).collect()), Ok(2));
+    }
+
+    #[test]
     fn what_is_wrong_with_the_versions_of_an_id_is_named() {
         assert_eq!(
             judged([put("a", 1, None), put("a", 2, Some(1)), put("a", 3, Some(1))]).to_string(),
