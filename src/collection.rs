@@ -739,6 +739,17 @@ mod tests {
     }
 
     #[test]
+    fn debug_shows_how_it_tries_again_and_no_value() {
+        let numbers = Collection::<u64>::in_memory().with_retry(Retry::default().attempts(7));
+        numbers.create("a", 987_654).wait().unwrap();
+
+        let text = format!("{numbers:?}");
+
+        assert!(text.starts_with("Collection { retry: Retry { attempts: 7, "), "{text}");
+        assert!(!text.contains("987654"), "{text}");
+    }
+
+    #[test]
     fn the_verbs_over_a_store_that_answers_at_once_answer_at_once() {
         for unknown in [false, true] {
             let notes = Collection::<str>::new(Scripted::new(Pace::Ready, unknown));

@@ -525,9 +525,30 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_value() {
-        let commit = Commit::one(Entry::<str>::put("a", Expected::Any, "s3cr3t".into()));
+    fn a_repeated_id_is_named_among_many() {
+        let ids: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+        let many = || ids.iter().map(|id| Entry::<str>::check(id, Expected::Any));
 
-        assert!(!format!("{commit:?}").contains("s3cr3t"));
+        let twice: Commit<'_, str> = many().chain([Entry::check("39", Expected::Any)]).collect();
+
+        assert!(Commit::from_iter(many()).check_ids().is_ok());
+        assert!(matches!(twice.check_ids(), Err(Refusal::Duplicate { id }) if &*id == "39"));
+    }
+
+    #[test]
+    fn debug_shows_what_is_to_be_done_and_no_value() {
+        let seven = Versioned::<str>::new(version("7"), "s3cr3t");
+        let put = Entry::<str>::put("a", Expected::Any, "s3cr3t".into());
+        let commit = Commit::one(put).and(Entry::check("b", version("7"))).and(Entry::delete("c", &seven));
+
+        let text = format!("{commit:?}");
+
+        assert!(text.starts_with("Commit { entries: [Entry { id: \"a\", "), "{text}");
+        for action in ["Put(..)", "Check", "Delete"] {
+            assert!(text.contains(&format!("action: {action} }}")), "{text}");
+        }
+        assert!(!text.contains("s3cr3t"), "{text}");
+        let found = [Found::Value(seven), Found::Deleted(version("8")), Found::Nothing];
+        assert_eq!(format!("{found:?}"), "[Value(Version(7)), Deleted(Version(8)), Nothing]");
     }
 }

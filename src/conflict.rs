@@ -532,6 +532,19 @@ mod tests {
 
         assert!(text.ends_with("; and 2 more, after 7 attempts"), "{text}");
         assert!(text.contains(r"c\n\u{1b}[31m") && !text.contains('\n'), "{text}");
+        let three = Conflict::new(["a", "b", "c"].map(stale).into()).to_string();
+        assert!(three.ends_with("`c` has changed: expected version 1, found version 2"), "{three}");
+    }
+
+    #[test]
+    fn debug_shows_all_but_the_value() {
+        let conflict = Conflict::new(vec![stale("readme")]).exhausted(3);
+
+        assert_eq!(
+            format!("{conflict:?}"),
+            "Conflict { mismatches: [Mismatch { id: \"readme\", expected: Version(Version(1)), origin: Argument, \
+             intent: Put, kind: Stale, found: Some(Version(2)), .. }], attempts: 3, retry: Wait }"
+        );
     }
 
     #[test]

@@ -223,7 +223,10 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_value() {
-        assert!(!format!("{:?}", notes().edit("a").wait().unwrap()).contains("one"));
+    fn debug_shows_the_id_and_the_base_and_no_value() {
+        let draft = notes().edit("a").wait().unwrap();
+
+        let base = draft.base().version;
+        assert_eq!(format!("{draft:?}"), format!("Draft {{ id: \"a\", base: {base:?}, .. }}"));
     }
 }

@@ -143,6 +143,7 @@ mod tests {
     fn a_number_that_json_does_not_have_is_not_encoded() {
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert!(Json.encode(&vec![1.5, number]).is_err());
+            assert!(Json.encode(&number).is_err());
         }
         assert_eq!(Json.encode(&[Some(1.5), None]).unwrap(), b"[1.5,null]");
     }

@@ -281,7 +281,7 @@ impl<T: Resource + ?Sized> Drop for Watch<T> {
 #[cfg(test)]
 mod tests {
     use std::sync::Weak;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Wake, Waker};
     use std::thread;
 
@@ -293,20 +293,22 @@ mod tests {
         Entry::put(id, Expected::Any, value.into())
     }
 
+    // Here too, and not in `tests/it` alone: a mutant of this store is to meet them without building that.
+    #[cfg(feature = "conformance")]
+    crate::conformance!(laws, Memory::<u64>::new());
+
     #[test]
     fn a_reader_never_sees_one_half_of_a_commit() {
         let store = Memory::<u64>::new();
-        let done = AtomicBool::new(false);
 
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let writer = scope.spawn(|| {
                 for round in 0..20_000 {
                     store.commit(Commit::one(put("a", round)).and(put("b", round))).wait().unwrap();
                 }
-                done.store(true, Ordering::Relaxed);
             });
             let read = |id| store.get(id).wait().unwrap().map_or(0, |found| *found.value);
-            while !done.load(Ordering::Relaxed) {
+            while !writer.is_finished() {
                 let (a, b) = (read("a"), read("b"));
                 assert!(a <= b, "`a` of round {a} was there, and then `b` of round {b}");
             }
@@ -443,21 +445,100 @@ mod tests {
     }
 
     #[test]
-    fn deletions_are_remembered_up_to_the_limit() {
+    fn a_page_longer_than_a_stride_has_as_many_as_asked_for() {
         let store = Memory::<u64>::new();
-        let ids: Vec<String> = (0..100_000).map(|number| format!("id-{number}")).collect();
-        for id in &ids {
-            store.commit(Commit::one(put(id, 1))).wait().unwrap();
-            store.commit(Commit::one(Entry::delete(id, Expected::Present))).wait().unwrap();
+        for number in 0..3 * SCAN_STRIDE {
+            store.commit(Commit::one(put(&format!("{number:04}"), 1))).wait().unwrap();
         }
 
-        assert_eq!(store.inner.table.rows(), 65_536);
+        for limit in [SCAN_STRIDE - 1, SCAN_STRIDE, SCAN_STRIDE + 44, 3 * SCAN_STRIDE, 4 * SCAN_STRIDE] {
+            let page = store.scan("", None, limit).wait().unwrap();
+
+            assert_eq!(page.items.len(), limit.min(3 * SCAN_STRIDE));
+            assert_eq!(page.more, limit < 3 * SCAN_STRIDE);
+            assert!(page.items.iter().enumerate().all(|(at, (id, _))| **id == *format!("{at:04}")));
+        }
+    }
+
+    #[test]
+    fn deletions_are_forgotten_past_the_limit_and_nothing_else_is() {
+        let store = Memory::<u64>::new();
+        let create = |id: &str| store.commit(Commit::one(put(id, 1))).wait().unwrap();
+        let delete =
+            |id: &str| store.commit(Commit::one(Entry::delete(id, Expected::Present))).wait().unwrap();
+        let ids: Vec<String> = (0..100_000).map(|number| format!("id-{number}")).collect();
+        for id in ["back", "twice"] {
+            create(id);
+            delete(id);
+        }
+        create("back");
+
+        for (number, id) in ids.iter().enumerate() {
+            create(id);
+            // Alone or among others, a deletion goes two ways in the table.
+            if number % 2 == 0 {
+                delete(id);
+            } else {
+                let two = Commit::one(Entry::delete(id, Expected::Present));
+                store.commit(two.and(Entry::check("back", Expected::Present))).wait().unwrap();
+            }
+            if number == 50_000 {
+                create("twice");
+                delete("twice");
+            }
+        }
+
+        assert_eq!(store.inner.table.rows(), 65_536 + 1);
         let kind = |id: &str| {
             let refused = store.commit(Commit::one(Entry::check(id, Expected::Present))).wait().unwrap_err();
             refused.conflict().unwrap().kind().clone()
         };
         assert_eq!(kind(&ids[0]), crate::Kind::Missing);
         assert_eq!(kind(&ids[99_999]), crate::Kind::Deleted);
+        // The first deletion of each was forgotten, and that is all.
+        assert!(store.get("back").wait().unwrap().is_some());
+        assert_eq!(kind("twice"), crate::Kind::Deleted);
+    }
+
+    #[test]
+    fn the_first_write_gets_the_version_the_store_was_started_at() {
+        for first in ["1", "2", "9007199254740993"] {
+            let first: Version = first.parse().unwrap();
+
+            let store = Memory::<u64>::starting_at(first);
+
+            assert_eq!(store.commit(Commit::one(put("a", 1))).wait().unwrap().version(), Some(first));
+        }
+    }
+
+    #[test]
+    fn a_watcher_expires_once_it_is_further_behind_than_the_limit() {
+        let store = Memory::<u64>::new().with_feed_limit(3);
+        let mut watchers = [(); 2].map(|()| store.watch(Start::Now).wait().unwrap());
+
+        for number in 0..4 {
+            if number == 3 {
+                assert!(watchers[0].next().wait().is_ok());
+            }
+            store.commit(Commit::one(put("a", number))).wait().unwrap();
+        }
+
+        let [kept_up, behind] = watchers.each_mut().map(|changes| changes.next().wait());
+        assert!(kept_up.is_ok() && matches!(behind, Err(Error::Expired(_))));
+    }
+
+    #[test]
+    fn an_impossible_id_is_refused_only_where_it_would_be_created() {
+        let store = Memory::<u64>::new();
+        let nothing = || Entry::check("", Expected::Absent);
+
+        for commit in [Commit::one(nothing()), Commit::one(nothing()).and(put("a", 1))] {
+            store.commit(commit).wait().unwrap();
+        }
+        for commit in [Commit::one(put("", 1)), Commit::one(put("", 1)).and(put("a", 2))] {
+            assert!(matches!(store.commit(commit).wait(), Err(Error::Refused(Refusal::Id { .. }))));
+        }
+        assert_eq!(*store.get("a").wait().unwrap().unwrap().value, 1);
     }
 
     #[test]
@@ -472,11 +553,12 @@ mod tests {
     #[test]
     fn debug_shows_no_value() {
         let store = Memory::<str>::new();
-        store.commit(Commit::one(put("a", "s3cr3t"))).wait().unwrap();
+        for id in ["a", "b", "c"] {
+            store.commit(Commit::one(put(id, "s3cr3t"))).wait().unwrap();
+        }
 
-        store.commit(Commit::one(put("b", "s3cr3t"))).wait().unwrap();
         store.commit(Commit::one(Entry::delete("b", Expected::Present))).wait().unwrap();
 
-        assert_eq!(format!("{store:?}"), "Memory { resources: 1, .. }");
+        assert_eq!(format!("{store:?}"), "Memory { resources: 2, .. }");
     }
 }

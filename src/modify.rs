@@ -160,13 +160,12 @@ where
         Begun::Read(reply) => reading = Some(reply),
         Begun::Sent(base, verdict, reply) => sent = Some((base, verdict, Sent { reply, write: None })),
         // There may be a line: join it before reading, as what is read now would be stale when the turn comes.
-        Begun::No if gate.is_on() => {
+        Begun::No => {
             if let Some(place) = gate.follow(id) {
                 let Some(called) = stand_in(call, place).await else { return Err(call.too_late().into()) };
                 (stand, known) = called;
             }
         }
-        Begun::No => {}
     }
 
     loop {

@@ -165,4 +165,16 @@ mod tests {
 
         assert_eq!(pages.next().wait().unwrap().unwrap().items.len(), 1);
     }
+
+    #[test]
+    fn debug_shows_how_far_it_came() {
+        let numbers = Collection::<u64>::in_memory();
+        numbers.create("a/1", 987_654).wait().unwrap();
+        let mut pages = numbers.list("a/");
+
+        pages.next().wait().unwrap();
+
+        let text = format!("{pages:?}");
+        assert_eq!(text, "Pages { prefix: \"a/\", after: Some(\"a/1\"), ended: true, .. }");
+    }
 }

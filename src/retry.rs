@@ -285,4 +285,24 @@ mod tests {
         assert_eq!(retry.wait_after(3), Duration::from_nanos(u64::MAX));
         assert_eq!(retry.backoff(Duration::ZERO, Duration::ZERO).wait_after(3), Duration::ZERO);
     }
+
+    #[test]
+    fn the_defaults_are_those_of_the_table_and_each_setting_changes_its_own() {
+        let shown = |retry: Retry| format!("{retry:?}");
+        let millis = Duration::from_millis;
+        let set = Retry::default().attempts(0).deadline(millis(20)).backoff(millis(3), millis(4));
+
+        assert_eq!(
+            shown(Retry::default()),
+            "Retry { attempts: 100, deadline: 10s, base: 1ms, cap: 100ms, stall: Some(1s), .. }"
+        );
+        assert_eq!(
+            shown(set.clone().stall(millis(5))),
+            "Retry { attempts: 1, deadline: 20ms, base: 3ms, cap: 4ms, stall: Some(5ms), .. }"
+        );
+        assert_eq!(
+            shown(set.without_gate()),
+            "Retry { attempts: 1, deadline: 20ms, base: 3ms, cap: 4ms, stall: None, .. }"
+        );
+    }
 }

@@ -792,10 +792,13 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_value() {
+    fn debug_shows_what_is_to_be_done_and_no_value() {
         let mut transaction = numbers().transaction();
         transaction.put("a", 987_654);
 
-        assert!(!format!("{transaction:?}").contains("987654"));
+        let text = format!("{transaction:?}");
+
+        assert!(text.starts_with("[Entry { id: \"a\", ") && text.contains("Put(..)"), "{text}");
+        assert!(!text.contains("987654"), "{text}");
     }
 }

@@ -194,7 +194,8 @@ mod tests {
             assert!(serde_json::from_str::<Version>(&json).is_err(), "{json}");
         }
         for json in ["1", "null", "[]", "1.0", "{}"] {
-            assert!(serde_json::from_str::<Version>(json).is_err(), "{json}");
+            let refused = serde_json::from_str::<Version>(json).unwrap_err().to_string();
+            assert!(refused.contains("expected a version as text"), "{json}: {refused}");
         }
     }
 
@@ -218,5 +219,21 @@ mod tests {
             serde_json::from_str(&serde_json::to_string(&before).unwrap()).unwrap();
 
         assert_eq!(before, after);
+    }
+
+    #[test]
+    fn versioned_values_are_equal_where_version_and_value_are() {
+        let versioned = |version: &str, value| Versioned::<u64>::new(version.parse().unwrap(), value);
+
+        assert_eq!(versioned("1", 5), versioned("1", 5));
+        assert_ne!(versioned("1", 5), versioned("1", 6));
+        assert_ne!(versioned("1", 5), versioned("2", 5));
+    }
+
+    #[test]
+    fn debug_shows_the_version_and_never_the_value() {
+        let secret = Versioned::<str>::new("7".parse().unwrap(), "s3cr3t");
+
+        assert_eq!(format!("{secret:?}"), "Versioned { version: Version(7), .. }");
     }
 }

@@ -225,6 +225,7 @@ mod tests {
     fn the_grammar_takes_every_tag_and_nothing_else() {
         for good in ["\"\"", "\"a,b\"", r#""a\b""#, "\"!#~\"", "\"ü\"", "W/\"\"", "\"W/\"", "\"*\""] {
             assert_eq!(tag(good).to_string(), good);
+            assert_eq!(tag(good).is_weak(), good.starts_with('W'));
         }
         let bad = [
             "",
@@ -277,6 +278,7 @@ mod tests {
             }
         }
         assert_eq!(under("\"7\"", Comparison::Strong), seven);
+        assert_eq!(tag("\"7\"").version(), "7".parse().ok());
         assert_eq!(under("W/\"7\"", Comparison::Strong), None);
         assert_eq!(under("W/\"7\"", Comparison::Weak), seven);
     }

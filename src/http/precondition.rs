@@ -484,6 +484,8 @@ mod tests {
             let both = [("If-Match", tag), ("If-None-Match", "\"7\"")];
             assert_eq!(fresh(&both), Err(Kind::Stale), "{tag}");
         }
+        let stale = preconditions(&[("If-Match", "\"6\", \"5\"")]).freshness("a", &current).unwrap_err();
+        assert_eq!(stale.to_string(), "`a` has changed: expected version 6, found version 7");
     }
 
     #[test]

@@ -131,6 +131,11 @@ mod tests {
 
         ids.sort_unstable();
 
+        for (one, other) in ids.iter().flat_map(|one| ids.iter().map(move |other| (*one, *other))) {
+            let [key, other_key] = [one, other].map(|id| Key::new(id.into()));
+            assert_eq!(key.partial_cmp(&other_key), one.partial_cmp(other), "{one:?} {other:?}");
+            assert_eq!(key == other_key, one == other, "{one:?} {other:?}");
+        }
         let found = index.page("", None, usize::MAX);
         assert_eq!(found.iter().map(|id| &**id).collect::<Vec<_>>(), ids);
     }
@@ -160,16 +165,21 @@ mod tests {
 
     #[test]
     fn a_page_keeps_to_its_prefix_its_start_and_its_limit() {
-        let mut index = Index::default();
-        for id in ["a", "b/1", "b/2", "b/3", "b0", "c"] {
-            index.insert(id.into());
-        }
-        let page = |prefix, after, limit| index.page(prefix, after, limit).join(" ");
+        // With that many others after them they are in order, or still wait beside the tree.
+        for others in [0, RECENT] {
+            let mut index = Index::default();
+            for id in ["a", "b/1", "b/2", "b/3", "b0", "c"] {
+                index.insert(id.into());
+            }
+            (0..others).for_each(|number| index.insert(format!("!{number}").into()));
+            let page = |prefix, after, limit| index.page(prefix, after, limit).join(" ");
 
-        assert_eq!(page("b/", None, 2), "b/1 b/2");
-        assert_eq!(page("b/", Some("b/2"), 9), "b/3");
-        assert_eq!(page("b/", Some("a"), 9), "b/1 b/2 b/3");
-        assert_eq!(page("b/", Some("b/9"), 9), "");
-        assert_eq!(page("", Some("b0"), 9), "c");
+            assert_eq!(page("b/", None, 2), "b/1 b/2");
+            assert_eq!(page("b/", Some("b/2"), 9), "b/3");
+            assert_eq!(page("b/", Some("a"), 9), "b/1 b/2 b/3");
+            assert_eq!(page("b/", Some("A"), 9), "b/1 b/2 b/3");
+            assert_eq!(page("b/", Some("b/9"), 9), "");
+            assert_eq!(page("", Some("b0"), 9), "c");
+        }
     }
 }

@@ -291,6 +291,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cursor_from_before_the_first_watch_is_expired() {
+        let log = Log::new(10);
+        for _ in 0..3 {
+            log.publish(one("a"), &mut Vec::new()).unwrap();
+        }
+        let watch = |text: &str| log.watch(Start::After(text.parse().unwrap()));
+
+        assert!(matches!(watch("ma.b"), Err(Error::Expired(_))), "nobody recorded what came after it");
+        assert_eq!(watch("ma.d").unwrap().position(), 13);
+    }
+
+    #[test]
     fn a_cursor_of_another_store_or_from_the_future_is_expired_and_other_text_refused() {
         let log = Log::new(10);
         let watch =
