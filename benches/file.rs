@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ifmatch::{Commit, Entry, Expected, File, Memory, Store};
+use ifmatch::{Cached, Commit, Entry, Expected, File, Memory, Store};
 use parking_lot::{Condvar, Mutex};
 use redb::{Database, TableDefinition};
 
@@ -222,12 +222,17 @@ fn size_and_opening(directory: &Path) {
 
 type Named = (&'static str, Box<dyn Store<[u8]>>);
 
-/// What a read costs: of the file, and of the memory store.
+/// What a read costs: of the file, of the memory store, and of a cache over either.
 fn reads(directory: &Path) {
     let ids: Vec<String> = (0..IDS).map(|number| format!("resource-{number}")).collect();
     let stores: Vec<Named> = vec![
         ("File", Box::new(File::open(directory.join("reads")).unwrap())),
         ("Memory", Box::new(Memory::<[u8]>::new())),
+        ("Cached over File", Box::new(Cached::new(File::open(directory.join("cached")).unwrap()))),
+        (
+            "Cached, following",
+            Box::new(Cached::following(File::open(directory.join("follow")).unwrap()).unwrap()),
+        ),
     ];
     for (_, store) in &stores {
         let entries = ids.iter().map(|id| Entry::put(id, Expected::Any, VALUE.into()));

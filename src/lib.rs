@@ -123,7 +123,7 @@ pub use expected::{Expectation, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
 #[cfg(feature = "json")]
 pub use json::Json;
-pub use layer::{Encoded, Guarded, Observed};
+pub use layer::{Cached, Encoded, Guarded, Observed};
 pub use memory::Memory;
 pub use pages::Pages;
 pub use reply::Reply;

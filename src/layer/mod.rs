@@ -77,6 +77,7 @@
 //! # Ok::<_, Error>(())
 //! ```
 
+mod cached;
 mod encoded;
 mod guarded;
 mod narrowed;
@@ -85,6 +86,7 @@ mod observed;
 #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "the tests of `Encoded` need a codec"))]
 mod probe;
 
+pub use cached::Cached;
 pub use encoded::Encoded;
 pub use guarded::Guarded;
 pub use observed::{Ending, Event, Observed, Operation};

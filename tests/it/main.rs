@@ -4,6 +4,8 @@
 mod articles;
 #[cfg(feature = "conformance")]
 mod broken;
+#[cfg(feature = "conformance")]
+mod cached;
 mod cancel;
 #[cfg(feature = "file")]
 mod crash;
