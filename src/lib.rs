@@ -109,7 +109,7 @@ mod readme {}
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use backend::file::{self, File};
-pub use codec::Codec;
+pub use codec::{Codec, Schema};
 pub use collection::Collection;
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
 pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
