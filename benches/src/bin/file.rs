@@ -1,7 +1,10 @@
-//! What a commit to the file costs, beside plain redb and the limit of the disk. `cargo bench --bench file --features file`.
+//! What a durable commit costs, beside plain redb, SQLite, fjall and the limit of the disk; and what a read, a resource
+//! on the disk and an opening cost.
 //!
 //! Rounds are interleaved: each measures every subject once, for 1, 8 and 64 callers, so that a slow moment of the
-//! machine falls on all alike. The median of the rounds is printed.
+//! machine falls on all alike. The medians of the rounds are printed, and the medians of the ratios to plain redb within
+//! a round. `file commits`, `file sizes` and `file reads` run a part; `ROUNDS` and `IFMATCH_BENCH_DIR` change how often
+//! and where.
 
 use std::fs;
 use std::io::Write;
@@ -10,9 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fjall::{Config, Keyspace, PartitionCreateOptions, PartitionHandle, PersistMode};
 use ifmatch::{Cached, Commit, Entry, Expected, File, Memory, Store};
 use parking_lot::{Condvar, Mutex};
-use redb::{Database, TableDefinition};
+use redb::{Database, ReadableDatabase, TableDefinition};
+use rusqlite::Connection;
 
 const TABLE: TableDefinition<&str, &[u8]> = TableDefinition::new("resources");
 const IDS: usize = 1_000;
@@ -36,6 +41,50 @@ impl Subject for Database {
         let transaction = self.begin_write().unwrap();
         transaction.open_table(TABLE).unwrap().insert(id, VALUE.as_slice()).unwrap();
         transaction.commit().unwrap();
+    }
+}
+
+/// SQLite with a write-ahead log that is synced at each commit.
+struct Sqlite(Mutex<Connection>);
+
+impl Sqlite {
+    fn open(path: &Path) -> Self {
+        let connection = Connection::open(path).unwrap();
+        connection.pragma_update(None, "journal_mode", "wal").unwrap();
+        connection.pragma_update(None, "synchronous", "full").unwrap();
+        connection
+            .execute_batch("create table resources (id text primary key, value blob not null) without rowid")
+            .unwrap();
+        Self(Mutex::new(connection))
+    }
+}
+
+impl Subject for Sqlite {
+    fn write(&self, id: &str) {
+        let connection = self.0.lock();
+        let mut insert = connection.prepare_cached("insert or replace into resources values (?1, ?2)").unwrap();
+        insert.execute((id, VALUE.as_slice())).unwrap();
+    }
+}
+
+/// A log-structured store, its journal synced at each write.
+struct Fjall {
+    keyspace: Keyspace,
+    partition: PartitionHandle,
+}
+
+impl Fjall {
+    fn open(path: &Path) -> Self {
+        let keyspace = Config::new(path).open().unwrap();
+        let partition = keyspace.open_partition("resources", PartitionCreateOptions::default()).unwrap();
+        Self { keyspace, partition }
+    }
+}
+
+impl Subject for Fjall {
+    fn write(&self, id: &str) {
+        self.partition.insert(id, VALUE.as_slice()).unwrap();
+        self.keyspace.persist(PersistMode::SyncData).unwrap();
     }
 }
 
@@ -147,50 +196,76 @@ fn subjects(directory: &Path) -> Vec<(&'static str, Box<dyn Subject>)> {
         // file grows until then, and a sync that makes a file longer costs more.
         ("File", Box::new(File::options().history(HISTORY).open(directory.join("file")).unwrap())),
         ("plain redb", Box::new(Database::create(directory.join("redb")).unwrap())),
+        ("SQLite", Box::new(Sqlite::open(&directory.join("sqlite")))),
+        ("fjall", Box::new(Fjall::open(&directory.join("fjall")))),
         ("append + fdatasync", Box::new(Append(Mutex::new(create("append"))))),
         ("append, grouped", Box::new(grouped)),
     ]
 }
 
 fn main() {
-    let rounds = std::env::var("ROUNDS").map_or(9, |rounds| rounds.parse().unwrap());
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    let chosen = |part: &str| parts.is_empty() || parts.iter().any(|chosen| chosen == part);
     let directory = directory();
-    let subjects = subjects(&directory);
+    if chosen("commits") {
+        commits(&directory);
+    }
+    if chosen("sizes") {
+        sizes(&directory);
+    }
+    if chosen("reads") {
+        reads(&directory);
+    }
+    fs::remove_dir_all(directory).unwrap();
+}
+
+/// What a commit takes, by the number of callers.
+fn commits(directory: &Path) {
+    /// The subject the others are compared with.
+    const PLAIN: usize = 1;
+
+    let rounds = std::env::var("ROUNDS").map_or(9, |rounds| rounds.parse().unwrap());
+    let subjects = subjects(directory);
     for (_, subject) in &subjects {
         fill(&**subject);
     }
     let callers = [1, 8, 64];
     let mut times = vec![vec![Vec::new(); callers.len()]; subjects.len()];
-    for _ in 0..rounds {
+    for round in 0..rounds {
         for (column, callers) in callers.into_iter().enumerate() {
-            for (row, (_, subject)) in subjects.iter().enumerate() {
-                times[row][column].push(measure(&**subject, callers));
+            for step in 0..subjects.len() {
+                let row = (round + step) % subjects.len();
+                times[row][column].push(measure(&*subjects[row].1, callers).as_secs_f64() * 1e6);
             }
         }
     }
-    println!("microseconds a commit, median of {rounds} rounds\n");
-    println!("{:<20} {:>10} {:>10} {:>10}", "callers", callers[0], callers[1], callers[2]);
-    for ((name, _), columns) in subjects.iter().zip(&mut times) {
-        let medians = columns.iter_mut().map(|times| {
-            times.sort_unstable();
-            format!("{:>10.1}", times[times.len() / 2].as_secs_f64() * 1e6)
+    println!("microseconds a commit and its ratio to plain redb's, medians of {rounds} rounds\n");
+    println!("{:<20} {:>18} {:>18} {:>18}", "callers", callers[0], callers[1], callers[2]);
+    for ((name, _), columns) in subjects.iter().zip(&times) {
+        let medians = columns.iter().zip(&times[PLAIN]).map(|(times, plain)| {
+            let ratios = times.iter().zip(plain).map(|(ours, plain)| ours / plain);
+            format!("{:>10.1} {:>7.3}", median(times.iter().copied()), median(ratios))
         });
         println!("{name:<20} {}", medians.collect::<Vec<_>>().join(" "));
     }
-    drop(subjects);
-    size_and_opening(&directory);
-    reads(&directory);
-    fs::remove_dir_all(directory).unwrap();
 }
 
-/// What a resource takes on the disk, and how long a file takes to open, small and large.
-fn size_and_opening(directory: &Path) {
-    println!("\n{:<20} {:>10} {:>14} {:>14} {:>14}", "resources", "", "bytes each", "redb's", "open, ms");
+fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<f64> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+/// What a resource takes on the disk, and how long a file takes to open, small and large, closed and crashed.
+fn sizes(directory: &Path) {
+    println!("\nbytes on the disk a resource, as written and after compaction; milliseconds to open\n");
+    let head = ["File", "redb", "compact", "redb's", "open", "redb's", "crashed", "redb's"];
+    println!("{:<12} {}", "resources", head.map(|name| format!("{name:>9}")).join(" "));
     for resources in [1_000, 100_000, 1_000_000] {
+        let (ours, theirs) = (directory.join("sized"), directory.join("plain"));
+        let store = File::open(&ours).unwrap();
+        let database = Database::create(&theirs).unwrap();
         let ids: Vec<String> = (0..resources).map(|number| format!("resource-{number:07}")).collect();
-        let (file, plain) = (directory.join(format!("file-{resources}")), directory.join("plain"));
-        let store = File::open(&file).unwrap();
-        let database = Database::create(&plain).unwrap();
         for ids in ids.chunks(10_000) {
             let entries = ids.iter().map(|id| Entry::put(id, Expected::Any, VALUE.into()));
             store.commit(entries.collect()).wait().unwrap();
@@ -203,21 +278,47 @@ fn size_and_opening(directory: &Path) {
             }
             transaction.commit().unwrap();
         }
+        // A copy of an open file is what a crash of the program leaves.
+        let crashed = [&ours, &theirs].map(|path| {
+            let copy = path.with_extension("crashed");
+            fs::copy(path, &copy).unwrap();
+            copy
+        });
+        let mut figures = vec![each(&ours, resources), each(&theirs, resources)];
+        store.compact().wait().unwrap();
         store.close().unwrap();
+        let mut database = database;
+        database.compact().unwrap();
         drop(database);
-        let each = |path: &Path| fs::metadata(path).unwrap().len() as f64 / resources as f64;
-        let (ours, theirs) = (each(&file), each(&plain));
-        let start = Instant::now();
-        let store = File::open(&file).unwrap();
-        let opened = start.elapsed();
-        drop(store);
-        println!(
-            "{resources:<20} {:>10} {ours:>14.1} {theirs:>14.1} {:>14.1}",
-            "",
-            opened.as_secs_f64() * 1e3
-        );
-        fs::remove_file(plain).unwrap();
+        figures.extend([each(&ours, resources), each(&theirs, resources)]);
+        figures.extend([open_ours(&ours), open_theirs(&theirs)]);
+        figures.extend([open_ours(&crashed[0]), open_theirs(&crashed[1])]);
+        let figures: Vec<String> = figures.iter().map(|figure| format!("{figure:>9.1}")).collect();
+        println!("{resources:<12} {}", figures.join(" "));
+        for path in [&ours, &theirs, &crashed[0], &crashed[1]] {
+            fs::remove_file(path).unwrap();
+        }
     }
+}
+
+fn each(path: &Path, resources: usize) -> f64 {
+    fs::metadata(path).unwrap().len() as f64 / resources as f64
+}
+
+/// Milliseconds until the first read is answered.
+fn open_ours(path: &Path) -> f64 {
+    let start = Instant::now();
+    let store = File::open(path).unwrap();
+    assert!(store.get("resource-0000007").wait().unwrap().is_some());
+    start.elapsed().as_secs_f64() * 1e3
+}
+
+fn open_theirs(path: &Path) -> f64 {
+    let start = Instant::now();
+    let database = Database::open(path).unwrap();
+    let table = database.begin_read().unwrap().open_table(TABLE).unwrap();
+    assert!(redb::ReadableTable::get(&table, "resource-0000007").unwrap().is_some());
+    start.elapsed().as_secs_f64() * 1e3
 }
 
 type Named = (&'static str, Box<dyn Store<[u8]>>);
