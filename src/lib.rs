@@ -106,6 +106,9 @@ pub mod docs {
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+#[cfg(all(fuzzing, feature = "file"))]
+#[doc(hidden)]
+pub use backend::file::fuzzed;
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use backend::file::{self, File};

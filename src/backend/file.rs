@@ -7,6 +7,9 @@ mod committer;
 mod disk;
 #[cfg(test)]
 mod faults;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzed;
 mod handle;
 #[cfg(feature = "json")]
 mod lines;
@@ -68,12 +71,17 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// committed state on the caller's thread and waits for nobody; its reply is ready. So is a commit that only checks and
 /// has no write id.
 ///
+/// A caller that blocks its thread with [`Reply::wait`] and is alone commits right there. A task that awaits never does,
+/// since it would hold up its executor for as long as a sync takes: the store's own thread serves it, for two changes
+/// of threads more.
+///
 /// # Versions
 ///
 /// One counter serves the whole file and is kept in the same transaction as what it numbers. It starts at a random
 /// number, and leaps over a random number of versions at each opening, so that a version from a file that was deleted,
 /// replaced by an older copy or cut off by a crash matches nothing written afterwards, except by a chance of less than
-/// one in a million for each 100,000 versions lost. All entries of one commit share a version.
+/// one in a million for each 100,000 versions lost. That chance is what [`Abilities::restores_told`] rests on here: a
+/// file can't know that it is an older copy of itself. All entries of one commit share a version.
 ///
 /// # Limits
 ///
@@ -91,8 +99,13 @@ const COMMIT_BYTES: usize = 64 << 20;
 ///
 /// A commit that was in flight when the disk failed comes back with [`Outcome::Unknown`](crate::Outcome::Unknown), or
 /// with `NotApplied` where the file shows that it was not. The file is opened anew inside, so the store serves again as
-/// soon as the disk does. In a child of `fork()` every call is refused: open the file there by another name, or after
-/// the parent has closed it.
+/// soon as the disk does.
+///
+/// On some damaged files the engine panics. That is caught and comes back as an error, but the program's panic hook runs
+/// first, and the one that Rust installs prints a message: a program that minds sets a hook of its own. Where panics
+/// abort (`panic = "abort"` in the profile), such a file ends the program.
+///
+/// In a child of `fork()` every call is refused: open the file there by another name, or after the parent has closed it.
 ///
 /// ```
 /// use ifmatch::{Commit, Entry, Expected, File, Store};

@@ -11,6 +11,8 @@ mod cancel;
 mod crash;
 #[cfg(feature = "conformance")]
 mod dice;
+#[cfg(all(feature = "file", target_os = "linux"))]
+mod disk;
 #[cfg(all(feature = "file", feature = "conformance"))]
 mod durable;
 #[cfg(feature = "file")]

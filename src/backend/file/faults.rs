@@ -30,7 +30,7 @@ const COMMITS: u64 = 40;
 const SURVIVING: u64 = 16;
 
 /// How many crash images are looked at, unless the variable `IFMATCH_IMAGES` says otherwise.
-const IMAGES: usize = 4_000;
+const IMAGES: usize = 50_000;
 
 fn images() -> usize {
     std::env::var("IFMATCH_IMAGES").map_or(IMAGES, |images| images.parse().expect("a number of images"))
@@ -160,6 +160,38 @@ fn every_crash_image_opens_and_has_what_was_acknowledged() {
 
     println!("{seen} crash images");
     assert_eq!(lost, 0, "of {seen}");
+}
+
+/// Creation fills a file under another name, and only then gives it its own: what a crash leaves under that name must
+/// not pass for a store unless it is one.
+#[test]
+fn every_crash_image_of_a_creation_is_a_whole_store_or_none() {
+    let (mut whole, mut none, mut pass) = (0, 0, 0);
+    while whole + none < images() / 10 {
+        let disk = SimulatedDisk::default();
+        opener(&disk).initialize(schema::Origin::new()).unwrap();
+        disk.sync();
+        for crash in disk.crashes() {
+            pass += 1;
+            let image = SimulatedDisk::of(crash.image(pass));
+            match opener(&image).open() {
+                Ok(database) => assert_eq!(read(&database), Shown::new()),
+                Err(OpenError::Corrupt { .. }) => {
+                    none += 1;
+                    continue;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            let store = start(&image, Persistence::Immediate).unwrap();
+            commit(&store, 1, WriteId::new()).wait().unwrap();
+            whole += 1;
+        }
+        let finished = SimulatedDisk::of(disk.confirmed());
+        assert!(opener(&finished).open().is_ok(), "what was synced before it got its name must be a store");
+    }
+
+    println!("{whole} whole stores and {none} that are none");
+    assert!(whole > 0 && none > 0);
 }
 
 #[test]

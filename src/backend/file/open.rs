@@ -83,7 +83,7 @@ impl Opener {
     }
 
     /// For storage that is not a file, in tests of what storage can do.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn of_storage<S: StorageBackend>(storage: impl Fn() -> S + Send + Sync + 'static) -> Self {
         let storage = Box::new(move || Ok(Box::new(storage()) as Box<dyn StorageBackend>));
         let cache_bytes = 1 << 20;
