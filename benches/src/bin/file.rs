@@ -50,8 +50,9 @@ struct Sqlite(Mutex<Connection>);
 impl Sqlite {
     fn open(path: &Path) -> Self {
         let connection = Connection::open(path).unwrap();
-        connection.pragma_update(None, "journal_mode", "wal").unwrap();
-        connection.pragma_update(None, "synchronous", "full").unwrap();
+        connection.execute_batch("pragma journal_mode = wal; pragma synchronous = full").unwrap();
+        let synchronous: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!(synchronous, 2, "it would not sync at each commit");
         connection
             .execute_batch("create table resources (id text primary key, value blob not null) without rowid")
             .unwrap();
