@@ -22,24 +22,31 @@ use rusqlite::Connection;
 const TABLE: TableDefinition<&str, &[u8]> = TableDefinition::new("resources");
 const IDS: usize = 1_000;
 const HISTORY: usize = 1_000;
-const VALUE: [u8; 250] = [b'v'; 250];
+type Value = [u8; 250];
+
+/// A value of its own for each number: SQLite does not write what is there already.
+fn value(number: usize) -> Value {
+    let mut value = [b'v'; 250];
+    value[..8].copy_from_slice(&number.to_be_bytes());
+    value
+}
 
 /// One way to make a write durable. `write` returns once it is.
 trait Subject: Sync {
-    fn write(&self, id: &str);
+    fn write(&self, id: &str, value: &Value);
 }
 
 impl Subject for File {
-    fn write(&self, id: &str) {
-        self.commit(Commit::one(Entry::put(id, Expected::Any, VALUE.into()))).wait().unwrap();
+    fn write(&self, id: &str, value: &Value) {
+        self.commit(Commit::one(Entry::put(id, Expected::Any, (*value).into()))).wait().unwrap();
     }
 }
 
 /// One transaction a write.
 impl Subject for Database {
-    fn write(&self, id: &str) {
+    fn write(&self, id: &str, value: &Value) {
         let transaction = self.begin_write().unwrap();
-        transaction.open_table(TABLE).unwrap().insert(id, VALUE.as_slice()).unwrap();
+        transaction.open_table(TABLE).unwrap().insert(id, value.as_slice()).unwrap();
         transaction.commit().unwrap();
     }
 }
@@ -61,10 +68,11 @@ impl Sqlite {
 }
 
 impl Subject for Sqlite {
-    fn write(&self, id: &str) {
+    fn write(&self, id: &str, value: &Value) {
         let connection = self.0.lock();
-        let mut insert = connection.prepare_cached("insert or replace into resources values (?1, ?2)").unwrap();
-        insert.execute((id, VALUE.as_slice())).unwrap();
+        let mut insert =
+            connection.prepare_cached("insert or replace into resources values (?1, ?2)").unwrap();
+        insert.execute((id, value.as_slice())).unwrap();
     }
 }
 
@@ -83,8 +91,8 @@ impl Fjall {
 }
 
 impl Subject for Fjall {
-    fn write(&self, id: &str) {
-        self.partition.insert(id, VALUE.as_slice()).unwrap();
+    fn write(&self, id: &str, value: &Value) {
+        self.partition.insert(id, value.as_slice()).unwrap();
         self.keyspace.persist(PersistMode::SyncData).unwrap();
     }
 }
@@ -93,9 +101,9 @@ impl Subject for Fjall {
 struct Append(Mutex<fs::File>);
 
 impl Subject for Append {
-    fn write(&self, _: &str) {
+    fn write(&self, _: &str, value: &Value) {
         let mut file = self.0.lock();
-        file.write_all(&VALUE).unwrap();
+        file.write_all(value).unwrap();
         file.sync_data().unwrap();
     }
 }
@@ -116,9 +124,9 @@ struct Group {
 }
 
 impl Subject for Grouped {
-    fn write(&self, _: &str) {
+    fn write(&self, _: &str, value: &Value) {
         let mut state = self.state.lock();
-        state.waiting.extend(VALUE);
+        state.waiting.extend(value);
         let mine = state.round + 1;
         loop {
             if state.synced >= mine {
@@ -154,7 +162,7 @@ fn fill(subject: &dyn Subject) {
                     if number >= 2 * HISTORY {
                         break;
                     }
-                    subject.write(&format!("resource-{}", number % IDS));
+                    subject.write(&format!("resource-{}", number % IDS), &value(number));
                 }
             });
         }
@@ -164,6 +172,9 @@ fn fill(subject: &dyn Subject) {
 /// The time a write took on average, `callers` writing at once for a while.
 fn measure(subject: &dyn Subject, callers: usize) -> Duration {
     let writes = (callers * 40).max(300);
+    static WRITTEN: AtomicUsize = AtomicUsize::new(1 << 32);
+
+    let base = WRITTEN.fetch_add(writes, Ordering::Relaxed);
     let next = AtomicUsize::new(0);
     let start = Instant::now();
     thread::scope(|scope| {
@@ -174,7 +185,7 @@ fn measure(subject: &dyn Subject, callers: usize) -> Duration {
                     if number >= writes {
                         break;
                     }
-                    subject.write(&format!("resource-{}", number * 7919 % IDS));
+                    subject.write(&format!("resource-{}", number * 7919 % IDS), &value(base + number));
                 }
             });
         }
@@ -268,13 +279,13 @@ fn sizes(directory: &Path) {
         let database = Database::create(&theirs).unwrap();
         let ids: Vec<String> = (0..resources).map(|number| format!("resource-{number:07}")).collect();
         for ids in ids.chunks(10_000) {
-            let entries = ids.iter().map(|id| Entry::put(id, Expected::Any, VALUE.into()));
+            let entries = ids.iter().map(|id| Entry::put(id, Expected::Any, value(0).into()));
             store.commit(entries.collect()).wait().unwrap();
             let transaction = database.begin_write().unwrap();
             {
                 let mut table = transaction.open_table(TABLE).unwrap();
                 for id in ids {
-                    table.insert(id.as_str(), VALUE.as_slice()).unwrap();
+                    table.insert(id.as_str(), value(0).as_slice()).unwrap();
                 }
             }
             transaction.commit().unwrap();
@@ -337,7 +348,7 @@ fn reads(directory: &Path) {
         ),
     ];
     for (_, store) in &stores {
-        let entries = ids.iter().map(|id| Entry::put(id, Expected::Any, VALUE.into()));
+        let entries = ids.iter().map(|id| Entry::put(id, Expected::Any, value(0).into()));
         store.commit(entries.collect()).wait().unwrap();
     }
     println!("\nnanoseconds a read, median of 9 rounds\n");

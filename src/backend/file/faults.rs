@@ -271,6 +271,8 @@ fn a_flipped_bit_or_a_cut_is_found_or_harmless() {
     work(&disk, Persistence::Immediate);
     let whole = disk.confirmed();
     let check = |image: Vec<u8>, what: String| {
+        // Also where nobody closes it.
+        drop(Handle::open(opener(&SimulatedDisk::of(image.clone()))));
         let disk = SimulatedDisk::of(image);
         let Ok(handle) = Handle::open(opener(&disk)) else { return };
         let Ok(store) = File::start(handle, &Options::new()) else { return };

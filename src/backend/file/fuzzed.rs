@@ -89,8 +89,13 @@ pub fn image() -> Vec<u8> {
     image
 }
 
-/// Opens any bytes as a store, and uses it if it is one.
+/// Opens any bytes as a store.
 pub fn open(image: Vec<u8>) {
+    let _ = Handle::open(opener(&Bytes(Arc::new(Mutex::new(image)))));
+}
+
+/// Opens any bytes as a store, and uses it if it is one.
+pub fn open_and_use(image: Vec<u8>) {
     let bytes = Bytes(Arc::new(Mutex::new(image)));
     let Ok(handle) = Handle::open(opener(&bytes)) else { return };
     let Ok(store) = File::start(handle, &Options::new().history(64)) else { return };

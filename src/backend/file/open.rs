@@ -10,6 +10,7 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError};
 
 use super::disk::{Disk, Unconfirmed};
+use super::handle::discard;
 use super::schema;
 use crate::error::{Error, Failure, Outcome};
 use crate::random::random;
@@ -116,7 +117,8 @@ impl Opener {
         });
         match opened.map_err(|error| self.refusal(error))? {
             (database, schema::FORMAT) => Ok(database),
-            (_, format) => {
+            (database, format) => {
+                discard(database);
                 Err(self
                     .corrupt(format!("it has format {format}, and this release reads {}", schema::FORMAT)))
             }
