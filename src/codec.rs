@@ -1,6 +1,10 @@
 //! [`Codec`], how values become bytes and bytes become values.
 
+mod schema;
+
 use std::error::Error as StdError;
+
+pub use schema::Schema;
 
 /// How values become the bytes that a store keeps, and bytes become values again. [`Encoded`](crate::Encoded) makes a
 /// store of values from a store of bytes and a codec.
@@ -40,4 +44,16 @@ pub trait Codec<T>: Send + Sync + 'static {
 
     /// The value that these stored bytes stand for.
     fn decode(&self, bytes: &[u8]) -> Result<T, Box<dyn StdError + Send + Sync>>;
+
+    /// The number of the schema that values are encoded in: 0, unless the codec tells schemas apart, as [`Schema`] does.
+    fn schema(&self) -> u32 {
+        0
+    }
+
+    /// The number of the schema that these stored bytes are in. Where it is lower than [`schema`](Self::schema), the
+    /// next write rewrites them, also one that leaves the value as it is.
+    fn schema_of(&self, bytes: &[u8]) -> u32 {
+        let _ = bytes;
+        0
+    }
 }

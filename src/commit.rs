@@ -35,6 +35,8 @@ use crate::write_id::WriteId;
 pub struct Commit<'a, T: ?Sized> {
     entries: OneOrMany<Entry<'a, T>>,
     write: Option<WriteId>,
+    /// Whether it stands for a write of what was there already.
+    unchanged: bool,
 }
 
 /// One id in a [`Commit`]: what is expected of it and what is to be done with it.
@@ -179,7 +181,7 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     /// A commit of one entry, without an allocation.
     #[inline]
     pub fn one(entry: Entry<'a, T>) -> Self {
-        Self { entries: OneOrMany::One(entry), write: None }
+        Self { entries: OneOrMany::One(entry), write: None, unchanged: false }
     }
 
     /// The same commit with another entry.
@@ -210,6 +212,17 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     /// ```
     pub fn with_write(self, write: WriteId) -> Self {
         Self { write: Some(write), ..self }
+    }
+
+    /// The check that stands for a write of what was there already. Nothing has to be written, unless the value is kept
+    /// in an old schema: a put in its place, which the answer tells of, brings it up to date.
+    pub(crate) fn unchanged(entry: Entry<'a, T>) -> Self {
+        Self { unchanged: true, ..Self::one(entry) }
+    }
+
+    /// Whether it stands for a write of what was there already.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        self.unchanged
     }
 
     /// The write id, if it has one.
@@ -285,7 +298,7 @@ impl<'a, T: ?Sized> Commit<'a, T> {
                 OneOrMany::Many(entries.into_iter().map(change).collect::<Result<_, _>>()?)
             }
         };
-        Ok(Commit { entries, write: self.write })
+        Ok(Commit { entries, write: self.write, unchanged: self.unchanged })
     }
 
     /// Refuses a commit that names an id twice. Every store calls it before it does anything else.
@@ -320,13 +333,13 @@ impl<'a, T: ?Sized> Commit<'a, T> {
 
 impl<'a, T: ?Sized> FromIterator<Entry<'a, T>> for Commit<'a, T> {
     fn from_iter<I: IntoIterator<Item = Entry<'a, T>>>(entries: I) -> Self {
-        Self { entries: entries.into_iter().collect(), write: None }
+        Self { entries: entries.into_iter().collect(), write: None, unchanged: false }
     }
 }
 
 impl<T: ?Sized> Clone for Commit<'_, T> {
     fn clone(&self) -> Self {
-        Self { entries: self.entries.clone(), write: self.write }
+        Self { entries: self.entries.clone(), ..*self }
     }
 }
 

@@ -88,13 +88,16 @@ impl<T: Resource + PartialEq> Draft<T> {
         self.take_saved();
         let Self { collection, id, base, value, .. } = self;
         let changed = **value != *base.value;
-        let entry = match changed {
-            true => Entry::put(id, &*base, Arc::clone(value)),
-            false => Entry::check(id, &*base),
+        let commit = match changed {
+            true => Commit::one(Entry::put(id, &*base, Arc::clone(value))),
+            false => Commit::unchanged(Entry::check(id, &*base)),
         };
-        collection.commit(Commit::one(entry)).map(move |committed| {
+        collection.commit(commit).map(move |committed| {
             if changed {
                 *base = Versioned { version: put_version(&committed), value: Arc::clone(value) };
+            } else {
+                // Another one where the value was rewritten in a newer schema.
+                base.version = committed.version().unwrap_or(base.version);
             }
             base.clone()
         })

@@ -125,6 +125,9 @@ pub use backend::engine;
 #[cfg(feature = "etcd")]
 #[cfg_attr(docsrs, doc(cfg(feature = "etcd")))]
 pub use backend::etcd::{self, Etcd};
+#[cfg(all(fuzzing, feature = "file"))]
+#[doc(hidden)]
+pub use backend::file::fuzzed;
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use backend::file::{self, File};
@@ -134,7 +137,7 @@ pub use backend::postgres::{self, Postgres};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use backend::redis::{self, Redis};
-pub use codec::Codec;
+pub use codec::{Codec, Schema};
 pub use collection::Collection;
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
 pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
@@ -148,7 +151,7 @@ pub use expected::{Expectation, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
 #[cfg(feature = "json")]
 pub use json::Json;
-pub use layer::{Encoded, Guarded, Observed};
+pub use layer::{Cached, Encoded, Guarded, Observed};
 pub use memory::Memory;
 pub use pages::Pages;
 pub use reply::Reply;

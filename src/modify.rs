@@ -259,16 +259,18 @@ impl<T: Resource + PartialEq, E> Verdict<T, E> {
 
     /// What makes the verdict true: the change, or a check that what it was passed on still stands.
     fn commit<'a>(&self, id: &'a str, base: &Versioned<T>) -> Commit<'a, T> {
-        Commit::one(match self {
-            Self::Change(value) => Entry::put(id, base, Arc::clone(value)),
-            Self::Same | Self::Refuse(_) => Entry::check(id, base),
-        })
+        match self {
+            Self::Change(value) => Commit::one(Entry::put(id, base, Arc::clone(value))),
+            Self::Same => Commit::unchanged(Entry::check(id, base)),
+            Self::Refuse(_) => Commit::one(Entry::check(id, base)),
+        }
     }
 
     fn conclude(self, base: Versioned<T>, committed: &Committed) -> Result<Versioned<T>, E> {
         match self {
             Self::Change(value) => Ok(Versioned { version: put_version(committed), value }),
-            Self::Same => Ok(base),
+            // Another version where the value was rewritten in a newer schema.
+            Self::Same => Ok(Versioned { version: committed.version().unwrap_or(base.version), ..base }),
             Self::Refuse(error) => Err(error),
         }
     }

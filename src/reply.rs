@@ -1,5 +1,6 @@
 //! [`Reply`]: an answer that is already here, or a future for it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -178,6 +179,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         }
     }
 
+    let _blocking = Blocking::begin();
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
@@ -186,6 +188,35 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
             Poll::Ready(output) => return output,
             Poll::Pending => thread::park(),
         }
+    }
+}
+
+thread_local! {
+    /// Whether this thread is in [`block_on`].
+    static BLOCKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the future that is being polled has this thread to itself: its caller waits, and no task of an executor is
+/// held up by work that is done right here.
+#[cfg(feature = "file")]
+pub(crate) fn is_blocking() -> bool {
+    BLOCKING.get()
+}
+
+/// Marks this thread for as long as it lives.
+struct Blocking {
+    before: bool,
+}
+
+impl Blocking {
+    fn begin() -> Self {
+        Self { before: BLOCKING.replace(true) }
+    }
+}
+
+impl Drop for Blocking {
+    fn drop(&mut self) {
+        BLOCKING.set(self.before);
     }
 }
 

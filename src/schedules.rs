@@ -1,9 +1,11 @@
-//! The schedules of threads that shuttle explores: the memory store's shards and feed, and the line for hot ids.
+//! The schedules of threads that shuttle explores: the memory store's shards and feed, the cache, and the line for
+//! hot ids.
 //!
 //! Each test runs the crate's own code once a schedule, with a switch of threads possible at every lock and atomic. A
 //! schedule that fails is printed, for `shuttle::replay`. What shuttle does not explore is weak memory: that is what
 //! the stress tests under ThreadSanitizer are for.
 
+mod cached;
 mod feed;
 mod gate;
 mod shards;

@@ -7,6 +7,9 @@ mod committer;
 mod disk;
 #[cfg(test)]
 mod faults;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzed;
 mod handle;
 #[cfg(feature = "json")]
 mod lines;
@@ -19,7 +22,7 @@ mod watch;
 mod window;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::ops::Bound;
 use std::path::Path;
 use std::pin::Pin;
@@ -33,7 +36,7 @@ use crate::backend::record::Record;
 use crate::commit::{Action, Commit, Committed};
 use crate::error::{Corrupt, Error, Refusal};
 use crate::feed::{Changes, Start};
-use crate::reply::Reply;
+use crate::reply::{Reply, is_blocking};
 use crate::store::{Abilities, Durability, Page, Resolution, Store};
 use crate::version::Versioned;
 use crate::write_id::WriteId;
@@ -68,12 +71,17 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// committed state on the caller's thread and waits for nobody; its reply is ready. So is a commit that only checks and
 /// has no write id.
 ///
+/// A caller that blocks its thread with [`Reply::wait`] and is alone commits right there. A task that awaits never does,
+/// since it would hold up its executor for as long as a sync takes: the store's own thread serves it, for two changes
+/// of threads more.
+///
 /// # Versions
 ///
 /// One counter serves the whole file and is kept in the same transaction as what it numbers. It starts at a random
 /// number, and leaps over a random number of versions at each opening, so that a version from a file that was deleted,
 /// replaced by an older copy or cut off by a crash matches nothing written afterwards, except by a chance of less than
-/// one in a million for each 100,000 versions lost. All entries of one commit share a version.
+/// one in a million for each 100,000 versions lost. That chance is what [`Abilities::restores_told`] rests on here: a
+/// file can't know that it is an older copy of itself. All entries of one commit share a version.
 ///
 /// # Limits
 ///
@@ -91,8 +99,13 @@ const COMMIT_BYTES: usize = 64 << 20;
 ///
 /// A commit that was in flight when the disk failed comes back with [`Outcome::Unknown`](crate::Outcome::Unknown), or
 /// with `NotApplied` where the file shows that it was not. The file is opened anew inside, so the store serves again as
-/// soon as the disk does. In a child of `fork()` every call is refused: open the file there by another name, or after
-/// the parent has closed it.
+/// soon as the disk does.
+///
+/// On some damaged files the engine panics. That is caught and comes back as an error, but the program's panic hook runs
+/// first, and the one that Rust installs prints a message: a program that minds sets a hook of its own. Where panics
+/// abort (`panic = "abort"` in the profile), such a file ends the program.
+///
+/// In a child of `fork()` every call is refused: open the file there by another name, or after the parent has closed it.
 ///
 /// ```
 /// use ifmatch::{Commit, Entry, Expected, File, Store};
@@ -352,23 +365,33 @@ impl Shared {
             return Reply::ready(Err(forked));
         }
         match self.queue.push(call) {
-            Ok(()) => {
-                let (shared, mut answer) = (Arc::clone(self), answer);
-                Reply::pending(poll_fn(move |context| shared.poll(&mut answer, context)))
-            }
+            Ok(()) => Reply::pending(Waiting { shared: Arc::clone(self), answer, rung: false }),
             Err((Full::Busy, _)) => Reply::ready(Err(self.handle.refusal(What::Busy))),
             Err((Full::Closed, _)) => Reply::ready(Err(self.handle.refusal(What::Closed))),
         }
     }
 
-    /// Looks for an answer. A waker that waits for one on the thread that gives it has to see to it itself.
-    fn poll<T>(&self, answer: &mut Answer<T>, context: &mut Context<'_>) -> Poll<Result<T, Error>> {
-        loop {
-            let polled = Pin::new(&mut *answer).poll(context);
-            if polled.is_ready() || !self.is_committing() || !Committer::serve_next(self) {
-                return polled;
+    /// Serves the calls that wait on this thread, if that is the thing to do.
+    fn serve_here(&self) -> bool {
+        if self.is_committing() {
+            // A waker that waits for an answer on the thread that gives it has to see to it itself. It never sleeps:
+            // who serves meanwhile may itself have to wait for a call that is left to this thread.
+            if Committer::serve(self, self.committer.lock()) == 0 {
+                thread::yield_now();
             }
+            return true;
         }
+        if !is_blocking() || self.queue.is_crowded() {
+            return false;
+        }
+        let Some(committer) = self.committer.try_lock() else { return false };
+        let due = committer.deadline();
+        let served = Committer::serve(self, committer);
+        if due.is_none() && self.is_eventual() {
+            self.queue.nudge();
+        }
+        // Where there was none, the answer is just being given by somebody else.
+        served > 0
     }
 
     fn get(&self, id: &str) -> Result<Option<Versioned<[u8]>>, Error> {
@@ -463,6 +486,48 @@ impl Shared {
             }
         }
         Ok(())
+    }
+}
+
+/// A call that waits for its answer.
+///
+/// A caller that blocks its thread and is alone serves itself, which saves two changes of threads. A task must not hold
+/// up its executor for as long as a sync takes, so it leaves its call to the store's own thread.
+struct Waiting<T> {
+    shared: Arc<Shared>,
+    answer: Answer<T>,
+    /// Whether the store's own thread was called.
+    rung: bool,
+}
+
+impl<T> Waiting<T> {
+    fn ring(&mut self) {
+        if !std::mem::replace(&mut self.rung, true) {
+            self.shared.queue.ring();
+        }
+    }
+}
+
+impl<T> Future for Waiting<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.shared.handle.check_process()?;
+        while !self.answer.is_here() && self.shared.serve_here() {}
+        let polled = Pin::new(&mut self.answer).poll(context);
+        if polled.is_pending() {
+            self.ring();
+        }
+        polled
+    }
+}
+
+impl<T> Drop for Waiting<T> {
+    fn drop(&mut self) {
+        // Nobody waits for it any more; it is applied all the same.
+        if !self.shared.handle.is_forked() && !self.answer.is_here() {
+            self.ring();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::codec::Codec;
 use crate::commit::{Action, Commit, Committed, Entry};
 use crate::conflict::Conflict;
 use crate::error::{Corrupt, Error, Refusal};
+use crate::expected::Expected;
 use crate::feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
 use crate::layer::narrowed::Narrowed;
 use crate::reply::Reply;
@@ -123,6 +124,42 @@ impl<S: Store<[u8]>, C> Encoded<S, C> {
         Ok(Versioned::new(stored.version, value))
     }
 
+    /// Sends the check that stands for a write of what was there already, or where the stored bytes are of an old schema
+    /// a put of the same value in its place.
+    fn commit_unchanged<'a, T: Resource>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed>
+    where
+        C: Codec<T>,
+    {
+        let [Entry { id, .. }] = *commit.entries() else { return self.store.commit(commit) };
+        self.store.get(id).and_then(move |found| {
+            let renewed = found.and_then(|stored| self.renewed::<T>(&commit, &stored));
+            self.store.commit(renewed.unwrap_or(commit))
+        })
+    }
+
+    /// The put of a stored value in the schema of today; `None` where it is in it, or another one than was expected.
+    fn renewed<'a, T: Resource>(
+        &self,
+        commit: &Commit<'a, [u8]>,
+        stored: &Versioned<[u8]>,
+    ) -> Option<Commit<'a, [u8]>>
+    where
+        C: Codec<T>,
+    {
+        let [Entry { id, expectation, .. }] = *commit.entries() else { return None };
+        let old = self.codec.schema_of(&stored.value) < self.codec.schema();
+        if !old || expectation.expected != Expected::Version(stored.version) {
+            return None;
+        }
+        // What can't be rewritten is not the concern of a caller who changes nothing.
+        let value = self.decode::<T>(id, stored).ok()?.value;
+        let put = Commit::one(self.encode(Entry::put(id, expectation, value)).ok()?);
+        Some(match commit.write() {
+            Some(write) => put.with_write(write),
+            None => put,
+        })
+    }
+
     /// Sends a commit with blind writes: narrowed to what is seen, for as long as others come in between.
     fn commit_narrowed<'a, T: Resource>(&'a self, narrowed: Narrowed<'a>) -> Reply<'a, Committed>
     where
@@ -190,6 +227,9 @@ impl<T: Resource, S: Store<[u8]>, C: Codec<T>> Store<T> for Encoded<S, C> {
         };
         let reply = match Narrowed::new(encoded) {
             Ok(narrowed) => self.commit_narrowed(narrowed),
+            Err(encoded) if encoded.is_unchanged() && self.codec.schema() > 0 => {
+                self.commit_unchanged(encoded)
+            }
             Err(encoded) => self.store.commit(encoded),
         };
         reply.then(|answer| {
@@ -293,7 +333,7 @@ mod tests {
 
     use super::*;
     use crate::conflict::{Advice, Intent, Kind};
-    use crate::expected::{Expectation, Expected, Origin};
+    use crate::expected::{Expectation, Origin};
     use crate::json::Json;
     use crate::layer::probe::{self, Probe, at_once, is_pending, next_of};
     use crate::memory::Memory;

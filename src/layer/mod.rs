@@ -1,8 +1,8 @@
 //! Layers: stores that wrap a store.
 //!
 //! A layer has the same [`Store`](crate::Store) on both sides. It looks at a call on the way down, at its answer on the
-//! way up, or at both: [`Observed`] measures, [`Guarded`] refuses, [`Encoded`] translates values into bytes. There is no
-//! trait for layers and no builder: a layer is a type that holds a store and is one, and
+//! way up, or at both: [`Observed`] measures, [`Guarded`] refuses, [`Cached`] remembers, [`Encoded`] translates values into
+//! bytes. There is no trait for layers and no builder: a layer is a type that holds a store and is one, and
 //! [`Collection::layer`](crate::Collection::layer) takes any function from a store to a store. The one added last sees
 //! a call first.
 //!
@@ -77,6 +77,7 @@
 //! # Ok::<_, Error>(())
 //! ```
 
+mod cached;
 mod encoded;
 mod guarded;
 mod narrowed;
@@ -85,6 +86,7 @@ mod observed;
 #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "the tests of `Encoded` need a codec"))]
 mod probe;
 
+pub use cached::Cached;
 pub use encoded::Encoded;
 pub use guarded::Guarded;
 pub use observed::{Ending, Event, Observed, Operation};

@@ -23,8 +23,13 @@ struct Service {
 
 impl Service {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(options: &[&str]) -> Self {
         let mut child = Command::new(executable())
             .args(["--port", "0"])
+            .args(options)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the service starts");
@@ -83,10 +88,14 @@ fn executable() -> &'static Path {
     BUILT.get_or_init(|| {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         // The features of this very build, so that what is compiled already serves.
-        let features = if cfg!(feature = "conformance") { "axum,conformance" } else { "axum" };
+        let features = [("conformance", cfg!(feature = "conformance")), ("file", cfg!(feature = "file"))];
+        let features = features
+            .into_iter()
+            .filter(|(_, on)| *on)
+            .fold("axum".to_owned(), |all, (name, _)| all + "," + name);
         let build = Command::new(cargo)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--example", "articles", "--features", features, "--message-format", "json"])
+            .args(["build", "--example", "articles", "--features", &features, "--message-format", "json"])
             .stderr(Stdio::inherit())
             .output()
             .expect("cargo runs");
@@ -486,4 +495,27 @@ fn options_that_cannot_be_met_are_told() {
     assert!(refused(&["--port", "x"]).contains("not a port"));
     assert!(refused(&["--port"]).contains("needs a value"));
     assert!(refused(&["--colour", "x"]).contains("unknown option"));
+}
+
+#[cfg(feature = "file")]
+#[test]
+fn what_was_written_to_a_file_is_there_when_the_service_starts_again() {
+    let directory = crate::file::Directory::new();
+    let store = format!("file:{}", directory.file().display());
+    let service = Service::start_with(&["--store", &store]);
+    let first = service.create("kept");
+    let replaced = service.ask("PUT", "/articles/kept", &[JSON, &format!("if-match: {first}")], ARTICLE);
+    let tag = replaced.header("etag").expect("a value has a tag").to_owned();
+    // It is killed, not asked to stop.
+    drop(service);
+
+    let service = Service::start_with(&["--store", &store]);
+
+    let read = service.ask("GET", "/articles/kept", &[], "");
+    assert_eq!((read.status, read.header("etag")), (200, Some(&*tag)));
+    assert_eq!(read.json()["text"], "s3cr3t");
+    let late = service.ask("PUT", "/articles/kept", &[JSON, &format!("if-match: {first}")], ARTICLE);
+    assert_eq!(late.status, 412);
+    let next = service.ask("PUT", "/articles/kept", &[JSON, &format!("if-match: {tag}")], ARTICLE);
+    assert!(next.status < 300, "{}", next.body);
 }

@@ -1,10 +1,10 @@
-//! The conformance suite on the durable store.
+//! The conformance suite on the durable store, and on the layer that keeps resources in memory.
 
 use std::sync::{Arc, LazyLock};
 
 use ifmatch::conformance::Sample;
 use ifmatch::file::Persistence;
-use ifmatch::{Abilities, Codec, Durability, Encoded, File, Json, Store, conformance};
+use ifmatch::{Abilities, Cached, Codec, Durability, Encoded, File, Json, Memory, Store, conformance};
 
 use crate::file::Directory;
 
@@ -46,3 +46,8 @@ conformance!(file, immediate(), of_file());
 conformance!(file_shared_by_all_laws, shared(), of_file());
 conformance!(file_synced_eventually, fresh(Persistence::Eventual));
 conformance!(encoded_over_file, encoded::<u64>(immediate()), of_file());
+conformance!(cached_file, Cached::new(immediate()), of_file());
+conformance!(cached_memory, Cached::new(Memory::<u64>::new()));
+conformance!(cached_memory_that_is_too_small, Cached::new(Memory::<u64>::new()).with_limit(2));
+conformance!(cached_memory_that_follows, Cached::following(Memory::<u64>::new()).unwrap());
+conformance!(cached_over_encoded_file, Cached::following(encoded::<String>(immediate())).unwrap(), of_file());

@@ -4,11 +4,15 @@
 mod articles;
 #[cfg(feature = "conformance")]
 mod broken;
+#[cfg(feature = "conformance")]
+mod cached;
 mod cancel;
 #[cfg(feature = "file")]
 mod crash;
 #[cfg(feature = "conformance")]
 mod dice;
+#[cfg(all(feature = "file", target_os = "linux"))]
+mod disk;
 #[cfg(all(feature = "file", feature = "conformance"))]
 mod durable;
 #[cfg(feature = "file")]

@@ -60,6 +60,13 @@ impl<T> Drop for Promise<T> {
     }
 }
 
+impl<T> Answer<T> {
+    /// Whether the answer was given.
+    pub(super) fn is_here(&self) -> bool {
+        !matches!(*self.0.lock(), State::Waiting(_))
+    }
+}
+
 impl<T> Future for Answer<T> {
     type Output = Result<T, Error>;
 

@@ -1,10 +1,12 @@
-//! [`Committer`], what the store's own thread does: it takes who waits, commits them as one, and answers each.
+//! [`Committer`], who takes the calls that wait, commits them as one, and answers each: the store's own thread, or a
+//! caller that is alone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
 use redb::{Durability, ReadableTable};
 
 use super::Shared;
@@ -12,7 +14,7 @@ use super::answer::wake;
 use super::batch::{Batch, LAST, Standing, Verdict, Written};
 use super::handle::{Trouble, What};
 use super::log::Logged;
-use super::queue::Call;
+use super::queue::{Call, Turn};
 use super::schema::{self, LOG};
 use super::window::{Known, Window};
 use crate::commit::Committed;
@@ -24,10 +26,13 @@ use crate::write_id::WriteId;
 /// How long a commit may stay without a sync where commits need not wait for it.
 const EVENTUALLY: Duration = Duration::from_secs(1);
 
+/// Which part of the time the last calls took is spent on waiting for those who made them.
+const GATHERED: u32 = 8;
+
 /// How far the counter leaps at most when a file is opened.
 const LEAP: u64 = 1 << 40;
 
-/// What the store's own thread knows.
+/// What is known to who serves.
 #[derive(Debug, Default)]
 pub(super) struct Committer {
     standing: Standing,
@@ -37,11 +42,20 @@ pub(super) struct Committer {
     deadline: Option<Instant>,
 }
 
-/// A call's verdict and its promise.
+/// A call's verdict.
 enum Answered {
     Commit(Verdict<Committed>),
     Resolve(Verdict<Resolution>),
     Sync,
+    Compact(Verdict<bool>),
+}
+
+/// The answers of one turn, to be given once no lock is held.
+#[derive(Default)]
+struct Answers {
+    given: Vec<(Call, Answered)>,
+    /// Whether a watcher has something to read.
+    changed: bool,
 }
 
 impl Committer {
@@ -51,48 +65,76 @@ impl Committer {
         Ok(Self { standing: load(shared)?, generation, deadline: None })
     }
 
-    /// Serves until the store is closed.
+    /// What the store's own thread does: it serves until the store is closed.
     pub(super) fn run(shared: &Shared) -> Result<(), Error> {
         loop {
-            match catch_unwind(AssertUnwindSafe(|| Self::serve_next(shared))) {
-                Ok(true) => {}
-                Ok(false) => return Self::close(shared),
-                // Those it was serving are told that nobody knows. What it knew is read anew.
-                Err(_) => shared.committer.lock().generation = u64::MAX,
+            let deadline = shared.committer.lock().deadline;
+            if shared.queue.wait(deadline) == Turn::Close {
+                return Self::close(shared);
+            }
+            let began = Instant::now();
+            let served = Self::serve(shared, shared.committer.lock());
+            if served > 1 {
+                shared.queue.gather(served, Instant::now() + began.elapsed() / GATHERED);
             }
         }
     }
 
-    /// Serves the calls that wait; `false` once the store is closed and all are served.
+    /// Serves the calls that wait, as many as share one transaction; how many those were.
     ///
     /// The tasks are woken at the end, when every call has its answer and no lock is held: on this very thread a waker
     /// may call the store and wait for it, and then serves the next calls from within.
-    pub(super) fn serve_next(shared: &Shared) -> bool {
-        let deadline = shared.committer.lock().deadline;
-        let Some(calls) = shared.queue.take(deadline) else { return false };
-        let mut wakers = Vec::with_capacity(calls.len());
-        let mut together = Vec::with_capacity(calls.len());
-        let mut committer = shared.committer.lock();
-        let mut changed = false;
-        if calls.is_empty() {
-            committer.sync_if_due(shared);
-        }
-        for call in calls {
-            match call {
-                Call::Compact { promise } => {
-                    changed |= committer.serve(shared, std::mem::take(&mut together), &mut wakers);
-                    wakers.extend(promise.give(committer.compact(shared)));
-                }
-                call => together.push(call),
-            }
-        }
-        changed |= committer.serve(shared, together, &mut wakers);
+    pub(super) fn serve(shared: &Shared, mut committer: MutexGuard<'_, Self>) -> usize {
+        // Under the lock, so that who came first is served first.
+        let calls = shared.queue.take();
+        let served = calls.len();
+        let answers = catch_unwind(AssertUnwindSafe(|| committer.answer(shared, calls)));
+        let answers = answers.unwrap_or_else(|_| {
+            // Those it was serving are told that nobody knows. What it knew is read anew.
+            committer.generation = u64::MAX;
+            Answers::default()
+        });
         drop(committer);
-        if changed {
+        if served > 0 {
+            shared.queue.served(served);
+        }
+        // Before the answers, so that nobody who has one is ahead of the feed.
+        if answers.changed {
             shared.watchers.wake();
         }
-        wakers.into_iter().for_each(wake);
-        true
+        // Who lost a race starts again first: woken after the winner, it would lose to the winner's next write, and
+        // to every one after that.
+        let (mut losers, mut winners) = (Vec::new(), Vec::new());
+        for (call, answer) in answers.given {
+            let lost = matches!(answer, Answered::Commit(Err(_)));
+            let order = if lost { &mut losers } else { &mut winners };
+            order.extend(give(call, answer));
+        }
+        losers.into_iter().chain(winners).for_each(wake);
+        served
+    }
+
+    /// When what is not synced has to be.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn answer(&mut self, shared: &Shared, calls: Vec<Call>) -> Answers {
+        let mut answers = Answers::default();
+        if calls.is_empty() {
+            self.sync_if_due(shared);
+        }
+        let mut together = Vec::with_capacity(calls.len());
+        for call in calls {
+            if matches!(call, Call::Compact { .. }) {
+                self.commit_all(shared, std::mem::take(&mut together), &mut answers);
+                answers.given.push((call, Answered::Compact(self.compact(shared))));
+            } else {
+                together.push(call);
+            }
+        }
+        self.commit_all(shared, together, &mut answers);
+        answers
     }
 
     /// Syncs what is not, and closes the file.
@@ -105,10 +147,10 @@ impl Committer {
         synced.and(closed)
     }
 
-    /// Commits the calls as one, and answers each. Whether a watcher has something to read.
-    fn serve(&mut self, shared: &Shared, calls: Vec<Call>, wakers: &mut Vec<Waker>) -> bool {
+    /// Commits the calls as one.
+    fn commit_all(&mut self, shared: &Shared, calls: Vec<Call>, answers: &mut Answers) {
         if calls.is_empty() {
-            return false;
+            return;
         }
         let _writing = shared.handle.writing.lock();
         let served = self.attempt(shared, &calls).or_else(|failed| {
@@ -119,20 +161,12 @@ impl Committer {
             }
             self.attempt(shared, &calls)
         });
-        let (answers, changed) = match served {
-            Ok((answers, changed)) => (answers, changed),
+        let (verdicts, changed) = match served {
+            Ok((verdicts, changed)) => (verdicts, changed),
             Err(failed) => (self.fail(shared, &calls, *failed), false),
         };
-        // Who lost a race starts again first: woken after the winner, it would lose to the winner's next write, and
-        // to every one after that.
-        let mut winners = Vec::new();
-        for (call, answer) in calls.into_iter().zip(answers) {
-            let lost = matches!(answer, Answered::Commit(Err(_)));
-            let order = if lost { &mut *wakers } else { &mut winners };
-            order.extend(give(call, answer));
-        }
-        wakers.append(&mut winners);
-        changed
+        answers.given.extend(calls.into_iter().zip(verdicts));
+        answers.changed |= changed;
     }
 
     fn sync_if_due(&mut self, shared: &Shared) {
@@ -214,7 +248,7 @@ impl Committer {
             .map(|call| {
                 let applied = match verdicts.next() {
                     Some(Answered::Commit(verdict)) => verdict.is_ok(),
-                    Some(Answered::Resolve(_) | Answered::Sync) | None => false,
+                    Some(Answered::Resolve(_) | Answered::Sync | Answered::Compact(_)) | None => false,
                 };
                 let outcome = if applied && !absent { Outcome::Unknown } else { Outcome::NotApplied };
                 match call {
@@ -311,6 +345,7 @@ fn give(call: Call, answer: Answered) -> Option<Waker> {
         (Call::Resolve { promise, .. }, Answered::Resolve(verdict)) => promise.give(verdict),
         (Call::Sync { promise }, Answered::Sync) => promise.give(Ok(())),
         (Call::Sync { promise }, Answered::Commit(Err(error))) => promise.give(Err(error)),
+        (Call::Compact { promise }, Answered::Compact(verdict)) => promise.give(verdict),
         // The promise is dropped, and so answers that nobody knows.
         _ => None,
     }

@@ -11,6 +11,9 @@ use redb::{BackendError, StorageBackend};
 /// The most one step of a rewrite reads.
 const STEP: u64 = 1 << 20;
 
+/// The pieces in which a rewrite goes on where the disk is full.
+const PIECE: u64 = 4096;
+
 /// What no sync has confirmed is kept as this many pieces before neighbours are merged, gaps included.
 const PIECES: usize = 1024;
 
@@ -49,11 +52,35 @@ impl Disk {
                 let step = (end - at).min(STEP);
                 bytes.resize(step as usize, 0);
                 self.storage.read(at, &mut bytes)?;
-                self.storage.write(at, &bytes)?;
+                match self.storage.write(at, &bytes) {
+                    Err(full) if full.kind() == io::ErrorKind::StorageFull => {
+                        self.rewrite_what_is_there(at, &bytes)?
+                    }
+                    written => written?,
+                }
                 at += step;
             }
         }
         self.sync_data()
+    }
+
+    /// Writes again, on a full disk, what takes no new space. A hole that a write found no space for reads as zeros, and
+    /// goes on to do so unwritten.
+    fn rewrite_what_is_there(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut at = at;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let length = (PIECE - at % PIECE).min(rest.len() as u64);
+            let (piece, after) = rest.split_at(length as usize);
+            match self.storage.write(at, piece) {
+                Err(full)
+                    if full.kind() == io::ErrorKind::StorageFull && piece.iter().all(|byte| *byte == 0) => {}
+                written => written?,
+            }
+            at += length;
+            rest = after;
+        }
+        Ok(())
     }
 
     /// Refuses a child of `fork()`, whose copy of the engine's memory would overwrite what the parent writes.

@@ -30,7 +30,7 @@ const COMMITS: u64 = 40;
 const SURVIVING: u64 = 16;
 
 /// How many crash images are looked at, unless the variable `IFMATCH_IMAGES` says otherwise.
-const IMAGES: usize = 4_000;
+const IMAGES: usize = 50_000;
 
 fn images() -> usize {
     std::env::var("IFMATCH_IMAGES").map_or(IMAGES, |images| images.parse().expect("a number of images"))
@@ -162,6 +162,38 @@ fn every_crash_image_opens_and_has_what_was_acknowledged() {
     assert_eq!(lost, 0, "of {seen}");
 }
 
+/// Creation fills a file under another name, and only then gives it its own: what a crash leaves under that name must
+/// not pass for a store unless it is one.
+#[test]
+fn every_crash_image_of_a_creation_is_a_whole_store_or_none() {
+    let (mut whole, mut none, mut pass) = (0, 0, 0);
+    while whole + none < images() / 10 {
+        let disk = SimulatedDisk::default();
+        opener(&disk).initialize(schema::Origin::new()).unwrap();
+        disk.sync();
+        for crash in disk.crashes() {
+            pass += 1;
+            let image = SimulatedDisk::of(crash.image(pass));
+            match opener(&image).open() {
+                Ok(database) => assert_eq!(read(&database), Shown::new()),
+                Err(OpenError::Corrupt { .. }) => {
+                    none += 1;
+                    continue;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            let store = start(&image, Persistence::Immediate).unwrap();
+            commit(&store, 1, WriteId::new()).wait().unwrap();
+            whole += 1;
+        }
+        let finished = SimulatedDisk::of(disk.confirmed());
+        assert!(opener(&finished).open().is_ok(), "what was synced before it got its name must be a store");
+    }
+
+    println!("{whole} whole stores and {none} that are none");
+    assert!(whole > 0 && none > 0);
+}
+
 #[test]
 fn without_waiting_for_syncs_a_crash_loses_commits_but_never_a_part_of_one() {
     let (seen, lost) = crash(Persistence::Eventual, images() / 10);
@@ -239,6 +271,8 @@ fn a_flipped_bit_or_a_cut_is_found_or_harmless() {
     work(&disk, Persistence::Immediate);
     let whole = disk.confirmed();
     let check = |image: Vec<u8>, what: String| {
+        // Also where nobody closes it.
+        drop(Handle::open(opener(&SimulatedDisk::of(image.clone()))));
         let disk = SimulatedDisk::of(image);
         let Ok(handle) = Handle::open(opener(&disk)) else { return };
         let Ok(store) = File::start(handle, &Options::new()) else { return };

@@ -177,9 +177,15 @@ impl Handle {
     }
 }
 
-/// Drops a database through which an error went; the file is repaired when it is opened.
-fn discard(state: State) {
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(state)));
+impl Drop for Handle {
+    fn drop(&mut self) {
+        discard(std::mem::replace(&mut self.database.get_mut().state, State::Closed));
+    }
+}
+
+/// Drops a database that may be damaged: the engine writes where it is dropped, and can panic there too.
+pub(super) fn discard<T>(damaged: T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(damaged)));
 }
 
 /// Runs engine code, which panics on some damaged files.

@@ -10,6 +10,7 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError};
 
 use super::disk::{Disk, Unconfirmed};
+use super::handle::discard;
 use super::schema;
 use crate::error::{Error, Failure, Outcome};
 use crate::random::random;
@@ -83,7 +84,7 @@ impl Opener {
     }
 
     /// For storage that is not a file, in tests of what storage can do.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn of_storage<S: StorageBackend>(storage: impl Fn() -> S + Send + Sync + 'static) -> Self {
         let storage = Box::new(move || Ok(Box::new(storage()) as Box<dyn StorageBackend>));
         let cache_bytes = 1 << 20;
@@ -116,7 +117,8 @@ impl Opener {
         });
         match opened.map_err(|error| self.refusal(error))? {
             (database, schema::FORMAT) => Ok(database),
-            (_, format) => {
+            (database, format) => {
+                discard(database);
                 Err(self
                     .corrupt(format!("it has format {format}, and this release reads {}", schema::FORMAT)))
             }

@@ -1,6 +1,7 @@
-//! [`Queue`], where calls wait for the committing thread.
+//! [`Queue`], where calls wait to be served.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
@@ -23,18 +24,34 @@ const SHARED: usize = 1024;
 /// How many bytes of values share a transaction, unless one commit alone has more.
 const SHARED_BYTES: usize = 16 << 20;
 
-/// Where calls wait for the committing thread: first come, first served, bounded in calls and bytes.
+/// Where calls wait to be served: first come, first served, bounded in calls and bytes.
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
-    arrived: Condvar,
+    /// The committing thread sleeps on it.
+    bell: Condvar,
+    /// Whether callers have met lately.
+    crowded: AtomicBool,
 }
 
 #[derive(Default)]
 struct Waiting {
     calls: VecDeque<Call>,
     bytes: usize,
+    /// How many calls the committing thread wants to see before it is woken.
+    wanted: usize,
+    /// It has to look at its deadline again.
+    nudged: bool,
     closing: bool,
+}
+
+/// What the committing thread has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Serve who waits, if anybody does.
+    Serve,
+    /// Close: nobody waits, and nobody will.
+    Close,
 }
 
 /// A call that waits.
@@ -64,7 +81,7 @@ pub(super) enum Full {
 }
 
 impl Queue {
-    /// Adds a call; where there is no room, gives it back.
+    /// Adds a call; where there is no room, gives it back. Nobody is woken: whoever added it serves it himself or rings.
     pub(super) fn push(&self, call: Call) -> Result<(), (Full, Call)> {
         let bytes = call.bytes();
         let mut waiting = self.waiting.lock();
@@ -77,28 +94,60 @@ impl Queue {
         }
         waiting.bytes += bytes;
         waiting.calls.push_back(call);
-        drop(waiting);
-        self.arrived.notify_one();
         Ok(())
     }
 
-    /// The calls that share the next transaction, in the order in which they came. Waits for the first one, until
-    /// `deadline` if there is one: then the list may be empty. `None` once the queue is closed and served.
-    pub(super) fn take(&self, deadline: Option<Instant>) -> Option<Vec<Call>> {
+    /// Wakes the committing thread for the calls that wait.
+    pub(super) fn ring(&self) {
+        let waiting = self.waiting.lock();
+        let enough = waiting.calls.len() >= waiting.wanted;
+        drop(waiting);
+        if enough {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Has the committing thread look at its deadline again.
+    pub(super) fn nudge(&self) {
+        self.waiting.lock().nudged = true;
+        self.bell.notify_one();
+    }
+
+    /// Sleeps until somebody waits, or until `deadline` if there is one.
+    pub(super) fn wait(&self, deadline: Option<Instant>) -> Turn {
         let mut waiting = self.waiting.lock();
-        while waiting.calls.is_empty() {
+        while waiting.calls.is_empty() && !std::mem::take(&mut waiting.nudged) {
             if waiting.closing {
-                return None;
+                return Turn::Close;
             }
             match deadline {
-                None => self.arrived.wait(&mut waiting),
+                None => self.bell.wait(&mut waiting),
                 Some(deadline) => {
-                    if self.arrived.wait_until(&mut waiting, deadline).timed_out() {
-                        return Some(Vec::new());
+                    if self.bell.wait_until(&mut waiting, deadline).timed_out() {
+                        break;
                     }
                 }
             }
         }
+        Turn::Serve
+    }
+
+    /// Sleeps until as many calls wait as were served last, or until `deadline`: those who were answered together come
+    /// back together, a moment after the first of them.
+    pub(super) fn gather(&self, calls: usize, deadline: Instant) {
+        let mut waiting = self.waiting.lock();
+        waiting.wanted = calls;
+        while waiting.calls.len() < calls && !waiting.closing {
+            if self.bell.wait_until(&mut waiting, deadline).timed_out() {
+                break;
+            }
+        }
+        waiting.wanted = 0;
+    }
+
+    /// The calls that share the next transaction, in the order in which they came.
+    pub(super) fn take(&self) -> Vec<Call> {
+        let mut waiting = self.waiting.lock();
         let mut taken = Vec::with_capacity(waiting.calls.len().min(SHARED));
         let mut bytes = 0;
         while let Some(call) = waiting.calls.front() {
@@ -110,13 +159,25 @@ impl Queue {
             taken.extend(waiting.calls.pop_front());
         }
         waiting.bytes -= bytes;
-        Some(taken)
+        taken
+    }
+
+    /// Takes note of how many calls were served at once.
+    pub(super) fn served(&self, calls: usize) {
+        let crowded = calls > 1 || !self.waiting.lock().calls.is_empty();
+        self.crowded.store(crowded, Ordering::Relaxed);
+    }
+
+    /// Whether callers have met lately. Then they leave their calls to the committing thread: a caller that served
+    /// itself would always be a step ahead of the others, who would lose every race for an id to it.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
     }
 
     /// Takes no more calls; those that wait are still served.
     pub(super) fn close(&self) {
         self.waiting.lock().closing = true;
-        self.arrived.notify_one();
+        self.bell.notify_one();
     }
 }
 

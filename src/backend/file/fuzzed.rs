@@ -1,0 +1,126 @@
+//! What the fuzz targets call. Built for them alone.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use redb::StorageBackend;
+
+use super::File;
+use super::handle::Handle;
+use super::open::Opener;
+use super::options::Options;
+use super::schema;
+use crate::backend::record::Record;
+use crate::commit::{Commit, Entry};
+use crate::expected::Expected;
+use crate::store::Store;
+use crate::write_id::WriteId;
+
+/// How large a file may become.
+const SPACE: u64 = 8 << 20;
+
+/// A file in memory, on a disk that is soon full.
+#[derive(Debug, Clone)]
+struct Bytes(Arc<Mutex<Vec<u8>>>);
+
+impl StorageBackend for Bytes {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let bytes = self.0.lock();
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let found = start.checked_add(out.len()).and_then(|end| bytes.get(start..end));
+        out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        if length > SPACE {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.lock().resize(length as usize, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let end = offset.saturating_add(data.len() as u64);
+        if end > SPACE {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let mut bytes = self.0.lock();
+        if (bytes.len() as u64) < end {
+            bytes.resize(end as usize, 0);
+        }
+        bytes[offset as usize..end as usize].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+fn opener(bytes: &Bytes) -> Opener {
+    let bytes = bytes.clone();
+    Opener::of_storage(move || bytes.clone())
+}
+
+fn use_it(store: &File) {
+    for id in ["a", "b", "c"] {
+        let _ = store.get(id).wait();
+        let _ = store.commit(Commit::one(Entry::put(id, Expected::Any, (*b"value").into()))).wait();
+    }
+    let _ = store.scan("", None, 10).wait();
+    let _ = store.resolve(WriteId::from_bits(7)).wait();
+}
+
+/// The bytes of a store that was closed in good order.
+pub fn image() -> Vec<u8> {
+    let bytes = Bytes(Arc::default());
+    opener(&bytes).initialize(schema::Origin { identity: 1, floor: 7 }).expect("memory does not fail");
+    let handle = Handle::open(opener(&bytes)).expect("it is a store");
+    let store = File::start(handle, &Options::new().history(64)).expect("it is a store");
+    use_it(&store);
+    store.close().expect("memory does not fail");
+    let image = bytes.0.lock().clone();
+    image
+}
+
+/// Opens any bytes as a store.
+pub fn open(image: Vec<u8>) {
+    let _ = Handle::open(opener(&Bytes(Arc::new(Mutex::new(image)))));
+}
+
+/// Opens any bytes as a store, and uses it if it is one.
+pub fn open_and_use(image: Vec<u8>) {
+    let bytes = Bytes(Arc::new(Mutex::new(image)));
+    let Ok(handle) = Handle::open(opener(&bytes)) else { return };
+    let Ok(store) = File::start(handle, &Options::new().history(64)) else { return };
+    use_it(&store);
+    let _ = store.close();
+}
+
+/// Decodes any bytes as a record, which must be the only bytes of that record.
+pub fn record(id: &str, bytes: &[u8]) {
+    let _ = Record::claimed_version(bytes);
+    if let Ok(record) = Record::decode(id, bytes) {
+        assert_eq!(record.encode(id), bytes);
+    }
+}
+
+/// A record of any value, which must be read back, and not with another bit or under another id.
+pub fn round_trip(id: &str, version: std::num::NonZeroU64, write: Option<u128>, value: &[u8], bit: usize) {
+    let record = Record {
+        version: crate::version::Version::from_bits(version),
+        write: write.map(WriteId::from_bits),
+        value,
+    };
+    let mut bytes = record.encode(id);
+    assert_eq!(Record::decode(id, &bytes), Ok(record));
+    let bit = bit % (bytes.len() * 8);
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    assert!(Record::decode(id, &bytes).is_err());
+}

@@ -1,0 +1,618 @@
+//! [`Cached`], a layer that keeps what was read and written in memory.
+
+mod follower;
+mod shelf;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::commit::{Action, Commit, Committed, Entry};
+use crate::error::{Error, Outcome, Refusal};
+use crate::feed::{Changes, Start};
+use crate::reply::Reply;
+use crate::resource::Resource;
+use crate::store::{Abilities, Page, Resolution, Store};
+use crate::version::Versioned;
+use crate::write_id::WriteId;
+use follower::{Follower, Told};
+use shelf::{Limits, Shelf, Write};
+
+/// How many resources are held unless told otherwise.
+const RESOURCES: usize = 10_000;
+
+/// A layer that keeps what was read and written in memory, up to a number of resources and of bytes: a hit costs what a
+/// read of the memory store costs, and its reply is ready.
+///
+/// Everything but `get` is the store's own answer: commits, conflicts, scans and feeds are as fresh as without the
+/// layer. A write based on a stale value is refused with a conflict as ever, which carries the current one.
+///
+/// # What `get` may answer
+///
+/// - **Never older than what was written through this layer, nor than anything it has told.** Once a commit through it
+///   has been answered, every `get` of its ids answers with that state or a later one. The same holds for every state
+///   that a `get`, a conflict, a check, a page or a feed that came through it has shown, and for every id once
+///   [`resolve`](Store::resolve) has said that something was applied. Where all writes go through the layer and are
+///   answered, a `get` through it is linearizable, as it is without.
+/// - **What others write**, past the layer or in other processes, is not noticed by [`new`](Self::new) before something
+///   that comes through it tells: a value may be as old as its stay in memory, without limit. So it is for stores that
+///   nobody else writes to.
+/// - [`following`](Self::following) watches the store, and forgets what others change. A `get` then answers with a
+///   state no older than what the feed has announced when it is called. The gap that is left is the delay of the feed;
+///   with [`Memory`](crate::Memory) and `File` there is none once the writer has its answer. Where the feed breaks off,
+///   nothing is answered from memory until it goes on.
+///
+/// A page tells only of what is on it: that an id is missing there is not noticed. An absent resource is not held:
+/// `None` always comes from the store.
+///
+/// # Writes that nobody knows the fate of
+///
+/// A commit whose reply was dropped, or that came back with [`Outcome::Unknown`], may be applied at any later time.
+/// [`following`](Self::following) hears of it from the feed, as it hears of others. [`new`](Self::new) never answers
+/// from memory again for its ids, nor for about one in 4,000 of all others. So in a program that cancels calls, as web
+/// servers do, follow the store.
+///
+/// # Limits
+///
+/// 10,000 resources, or as many as [`with_limit`](Self::with_limit) says, and no limit of bytes unless
+/// [`with_byte_limit`](Self::with_byte_limit) sets one; those not read for long go first. About 100 KiB at once, and per
+/// resource about 150 bytes beside the id and the value.
+///
+/// ```
+/// use ifmatch::{Cached, Commit, Entry, Expected, Memory, Store};
+///
+/// let store = Cached::new(Memory::<str>::new()).with_limit(1_000);
+/// store.commit(Commit::one(Entry::put("a", Expected::Absent, "one".into()))).wait()?;
+///
+/// assert_eq!(&*store.get("a").wait()?.unwrap().value, "one"); // from memory
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
+pub struct Cached<S, T: Resource + ?Sized> {
+    store: Arc<S>,
+    shelf: Arc<Shelf<T>>,
+    follower: Option<Follower<T>>,
+}
+
+impl<T: Resource + ?Sized, S: Store<T>> Cached<S, T> {
+    /// `store`, whose resources are written through this layer only.
+    pub fn new(store: S) -> Self {
+        let limits = Limits { resources: RESOURCES, bytes: usize::MAX, measure: |_: &T| 0 };
+        Self { store: Arc::new(store), shelf: Arc::new(Shelf::new(limits)), follower: None }
+    }
+
+    /// `store`, watched for what others write.
+    ///
+    /// It has no thread: a `get` that finds that the feed has called takes from it what there is, and then answers.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unsupported`] where the store has no feed.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use ifmatch::{Cached, Commit, Entry, Expected, Memory, Store};
+    ///
+    /// let memory = Arc::new(Memory::<str>::new());
+    /// let cached = Cached::following(memory.clone())?;
+    /// let put = |text: &str| Commit::one(Entry::put("a", Expected::Any, text.into()));
+    /// cached.commit(put("one")).wait()?;
+    ///
+    /// memory.commit(put("two")).wait()?; // past the layer
+    ///
+    /// assert_eq!(&*cached.get("a").wait()?.unwrap().value, "two");
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn following(store: S) -> Result<Self, Refusal> {
+        if !store.abilities().watch {
+            return Err(Refusal::Unsupported { what: "watching, which a cache that follows it needs" });
+        }
+        let follower = Some(Follower::default());
+        Ok(Self { follower, ..Self::new(store) })
+    }
+
+    /// The same with room for another number of resources; at least one.
+    pub fn with_limit(self, resources: usize) -> Self {
+        let limits = Limits { resources, ..self.shelf.limits() };
+        Self { shelf: Arc::new(Shelf::new(limits)), ..self }
+    }
+
+    /// The same with room for that many bytes of ids and values, as `measure` counts those of a value. A value of more
+    /// than a 64th of them may not be held at all.
+    ///
+    /// ```
+    /// use ifmatch::{Cached, Memory};
+    ///
+    /// let store = Cached::new(Memory::<str>::new()).with_byte_limit(16 << 20, |text| text.len());
+    /// ```
+    pub fn with_byte_limit(self, bytes: usize, measure: fn(&T) -> usize) -> Self {
+        let limits = Limits { bytes, measure, ..self.shelf.limits() };
+        Self { shelf: Arc::new(Shelf::new(limits)), ..self }
+    }
+
+    /// Whether the memory has all that was announced: then it may answer.
+    #[inline]
+    fn is_current(&self) -> bool {
+        match &self.follower {
+            None => true,
+            Some(follower) => follower.is_current() || follower.catch_up(&self.store, &self.shelf),
+        }
+    }
+}
+
+impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Cached<S, T> {
+    #[inline]
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<T>>> {
+        let question = match self.is_current().then(|| self.shelf.look(id)) {
+            Some(Ok(held)) => return Reply::ready(Ok(Some(held))),
+            Some(Err(question)) => Some(question),
+            None => None,
+        };
+        self.store.get(id).map(move |found| {
+            match question {
+                Some(question) => self.shelf.answered(id, question, found.as_ref()),
+                None => self.shelf.told(id, found.as_ref().map(|found| found.version)),
+            }
+            found
+        })
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
+        let writing = Writing::begin(&self.shelf, &commit, self.follower.is_some());
+        self.store.commit(commit).then(move |answer| {
+            writing.end(&answer);
+            answer
+        })
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.store.resolve(write).map(|resolution| {
+            // It tells of versions, and not of which ids.
+            if matches!(resolution, Resolution::Applied(_)) {
+                self.shelf.clear();
+            }
+            resolution
+        })
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
+        self.store.scan(prefix, after, limit).map(|page| {
+            page.items.iter().for_each(|(id, found)| self.shelf.told(id, Some(found.version)));
+            page
+        })
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {
+        self.store.watch(from).map(|changes| {
+            let cursor = changes.cursor().clone();
+            Changes::new(cursor, Told { changes, shelf: Arc::clone(&self.shelf) })
+        })
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.store.abilities()
+    }
+}
+
+/// A commit under way.
+struct Writing<'a, T: Resource + ?Sized> {
+    shelf: &'a Shelf<T>,
+    parts: Vec<Part<'a, T>>,
+    /// Whether the commit can be one that was applied before and is sent again.
+    stamped: bool,
+    /// Whether the feed tells of it, should nobody hear the answer.
+    announced: bool,
+}
+
+/// One entry of a commit under way.
+struct Part<'a, T: ?Sized> {
+    id: &'a str,
+    /// `None` for a check.
+    write: Option<Write>,
+    /// The value of a put.
+    value: Option<Arc<T>>,
+}
+
+impl<'a, T: Resource + ?Sized> Writing<'a, T> {
+    fn begin(shelf: &'a Shelf<T>, commit: &Commit<'a, T>, announced: bool) -> Self {
+        let part = |entry: &Entry<'a, T>| {
+            let (write, value) = match &entry.action {
+                Action::Check => (None, None),
+                Action::Put(value) => (Some(shelf.write_begins(entry.id)), Some(Arc::clone(value))),
+                Action::Delete => (Some(shelf.write_begins(entry.id)), None),
+            };
+            Part { id: entry.id, write, value }
+        };
+        let parts = commit.entries().iter().map(part).collect();
+        Self { shelf, parts, stamped: commit.write().is_some(), announced }
+    }
+
+    /// Takes note of the answer. Where that is unknown, the commit counts as dropped.
+    fn end(mut self, answer: &Result<Committed, Error>) {
+        if answer.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown) {
+            return;
+        }
+        for (place, part) in std::mem::take(&mut self.parts).into_iter().enumerate() {
+            let Some(write) = part.write else {
+                let receipt = answer.as_ref().ok().and_then(|committed| committed.receipts().get(place));
+                self.shelf.told(part.id, receipt.and_then(|receipt| receipt.version));
+                continue;
+            };
+            let stands = self.stands(place, &part, write, answer);
+            self.shelf.write_ends(part.id, write, stands);
+        }
+    }
+
+    /// The value that stands at an id after the commit, as far as the answer shows.
+    fn stands(
+        &self,
+        place: usize,
+        part: &Part<'_, T>,
+        write: Write,
+        answer: &Result<Committed, Error>,
+    ) -> Option<Versioned<T>> {
+        match answer {
+            Ok(committed) => {
+                let receipt = committed.receipts().get(place)?;
+                // A commit that is sent again is answered as it was then, and others may have written since. It is a
+                // new one for sure if it replaced what was held until now.
+                let new = !self.stamped || (write.held.is_some() && receipt.replaced == write.held);
+                let value = part.value.as_ref().filter(|_| new)?;
+                Some(Versioned { version: receipt.version?, value: Arc::clone(value) })
+            }
+            Err(error) => {
+                let mismatches = error.conflict()?.mismatches();
+                mismatches.iter().find(|mismatch| mismatch.id() == part.id)?.current()
+            }
+        }
+    }
+}
+
+impl<T: Resource + ?Sized> Drop for Writing<'_, T> {
+    fn drop(&mut self) {
+        if !self.announced {
+            // It may still be applied, and nobody will tell: the write is under way for ever.
+            return;
+        }
+        for part in &self.parts {
+            if let Some(write) = part.write {
+                self.shelf.write_ends(part.id, write, None);
+            }
+        }
+    }
+}
+
+impl<S, T: Resource + ?Sized> fmt::Debug for Cached<S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cached")
+            .field("resources", &self.shelf.len())
+            .field("following", &self.follower.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use super::*;
+    use crate::commit::Entry;
+    use crate::error::Failure;
+    use crate::expected::Expected;
+    use crate::memory::Memory;
+    use crate::reply::block_on;
+
+    /// A store that counts its reads, and answers when it is told to.
+    #[derive(Default)]
+    struct Slow {
+        store: Memory<u64>,
+        reads: AtomicU64,
+        lost: AtomicBool,
+        pending: AtomicBool,
+    }
+
+    impl Slow {
+        fn reads(&self) -> u64 {
+            self.reads.load(Ordering::Relaxed)
+        }
+    }
+
+    impl Store<u64> for Slow {
+        fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<u64>>> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            let found = self.store.get(id).wait();
+            match self.pending.load(Ordering::Relaxed) {
+                true => Reply::pending(async { found }),
+                false => Reply::ready(found),
+            }
+        }
+
+        fn commit<'a>(&'a self, commit: Commit<'a, u64>) -> Reply<'a, Committed> {
+            let lost = self.lost.load(Ordering::Relaxed);
+            match self.pending.load(Ordering::Relaxed) {
+                true => Reply::pending(async move { self.store.commit(commit).await }),
+                false => self.store.commit(commit).then(move |answer| match lost {
+                    true => Err(Failure::new(Outcome::Unknown, "lost").into()),
+                    false => answer,
+                }),
+            }
+        }
+
+        fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+            self.store.resolve(write)
+        }
+
+        fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<u64>> {
+            self.store.scan(prefix, after, limit)
+        }
+
+        fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u64>> {
+            self.store.watch(from)
+        }
+
+        fn abilities(&self) -> Abilities {
+            self.store.abilities()
+        }
+    }
+
+    fn put(id: &str, value: u64) -> Commit<'_, u64> {
+        Commit::one(Entry::put(id, Expected::Any, value.into()))
+    }
+
+    fn value<S: Store<u64>>(store: &S, id: &str) -> Option<u64> {
+        store.get(id).wait().unwrap().map(|found| *found.value)
+    }
+
+    #[test]
+    fn what_was_read_or_written_is_not_read_again() {
+        let slow = Arc::new(Slow::default());
+        let cached = Cached::new(Arc::clone(&slow));
+        slow.commit(put("a", 1)).wait().unwrap();
+
+        assert_eq!([value(&cached, "a"), value(&cached, "a")], [Some(1), Some(1)]);
+        assert_eq!(slow.reads(), 1);
+
+        cached.commit(put("b", 2)).wait().unwrap();
+        assert_eq!(value(&cached, "b"), Some(2));
+        assert_eq!(slow.reads(), 1);
+
+        cached.commit(Commit::one(Entry::delete("b", Expected::Any))).wait().unwrap();
+        assert_eq!(value(&cached, "b"), None);
+    }
+
+    #[test]
+    fn a_read_that_a_write_overtook_is_not_kept() {
+        let slow = Arc::new(Slow::default());
+        let cached = Cached::new(Arc::clone(&slow));
+        slow.commit(put("a", 1)).wait().unwrap();
+        slow.pending.store(true, Ordering::Relaxed);
+
+        let late = cached.get("a");
+        cached.commit(put("a", 2)).wait().unwrap();
+
+        assert_eq!(late.wait().unwrap().map(|found| *found.value), Some(1));
+        assert_eq!(value(&cached, "a"), Some(2));
+    }
+
+    #[test]
+    fn writes_that_overlap_leave_nothing_in_memory() {
+        let slow = Arc::new(Slow::default());
+        let cached = Cached::new(Arc::clone(&slow));
+        slow.pending.store(true, Ordering::Relaxed);
+
+        let (first, second) = (cached.commit(put("a", 1)), cached.commit(put("a", 2)));
+        second.wait().unwrap();
+        first.wait().unwrap();
+
+        assert_eq!(value(&cached, "a"), Some(1));
+        assert_eq!(slow.reads(), 1);
+        assert_eq!(value(&cached, "a"), Some(1));
+        assert_eq!(slow.reads(), 1);
+    }
+
+    #[test]
+    fn after_an_unknown_or_dropped_write_the_store_is_asked() {
+        for drops in [false, true] {
+            let slow = Arc::new(Slow::default());
+            let cached = Cached::new(Arc::clone(&slow));
+            cached.commit(put("a", 1)).wait().unwrap();
+            if drops {
+                slow.pending.store(true, Ordering::Relaxed);
+                drop(cached.commit(put("a", 2)));
+            } else {
+                slow.lost.store(true, Ordering::Relaxed);
+                cached.commit(put("a", 2)).wait().unwrap_err();
+            }
+
+            // It may be applied at any time.
+            slow.store.commit(put("a", 3)).wait().unwrap();
+            assert_eq!(value(&cached, "a"), Some(3));
+            slow.store.commit(put("a", 4)).wait().unwrap();
+            assert_eq!(value(&cached, "a"), Some(4));
+        }
+    }
+
+    #[test]
+    fn a_dropped_read_keeps_nothing_back() {
+        let slow = Arc::new(Slow::default());
+        let cached = Cached::new(Arc::clone(&slow));
+        slow.commit(put("a", 1)).wait().unwrap();
+        slow.pending.store(true, Ordering::Relaxed);
+
+        drop(cached.get("a"));
+
+        assert_eq!([value(&cached, "a"), value(&cached, "a")], [Some(1), Some(1)]);
+        assert_eq!(slow.reads(), 2);
+    }
+
+    #[test]
+    fn the_number_of_resources_is_bounded_and_what_is_read_stays() {
+        let slow = Arc::new(Slow::default());
+        let cached = Cached::new(Arc::clone(&slow)).with_limit(10);
+        cached.commit(put("hot", 0)).wait().unwrap();
+        for number in 0..1000 {
+            cached.commit(put(&number.to_string(), number)).wait().unwrap();
+            assert_eq!(value(&cached, "hot"), Some(0));
+            assert!(cached.shelf.len() <= 10, "{}", cached.shelf.len());
+        }
+
+        assert_eq!(slow.reads(), 0);
+    }
+
+    #[test]
+    fn a_cache_that_follows_sees_what_others_write() {
+        let memory = Arc::new(Memory::<u64>::new());
+        let cached = Cached::following(Arc::clone(&memory)).unwrap();
+        cached.commit(put("a", 0)).wait().unwrap();
+
+        for number in 1..100 {
+            memory.commit(put("a", number)).wait().unwrap();
+            assert_eq!(value(&cached, "a"), Some(number));
+            assert_eq!(value(&cached, "a"), Some(number));
+        }
+    }
+
+    #[test]
+    fn a_cache_that_fell_behind_starts_anew() {
+        let memory = Arc::new(Memory::<u64>::new().with_feed_limit(3));
+        let cached = Cached::following(Arc::clone(&memory)).unwrap();
+        cached.commit(put("a", 0)).wait().unwrap();
+        assert_eq!(value(&cached, "a"), Some(0));
+
+        for number in 1..100 {
+            memory.commit(put("b", number)).wait().unwrap();
+        }
+        memory.commit(put("a", 1)).wait().unwrap();
+        for number in 1..100 {
+            memory.commit(put("b", number)).wait().unwrap();
+        }
+
+        assert_eq!(value(&cached, "a"), Some(1));
+    }
+
+    #[test]
+    fn one_write_of_unknown_fate_spoils_nothing_else() {
+        let slow = Arc::new(Slow::default());
+        let cached = Cached::new(Arc::clone(&slow));
+        slow.lost.store(true, Ordering::Relaxed);
+        cached.commit(put("a", 1)).wait().unwrap_err();
+        slow.lost.store(false, Ordering::Relaxed);
+        let ids: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        ids.iter().for_each(|id| drop(cached.commit(put(id, 1)).wait().unwrap()));
+
+        let hits = ids.iter().filter(|id| cached.get(id).into_ready().is_ok()).count() as u64 - slow.reads();
+
+        assert!(hits > 90, "{hits}");
+    }
+
+    #[test]
+    fn a_cache_that_follows_keeps_an_id_again_whose_write_was_dropped() {
+        let slow = Arc::new(Slow::default());
+        let cached = Cached::following(Arc::clone(&slow)).unwrap();
+        slow.pending.store(true, Ordering::Relaxed);
+        drop(cached.commit(put("a", 1)));
+        slow.pending.store(false, Ordering::Relaxed);
+        slow.commit(put("a", 2)).wait().unwrap();
+
+        let values = [value(&cached, "a"), value(&cached, "a")];
+
+        assert_eq!((values, slow.reads()), ([Some(2), Some(2)], 1));
+        slow.store.commit(put("a", 3)).wait().unwrap();
+        assert_eq!(value(&cached, "a"), Some(3));
+    }
+
+    /// Each way to hear through the layer that somebody else has written.
+    #[test]
+    fn what_was_told_is_never_taken_back() {
+        let ways: [fn(&Cached<Arc<Slow>, u64>); 5] = [
+            |cached| {
+                let absent = Entry::put("a", Expected::Absent, 9.into());
+                cached.commit(Commit::one(absent)).wait().unwrap_err();
+            },
+            |cached| {
+                let check = Entry::check("a", Expected::Present);
+                cached.commit(Commit::one(check)).wait().unwrap();
+            },
+            |cached| {
+                let check = Entry::check("a", Expected::Absent);
+                cached.commit(Commit::one(check)).wait().unwrap_err();
+            },
+            |cached| assert_eq!(cached.scan("", None, 9).wait().unwrap().items.len(), 1),
+            |cached| {
+                let write = WriteId::from_bits(7);
+                assert!(matches!(cached.resolve(write).wait(), Ok(Resolution::Applied(_))));
+            },
+        ];
+        for tell in ways {
+            let slow = Arc::new(Slow::default());
+            let cached = Cached::new(Arc::clone(&slow));
+            cached.commit(put("a", 1)).wait().unwrap();
+            slow.commit(put("a", 2).with_write(WriteId::from_bits(7))).wait().unwrap();
+            assert_eq!(value(&cached, "a"), Some(1));
+
+            tell(&cached);
+
+            assert_eq!(value(&cached, "a"), Some(2));
+        }
+    }
+
+    #[test]
+    fn a_watcher_hears_of_nothing_that_a_read_does_not_show_yet() {
+        let memory = Arc::new(Memory::<u64>::new());
+        let cached = Cached::new(Arc::clone(&memory));
+        cached.commit(put("a", 1)).wait().unwrap();
+        let mut changes = cached.watch(Start::Now).wait().unwrap();
+        memory.commit(put("a", 2)).wait().unwrap();
+
+        let batch = changes.next().wait().unwrap();
+
+        assert_eq!(changes.cursor(), &batch.cursor);
+        assert_eq!(value(&cached, "a"), Some(2));
+    }
+
+    #[test]
+    fn a_conflict_brings_the_value_that_is_held_next() {
+        let slow = Arc::new(Slow::default());
+        let cached = Cached::new(Arc::clone(&slow));
+        slow.commit(put("a", 1)).wait().unwrap();
+
+        cached.commit(Commit::one(Entry::put("a", Expected::Absent, 2.into()))).wait().unwrap_err();
+
+        assert_eq!((value(&cached, "a"), slow.reads()), (Some(1), 0));
+    }
+
+    #[test]
+    fn a_commit_that_is_sent_again_brings_nothing_old() {
+        let slow = Arc::new(Slow::default());
+        let cached = Cached::new(Arc::clone(&slow));
+        let commit = put("a", 1).with_write(WriteId::from_bits(1));
+        cached.commit(commit.clone()).wait().unwrap();
+        cached.commit(put("a", 2)).wait().unwrap();
+
+        cached.commit(commit).wait().unwrap();
+        assert_eq!(value(&cached, "a"), Some(2));
+        cached.commit(put("a", 3).with_write(WriteId::from_bits(2))).wait().unwrap();
+
+        assert_eq!((value(&cached, "a"), slow.reads()), (Some(3), 1));
+    }
+
+    #[test]
+    fn the_number_of_bytes_is_bounded() {
+        let memory = Memory::<str>::new();
+        let cached = Cached::new(memory).with_limit(10).with_byte_limit(100, |text| text.len());
+        for (id, length) in [("a", 40), ("b", 40), ("c", 40), ("d", 101)] {
+            let text = "x".repeat(length);
+            cached.commit(Commit::one(Entry::put(id, Expected::Any, text.into()))).wait().unwrap();
+            assert_eq!(cached.get(id).wait().unwrap().unwrap().value.len(), length);
+        }
+
+        assert_eq!(cached.shelf.len(), 2);
+    }
+
+    #[test]
+    fn hits_are_ready() {
+        let cached = Cached::new(Memory::<u64>::new());
+        block_on(cached.commit(put("a", 1))).unwrap();
+
+        assert!(matches!(cached.get("a").into_ready(), Ok(Ok(Some(_)))));
+    }
+}

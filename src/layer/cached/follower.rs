@@ -1,0 +1,134 @@
+//! [`Follower`], which keeps a cache as new as the feed of its store, and [`Told`], a feed that tells a cache.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::shelf::Shelf;
+use crate::error::Error;
+use crate::feed::{Batch, Changes, Feed, Start};
+use crate::reply::Reply;
+use crate::resource::Resource;
+use crate::store::Store;
+use crate::sync::{AtomicU64, Mutex};
+
+use std::sync::atomic::Ordering::SeqCst;
+
+/// How many batches one `get` takes from the feed at most; past that it asks the store.
+const BATCHES: usize = 256;
+
+/// Keeps a cache as new as the feed of its store, with no thread of its own: whoever reads looks first whether the feed
+/// has called, and if so takes from it what there is.
+pub(super) struct Follower<T: Resource + ?Sized> {
+    bell: Arc<Bell>,
+    /// `None` while somebody takes from it.
+    place: Mutex<Option<Place<T>>>,
+}
+
+/// The waker that the feed calls.
+struct Bell(AtomicU64);
+
+/// The feed has something that was not taken from it.
+const NEWS: u64 = 0;
+/// Somebody is taking.
+const TAKING: u64 = 1;
+/// All was taken.
+const SILENT: u64 = 2;
+
+/// Where the feed is.
+enum Place<T: ?Sized> {
+    Away,
+    Coming(Reply<'static, Changes<T>>),
+    Here(Changes<T>),
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.store(NEWS, SeqCst);
+    }
+}
+
+impl<T: Resource + ?Sized> Default for Follower<T> {
+    fn default() -> Self {
+        let bell = Arc::new(Bell(AtomicU64::new(NEWS)));
+        Self { bell, place: Mutex::new(Some(Place::Away)) }
+    }
+}
+
+impl<T: Resource + ?Sized> Follower<T> {
+    /// Whether the cache has all that was announced.
+    #[inline]
+    pub(super) fn is_current(&self) -> bool {
+        self.bell.0.load(SeqCst) == SILENT
+    }
+
+    /// Takes from the feed what there is; whether the cache has all of it now. Waits for nobody: while another reader
+    /// is at it, or the feed itself reads through the cache, the store has to be asked.
+    pub(super) fn catch_up<S: Store<T>>(&self, store: &Arc<S>, shelf: &Shelf<T>) -> bool {
+        // Taken out, so that neither the store nor the `Drop` of a value runs under the lock.
+        let Some(mut place) = self.place.lock().take() else { return false };
+        let caught_up = self.take(&mut place, store, shelf);
+        *self.place.lock() = Some(place);
+        caught_up
+    }
+
+    fn take<S: Store<T>>(&self, place: &mut Place<T>, store: &Arc<S>, shelf: &Shelf<T>) -> bool {
+        let waker = Waker::from(Arc::clone(&self.bell));
+        let mut context = Context::from_waker(&waker);
+        for _ in 0..BATCHES {
+            self.bell.0.store(TAKING, SeqCst);
+            match place {
+                Place::Away => {
+                    let store = Arc::clone(store);
+                    *place = Place::Coming(Reply::pending(async move { store.watch(Start::Now).await }));
+                }
+                Place::Coming(reply) => match Pin::new(reply).poll(&mut context) {
+                    Poll::Ready(Ok(changes)) => {
+                        // What was read before may have changed before the feed began.
+                        shelf.clear();
+                        *place = Place::Here(changes);
+                    }
+                    Poll::Ready(Err(_)) => {
+                        *place = Place::Away;
+                        break;
+                    }
+                    Poll::Pending => break,
+                },
+                Place::Here(changes) => match changes.poll_next(&mut context) {
+                    Poll::Ready(Ok(batch)) => tell(shelf, &batch),
+                    Poll::Ready(Err(_)) => *place = Place::Away,
+                    Poll::Pending => {
+                        // What was announced since the look has rung again.
+                        if self.bell.0.compare_exchange(TAKING, SILENT, SeqCst, SeqCst).is_ok() {
+                            return true;
+                        }
+                    }
+                },
+            }
+        }
+        // The next reader goes on.
+        self.bell.0.store(NEWS, SeqCst);
+        false
+    }
+}
+
+/// A feed on its way to a watcher: the cache hears of a change before the watcher does.
+pub(super) struct Told<T: Resource + ?Sized> {
+    pub(super) changes: Changes<T>,
+    pub(super) shelf: Arc<Shelf<T>>,
+}
+
+impl<T: Resource + ?Sized> Feed<T> for Told<T> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<T>, Error>> {
+        self.changes.poll_next(context).map_ok(|batch| {
+            tell(&self.shelf, &batch);
+            batch
+        })
+    }
+}
+
+fn tell<T: Resource + ?Sized>(shelf: &Shelf<T>, batch: &Batch<T>) {
+    for change in &batch.changes {
+        shelf.told(&change.id, (!change.is_delete()).then_some(change.version));
+    }
+}

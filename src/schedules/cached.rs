@@ -1,0 +1,89 @@
+//! The cache over a memory store.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use shuttle::thread;
+
+use super::{explore, put_all, store};
+use crate::commit::{Commit, Entry};
+use crate::expected::Expected;
+use crate::layer::Cached;
+use crate::memory::Memory;
+use crate::store::Store;
+use crate::sync::AtomicU64;
+
+type Cache = Cached<Arc<Memory<u64>>, u64>;
+
+fn put(cached: &Cache, value: u64) {
+    cached.commit(Commit::one(Entry::put("a", Expected::Any, value.into()))).wait().unwrap();
+}
+
+/// Reads, and holds what was read against what anybody was told before.
+fn read(cached: &Cache, told: &AtomicU64) {
+    let before = told.load(SeqCst);
+    let seen = *cached.get("a").wait().unwrap().unwrap().value;
+    assert!(seen >= before, "{seen} after {before}");
+    told.fetch_max(seen, SeqCst);
+}
+
+/// One writes through the cache and past it, two read.
+fn told_in_order(cached: fn(Arc<Memory<u64>>) -> Cache, hears_of_others: bool) {
+    explore(move || {
+        let memory = store();
+        put_all(&memory, &["a"], 0);
+        let cached = Arc::new(cached(Arc::clone(&memory)));
+        let told = Arc::new(AtomicU64::new(0));
+        let readers = [1, 2].map(|_| {
+            let (cached, told) = (Arc::clone(&cached), Arc::clone(&told));
+            thread::spawn(move || (0..3).for_each(|_| read(&cached, &told)))
+        });
+
+        for value in 1..4 {
+            let past = value == 2;
+            if past {
+                put_all(&memory, &["a"], value);
+            } else {
+                put(&cached, value);
+            }
+            if !past || hears_of_others {
+                told.fetch_max(value, SeqCst);
+            }
+        }
+
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+        read(&cached, &told);
+    });
+}
+
+#[test]
+fn a_read_through_a_cache_is_never_older_than_what_anybody_was_told() {
+    told_in_order(Cached::new, false);
+}
+
+#[test]
+fn a_read_through_a_cache_that_follows_is_not_older_than_what_others_wrote_either() {
+    told_in_order(|memory| Cached::following(memory).unwrap(), true);
+}
+
+#[test]
+fn two_writers_and_a_reader_agree_on_what_is_held_in_the_end() {
+    explore(|| {
+        let memory = store();
+        put_all(&memory, &["a"], 0);
+        let cached = Arc::new(Cached::new(Arc::clone(&memory)));
+        let threads: [fn(&Cache); 3] = [
+            |cached| put(cached, 1),
+            |cached| put(cached, 2),
+            |cached| drop(cached.get("a").wait().unwrap()),
+        ];
+        let threads = threads.map(|act| {
+            let cached = Arc::clone(&cached);
+            thread::spawn(move || act(&cached))
+        });
+
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+
+        assert_eq!(cached.get("a").wait().unwrap(), memory.get("a").wait().unwrap());
+    });
+}

@@ -1,0 +1,159 @@
+//! The durable store on a disk that is really full, and on one that is read-only: a small one in memory, mounted where
+//! only the test sees it.
+
+use std::error::Error as StdError;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use ifmatch::file::{File, OpenError};
+use ifmatch::{Commit, Entry, Error, Expected, Outcome, Store};
+
+use crate::file::Directory;
+
+/// The variable that makes a test process one that runs on the small disk.
+const DISK: &str = "IFMATCH_SMALL_DISK";
+
+/// What every shell has, after the mount. `$1` is the directory, `$2` this program.
+const MOUNT: &str = "mount -t tmpfs -o size=3m,mode=777 tmpfs \"$1\"";
+
+/// Runs a script in which the disk is mounted, and then tests of this program by name.
+fn run(script: &str) {
+    let directory = Directory::new();
+    let place = directory.file();
+    fs::create_dir(&place).unwrap();
+    let program = std::env::current_exe().unwrap();
+    // A user who may not mount becomes one who may, in a name space of its own, where the system allows that.
+    let unshare = |flags: &[&str]| {
+        let child = Command::new("unshare")
+            .args(flags)
+            .args(["sh", "-ec", script, "sh"])
+            .args([&place, &program])
+            .env(DISK, &place)
+            .output();
+        child.unwrap_or_else(|error| {
+            panic!("this test needs the program `unshare`, from the package util-linux: {error}")
+        })
+    };
+    let mountable = |flags: &[&str]| {
+        let probe = Command::new("unshare").args(flags).args(["sh", "-ec", MOUNT, "sh"]).arg(&place).output();
+        probe.is_ok_and(|probe| probe.status.success())
+    };
+    let ways: [&[&str]; 2] = [&["--mount"], &["--mount", "--user", "--map-root-user"]];
+    let Some(flags) = ways.into_iter().find(|flags| mountable(flags)) else {
+        unshare(ways[0]);
+        panic!(
+            "this test has to mount a tmpfs, for which it must run as root (in a container, with CAP_SYS_ADMIN) or be \
+             allowed user name spaces (sysctl kernel.unprivileged_userns_clone=1), with `mount` from util-linux"
+        );
+    };
+    let child = unshare(flags);
+    let told = [child.stdout, child.stderr].map(|told| String::from_utf8_lossy(&told).into_owned());
+    assert!(child.status.success(), "{}\n{}", told[0], told[1]);
+    // A name that fits no test would pass.
+    assert!(told[0].contains("1 passed"), "{}", told[0]);
+}
+
+/// The directory on the small disk, in a process that has one.
+fn small_disk() -> Option<PathBuf> {
+    std::env::var_os(DISK).map(PathBuf::from)
+}
+
+fn put(id: &str, length: usize) -> Commit<'_, [u8]> {
+    Commit::one(Entry::put(id, Expected::Any, vec![b'x'; length].into()))
+}
+
+/// What the system said, wherever in the chain of causes.
+fn said(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(said) = error.downcast_ref::<io::Error>() {
+            return Some(said.kind());
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn refused(path: &Path) -> io::ErrorKind {
+    match File::open(path).unwrap_err() {
+        OpenError::Io { source, path: named, .. } => {
+            assert_eq!(named, path);
+            source.kind()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_store_on_a_full_disk_says_so_and_serves_again_once_there_is_space() {
+    run(&format!("{MOUNT}; \"$2\" --exact disk::on_a_full_disk --nocapture"));
+}
+
+/// Not a test of its own: it runs on the small disk.
+#[test]
+fn on_a_full_disk() {
+    let Some(disk) = small_disk() else { return };
+    fs::write(disk.join("ballast"), vec![1; 1 << 20]).unwrap();
+    let path = disk.join("store.ifmatch");
+    let store = File::open(&path).unwrap();
+    let ids: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    let mut kept = 0;
+
+    let error = loop {
+        match store.commit(put(&ids[kept], 50_000)).wait() {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+
+    assert!(kept > 3, "{kept}");
+    assert!(matches!(error, Error::Failed(_)), "{error}");
+    assert_eq!(said(&error), Some(io::ErrorKind::StorageFull), "{error:?}");
+    assert!(error.source().is_some_and(|cause| cause.to_string().contains("store.ifmatch")));
+    // Reads go on, and so do refusals.
+    for id in &ids[..kept] {
+        assert_eq!(store.get(id).wait().unwrap().unwrap().value.len(), 50_000);
+    }
+    assert!(store.commit(put(&ids[50], 50_000)).wait().is_err());
+    assert_eq!(refused(&disk.join("another.ifmatch")), io::ErrorKind::StorageFull);
+    let names: Vec<_> = fs::read_dir(&disk).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "something was left: {names:?}");
+
+    fs::remove_file(disk.join("ballast")).unwrap();
+
+    for _ in 0..20 {
+        store.commit(put("again", 10_000)).wait().unwrap();
+    }
+    store.close().unwrap();
+    let store = File::open(&path).unwrap();
+    for id in ids[..kept].iter().map(String::as_str).chain(["again"]) {
+        assert!(store.get(id).wait().unwrap().is_some(), "`{id}` was acknowledged");
+    }
+    println!("full after {kept} commits");
+}
+
+#[test]
+fn a_read_only_disk_is_refused_with_a_reason() {
+    run(&format!(
+        "{MOUNT}; \"$2\" --exact disk::before_it_is_read_only --nocapture; mount -o remount,ro \"$1\"; \
+         \"$2\" --exact disk::on_a_read_only_disk --nocapture"
+    ));
+}
+
+/// Not a test of its own: it runs on the small disk.
+#[test]
+fn before_it_is_read_only() {
+    let Some(disk) = small_disk() else { return };
+    File::open(disk.join("store.ifmatch")).unwrap().commit(put("a", 10)).wait().unwrap();
+}
+
+/// Not a test of its own: it runs on the small disk.
+#[test]
+fn on_a_read_only_disk() {
+    let Some(disk) = small_disk() else { return };
+    assert_eq!(refused(&disk.join("store.ifmatch")), io::ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(refused(&disk.join("another.ifmatch")), io::ErrorKind::ReadOnlyFilesystem);
+    assert_eq!(Error::from(File::open(disk.join("b")).unwrap_err()).outcome(), Outcome::NotApplied);
+}
