@@ -15,3 +15,8 @@ mod explored;
 
 #[cfg(all(test, shuttle))]
 pub(crate) use explored::{AtomicU64, AtomicUsize, DashMap, Mutex, RwLock};
+
+/// A value in cache lines of its own: what all threads change would otherwise take its neighbours away from those that
+/// only read them.
+#[repr(align(128))]
+pub(crate) struct Apart<T>(pub(crate) T);

@@ -173,6 +173,22 @@ impl Bare {
     }
 }
 
+/// The values in the order of their numbers: following a chain of them costs no look-up, only what each contender pays
+/// for the values themselves.
+pub struct List(Vec<Arc<Article>>);
+
+impl List {
+    pub fn new(articles: &[(String, Arc<Article>)]) -> Self {
+        let mut sorted: Vec<_> = articles.iter().collect();
+        sorted.sort_by_key(|(id, _)| number(id));
+        Self(sorted.into_iter().map(|(_, article)| Arc::clone(article)).collect())
+    }
+
+    pub fn follow(&self, from: usize, count: usize) -> usize {
+        follow(from, count, |id| Arc::clone(&self.0[number(id)]))
+    }
+}
+
 /// `dashmap` with its defaults, which has no revisions: a replacement replaces whatever is there.
 pub struct Raw(pub DashMap<String, Arc<Article>>);
 

@@ -9,7 +9,7 @@ use std::task::Waker;
 use crate::cursor::Cursor;
 use crate::error::{Error, Expired, Refusal};
 use crate::feed::Start;
-use crate::sync::{AtomicU64, Mutex};
+use crate::sync::{Apart, AtomicU64, Mutex};
 use crate::version::Version;
 use crate::wake::wake;
 
@@ -31,7 +31,7 @@ const LAST: u64 = WATCHED - (1 << 32);
 /// was told of a version finds that version or a later one.
 pub(super) struct Log {
     /// The last version issued, and `WATCHED`: taking a number tells at once whether there is a feed to record it in.
-    counter: AtomicU64,
+    counter: Apart<AtomicU64>,
     /// Names this store in its cursors.
     origin: u64,
     ring: Mutex<Ring>,
@@ -95,7 +95,7 @@ impl Log {
             watchers: 0,
             closed: false,
         };
-        Self { counter: AtomicU64::new(last), origin: last, ring: Mutex::new(ring) }
+        Self { counter: Apart(AtomicU64::new(last)), origin: last, ring: Mutex::new(ring) }
     }
 
     pub(super) fn limit_to(&self, changes: usize) {
@@ -110,7 +110,7 @@ impl Log {
         changes: impl FnOnce() -> I,
         wake: &mut impl Extend<Waker>,
     ) -> Result<Version, Refusal> {
-        let taken = self.counter.fetch_add(1, Ordering::AcqRel);
+        let taken = self.counter.0.fetch_add(1, Ordering::AcqRel);
         if taken < LAST {
             return Ok(version(taken + 1));
         }
@@ -126,16 +126,15 @@ impl Log {
         // Numbers must enter the ring in order. The one just taken may be overtaken on the way to the ring's lock, so it
         // stays unused, and another is taken inside.
         let mut ring = self.ring.lock();
-        let taken = self.counter.fetch_add(1, Ordering::AcqRel);
+        let taken = self.counter.0.fetch_add(1, Ordering::AcqRel);
         let last = taken & !WATCHED;
         if last >= LAST {
-            self.counter.fetch_sub(2, Ordering::AcqRel);
+            self.counter.0.fetch_sub(2, Ordering::AcqRel);
             return Err(Refusal::VersionsExhausted);
         }
         let version = version(last + 1);
         if taken & WATCHED != 0 {
-            ring.records.extend(changes.map(|change| (version.to_bits(), change)));
-            ring.forget_the_oldest();
+            changes.for_each(|change| ring.push(version.to_bits(), change));
             if !ring.waiting.is_empty() {
                 wake.extend(ring.waiting.drain().map(|(_, waker)| waker));
             }
@@ -150,7 +149,7 @@ impl Log {
             Start::After(cursor) => Some(self.position(cursor)?),
         };
         let mut ring = self.ring.lock();
-        let counter = self.counter.fetch_or(WATCHED, Ordering::AcqRel);
+        let counter = self.counter.0.fetch_or(WATCHED, Ordering::AcqRel);
         let now = counter & !WATCHED;
         if counter & WATCHED == 0 {
             ring.oldest = now;
@@ -231,11 +230,13 @@ impl Ring {
         Ok(Read::Batch(*revision, records.map(|(_, record)| record.clone()).collect()))
     }
 
-    fn forget_the_oldest(&mut self) {
-        while self.records.len() > self.limit {
+    /// Adds a record. The oldest goes first, or the ring would grow to twice its size to hold one more.
+    fn push(&mut self, revision: NonZeroU64, record: Record) {
+        while self.records.len() >= self.limit {
             // A batch that loses one record is out of reach as a whole: `oldest` is its own revision.
             self.oldest = self.records.pop_front().map_or(self.oldest, |(revision, _)| revision.get());
         }
+        self.records.push_back((revision, record));
     }
 }
 

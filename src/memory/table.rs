@@ -5,8 +5,8 @@
 //! displaces, and the tasks it wakes, go into [`Leftovers`] for the caller.
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
-use std::ops::DerefMut;
+use std::hash::{BuildHasher, Hasher};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
@@ -22,24 +22,34 @@ use crate::error::{Error, Refusal, check_id};
 use crate::expected::Expected;
 use crate::random::random;
 use crate::resource::Resource;
-use crate::sync::{DashMap, RwLock};
+use crate::sync::{Apart, DashMap, RwLock};
 use crate::version::{Version, Versioned};
 use crate::wake::wake;
 
 /// Shards of the table. A shard that grows moves all its rows while it is locked: the more shards, the shorter.
 const SHARDS: usize = 64;
 
-/// How many deletions a shard remembers.
+/// How many ids of a page are read under one set of locks.
+const READ_AT_ONCE: usize = 32;
+
+/// Commits of up to so many entries allocate no lists on the way.
+const FEW: usize = 4;
+
+/// How many deletions a shard remembers, at least.
 const BURIED_PER_SHARD: usize = 1024;
+
+/// How many more it remembers before it forgets as many at once.
+const BURIED_BEYOND: usize = 32;
 
 type Id = Arc<str>;
 
-/// The deletions one shard remembers, oldest first. One is out of date once its id has another version.
-type Buried = VecDeque<(Version, Id)>;
+/// The deletions one shard remembers, oldest first, each with the hash of its id: one an id, however often that came
+/// and went since.
+type Buried = VecDeque<(Version, u64)>;
 
 pub(super) struct Table<T: ?Sized> {
     rows: DashMap<Id, Row<T>, SeedableRandomState>,
-    order: RwLock<Order>,
+    order: Apart<RwLock<Order>>,
 }
 
 /// What changes with each creation and deletion, under a lock of its own.
@@ -53,6 +63,8 @@ struct Order {
 struct Row<T: ?Sized> {
     version: Version,
     value: Option<Arc<T>>,
+    /// Whether a deletion of this id is in the list of its shard: this one or an earlier one.
+    buried: bool,
 }
 
 /// What a commit displaced and whom it wakes. Dropping it runs the program's code, so its owner holds no lock.
@@ -108,16 +120,28 @@ impl<T: ?Sized> Row<T> {
         self.value.is_some().then_some(self.version)
     }
 
-    /// Whether this is the deletion of that version.
-    fn buried_in(&self, version: Version) -> bool {
-        self.value.is_none() && self.version == version
+    /// Makes this the deletion of its value, which it gives back, since dropping it may run the program's code.
+    fn bury(&mut self, version: Version, hash: u64, buried: &mut Buried) -> Option<Arc<T>> {
+        self.version = version;
+        if !std::mem::replace(&mut self.buried, true) {
+            buried.push_back((version, hash));
+        }
+        self.value.take()
+    }
+
+    #[inline]
+    fn versioned(&self) -> Option<Versioned<T>> {
+        Some(Versioned { version: self.version, value: Arc::clone(self.value.as_ref()?) })
+    }
+
+    /// Begins to fetch the value's count from memory.
+    #[inline]
+    fn touch(&self) {
+        std::hint::black_box(self.value.as_ref().map(Arc::strong_count));
     }
 
     fn found(&self) -> Found<T> {
-        match &self.value {
-            Some(value) => Found::Value(Versioned { version: self.version, value: Arc::clone(value) }),
-            None => Found::Deleted(self.version),
-        }
+        self.versioned().map_or(Found::Deleted(self.version), Found::Value)
     }
 }
 
@@ -130,13 +154,13 @@ impl<T: Resource + ?Sized> Table<T> {
         let hasher = SeedableRandomState::with_seed(random(), shared);
         Self {
             rows: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, SHARDS),
-            order: RwLock::default(),
+            order: Apart(RwLock::default()),
         }
     }
 
     /// How many values there are.
     pub(super) fn len(&self) -> usize {
-        self.order.read().index.len()
+        self.order.0.read().index.len()
     }
 
     /// How many rows there are, remembered deletions included.
@@ -145,24 +169,51 @@ impl<T: Resource + ?Sized> Table<T> {
         self.rows.len()
     }
 
+    /// The hash of an id and the shard it is in.
     #[inline]
-    fn place(&self, id: &str) -> (u64, usize) {
-        let hash = self.rows.hasher().hash_one(id);
+    fn place(&self, id: &[u8]) -> (u64, usize) {
+        let mut hasher = self.rows.hasher().build_hasher();
+        hasher.write(id);
+        let hash = hasher.finish();
         (hash, self.rows.determine_shard(hash as usize))
     }
 
     #[inline]
     pub(super) fn get(&self, id: &str) -> Option<Versioned<T>> {
-        let (hash, shard) = self.place(id);
+        let (hash, shard) = self.place(id.as_bytes());
         let rows = self.rows.shards()[shard].read();
-        let row = rows.get(hash, |(key, _)| **key == *id)?.1.get();
-        let value = Arc::clone(row.value.as_ref()?);
-        Some(Versioned { version: row.version, value })
+        rows.get(hash, |(key, _)| **key == *id)?.1.get().versioned()
     }
 
     /// The ids of values in order; see [`Index::page`].
     pub(super) fn ids(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Id> {
-        self.order.read().index.page(prefix, after, limit)
+        let order = self.order.0.read();
+        if order.index.is_in_order() {
+            return order.index.page(prefix, after, limit);
+        }
+        drop(order);
+        let mut order = self.order.0.write();
+        order.index.put_in_order();
+        order.index.page(prefix, after, limit)
+    }
+
+    /// The values of several ids.
+    pub(super) fn read(&self, ids: &[Id]) -> Vec<Option<Versioned<T>>> {
+        let mut values = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(READ_AT_ONCE) {
+            let places: Vec<_> = ids.iter().map(|id| self.place(id.as_bytes())).collect();
+            let shards = places.iter().map(|(_, shard)| *shard);
+            let locked = Locked::new(shards, |shard| self.rows.shards()[shard].read());
+            // Out of cache each row and each value is a miss. The processor waits for many at once as long as it
+            // meets no lock and no count to change.
+            let find = |(id, (hash, shard)): (&Id, &(u64, usize))| {
+                locked.shard(*shard).get(*hash, |(key, _)| key == id).map(|(_, row)| row.get())
+            };
+            let rows: Vec<Option<&Row<T>>> = ids.iter().zip(&places).map(find).collect();
+            rows.iter().flatten().for_each(|row| row.touch());
+            values.extend(rows.into_iter().map(|row| row?.versioned()));
+        }
+        values
     }
 
     /// Applies a commit of one entry. A value it replaces is left in the entry.
@@ -192,10 +243,10 @@ impl<T: Resource + ?Sized> Table<T> {
         if entry.expectation.expected == Expected::Absent {
             return Ok(None);
         }
-        let (hash, shard) = self.place(entry.id);
+        let (hash, shard) = self.place(entry.id.as_bytes());
         let mut rows = self.rows.shards()[shard].write();
         let row = rows.get_mut(hash, |(id, _)| **id == *entry.id).map(|(id, row)| (id, row.get_mut()));
-        let Some((id, Row { version, value: Some(current) })) = row else { return Ok(None) };
+        let Some((id, Row { version, value: Some(current), .. })) = row else { return Ok(None) };
         if !entry.expectation.expected.admits(Some(*version)) {
             return Ok(None);
         }
@@ -213,10 +264,11 @@ impl<T: Resource + ?Sized> Table<T> {
         log: &Log,
         leftovers: &mut Leftovers<T>,
     ) -> Result<Receipt, Error> {
-        let (hash, shard) = self.place(entry.id);
+        let (hash, shard) = self.place(entry.id.as_bytes());
         let mut rows = self.rows.shards()[shard].write();
         let row = rows.get_mut(hash, |(id, _)| **id == *entry.id).map(|(id, row)| (id, row.get_mut()));
         let replaced = row.as_ref().and_then(|(_, row)| row.live());
+        let mut full = false;
         if !entry.expectation.expected.admits(replaced) {
             let found = row.map_or(Found::Nothing, |(_, row)| row.found());
             drop(rows);
@@ -225,24 +277,17 @@ impl<T: Resource + ?Sized> Table<T> {
         let version = match (&mut entry.action, row) {
             (Action::Check, _) => replaced,
             // It was created since the short way found nothing to replace.
-            (Action::Put(value), Some((id, Row { version, value: Some(current) }))) => {
+            (Action::Put(value), Some((id, Row { version, value: Some(current), .. }))) => {
                 *version = log.publish(|| changed(id, false), leftovers)?;
                 std::mem::swap(current, value);
                 Some(*version)
             }
             (Action::Delete, Some((id, row))) if replaced.is_some() => {
-                let mut order = self.order.write();
-                row.version = log.publish(|| changed(id, true), leftovers)?;
-                leftovers.deleted = row.value.take();
+                let mut order = self.order.0.write();
+                let version = log.publish(|| changed(id, true), leftovers)?;
                 order.index.remove(id);
-                let version = row.version;
-                let forgotten = order.bury(shard, version, Arc::clone(id));
-                drop(order);
-                if let Some((version, id)) = forgotten {
-                    rows.remove_entry(self.place(&id).0, |(other, row)| {
-                        *other == id && row.get().buried_in(version)
-                    });
-                }
+                leftovers.deleted = row.bury(version, hash, &mut order.buried[shard]);
+                full = order.is_full(shard);
                 Some(version)
             }
             (Action::Delete, _) => None,
@@ -255,11 +300,15 @@ impl<T: Resource + ?Sized> Table<T> {
                 check_id(entry.id)?;
                 let id: Id = entry.id.into();
                 let version = self.publish_new(&id, log, leftovers)?;
-                let row = Row { version, value: entry.action.take_value() };
-                rows.insert_entry(hash, (id, SharedValue::new(row)), |(id, _)| self.place(id).0);
+                let row = Row { version, value: entry.action.take_value(), buried: false };
+                rows.insert_entry(hash, (id, SharedValue::new(row)), |(id, _)| self.place(id.as_bytes()).0);
                 Some(version)
             }
         };
+        drop(rows);
+        if full {
+            self.forget(shard);
+        }
         Ok(Receipt { version, replaced })
     }
 
@@ -270,12 +319,22 @@ impl<T: Resource + ?Sized> Table<T> {
         log: &Log,
         leftovers: &mut Leftovers<T>,
     ) -> Result<Committed, Error> {
-        let mut steps: Vec<Step> = entries.iter().map(|entry| Step::new(self.place(entry.id))).collect();
+        let (mut few, mut many) = ([Step::default(); FEW], Vec::new());
+        let steps = match few.get_mut(..entries.len()) {
+            Some(few) => few,
+            None => {
+                many.resize(entries.len(), Step::default());
+                &mut many
+            }
+        };
+        for (entry, step) in entries.iter().zip(&mut *steps) {
+            (step.hash, step.shard) = self.place(entry.id.as_bytes());
+        }
         let mut locked =
             Locked::new(steps.iter().map(|step| step.shard), |shard| self.rows.shards()[shard].write());
         let mut failed = Vec::new();
         let (mut changing, mut reordering) = (false, false);
-        for (entry, step) in entries.iter().zip(&mut steps) {
+        for (entry, step) in entries.iter().zip(&mut *steps) {
             let row = locked.shard(step.shard).get(step.hash, |(id, _)| **id == *entry.id);
             step.replaced = row.and_then(|(_, row)| row.get().live());
             if !entry.expectation.expected.admits(step.replaced) {
@@ -301,9 +360,9 @@ impl<T: Resource + ?Sized> Table<T> {
 
         let mut version = None;
         if changing {
-            let mut order = reordering.then(|| self.order.write());
+            let mut order = reordering.then(|| self.order.0.write());
             let changes = || {
-                let changed = entries.iter().zip(&steps).filter(|(_, step)| step.changes);
+                let changed = entries.iter().zip(&*steps).filter(|(_, step)| step.changes);
                 changed.map(|(entry, step)| {
                     let row = locked.shard(step.shard).get(step.hash, |(id, _)| **id == *entry.id);
                     let id = row.map_or_else(|| entry.id.into(), |(id, _)| Arc::clone(id));
@@ -312,41 +371,39 @@ impl<T: Resource + ?Sized> Table<T> {
             };
             let new = log.publish(changes, leftovers)?;
             version = Some(new);
-            for (entry, step) in entries.iter_mut().zip(&steps).filter(|(_, step)| step.changes) {
+            for (entry, step) in entries.iter_mut().zip(&mut *steps).filter(|(_, step)| step.changes) {
                 let rows = locked.shard_mut(step.shard);
                 let row = rows.get_mut(step.hash, |(id, _)| **id == *entry.id);
                 match (&mut entry.action, row.map(|(id, row)| (id, row.get_mut())), &mut order) {
-                    (Action::Put(value), Some((_, Row { version, value: Some(current) })), _) => {
+                    (Action::Put(value), Some((_, Row { version, value: Some(current), .. })), _) => {
                         *version = new;
                         std::mem::swap(current, value);
                     }
                     (Action::Put(value), Some((id, row)), Some(order)) => {
-                        *row = Row { version: new, value: Some(Arc::clone(value)) };
+                        (row.version, row.value) = (new, Some(Arc::clone(value)));
                         order.index.insert(Arc::clone(id));
                     }
                     (Action::Put(value), None, Some(order)) => {
                         let id: Id = entry.id.into();
                         order.index.insert(Arc::clone(&id));
-                        let row = Row { version: new, value: Some(Arc::clone(value)) };
-                        rows.insert_entry(step.hash, (id, SharedValue::new(row)), |(id, _)| self.place(id).0);
+                        let row = Row { version: new, value: Some(Arc::clone(value)), buried: false };
+                        rows.insert_entry(step.hash, (id, SharedValue::new(row)), |(id, _)| {
+                            self.place(id.as_bytes()).0
+                        });
                     }
                     (Action::Delete, Some((id, row)), Some(order)) => {
-                        let id = Arc::clone(id);
-                        order.index.remove(&id);
-                        row.version = new;
-                        leftovers
-                            .keep(row.value.take().expect("a deletion that changes something has a value"));
-                        if let Some((version, id)) = order.bury(step.shard, new, id) {
-                            rows.remove_entry(self.place(&id).0, |(other, row)| {
-                                *other == id && row.get().buried_in(version)
-                            });
-                        }
+                        order.index.remove(id);
+                        let deleted = row.bury(new, step.hash, &mut order.buried[step.shard]);
+                        leftovers.keep(deleted.expect("a deletion that changes something has a value"));
+                        step.fills = order.is_full(step.shard);
                     }
                     _ => unreachable!("whatever appears in the index or leaves it has locked the index"),
                 }
             }
         }
-        let receipts = entries.iter().zip(&steps).map(|(entry, step)| {
+        drop(locked);
+        steps.iter().filter(|step| step.fills).for_each(|step| self.forget(step.shard));
+        let receipts = entries.iter().zip(&*steps).map(|(entry, step)| {
             let version = match entry.action {
                 _ if step.changes => version,
                 Action::Check => step.replaced,
@@ -360,10 +417,32 @@ impl<T: Resource + ?Sized> Table<T> {
     /// Takes a version for an id that is not in the index, and puts it there: whoever takes a cursor and then lists
     /// finds in the list what the feed after the cursor does not have.
     fn publish_new(&self, id: &Id, log: &Log, leftovers: &mut Leftovers<T>) -> Result<Version, Refusal> {
-        let mut order = self.order.write();
+        let mut order = self.order.0.write();
         let version = log.publish(|| changed(id, false), leftovers)?;
         order.index.insert(Arc::clone(id));
         Ok(version)
+    }
+
+    /// Forgets the oldest deletions of a shard, many at once since it takes its locks anew.
+    #[cold]
+    fn forget(&self, shard: usize) {
+        let mut rows = self.rows.shards()[shard].write();
+        let mut order = self.order.0.write();
+        let buried = &mut order.buried[shard];
+        while buried.len() > BURIED_PER_SHARD {
+            let Some((version, hash)) = buried.pop_front() else { return };
+            let is = |(id, row): &(Id, SharedValue<Row<T>>)| {
+                row.get().buried && self.place(id.as_bytes()).0 == hash
+            };
+            let Some((_, row)) = rows.get_mut(hash, is) else { continue };
+            let row = row.get_mut();
+            match row.value {
+                Some(_) => row.buried = false,
+                None if row.version == version => drop(rows.remove_entry(hash, is)),
+                // It came back and was deleted again: it is not among the oldest any more.
+                None => buried.push_back((row.version, hash)),
+            }
+        }
     }
 }
 
@@ -374,66 +453,73 @@ impl Default for Order {
 }
 
 impl Order {
-    /// Remembers a deletion; the one to forget in its place, if its shard remembers enough.
-    fn bury(&mut self, shard: usize, version: Version, id: Id) -> Option<(Version, Id)> {
-        let buried = &mut self.buried[shard];
-        buried.push_back((version, id));
-        if buried.len() > BURIED_PER_SHARD { buried.pop_front() } else { None }
+    /// Whether a shard remembers more deletions than it should.
+    fn is_full(&self, shard: usize) -> bool {
+        self.buried[shard].len() >= BURIED_PER_SHARD + BURIED_BEYOND
     }
 }
 
 /// One entry of a commit over several ids.
+#[derive(Clone, Copy, Default)]
 struct Step {
     hash: u64,
     shard: usize,
     replaced: Option<Version>,
     changes: bool,
+    /// Whether its shard then remembers too many deletions.
+    fills: bool,
 }
 
-impl Step {
-    fn new((hash, shard): (u64, usize)) -> Self {
-        Self { hash, shard, replaced: None, changes: false }
-    }
-}
-
-/// The shards of a commit, locked in the order of their indexes: two commits can't wait for each other.
+/// Some shards, locked in the order of their indexes: two commits can't wait for each other.
 struct Locked<G> {
-    /// A bit a shard.
-    bits: u64,
-    guards: Vec<G>,
+    /// The first guards, without an allocation.
+    few: [Option<G>; FEW],
+    more: Vec<G>,
+    /// Which of the guards is that of a shard.
+    places: [u8; SHARDS],
 }
 
 const _: () = assert!(SHARDS <= u64::BITS as usize);
 
-impl<G: DerefMut> Locked<G> {
+impl<G: Deref> Locked<G> {
     fn new(shards: impl Iterator<Item = usize>, lock: impl Fn(usize) -> G) -> Self {
-        let bits = shards.fold(0, |bits: u64, shard| bits | 1 << shard);
-        let mut guards = Vec::with_capacity(bits.count_ones() as usize);
-        let mut left = bits;
+        // A bit a shard.
+        let mut left = shards.fold(0, |bits: u64, shard| bits | 1 << shard);
+        let mut locked = Self { few: [const { None }; FEW], more: Vec::new(), places: [0; SHARDS] };
+        let mut place = 0;
         while left != 0 {
-            guards.push(lock(left.trailing_zeros() as usize));
+            let shard = left.trailing_zeros() as usize;
             left &= left - 1;
+            locked.places[shard] = place;
+            match locked.few.get_mut(usize::from(place)) {
+                Some(free) => *free = Some(lock(shard)),
+                None => locked.more.push(lock(shard)),
+            }
+            place += 1;
         }
-        Self { bits, guards }
-    }
-
-    /// Which of the guards is that of a shard: as many come before it as there are lower bits.
-    #[inline]
-    fn at(&self, shard: usize) -> usize {
-        (self.bits & ((1 << shard) - 1)).count_ones() as usize
+        locked
     }
 
     #[inline]
     fn shard(&self, shard: usize) -> &G::Target {
-        &self.guards[self.at(shard)]
+        let place = usize::from(self.places[shard]);
+        self.few.get(place).map_or_else(|| &self.more[place - FEW], |guard| guard.as_ref().expect(LOCKED))
     }
 
     #[inline]
-    fn shard_mut(&mut self, shard: usize) -> &mut G::Target {
-        let at = self.at(shard);
-        &mut self.guards[at]
+    fn shard_mut(&mut self, shard: usize) -> &mut G::Target
+    where
+        G: DerefMut,
+    {
+        let place = usize::from(self.places[shard]);
+        match self.few.get_mut(place) {
+            Some(guard) => guard.as_mut().expect(LOCKED),
+            None => &mut self.more[place - FEW],
+        }
     }
 }
+
+const LOCKED: &str = "the shard of each entry was locked";
 
 fn changed(id: &Id, deleted: bool) -> std::array::IntoIter<Record, 1> {
     [Record { id: Arc::clone(id), deleted }].into_iter()

@@ -17,7 +17,7 @@ use ifmatch::{
 };
 use ifmatch_benches::article::{Article, Random, articles, id, number, shuffled};
 use ifmatch_benches::heap::resident;
-use ifmatch_benches::peers::{Bare, ByHand, InRow, Locked, Moka, Objects, Ours, Peer, Raw, Row};
+use ifmatch_benches::peers::{Bare, ByHand, InRow, List, Locked, Moka, Objects, Ours, Peer, Raw, Row};
 use ifmatch_benches::rounds::{Contender, Measured, measure, median, processor_time};
 
 const ROUNDS: usize = 15;
@@ -195,6 +195,9 @@ fn get() -> Vec<Line> {
         let bare = Bare(articles(count).into_iter().collect());
         let mut at = 0;
         let bare = Contender::new("HashMap (one thread)", move |count| at = bare.follow(at, count));
+        let list = List::new(&articles(count));
+        let mut at = 0;
+        let list = Contender::new("no look-up (one thread)", move |count| at = list.follow(at, count));
         let (ours, raw, by_hand, in_row) = (
             Filled::<Ours>::new(count),
             Filled::<Raw>::new(count),
@@ -205,6 +208,7 @@ fn get() -> Vec<Line> {
             (Filled::<Locked>::new(count), Filled::<Moka>::new(count), Filled::<Objects>::new(count));
         let contenders = vec![
             ours.chain(),
+            list,
             bare,
             raw.chain(),
             by_hand.chain(),
@@ -323,11 +327,13 @@ fn two() -> Vec<Line> {
         article.tags[0].replace_range(4.., "both");
         Arc::new(article)
     };
-    let timed = |work: &(dyn Fn(&mut Random, usize) + Sync), count: usize| {
+    // Each thread has its own: a count that two threads change would cost more than what is measured.
+    let prepared = [(); 2].map(|()| articles(COUNT).into_iter().map(|(_, value)| value).collect::<Vec<_>>());
+    let timed = |work: &(dyn Fn(&mut Random, &[Arc<Article>], usize) + Sync), count: usize| {
         let begin = Instant::now();
         std::thread::scope(|scope| {
-            for seed in 1..=2 {
-                scope.spawn(move || work(&mut Random::new(seed), count / 2));
+            for (seed, values) in (1..).zip(&prepared) {
+                scope.spawn(move || work(&mut Random::new(seed), values, count / 2));
             }
         });
         begin.elapsed()
@@ -339,14 +345,16 @@ fn two() -> Vec<Line> {
     let mut measured = Vec::new();
     for (name, values) in [("prepared values", Values::Prepared), ("read-clone-commit", Values::Cloned)] {
         let ours = Filled::<Ours>::new(COUNT);
-        let our_work = |random: &mut Random, count: usize| {
-            for _ in 0..count {
+        let our_work = |random: &mut Random, prepared: &[Arc<Article>], count: usize| {
+            for turn in 0..count {
                 let (a, b) = pick(random);
                 let (a, b) = (&ours.ids[a], &ours.ids[b]);
                 loop {
                     let ((one, left), (other, right)) = (ours.peer.read(a), ours.peer.read(b));
                     let (left, right) = match values {
-                        Values::Prepared => (Arc::clone(&ours.values[0]), Arc::clone(&ours.values[1])),
+                        Values::Prepared => {
+                            (Arc::clone(&prepared[turn % COUNT]), Arc::clone(&prepared[(turn + 1) % COUNT]))
+                        }
                         Values::Cloned => (changed(&left), changed(&right)),
                     };
                     let both = Commit::one(Entry::put(a, one, left)).and(Entry::put(b, other, right));
@@ -361,15 +369,15 @@ fn two() -> Vec<Line> {
             .map(|(id, value)| (id.clone(), Row { revision: 0, value: Arc::clone(value) }))
             .collect();
         let locked = Mutex::new(rows);
-        let lock_work = |random: &mut Random, count: usize| {
-            for _ in 0..count {
+        let lock_work = |random: &mut Random, prepared: &[Arc<Article>], count: usize| {
+            for turn in 0..count {
                 let (a, b) = pick(random);
                 let mut old = Vec::with_capacity(2);
                 let mut rows = locked.lock().unwrap();
-                for at in [a, b] {
+                for (place, at) in [a, b].into_iter().enumerate() {
                     let row = rows.get_mut(&ours.ids[at]).expect("it is there");
                     let value = match values {
-                        Values::Prepared => Arc::clone(&ours.values[0]),
+                        Values::Prepared => Arc::clone(&prepared[(turn + place) % COUNT]),
                         Values::Cloned => changed(&row.value),
                     };
                     old.push(std::mem::replace(row, Row { revision: row.revision + 1, value }));
