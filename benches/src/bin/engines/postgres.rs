@@ -41,8 +41,11 @@ struct Hand {
 
 impl Hand {
     async fn new(url: &str, name: String) -> Self {
+        let mut config: tokio_postgres::Config = url.parse().unwrap();
+        // As the store has it: else the plans differ, and not the work around them.
+        config.options("-c enable_seqscan=off");
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(url.parse().unwrap(), NoTls, manager);
+        let manager = Manager::from_config(config, NoTls, manager);
         let pool = Pool::builder(manager).max_size(16).build().unwrap();
         let table = "CREATE TABLE IF NOT EXISTS ifmatch_bench
                          (id text PRIMARY KEY, version bigint NOT NULL, value bytea NOT NULL)";
