@@ -520,10 +520,12 @@ mod tests {
         assert_eq!(value(&cached, "a"), Some(3));
     }
 
+    type Way = fn(&Cached<Arc<Slow>, u64>);
+
     /// Each way to hear through the layer that somebody else has written.
     #[test]
     fn what_was_told_is_never_taken_back() {
-        let ways: [fn(&Cached<Arc<Slow>, u64>); 5] = [
+        let ways: [Way; 5] = [
             |cached| {
                 let absent = Entry::put("a", Expected::Absent, 9.into());
                 cached.commit(Commit::one(absent)).wait().unwrap_err();
