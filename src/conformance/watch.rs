@@ -193,7 +193,14 @@ pub async fn waiting_watchers_are_woken<T: Sample + ?Sized>(store: &Arc<dyn Stor
             let seen = loop {
                 let bell = rung.recv_timeout(PATIENCE);
                 assert!(bell.is_ok(), "`{id}`: a watcher that waits was not woken");
-                if let Poll::Ready(Some(seen)) = watcher.poll_own(waker) {
+                // Until it is pending nobody need ring again.
+                let polled = loop {
+                    match watcher.poll_own(waker) {
+                        Poll::Ready(None) => {}
+                        polled => break polled,
+                    }
+                };
+                if let Poll::Ready(Some(seen)) = polled {
                     break seen;
                 }
             };
