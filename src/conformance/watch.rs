@@ -193,6 +193,7 @@ pub async fn waiting_watchers_are_woken<T: Sample + ?Sized>(store: &Arc<dyn Stor
             let seen = loop {
                 let bell = rung.recv_timeout(PATIENCE);
                 assert!(bell.is_ok(), "`{id}`: a watcher that waits was not woken");
+                // Until it is pending nobody need ring again.
                 let mut polled = watcher.poll_own(waker);
                 while let Poll::Ready(None) = polled {
                     polled = watcher.poll_own(waker);
