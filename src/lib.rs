@@ -26,6 +26,7 @@
 //!   [`modify`](Collection::modify), drafts, transactions, lists and watches.
 //! - [`Error`] and [`Conflict`] say what went wrong, and what to do about it.
 //! - [`http`] has entity tags, preconditions, statuses and problem bodies, for any framework.
+//! - [`docs::stores`] compares the stores: in memory, in a file, on PostgreSQL, etcd and Redis.
 //! - [`Store`] is for those who write stores; [`docs::writing_a_store`] shows how.
 //! - [`docs::architecture`] tells how it all hangs together.
 //!
@@ -106,6 +107,8 @@ pub mod docs {
     pub mod architecture {}
     #[doc = include_str!("docs/performance.md")]
     pub mod performance {}
+    #[doc = include_str!("docs/stores.md")]
+    pub mod stores {}
     #[doc = include_str!("docs/testing.md")]
     pub mod testing {}
     // Its store runs the conformance suite.
