@@ -35,7 +35,7 @@ const MAX_BYTES: usize = 1 << 20;
 ///   [`Error::Corrupt`], and the scan can go on after that id.
 /// - A put or delete that expects [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present) fails with
 ///   [`Error::Corrupt`]. To know, it costs a read for each such entry, and is then sent with the version found, again
-///   while others write the same ids in between, at most 64 times; then the last conflict is returned. Entries that
+///   while others write the same ids in between, at most 256 times; then the last conflict is returned. Entries that
 ///   expect a version or an absence cost nothing more. Put a policy like
 ///   [`Guarded::require_expectation`](crate::Guarded::require_expectation) above this layer, since below it all
 ///   writes expect something.
@@ -713,7 +713,7 @@ mod tests {
 
         let conflict = conflict(commit(&over(&probe), put("a", Expected::Any, 1)));
 
-        assert_eq!((conflict.attempts(), conflict.retry()), (64, Advice::Wait));
+        assert_eq!((conflict.attempts(), conflict.retry()), (256, Advice::Wait));
         assert_eq!(conflict.current::<u32>().map(|current| *current.value), Some(7));
         assert_eq!(probe.calls().len(), 65);
     }

@@ -10,7 +10,7 @@ use crate::expected::{Expectation, Expected};
 use crate::version::{Version, Versioned};
 
 /// How often a commit is sent again because others wrote the same ids in between.
-const ROUNDS: u32 = 64;
+const ROUNDS: u32 = 256;
 
 /// A version that no value has. A write that expects it is refused in the store's own critical section, with what is
 /// there, unless the store recognises the write id: then it was applied before.

@@ -105,6 +105,14 @@ impl<'t> Batch<'t> {
         Ok(verdict)
     }
 
+    /// The conflict of a commit with what stands now, if there is one.
+    pub(super) fn conflict(&self, order: &Order) -> Result<Option<Conflict>, EngineError> {
+        match judge(&order.entries, &self.resources, |id| self.buried(id))? {
+            Err(Error::Conflict(conflict)) => Ok(Some(conflict)),
+            Ok(_) | Err(_) => Ok(None),
+        }
+    }
+
     /// Tells what became of a commit, and closes its write id where it never came.
     pub(super) fn resolve(&mut self, write: WriteId) -> Result<Verdict<Resolution>, EngineError> {
         Ok(Ok(match self.look(write) {
@@ -168,8 +176,7 @@ impl<'t> Batch<'t> {
     }
 
     fn apply(&mut self, order: &Order) -> Result<Verdict<Committed>, EngineError> {
-        let deleted = |id: &str| Ok(self.deleted.get(id.as_bytes())?.map(|version| version.value()));
-        let found = match judge(&order.entries, &self.resources, deleted)? {
+        let found = match judge(&order.entries, &self.resources, |id| self.buried(id))? {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
@@ -216,6 +223,11 @@ impl<'t> Batch<'t> {
         self.append(&logged)?;
         self.written.changed = true;
         Ok(Ok(logged.committed()))
+    }
+
+    /// The version of an id's deletion.
+    fn buried(&self, id: &str) -> Result<Option<u64>, EngineError> {
+        Ok(self.deleted.get(id.as_bytes())?.map(|version| version.value()))
     }
 
     fn next(&self) -> Result<NonZeroU64, Refusal> {

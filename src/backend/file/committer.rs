@@ -197,6 +197,16 @@ impl Committer {
                     Call::Sync { .. } | Call::Compact { .. } => Answered::Sync,
                 });
             }
+            // Who lost begins again from what it is told. Told what stood at its place in the batch, it would lose to those
+            // behind it, who know better, and in the next batch again.
+            for (call, answer) in calls.iter().zip(&mut answers) {
+                if let (Call::Commit { order, .. }, Answered::Commit(Err(Error::Conflict(_)))) =
+                    (call, &*answer)
+                    && let Some(conflict) = batch.conflict(order)?
+                {
+                    *answer = Answered::Commit(Err(conflict.into()));
+                }
+            }
             batch.trim(shared.history)?;
             let (standing, written) = batch.finish();
             verdicts = Some(answers);
