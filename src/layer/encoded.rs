@@ -715,7 +715,7 @@ mod tests {
 
         assert_eq!((conflict.attempts(), conflict.retry()), (256, Advice::Wait));
         assert_eq!(conflict.current::<u32>().map(|current| *current.value), Some(7));
-        assert_eq!(probe.calls().len(), 65);
+        assert_eq!(probe.calls().len(), 257);
     }
 
     #[test]
