@@ -214,8 +214,8 @@ impl Shared {
     async fn open(&self, require_strict: bool) -> Result<(), ConnectError> {
         let durability = match self.nodes.release(self.deadlines.connect).await {
             Ok((release, nodes)) => durability::durability(&release, nodes),
-            // A user who may not ask is told nothing else either.
-            Err(Trouble::Refused { .. }) => Durability::Strict,
+            // A user who may not ask is told nothing.
+            Err(Trouble::Refused { .. }) => durability::UNTOLD,
             Err(trouble) => return Err(trouble.of_opening()),
         };
         match durability {

@@ -66,7 +66,7 @@ const EMPTIED: &str = "the tables of the store were emptied or replaced";
 ///
 /// # Versions
 ///
-/// One sequence serves all collections of a place, and starts at a random number. A version has 24 bits of its write id
+/// One sequence serves all collections of a place, and starts at a random number. A version has 24 random bits of its commit
 /// beside it, so that a number that is issued again, after the server lost its newest commits or was restored from a
 /// backup, matches an old version with a chance of one in 16 million. All entries of a commit share a version.
 ///

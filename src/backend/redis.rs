@@ -68,7 +68,7 @@ const COMMIT_BYTES: usize = 64 << 20;
 ///
 /// # Versions
 ///
-/// One counter serves the collection, and each version also carries 24 bits of its commit's write id; both are compared. A
+/// One counter serves the collection, and each version also carries 24 random bits of its commit; both are compared. A
 /// number that is issued again, after Redis lost its latest commits or was restored from a backup, matches an old version
 /// by a chance of one in 16 million. A collection begins at a random number, so that one that was wiped and begun again
 /// tells its versions from those before. All entries of one commit share a version.

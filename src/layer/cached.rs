@@ -39,7 +39,9 @@ const RESOURCES: usize = 10_000;
 /// - [`following`](Self::following) watches the store, and forgets what others change. A `get` then answers with a
 ///   state no older than what the feed has announced when it is called. The gap that is left is the delay of the feed;
 ///   with [`Memory`](crate::Memory) and `File` there is none once the writer has its answer. Where the feed breaks off,
-///   nothing is answered from memory until it goes on.
+///   nothing is answered from memory until it goes on. The layer takes from the feed only when something is read: over a
+///   feed that begins to look only when it is asked, as those of PostgreSQL and etcd do, a `get` may be as old as the
+///   `get` before it, and as the server's last answer while the server is gone. There, read often or not through a cache.
 ///
 /// A page tells only of what is on it: that an id is missing there is not noticed. An absent resource is not held:
 /// `None` always comes from the store.

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// An engine that was paused, or a network that swallows packets, answers nothing at all, for hours. A read that passes
 /// its deadline fails with [`Outcome::NotApplied`](crate::Outcome::NotApplied); a commit that was sent fails with
-/// [`Outcome::Unknown`](crate::Outcome::Unknown), and [`resolve`](crate::Store::resolve) tells later what became of it.
+/// [`Outcome::Unknown`](crate::Outcome::Unknown), and [`resolve`](crate::Store::resolve) tells later what became of it. One of more than a day counts as a day.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,6 +24,17 @@ pub struct Deadlines {
     pub read: Duration,
     /// To commit: 10 seconds unless told otherwise. Waiting for another commit's locks is part of it.
     pub commit: Duration,
+}
+
+impl Deadlines {
+    /// The longest there is: engines and clocks take no more.
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// The same, none longer than a day.
+    pub(crate) fn bounded(self) -> Self {
+        let bound = |deadline: Duration| deadline.min(Self::LONGEST);
+        Self { connect: bound(self.connect), read: bound(self.read), commit: bound(self.commit) }
+    }
 }
 
 impl Default for Deadlines {

@@ -4,11 +4,14 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 
 use crate::reply::Reply;
 
 /// Where the connections of a store live: the tokio runtime it was opened in, or else one of its own.
+///
+/// A runtime of one thread does nothing while its thread waits for something else, as in [`Reply::wait`]: neither its
+/// sockets nor its timers would end such a wait. So only one of several threads will do.
 ///
 /// With it the calls of a store can be polled from anywhere: by another executor, or by a thread that just waits.
 pub(crate) struct Runtime {
@@ -17,9 +20,11 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// The runtime this thread is in; where there is none, a new one with a thread of its own.
+    /// The runtime of several threads that this one is in; where there is none, a new one with a thread of its own.
     pub(crate) fn current_or_own() -> io::Result<Self> {
-        if let Ok(handle) = Handle::try_current() {
+        if let Ok(handle) = Handle::try_current()
+            && handle.runtime_flavor() == RuntimeFlavor::MultiThread
+        {
             return Ok(Self { handle, own: None });
         }
         let own = Builder::new_multi_thread()
@@ -93,6 +98,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn on_a_runtime_of_one_thread_that_thread_can_wait() {
+        let runtime = Runtime::current_or_own().unwrap();
+
+        assert_eq!(nap(&runtime).wait().unwrap(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_task_uses_the_runtime_it_is_in_and_may_drop_one_of_another() {
         let runtime = Runtime::current_or_own().unwrap();
         let other = std::thread::spawn(|| Runtime::current_or_own().unwrap()).join().unwrap();

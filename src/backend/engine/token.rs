@@ -4,7 +4,6 @@ use std::num::NonZeroU64;
 
 use crate::random::random;
 use crate::version::Version;
-use crate::write_id::WriteId;
 
 /// The bits of a tag.
 const TAG_BITS: u32 = 24;
@@ -28,11 +27,10 @@ impl Token {
     /// The largest number: 2^40 - 2, so that no version is the largest of all, which a store must never issue.
     pub(crate) const LAST: u64 = (1 << (u64::BITS - TAG_BITS)) - 2;
 
-    /// A tag for the versions of one commit: of its write id, which is random in its low bits, or drawn anew.
+    /// A tag for the versions of one commit: drawn, since a write id may be one that its caller made up.
     #[cfg_attr(not(any(feature = "postgres", feature = "redis")), allow(dead_code))]
-    pub(crate) fn tag_for(write: Option<WriteId>) -> u32 {
-        let bits = write.map_or_else(random, |write| write.to_bits() as u64);
-        (bits & ((1 << TAG_BITS) - 1)) as u32
+    pub(crate) fn draw_tag() -> u32 {
+        random() as u32 & ((1 << TAG_BITS) - 1)
     }
 
     /// The version; `None` where the engine's number is 0 or past the last.
@@ -81,10 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_have_24_bits_and_follow_the_write_id() {
-        let write = WriteId::from_bits(0xffff_ffff_ffff);
-
-        assert_eq!(Token::tag_for(Some(write)), 0xff_ffff);
-        assert!((0..1_000).all(|_| Token::tag_for(None) < 1 << 24));
+    fn tags_have_24_bits() {
+        assert!((0..1_000).all(|_| Token::draw_tag() < 1 << 24));
     }
 }

@@ -8,6 +8,10 @@ const EARLY: Durability = Durability::Relaxed {
                a lone node of before 3.4.21 or 3.5.5 answers before it syncs",
 };
 
+/// What a cluster may lose that does not tell its release.
+pub(super) const UNTOLD: Durability =
+    Durability::Relaxed { may_lose: "what a release that it does not tell may lose" };
+
 /// What a cluster of so many nodes keeps, one of which is of this release.
 pub(super) fn durability(release: &str, nodes: usize) -> Durability {
     if nodes == 1 && is_early(release) { EARLY } else { Durability::Strict }

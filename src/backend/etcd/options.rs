@@ -84,7 +84,7 @@ impl Options {
     /// let options = Etcd::options().deadlines(quick);
     /// ```
     pub fn deadlines(self, deadlines: Deadlines) -> Self {
-        Self { deadlines, ..self }
+        Self { deadlines: deadlines.bounded(), ..self }
     }
 
     /// How many write ids are kept: 100,000 unless told otherwise, and at least 64. Each takes about 150 bytes in etcd.

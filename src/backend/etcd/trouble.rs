@@ -69,6 +69,10 @@ impl Trouble {
             UNAVAILABLE if from_engine && status.message() == "etcdserver: no leader" => {
                 Self::Leaderless { endpoint, source }
             }
+            // Also said of a write that was applied, and was the one that filled it.
+            RESOURCE_EXHAUSTED if status.message().contains("database space exceeded") => {
+                Self::Lost { endpoint, source }
+            }
             INVALID_ARGUMENT | NOT_FOUND | ALREADY_EXISTS | PERMISSION_DENIED | RESOURCE_EXHAUSTED
             | FAILED_PRECONDITION | UNIMPLEMENTED | UNAUTHENTICATED
                 if from_engine =>

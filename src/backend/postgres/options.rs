@@ -76,7 +76,7 @@ impl Options {
 
     /// How long a call may take.
     pub fn deadlines(self, deadlines: Deadlines) -> Self {
-        Self { deadlines, ..self }
+        Self { deadlines: deadlines.bounded(), ..self }
     }
 
     /// Refuses a server whose settings let a crash lose acknowledged commits, with [`ConnectError::Relaxed`].

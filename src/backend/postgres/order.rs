@@ -53,7 +53,7 @@ impl<'c> Order<'c> {
             entries,
             write: commit.write().map(|write| bytes(write).to_vec()),
             key: commit.write().map(key),
-            tag: i64::from(Token::tag_for(commit.write())),
+            tag: i64::from(Token::draw_tag()),
             ids: entries.iter().map(|entry| entry.id).collect(),
             deeds: entries.iter().map(|entry| letter(deed(&entry.action))).collect(),
             expected: entries.iter().map(|entry| letter(expectation(entry.expectation.expected))).collect(),

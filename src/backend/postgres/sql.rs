@@ -187,7 +187,19 @@ SELECT to_regclass('{resources}') IS NOT NULL,
          AND to_regproc('{resolve}') IS NOT NULL AND to_regproc('{trim}') IS NOT NULL,
        (SELECT relpersistence = 'p' FROM pg_catalog.pg_class WHERE oid = to_regclass('{resources}'))";
 
+/// Begins a collection where there is none.
+///
+/// Rows that a dump has carried into another cluster bear transaction numbers of the old one, which this one has not come
+/// to yet. Nothing of its own looks so. Such a history is of no use here: its cursors end, and its write ids are forgotten.
 const ENTER: &str = "
+WITH carried AS (
+    UPDATE {places} p
+       SET epoch = $2, floor = '0', youngest = greatest(youngest, (
+           SELECT write FROM {log} WHERE collection = $1 AND write IS NOT NULL ORDER BY write DESC LIMIT 1))
+     WHERE collection = $1 AND (floor >= pg_snapshot_xmax(pg_current_snapshot()) OR EXISTS (
+           SELECT FROM {log} WHERE collection = $1 AND xid >= pg_snapshot_xmax(pg_current_snapshot())))
+    RETURNING p.collection),
+forgotten AS (DELETE FROM {log} WHERE collection IN (SELECT collection FROM carried))
 INSERT INTO {places} (collection, format, epoch) VALUES ($1, 1, $2) ON CONFLICT DO NOTHING";
 
 // The lock is the first statement: whoever waited for it finds everything there.
@@ -287,12 +299,14 @@ BEGIN
         told_version := CASE past.deeds[1] WHEN 'n' THEN NULL WHEN 'c' THEN told_replaced ELSE past.logged END;
         RETURN;
     END IF;
-    IF past.logged IS NOT NULL OR past.closed IS NOT NULL OR given_write <= past.youngest_closed THEN
-        told_verdict := 'x';
+    -- One that is closed by name certainly never came; of older ones only that they are old is known, and one that is sent
+    -- again may have come.
+    IF given_again AND past.logged IS NULL AND past.closed IS NULL AND given_write <= past.youngest THEN
+        told_verdict := 'u';
         RETURN;
     END IF;
-    IF given_again AND given_write <= past.youngest THEN
-        told_verdict := 'u';
+    IF past.logged IS NOT NULL OR past.closed IS NOT NULL OR given_write <= past.youngest_closed THEN
+        told_verdict := 'x';
         RETURN;
     END IF;
     told_replaced := past.found;
@@ -410,13 +424,15 @@ BEGIN
           FROM unnest(past.deeds, past.replaced) WITH ORDINALITY AS e (deed, found, place);
         RETURN;
     END IF;
-    IF past.logged IS NOT NULL OR past.closed IS NOT NULL OR given_write <= past.youngest_closed THEN
-        told_verdict := 'x';
+    -- One that is closed by name certainly never came; of older ones only that they are old is known, and one that is sent
+    -- again may have come.
+    IF given_again AND past.logged IS NULL AND past.closed IS NULL AND given_write <= past.youngest THEN
+        told_verdict := 'u';
         RETURN NEXT;
         RETURN;
     END IF;
-    IF given_again AND given_write <= past.youngest THEN
-        told_verdict := 'u';
+    IF past.logged IS NOT NULL OR past.closed IS NOT NULL OR given_write <= past.youngest_closed THEN
+        told_verdict := 'x';
         RETURN NEXT;
         RETURN;
     END IF;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::session::Budget;
+use crate::random::random;
 
 /// How long a trim may take.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -19,13 +20,20 @@ pub(super) struct Trimming {
 
 impl Trimming {
     pub(super) fn new(history: usize) -> Self {
-        Self { history, commits: AtomicUsize::new(0), under_way: AtomicBool::new(false) }
+        // Not from 0: of many programs that each commit little, some trim.
+        let commits = AtomicUsize::new(random() as usize % Self::interval(history));
+        Self { history, commits, under_way: AtomicBool::new(false) }
+    }
+
+    /// After how many commits to trim.
+    fn interval(history: usize) -> usize {
+        (history / 16).max(8)
     }
 
     /// Counts a commit, and trims where there were many since the last time.
     pub(super) fn count(&self, shared: &Arc<Shared>) {
         let commits = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
-        if commits < (self.history / 16).max(8) || self.under_way.swap(true, Ordering::SeqCst) {
+        if commits < Self::interval(self.history) || self.under_way.swap(true, Ordering::SeqCst) {
             return;
         }
         self.commits.store(0, Ordering::Relaxed);

@@ -55,7 +55,7 @@ impl Options {
 
     /// How long a call may take.
     pub fn deadlines(self, deadlines: Deadlines) -> Self {
-        Self { deadlines, ..self }
+        Self { deadlines: deadlines.bounded(), ..self }
     }
 
     /// Refuses a server that may lose acknowledged commits in a crash, or does not tell.

@@ -45,7 +45,7 @@ pub(super) fn call(keys: &Keys, history: usize, commit: &Commit<'_, [u8]>) -> Ca
         .map(|key| key.clone().into_bytes())
         .into();
     names.extend(entries.iter().map(|entry| keys.value(entry.id)));
-    let tag = Token::tag_for(commit.write());
+    let tag = Token::draw_tag();
     let puts = entries.iter().any(|entry| matches!(entry.action, Action::Put(_)));
     let script = if puts { &COMMIT } else { &FREEING_COMMIT };
     let write = commit.write().map(|write| write.to_bits().to_be_bytes());

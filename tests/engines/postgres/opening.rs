@@ -181,6 +181,34 @@ fn after_a_restore_no_old_version_matches_and_every_old_cursor_is_expired() {
 }
 
 #[test]
+fn what_a_dump_has_carried_into_another_cluster_begins_a_new_feed() {
+    let server = server(&[]);
+    let options = Postgres::options().collection(fresh_name());
+    let store = open(&options, server.port);
+    let kept = put(&store, "kept");
+    let write = ifmatch::WriteId::new();
+    store
+        .commit(Commit::one(Entry::put("b", Expected::Any, (*b"v").into())).with_write(write))
+        .wait()
+        .unwrap();
+    let cursor = store.watch(Start::Now).wait().unwrap().cursor().clone();
+
+    // As the rows look there: transactions that the other cluster has not come to.
+    psql(server.port, "UPDATE ifmatch_log SET xid = (xid::text::bigint + 1000000)::text::xid8");
+    let carried = open(&options, server.port);
+
+    assert!(matches!(carried.watch(Start::After(cursor)).wait(), Err(Error::Expired(_))));
+    assert_eq!(carried.get("kept").wait().unwrap().unwrap().version, kept);
+    assert_eq!(carried.resolve(write).wait().unwrap(), ifmatch::Resolution::Unknown);
+    let mut changes = carried.watch(Start::Now).wait().unwrap();
+    let fresh = put(&carried, "a");
+    assert_eq!(changes.next().wait().unwrap().changes[0].version, fresh);
+    // Once is enough.
+    let again = open(&options, server.port);
+    assert!(again.watch(Start::After(changes.cursor().clone())).wait().is_ok());
+}
+
+#[test]
 fn a_pool_that_is_there_already_serves() {
     let config: tokio_postgres::Config = url(shared_server().port).parse().unwrap();
     let manager = deadpool_postgres::Manager::new(config, tokio_postgres::NoTls);
