@@ -15,7 +15,8 @@ use std::{env, fs, process};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts the server, writes its process id, and kills it once the standard input ends: when the test process does, in
-/// whatever way, and also where a terminal signals all of them. What it leaves behind is removed, unless it is told to keep it.
+/// whatever way, and also where a terminal signals all of them. What it leaves behind is removed, unless it is told to keep
+/// it.
 const GUARD: &str = r#"
 "$@" >>log 2>&1 </dev/null & server=$!
 trap '' HUP INT TERM
