@@ -32,6 +32,7 @@ use std::thread::{self, JoinHandle, ThreadId};
 
 use parking_lot::Mutex;
 
+use crate::backend::limits::Limits;
 use crate::backend::record::Record;
 use crate::commit::{Action, Commit, Committed};
 use crate::error::{Corrupt, Error, Refusal};
@@ -469,24 +470,7 @@ impl Shared {
 
     /// Refuses what the file can't hold, before it waits for anything.
     fn admit(&self, commit: &Commit<'_, [u8]>) -> Result<(), Refusal> {
-        commit.check_ids()?;
-        let entries = commit.entries();
-        if entries.len() > ENTRIES {
-            return Err(Refusal::TooMany { entries: entries.len(), limit: ENTRIES });
-        }
-        let mut total = 0;
-        for entry in entries {
-            let Action::Put(value) = &entry.action else { continue };
-            let id = || entry.id.into();
-            if value.len() > self.value_limit {
-                return Err(Refusal::TooLarge { id: id(), bytes: value.len(), limit: self.value_limit });
-            }
-            total += value.len();
-            if total > COMMIT_BYTES.max(self.value_limit) {
-                return Err(Refusal::TooLarge { id: id(), bytes: total, limit: COMMIT_BYTES });
-            }
-        }
-        Ok(())
+        Limits { entries: ENTRIES, value: self.value_limit, commit: COMMIT_BYTES }.admit(commit)
     }
 }
 

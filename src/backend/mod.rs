@@ -7,6 +7,8 @@ pub mod engine;
 pub mod etcd;
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(any(feature = "file", feature = "postgres", feature = "redis"))]
+mod limits;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "etcd", feature = "file", feature = "redis"))]

@@ -20,7 +20,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::backend::engine::{ConnectError, Deadlines, Runtime};
-use crate::commit::{Action, Commit, Committed};
+use crate::backend::limits::Limits;
+use crate::commit::{Commit, Committed};
 use crate::error::{Error, Failure, Outcome, Refusal, check_id};
 use crate::feed::{Changes, Start};
 use crate::reply::Reply;
@@ -327,23 +328,9 @@ impl Shared {
 
     /// Refuses what the store can't hold, before anything is sent.
     fn admit(&self, commit: &Commit<'_, [u8]>) -> Result<(), Refusal> {
-        commit.check_ids()?;
-        let entries = commit.entries();
-        if entries.len() > ENTRIES {
-            return Err(Refusal::TooMany { entries: entries.len(), limit: ENTRIES });
-        }
-        let mut total = 0;
-        for entry in entries {
+        Limits { entries: ENTRIES, value: self.value_limit, commit: COMMIT_BYTES }.admit(commit)?;
+        for entry in commit.entries() {
             check_id(entry.id)?;
-            let Action::Put(value) = &entry.action else { continue };
-            let id = || entry.id.into();
-            if value.len() > self.value_limit {
-                return Err(Refusal::TooLarge { id: id(), bytes: value.len(), limit: self.value_limit });
-            }
-            total += value.len();
-            if total > COMMIT_BYTES.max(self.value_limit) {
-                return Err(Refusal::TooLarge { id: id(), bytes: total, limit: COMMIT_BYTES });
-            }
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ use ::redis::{Client, Cmd, Value};
 use parking_lot::Mutex;
 
 use crate::backend::engine::{ConnectError, Deadlines, Runtime};
+use crate::backend::limits::Limits;
 use crate::commit::{Action, Commit, Committed};
 use crate::error::{Error, Failure, Outcome, Refusal, check_id};
 use crate::feed::{Changes, Start};
@@ -305,23 +306,10 @@ impl Shared {
 
     /// Refuses what Redis can't hold, before anything is sent.
     fn admit(&self, commit: &Commit<'_, [u8]>) -> Result<(), Refusal> {
-        commit.check_ids()?;
-        let entries = commit.entries();
-        if entries.len() > ENTRIES {
-            return Err(Refusal::TooMany { entries: entries.len(), limit: ENTRIES });
-        }
-        let mut total = 0;
-        for entry in entries {
-            let Action::Put(value) = &entry.action else { continue };
+        Limits { entries: ENTRIES, value: self.value_limit, commit: COMMIT_BYTES }.admit(commit)?;
+        let puts = commit.entries().iter().filter(|entry| matches!(entry.action, Action::Put(_)));
+        for entry in puts {
             check_id(entry.id)?;
-            let (id, bytes) = (|| entry.id.into(), value.len());
-            if bytes > self.value_limit {
-                return Err(Refusal::TooLarge { id: id(), bytes, limit: self.value_limit });
-            }
-            total += bytes;
-            if total > COMMIT_BYTES.max(self.value_limit) {
-                return Err(Refusal::TooLarge { id: id(), bytes: total, limit: COMMIT_BYTES });
-            }
         }
         Ok(())
     }

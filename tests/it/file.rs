@@ -134,6 +134,24 @@ fn callers_that_arrive_together_each_get_their_own_verdict() {
 }
 
 #[test]
+fn who_loses_in_a_shared_transaction_is_told_what_stands_at_its_end() {
+    let directory = Directory::new();
+    let store = directory.open();
+    let first = commit(&store, put("a", Expected::Absent, "first")).unwrap().version().unwrap();
+
+    // Nobody serves them before one is waited for.
+    let loser = store.commit(Commit::one(put("a", Expected::Absent, "never")));
+    let winner = store.commit(Commit::one(put("a", first, "newest")));
+    let lost = loser.wait().unwrap_err();
+    let won = winner.wait().unwrap();
+
+    // Told the first version, it would come with that, and lose to all who know the newest.
+    let conflict = lost.conflict().unwrap();
+    assert_eq!(conflict.found(), won.version());
+    assert_eq!(*conflict.current::<[u8]>().unwrap().value, *b"newest");
+}
+
+#[test]
 fn a_reply_that_is_dropped_leaves_the_store_whole() {
     let directory = Directory::new();
     let store = directory.open();

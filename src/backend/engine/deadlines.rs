@@ -43,3 +43,18 @@ impl Default for Deadlines {
         Self { connect: seconds(5), read: seconds(5), commit: seconds(10) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_deadline_is_longer_than_clocks_and_engines_can_count() {
+        let endless = Deadlines { connect: Duration::MAX, read: Duration::MAX, ..Deadlines::default() };
+
+        let Deadlines { connect, read, commit } = endless.bounded();
+
+        assert_eq!((connect, read), (Deadlines::LONGEST, Deadlines::LONGEST));
+        assert_eq!(commit, Deadlines::default().commit);
+    }
+}

@@ -97,9 +97,9 @@ impl Options {
     /// ```no_run
     /// use ifmatch::Redis;
     ///
-    /// # fn client() -> redis::Client { unimplemented!() }
-    /// let store = Redis::options().with_client(client()).wait()?;
-    /// # Ok::<_, ifmatch::engine::ConnectError>(())
+    /// let client = redis::Client::open("redis://127.0.0.1")?;
+    /// let store = Redis::options().with_client(client).wait()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_client(self, client: Client) -> Reply<'static, Redis, ConnectError> {
         match Keys::new(&self.prefix, &self.collection) {
