@@ -40,6 +40,8 @@ struct Waiting {
     bytes: usize,
     /// How many calls the committing thread wants to see before it is woken.
     wanted: usize,
+    /// How many callers were there when calls were last served: those served, and those who waited by then.
+    company: usize,
     /// It has to look at its deadline again.
     nudged: bool,
     closing: bool,
@@ -132,17 +134,21 @@ impl Queue {
         Turn::Serve
     }
 
-    /// Sleeps until as many calls wait as were served last, or until `deadline`: those who were answered together come
-    /// back together, a moment after the first of them.
-    pub(super) fn gather(&self, calls: usize, deadline: Instant) {
+    /// Sleeps until all who were there when calls were last served wait, or until `deadline`; whether most of them came.
+    ///
+    /// Those who were answered together come back together, a moment after the first of them. Who came meanwhile is
+    /// counted too: else two groups would go on taking turns, each with a sync of its own.
+    pub(super) fn gather(&self, deadline: Instant) -> bool {
         let mut waiting = self.waiting.lock();
-        waiting.wanted = calls;
-        while waiting.calls.len() < calls && !waiting.closing {
+        let company = waiting.company.min(SHARED);
+        waiting.wanted = company;
+        while waiting.calls.len() < company && !waiting.closing {
             if self.bell.wait_until(&mut waiting, deadline).timed_out() {
                 break;
             }
         }
         waiting.wanted = 0;
+        waiting.calls.len() * 2 > company
     }
 
     /// The calls that share the next transaction, in the order in which they came.
@@ -164,8 +170,9 @@ impl Queue {
 
     /// Takes note of how many calls were served at once.
     pub(super) fn served(&self, calls: usize) {
-        let crowded = calls > 1 || !self.waiting.lock().calls.is_empty();
-        self.crowded.store(crowded, Ordering::Relaxed);
+        let mut waiting = self.waiting.lock();
+        waiting.company = calls + waiting.calls.len();
+        self.crowded.store(waiting.company > 1, Ordering::Relaxed);
     }
 
     /// Whether callers have met lately. Then they leave their calls to the committing thread: a caller that served
