@@ -141,16 +141,25 @@ pub struct Changes<T: ?Sized> {
 ///     fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Result<Batch<str>, Error>> {
 ///         Poll::Pending
 ///     }
+///
+///     fn is_idle(&self) -> bool {
+///         true
+///     }
 /// }
 ///
 /// let mut changes = Changes::new("start".parse()?, Silent);
 /// assert!(changes.poll_next(&mut Context::from_waker(Waker::noop())).is_pending());
+/// assert!(changes.is_idle());
 /// # Ok::<_, ifmatch::ParseCursorError>(())
 /// ```
 pub trait Feed<T: ?Sized>: Send {
     /// The next batch. Cancel-safe: a batch is taken out only by a call that returns it. After an error the feed has
     /// ended, and gives the same error again.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<T>, Error>>;
+
+    /// Whether the feed, after a poll that was pending, only waits to be called: all that was announced to it has been
+    /// delivered. A feed that asks its engine when it is polled is not idle until the answer has come and held nothing.
+    fn is_idle(&self) -> bool;
 }
 
 impl<T: ?Sized> Changes<T> {
@@ -180,6 +189,25 @@ impl<T: ?Sized> Changes<T> {
             self.cursor = batch.cursor.clone();
             batch
         })
+    }
+
+    /// Whether all that was announced has been delivered, after a [`poll_next`](Self::poll_next) that was pending. See
+    /// [`Feed::is_idle`].
+    ///
+    /// ```
+    /// use std::task::{Context, Waker};
+    ///
+    /// use ifmatch::{Collection, Start};
+    ///
+    /// let notes = Collection::<String>::in_memory();
+    /// let mut changes = notes.watch(Start::Now).wait()?;
+    /// assert!(changes.poll_next(&mut Context::from_waker(Waker::noop())).is_pending());
+    ///
+    /// assert!(changes.is_idle());
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn is_idle(&self) -> bool {
+        self.feed.is_idle()
     }
 }
 

@@ -271,6 +271,10 @@ impl<T: Resource + ?Sized> Feed<T> for Watch<T> {
         self.watcher.advance(revision);
         Poll::Ready(Ok(Batch { cursor: self.inner.log.cursor(revision.get()), changes }))
     }
+
+    fn is_idle(&self) -> bool {
+        true
+    }
 }
 
 impl<T: Resource + ?Sized> Drop for Watch<T> {

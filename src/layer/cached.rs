@@ -39,9 +39,9 @@ const RESOURCES: usize = 10_000;
 /// - [`following`](Self::following) watches the store, and forgets what others change. A `get` then answers with a
 ///   state no older than what the feed has announced when it is called. The gap that is left is the delay of the feed;
 ///   with [`Memory`](crate::Memory) and `File` there is none once the writer has its answer. Where the feed breaks off,
-///   nothing is answered from memory until it goes on. The layer takes from the feed only when something is read: over a
-///   feed that begins to look only when it is asked, as those of PostgreSQL and etcd do, a `get` may be as old as the
-///   `get` before it, and as the server's last answer while the server is gone. There, read often or not through a cache.
+///   nothing is answered from memory until it goes on, nor while it [asks](crate::Feed::is_idle) its engine for what came
+///   next. Over PostgreSQL the delay is the time between two looks, 50 ms at most, and that of the look; over etcd and
+///   Redis it is the network's, and while their server is gone without a word, the time until that is noticed.
 ///
 /// A page tells only of what is on it: that an id is missing there is not noticed. An absent resource is not held:
 /// `None` always comes from the store.
@@ -294,12 +294,15 @@ impl<S, T: Resource + ?Sized> fmt::Debug for Cached<S, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Poll};
+
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
     use crate::commit::Entry;
     use crate::error::Failure;
     use crate::expected::Expected;
+    use crate::feed::{Batch, Feed};
     use crate::memory::Memory;
     use crate::reply::block_on;
 
@@ -470,6 +473,71 @@ mod tests {
             memory.commit(put("a", number)).wait().unwrap();
             assert_eq!(value(&cached, "a"), Some(number));
             assert_eq!(value(&cached, "a"), Some(number));
+        }
+    }
+
+    /// A store whose feed asks for what there is when it is polled, and has it at the next poll.
+    struct Asked(Memory<u64>);
+
+    struct Asking {
+        changes: Changes<u64>,
+        asks: bool,
+    }
+
+    impl Feed<u64> for Asking {
+        fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<u64>, Error>> {
+            if !std::mem::replace(&mut self.asks, true) {
+                return Poll::Pending;
+            }
+            let answer = self.changes.poll_next(context);
+            self.asks = answer.is_ready();
+            answer
+        }
+
+        fn is_idle(&self) -> bool {
+            !self.asks
+        }
+    }
+
+    impl Store<u64> for Asked {
+        fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<u64>>> {
+            self.0.get(id)
+        }
+
+        fn commit<'a>(&'a self, commit: Commit<'a, u64>) -> Reply<'a, Committed> {
+            self.0.commit(commit)
+        }
+
+        fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+            self.0.resolve(write)
+        }
+
+        fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<u64>> {
+            self.0.scan(prefix, after, limit)
+        }
+
+        fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u64>> {
+            self.0.watch(from).then(|changes| {
+                let changes = changes?;
+                Ok(Changes::new(changes.cursor().clone(), Asking { changes, asks: false }))
+            })
+        }
+
+        fn abilities(&self) -> Abilities {
+            self.0.abilities()
+        }
+    }
+
+    #[test]
+    fn while_the_feed_still_asks_the_store_is_asked_too() {
+        let store = Arc::new(Asked(Memory::new()));
+        let cached = Cached::following(Arc::clone(&store)).unwrap();
+
+        for number in 1..100 {
+            store.commit(put("a", number)).wait().unwrap();
+            for _ in 0..4 {
+                assert_eq!(value(&cached, "a"), Some(number));
+            }
         }
     }
 

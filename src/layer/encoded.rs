@@ -324,6 +324,10 @@ impl<T: Resource, C: Codec<T>> Feed<T> for Decoding<C> {
         self.batch = None;
         Poll::Ready(Ok(decoded))
     }
+
+    fn is_idle(&self) -> bool {
+        self.batch.is_none() && self.changes.is_idle()
+    }
 }
 
 #[cfg(all(test, feature = "json"))]

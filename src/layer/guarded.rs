@@ -280,6 +280,10 @@ impl<T: Resource + ?Sized> Feed<T> for Filtered<T> {
         self.batch.insert(batch).changes.retain(|change| (self.allowed)(&change.id));
         Poll::Ready(Ok(self.batch.take().expect("it was put there just now")))
     }
+
+    fn is_idle(&self) -> bool {
+        self.batch.is_none() && self.changes.is_idle()
+    }
 }
 
 #[cfg(test)]

@@ -287,6 +287,10 @@ where
         report(&*self.hook, Operation::Batch { changes }, asked, Ending::of(answer));
         Poll::Ready(self.answer.take().expect("it was put there just now"))
     }
+
+    fn is_idle(&self) -> bool {
+        self.answer.is_none() && self.changes.is_idle()
+    }
 }
 
 #[cfg(test)]
@@ -418,6 +422,10 @@ mod tests {
         impl Feed<str> for Ended {
             fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Result<Batch<str>, Error>> {
                 Poll::Ready(Err(Expired { oldest: None }.into()))
+            }
+
+            fn is_idle(&self) -> bool {
+                true
             }
         }
 

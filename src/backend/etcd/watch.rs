@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
@@ -39,6 +40,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
         position: 0,
         stream: None,
         waiting: VecDeque::new(),
+        is_listening: Arc::default(),
         pause: Duration::ZERO,
     };
     let seen = watch.look().await?;
@@ -85,6 +87,8 @@ pub(super) struct Watch {
     /// Of which node, and its watch.
     stream: Option<(usize, Watched)>,
     waiting: VecDeque<Revision>,
+    /// Whether it waits for etcd to call, and for nothing it has asked.
+    is_listening: Arc<AtomicBool>,
     /// Before a stream is begun; the longer the less there came of the last ones.
     pause: Duration,
 }
@@ -112,6 +116,11 @@ impl Watch {
         }
     }
 
+    /// Whether it waits for etcd to call, seen from outside.
+    pub(super) fn is_listening(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_listening)
+    }
+
     /// What the stream says next; nothing where it has ended.
     async fn receive(&mut self) -> Result<Option<WatchResponse>, Error> {
         if self.stream.is_none() {
@@ -124,7 +133,10 @@ impl Watch {
             self.stream = Some(self.begin().await?);
         }
         let Some((number, stream)) = &mut self.stream else { return Ok(None) };
-        if let Some(response) = stream.next().await {
+        self.is_listening.store(true, Ordering::Relaxed);
+        let response = stream.next().await;
+        self.is_listening.store(false, Ordering::Relaxed);
+        if let Some(response) = response {
             return Ok(Some(response));
         }
         self.shared.nodes.leave(*number);

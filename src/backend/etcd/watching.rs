@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tokio::runtime::Handle;
@@ -16,13 +17,16 @@ use crate::wake::wake;
 pub(super) struct Watching {
     handle: Handle,
     state: State,
+    /// Whether the watch waits for etcd to call.
+    is_listening: Arc<AtomicBool>,
     expired: Option<Expired>,
 }
 
 impl Watching {
     /// The feed of a watch, whose connections live in this runtime.
     pub(super) fn new(watch: Watch, handle: Handle) -> Self {
-        Self { handle, state: State::Idle(Box::new(watch)), expired: None }
+        let is_listening = watch.is_listening();
+        Self { handle, state: State::Idle(Box::new(watch)), is_listening, expired: None }
     }
 }
 
@@ -57,6 +61,10 @@ impl Feed<[u8]> for Watching {
             self.expired = Some(expired.clone());
         }
         Poll::Ready(batch)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.is_listening.load(Ordering::Relaxed)
     }
 }
 

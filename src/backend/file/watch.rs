@@ -125,6 +125,10 @@ impl Feed<[u8]> for Watch {
         let changes = changes.map(|((id, _), kind)| Change { id: Arc::clone(id), version, kind }).collect();
         Poll::Ready(Ok(Batch { cursor: cursor(self.shared.identity, self.position), changes }))
     }
+
+    fn is_idle(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for Watch {

@@ -253,6 +253,10 @@ impl Feed<[u8]> for Watch {
             }
         }
     }
+
+    fn is_idle(&self) -> bool {
+        self.looking.is_none() && self.ready.is_empty()
+    }
 }
 
 impl Drop for Watch {

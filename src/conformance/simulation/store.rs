@@ -220,4 +220,8 @@ impl<T: Resource + ?Sized> Feed<T> for Line<T> {
         self.cut = self.cuts > 0 && self.world.below(self.cuts) == 0;
         Poll::Ready(next)
     }
+
+    fn is_idle(&self) -> bool {
+        self.changes.is_idle()
+    }
 }

@@ -97,6 +97,8 @@ impl<T: Resource + ?Sized> Follower<T> {
                 Place::Here(changes) => match changes.poll_next(&mut context) {
                     Poll::Ready(Ok(batch)) => tell(shelf, &batch),
                     Poll::Ready(Err(_)) => *place = Place::Away,
+                    // It still asks: what it may find by then has to be asked of the store.
+                    Poll::Pending if !changes.is_idle() => break,
                     Poll::Pending => {
                         // What was announced since the look has rung again.
                         if self.bell.0.compare_exchange(TAKING, SILENT, SeqCst, SeqCst).is_ok() {
@@ -124,6 +126,10 @@ impl<T: Resource + ?Sized> Feed<T> for Told<T> {
             tell(&self.shelf, &batch);
             batch
         })
+    }
+
+    fn is_idle(&self) -> bool {
+        self.changes.is_idle()
     }
 }
 

@@ -67,6 +67,10 @@ impl Feed<u64> for Watching {
         self.next += usize::from(!self.repeat);
         Poll::Ready(Ok(Batch { cursor: cursor_at(self.next), changes }))
     }
+
+    fn is_idle(&self) -> bool {
+        true
+    }
 }
 
 fn change(fault: Fault, state: &State, logged: &Logged) -> Change<u64> {
