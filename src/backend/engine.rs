@@ -3,10 +3,11 @@
 
 mod deadlines;
 mod error;
+mod home;
 mod runtime;
 mod token;
 
 pub use deadlines::Deadlines;
-pub use error::ConnectError;
+pub use error::{ConnectError, RuntimeEnded};
 pub(crate) use runtime::Runtime;
 pub(crate) use token::Token;

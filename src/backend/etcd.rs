@@ -19,7 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::{GetOptions, GetResponse, KvClient, ResponseHeader, Txn, TxnOp};
+use etcd_client::{
+    Compare, CompareOp, GetOptions, KvClient, ResponseHeader, Txn, TxnOp, TxnOpResponse, TxnResponse,
+};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
@@ -34,7 +36,7 @@ use crate::version::Versioned;
 use crate::write_id::WriteId;
 use keys::Keys;
 use nodes::{Nodes, Purpose};
-use place::{Place, floor_of_now, floor_text};
+use place::{Place, floor_text};
 use plan::{Plan, Verdict};
 use recent::Recent;
 use trouble::Trouble;
@@ -126,8 +128,10 @@ struct Shared {
     history: usize,
     value_limit: usize,
     request_limit: usize,
-    /// The newest revision that an answer has shown.
+    /// The newest revision that an answer has shown, for the versions that are left.
     newest: AtomicI64,
+    /// The youngest write id of a commit.
+    youngest: Mutex<WriteId>,
     /// How many write ids were noted since the oldest last left.
     noted: AtomicUsize,
     trimming: AtomicBool,
@@ -202,6 +206,7 @@ impl Shared {
             value_limit,
             request_limit,
             newest: AtomicI64::new(0),
+            youngest: Mutex::new(WriteId::from_bits(0)),
             // Programs that run for a few commits only take their turn too.
             noted: AtomicUsize::new(random() as usize % window::slack(history)),
             trimming: AtomicBool::new(false),
@@ -224,7 +229,9 @@ impl Shared {
             }
             durability => *self.durability.write() = durability,
         }
-        self.lay_within(self.deadlines.connect).await
+        let place = self.lay_within(self.deadlines.connect).await?;
+        self.set_place(place);
+        Ok(())
     }
 
     fn place(&self) -> Arc<Place> {
@@ -235,62 +242,77 @@ impl Shared {
         *self.place.write() = Arc::new(place);
     }
 
-    /// Finds the place, or makes a new one where there is none.
-    async fn lay(&self) -> Result<(), Error> {
-        Ok(self.lay_within(self.deadlines.read).await?)
+    /// Goes on with the place that stands there now, or with a new one.
+    async fn follow(&self, stands: Option<Place>) -> Result<(), Error> {
+        let place = match stands {
+            Some(place) => place,
+            None => self.lay_within(self.deadlines.read).await?,
+        };
+        if place.epoch != self.place().epoch {
+            // Whoever made it may not know of the commits that this store has sent before.
+            let raised = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
+                let transaction =
+                    Txn::new().when([self.stands(&place)]).and_then([self.raise_floor(self.floor_of_now())]);
+                async move { kv.txn(transaction).await }
+            });
+            raised.await.map_err(Trouble::of_read)?;
+            self.newest.store(0, Ordering::Release);
+        }
+        self.set_place(place);
+        Ok(())
     }
 
-    async fn lay_within(&self, limit: Duration) -> Result<(), ConnectError> {
-        let fresh = Place::draw();
-        let floor = floor_text(floor_of_now());
+    /// That a place is the one there is.
+    fn stands(&self, place: &Place) -> Compare {
+        Compare::value(self.keys.place(), CompareOp::Equal, place.bytes.clone())
+    }
+
+    /// Finds the place, or makes a new one where there is none.
+    async fn lay_within(&self, limit: Duration) -> Result<Place, ConnectError> {
+        // What was closed stays out also where the place alone was deleted.
+        let fresh = Place::new(random(), self.place().closed);
+        let floor = floor_text(self.floor_of_now());
         // Who else makes it at the same time finds this one, and so does this one when it is asked again.
         let answer = self.nodes.call(Purpose::Repeatable, limit, |mut kv: KvClient| {
             let place = self.keys.place();
+            // A floor that is there may be higher, as where this clock is behind.
+            let lay_floor = Txn::new()
+                .when([Compare::value(self.keys.floor(), CompareOp::Greater, floor.clone())])
+                .or_else([TxnOp::put(self.keys.floor(), floor.clone(), None)]);
             let transaction = Txn::new()
                 .when([plan::absent(place.clone())])
-                .and_then([
-                    TxnOp::put(place.clone(), fresh.bytes.clone(), None),
-                    TxnOp::put(self.keys.floor(), floor.clone(), None),
-                ])
+                .and_then([TxnOp::put(place.clone(), fresh.bytes.clone(), None), TxnOp::txn(lay_floor)])
                 .or_else([TxnOp::get(place, None)]);
             async move { kv.txn(transaction).await }
         });
         let answer = answer.await.map_err(Trouble::of_opening)?;
         if answer.succeeded() {
-            self.set_place(fresh);
-            return Ok(());
+            return Ok(fresh);
         }
-        match answer.op_responses().first() {
-            Some(etcd_client::TxnOpResponse::Get(found)) if plan::value(found).is_some() => {
-                let found = plan::value(found).map_or(&[][..], |found| found.value());
-                self.set_place(Place::decode(found)?);
-                Ok(())
-            }
-            _ => Err(ConnectError::Foreign { found: "an answer that is not etcd's".to_owned() }),
+        match place_in(&answer)? {
+            Some(found) => Ok(found),
+            None => Err(ConnectError::Foreign { found: "an answer that is not etcd's".to_owned() }),
         }
     }
 
-    /// A question for keys. Where the answer is older than what was seen before it was asked, the engine has lost its
-    /// history, and the place is looked for anew.
-    async fn ask(
-        &self,
-        key: Vec<u8>,
-        options: Option<GetOptions>,
-    ) -> Result<(Arc<Place>, GetResponse), Error> {
-        let seen = self.newest.load(Ordering::Acquire);
+    /// Reads keys, in the same step in which the place is seen to be the one that comes back: no answer of another place is
+    /// taken for one of this.
+    async fn read(&self, gets: Vec<TxnOp>) -> Result<(Arc<Place>, TxnResponse), Error> {
         loop {
+            let place = self.place();
             let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
-                let (key, options) = (key.clone(), options.clone());
-                async move { kv.get(key, options).await }
+                let transaction = Txn::new()
+                    .when([self.stands(&place)])
+                    .and_then(gets.clone())
+                    .or_else([TxnOp::get(self.keys.place(), None)]);
+                async move { kv.txn(transaction).await }
             });
             let answer = answer.await.map_err(Trouble::of_read)?;
-            let revision = answer.header().map_or(0, ResponseHeader::revision);
-            if revision >= seen || self.newest.load(Ordering::Acquire) < seen {
-                self.newest.fetch_max(revision, Ordering::AcqRel);
-                return Ok((self.place(), answer));
+            if answer.succeeded() {
+                self.newest.fetch_max(revision(&answer), Ordering::AcqRel);
+                return Ok((place, answer));
             }
-            self.lay().await?;
-            self.newest.store(revision, Ordering::Release);
+            self.follow(place_in(&answer)?).await?;
         }
     }
 
@@ -298,8 +320,10 @@ impl Shared {
         if check_id(id).is_err() {
             return Ok(None);
         }
-        let (place, answer) = self.ask(self.keys.resource(id), None).await?;
-        plan::value(&answer).map(|stored| plan::decode(&place, id, stored)).transpose()
+        let (place, answer) = self.read(vec![TxnOp::get(self.keys.resource(id), None)]).await?;
+        let found = answer.op_responses();
+        let stored = found.first().and_then(plan::found);
+        stored.map(|stored| plan::decode(&place, id, stored)).transpose()
     }
 
     async fn commit(self: &Arc<Self>, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
@@ -307,6 +331,10 @@ impl Shared {
         // Before the revisions run out: a commit is only told its own once it is applied.
         if self.newest.load(Ordering::Acquire).unsigned_abs() > Token::LAST - LEFT {
             return Err(Refusal::VersionsExhausted.into());
+        }
+        if let Some(write) = write {
+            let mut youngest = self.youngest.lock();
+            *youngest = write.max(*youngest);
         }
         let end = Instant::now() + self.deadlines.commit;
         loop {
@@ -324,24 +352,21 @@ impl Shared {
             };
             match plan.read(&answer) {
                 Verdict::Applied(committed) => {
-                    if let Some(header) = answer.header() {
-                        self.newest.fetch_max(header.revision(), Ordering::AcqRel);
-                    }
+                    self.newest.fetch_max(revision(&answer), Ordering::AcqRel);
                     if write.is_some() {
                         self.note();
                     }
                     return Ok(committed);
                 }
-                Verdict::Repeated(written, revision) => {
-                    return match self.recall(&written, revision).await {
+                Verdict::Repeated(write, written, revision) => {
+                    return match self.recall(write, &written, revision).await {
                         Ok(Some(committed)) => Ok(committed),
                         Ok(None) => Err(forgotten(write)),
                         // It was applied, as far as this call knows.
                         Err(trouble) => Err(unknown(trouble, write)),
                     };
                 }
-                Verdict::Moved(Some(place)) => self.set_place(place),
-                Verdict::Moved(None) => self.lay().await?,
+                Verdict::Moved(stands) => self.follow(stands).await?,
                 Verdict::Not(error) => return Err(error),
             }
         }
@@ -360,7 +385,11 @@ impl Shared {
             }
             let wanted = part.min(limit - items.len());
             let options = GetOptions::new().with_range(behind.clone()).with_limit(wanted as i64);
-            let (place, answer) = self.ask(std::mem::take(&mut first), Some(options)).await?;
+            let get = TxnOp::get(std::mem::take(&mut first), Some(options));
+            let (place, answer) = self.read(vec![get]).await?;
+            let Some(TxnOpResponse::Get(answer)) = answer.op_responses().pop() else {
+                return Err(Failure::new(Outcome::NotApplied, "an answer without what was asked for").into());
+            };
             for stored in answer.kvs() {
                 bytes += stored.value().len();
                 let Some(id) = self.keys.id(stored.key()) else {
@@ -379,9 +408,8 @@ impl Shared {
     }
 
     async fn compact(&self, keep: u64) -> Result<u64, Error> {
-        let (_, newest) = self.ask(self.keys.place(), None).await?;
-        let newest = newest.header().map_or(0, ResponseHeader::revision);
-        let revision = newest.saturating_sub_unsigned(keep);
+        let (_, newest) = self.read(Vec::new()).await?;
+        let revision = revision(&newest).saturating_sub_unsigned(keep);
         if revision < 1 {
             return Ok(0);
         }
@@ -398,16 +426,24 @@ impl Shared {
 }
 
 /// The failure of a commit that was applied, and whose answer nobody knows any more.
-fn forgotten(write: Option<WriteId>) -> Error {
+fn forgotten(write: WriteId) -> Error {
     unknown("it was applied, and etcd has compacted away what it replaced", write)
 }
 
-fn unknown(source: impl Into<Box<dyn std::error::Error + Send + Sync>>, write: Option<WriteId>) -> Error {
-    let failure = Failure::new(Outcome::Unknown, source);
-    match write {
-        Some(write) => failure.with_write(write).into(),
-        None => failure.into(),
-    }
+fn unknown(source: impl Into<Box<dyn std::error::Error + Send + Sync>>, write: WriteId) -> Error {
+    Failure::new(Outcome::Unknown, source).with_write(write).into()
+}
+
+/// The revision that the engine was in when it answered.
+fn revision(answer: &TxnResponse) -> i64 {
+    answer.header().map_or(0, ResponseHeader::revision)
+}
+
+/// The place that was found, if there is one.
+fn place_in(answer: &TxnResponse) -> Result<Option<Place>, ConnectError> {
+    let operations = answer.op_responses();
+    let found = operations.first().and_then(plan::found);
+    found.map(|found| Place::decode(found.value())).transpose()
 }
 
 impl Store<[u8]> for Etcd {
@@ -423,7 +459,7 @@ impl Store<[u8]> for Etcd {
         if commit.entries().is_empty() && commit.write().is_none() {
             return Reply::ready(Ok(Committed::from_iter([])));
         }
-        shared.runtime.reply(async move { shared.commit(&commit).await })
+        shared.runtime.commit(commit.write(), async move { shared.commit(&commit).await })
     }
 
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {

@@ -416,7 +416,7 @@ impl Store<[u8]> for Postgres {
         if commit.entries().is_empty() {
             return Reply::ready(Ok(Committed::from_iter([])));
         }
-        self.shared.runtime.reply(async move {
+        self.shared.runtime.commit(commit.write(), async move {
             match only_checks(&commit) {
                 true => self.shared.check(&commit).await,
                 false => self.shared.commit(&commit).await,

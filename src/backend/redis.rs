@@ -287,7 +287,8 @@ impl Shared {
         match answer.word() {
             "from" => {
                 let place = Place::read(&mut answer).map_err(Trouble::of_read)?;
-                Ok(Changes::new(place.cursor(), watch::Watch::new(Arc::clone(self), self.hub(), place)))
+                let cursor = place.cursor();
+                Ok(self.runtime.changes(cursor, watch::Watch::new(Arc::clone(self), self.hub(), place)))
             }
             "expired" => Err(Place::expired(&mut answer).into()),
             _ => Err(Trouble::Unexpected.of_read()),
@@ -330,7 +331,7 @@ impl Store<[u8]> for Redis {
         if commit.entries().is_empty() && commit.write().is_none() {
             return Reply::ready(Ok(Committed::from_iter([])));
         }
-        self.shared.runtime.reply(self.shared.commit(commit))
+        self.shared.runtime.commit(commit.write(), self.shared.commit(commit))
     }
 
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {

@@ -40,14 +40,19 @@ fn member(name: &str, peer: &str, cluster: &str, more: &[&str]) -> Server {
 
 /// What etcd's own client says.
 fn etcdctl(port: u16, arguments: &[&str]) -> String {
+    try_etcdctl(port, arguments).unwrap_or_else(|problem| panic!("{arguments:?}: {problem}"))
+}
+
+/// What etcd's own client says, or why it fails.
+fn try_etcdctl(port: u16, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(program("etcdctl", &[], "etcd-client"))
         .env("ETCDCTL_API", "3")
         .args(["--endpoints", &format!("127.0.0.1:{port}")])
         .args(arguments)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
 /// A place that no other test uses.
@@ -98,3 +103,11 @@ where
 conformance!(etcd, fresh(), declared());
 conformance!(etcd_shared_by_all_laws, shared(), declared());
 conformance!(encoded_over_etcd, encoded::<u64>(fresh()), declared());
+
+#[test]
+fn whoever_outlives_the_runtime_of_a_store_is_told() {
+    crate::runtime::whoever_outlives_the_runtime_of_a_store_is_told(|| async {
+        let opening = Etcd::options().collection(unused("ended")).connect(&url(NODE.port));
+        Arc::new(opening.await.unwrap()) as Arc<dyn Store<[u8]>>
+    });
+}

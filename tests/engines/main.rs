@@ -9,4 +9,5 @@ mod postgres;
 mod proxy;
 #[cfg(feature = "redis")]
 mod redis;
+mod runtime;
 mod server;

@@ -1,4 +1,4 @@
-//! [`ConnectError`], why a store can't use its engine.
+//! [`ConnectError`] and [`RuntimeEnded`], why a store can't use its engine.
 
 use std::error::Error as StdError;
 
@@ -62,5 +62,34 @@ pub enum ConnectError {
 impl From<ConnectError> for Error {
     fn from(error: ConnectError) -> Self {
         Failure::new(Outcome::NotApplied, error).into()
+    }
+}
+
+/// The tokio runtime that a store was opened in has ended, and the connections of the store with it. Open the store anew.
+///
+/// The source of an [`Error::Failed`], of calls as of watchers. A commit that was under way may have been applied: open the
+/// store elsewhere, and [`resolve`](crate::Store::resolve) its write id there.
+///
+/// ```
+/// use std::error::Error as _;
+///
+/// use ifmatch::engine::RuntimeEnded;
+///
+/// let error = ifmatch::Error::from(RuntimeEnded);
+/// assert!(error.source().is_some_and(|source| source.is::<RuntimeEnded>()));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the tokio runtime that the store was opened in has ended")]
+pub struct RuntimeEnded;
+
+impl From<RuntimeEnded> for Error {
+    fn from(ended: RuntimeEnded) -> Self {
+        Failure::new(Outcome::NotApplied, ended).into()
+    }
+}
+
+impl From<RuntimeEnded> for ConnectError {
+    fn from(_: RuntimeEnded) -> Self {
+        Self::Usage { what: "tokio runtime", problem: "it has ended".to_owned() }
     }
 }

@@ -1,21 +1,26 @@
 //! [`Runtime`], where the connections of a store live.
 
-use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::sync::Arc;
 
 use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 
+use super::home::Home;
+use crate::cursor::Cursor;
+use crate::error::Error;
+use crate::feed::{Changes, Feed};
 use crate::reply::Reply;
+use crate::write_id::WriteId;
 
 /// Where the connections of a store live: the tokio runtime it was opened in, or else one of its own.
 ///
 /// A runtime of one thread does nothing while its thread waits for something else, as in [`Reply::wait`]: neither its
 /// sockets nor its timers would end such a wait. So only one of several threads will do.
 ///
-/// With it the calls of a store can be polled from anywhere: by another executor, or by a thread that just waits.
+/// With it the calls of a store can be polled from anywhere: by another executor, or by a thread that just waits. See
+/// [`Home`] for what they are told when a runtime of the program's ends before the store.
 pub(crate) struct Runtime {
-    handle: Handle,
+    home: Arc<Home>,
     own: Option<tokio::runtime::Runtime>,
 }
 
@@ -25,44 +30,51 @@ impl Runtime {
         if let Ok(handle) = Handle::try_current()
             && handle.runtime_flavor() == RuntimeFlavor::MultiThread
         {
-            return Ok(Self { handle, own: None });
+            return Ok(Self { home: Home::in_runtime(handle), own: None });
         }
         let own = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("ifmatch-engine")
             .enable_all()
             .build()?;
-        Ok(Self { handle: own.handle().clone(), own: Some(own) })
+        Ok(Self { home: Home::in_runtime(own.handle().clone()), own: Some(own) })
     }
 
-    /// The answer of a future that needs tokio's timers and sockets.
-    ///
-    /// Not a task of its own: a dropped reply stops at its next wait, and a caller on the runtime itself pays no switch.
-    pub(crate) fn reply<'a, T, E>(
+    /// See [`Home::reply`].
+    pub(crate) fn reply<'a, T, E: From<super::RuntimeEnded> + 'a>(
         &self,
         future: impl Future<Output = Result<T, E>> + Send + 'a,
     ) -> Reply<'a, T, E> {
-        Self::reply_in(self.handle.clone(), future)
+        self.home.reply(future)
     }
 
-    /// The same for a future that has the runtime itself.
-    pub(crate) fn reply_in<'a, T, E>(
-        handle: Handle,
-        future: impl Future<Output = Result<T, E>> + Send + 'a,
-    ) -> Reply<'a, T, E> {
-        Reply::pending(async move {
-            let mut future = pin!(future);
-            poll_fn(|context| {
-                let _entered = handle.enter();
-                future.as_mut().poll(context)
-            })
-            .await
-        })
+    /// See [`Home::commit`].
+    pub(crate) fn commit<'a, T>(
+        &self,
+        write: Option<WriteId>,
+        future: impl Future<Output = Result<T, Error>> + Send + 'a,
+    ) -> Reply<'a, T> {
+        self.home.commit(write, future)
+    }
+
+    /// See [`Home::changes`].
+    pub(crate) fn changes<T: ?Sized + 'static>(
+        &self,
+        cursor: Cursor,
+        feed: impl Feed<T> + 'static,
+    ) -> Changes<T> {
+        self.home.changes(cursor, feed)
+    }
+
+    /// For a call that takes the runtime itself along.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.home
     }
 
     /// For tasks that outlive the call that starts them.
     pub(crate) fn handle(&self) -> &Handle {
-        &self.handle
+        self.home.handle()
     }
 }
 

@@ -118,13 +118,15 @@ impl Nodes {
         self.ask(purpose, limit, |link: &Link| ask(link.kv.clone())).await
     }
 
-    /// The release of a node, and how many nodes the cluster has.
+    /// The release of a node, and how many nodes the cluster has that take part in its votes.
     pub(super) async fn release(&self, limit: Duration) -> Result<(String, usize), Trouble> {
         let release = self.ask(Purpose::Repeatable, limit, |link: &Link| {
             let (mut status, mut members) = (link.client.maintenance_client(), link.client.cluster_client());
             async move {
                 let status = status.status().await?;
-                Ok((status.version().to_owned(), members.member_list().await?.members().len()))
+                let members = members.member_list().await?;
+                let voters = members.members().iter().filter(|member| !member.is_learner()).count();
+                Ok((status.version().to_owned(), voters))
             }
         });
         release.await

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use etcd_client::{
-    Compare, CompareOp, DeleteOptions, GetOptions, GetResponse, KeyValue, PutOptions, Txn, TxnOp,
-    TxnOpResponse, TxnResponse,
+    Compare, CompareOp, DeleteOptions, GetOptions, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse,
+    TxnResponse,
 };
 
 use super::keys::Keys;
@@ -62,8 +62,8 @@ enum Step {
 pub(super) enum Verdict {
     /// It was applied.
     Applied(Committed),
-    /// It was applied earlier, in this revision.
-    Repeated(Written, i64),
+    /// It was applied earlier under this write id, in this revision.
+    Repeated(WriteId, Written, i64),
     /// The place is another one, if there is one: nothing was judged.
     Moved(Option<Place>),
     /// It was not applied.
@@ -258,11 +258,8 @@ impl<'c> Plan<'c> {
 
     /// What a transaction that was not applied has found instead.
     fn found(&self, operations: &[TxnOpResponse]) -> Result<Verdict, Error> {
-        let mut found = operations.iter().map(|operation| match operation {
-            TxnOpResponse::Get(found) => value(found),
-            _ => None,
-        });
-        let mut next = || found.next().flatten();
+        let mut operations = operations.iter().map(found);
+        let mut next = || operations.next().flatten();
         match next() {
             Some(place) if place.value() == self.place.bytes => {}
             Some(place) => return Ok(Verdict::Moved(Some(Place::decode(place.value())?))),
@@ -274,7 +271,7 @@ impl<'c> Plan<'c> {
                 let revision = applied.mod_revision();
                 let written = Written::decode(write, applied.value())
                     .map_err(|damage| damaged_write(write, &self.place, revision, damage))?;
-                return Ok(Verdict::Repeated(written, revision));
+                return Ok(Verdict::Repeated(write, written, revision));
             }
             if closed.is_some() || self.shut_out {
                 return Err(Refusal::Closed { write }.into());
@@ -318,8 +315,11 @@ fn never(key: Vec<u8>) -> Compare {
 }
 
 /// What a question for one key has found.
-pub(super) fn value(found: &GetResponse) -> Option<&KeyValue> {
-    found.kvs().first()
+pub(super) fn found(answer: &TxnOpResponse) -> Option<&KeyValue> {
+    match answer {
+        TxnOpResponse::Get(found) => found.kvs().first(),
+        _ => None,
+    }
 }
 
 /// The value stored under an id.

@@ -5,18 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use etcd_client::{
-    EventType, GetOptions, ResponseHeader, Txn, TxnOp, TxnOpResponse, WatchOptions, WatchResponse,
-};
+use etcd_client::{EventType, GetOptions, TxnOp, WatchOptions, WatchResponse};
 use tokio::time::{sleep, timeout};
 
-use super::Shared;
 use super::nodes::{Purpose, Watched};
 use super::place::Place;
-use super::plan::{ENTRIES, decode, value};
+use super::plan::{ENTRIES, decode, found};
 use super::recent::Revision;
 use super::trouble::Trouble;
 use super::watching::Watching;
+use super::{Shared, revision};
 use crate::backend::engine::ConnectError;
 use crate::cursor::Cursor;
 use crate::error::{Error, Expired, Failure, Outcome, Refusal};
@@ -45,7 +43,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
     };
     let seen = watch.look().await?;
     let epoch = seen.place.epoch;
-    watch.place = Arc::new(seen.place);
+    watch.place = seen.place;
     watch.position = match after {
         None => seen.newest,
         // No revision 0 can be asked for, and nothing was ever there.
@@ -57,7 +55,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
     }
     let start = cursor(epoch, watch.position);
     let handle = shared.runtime.handle().clone();
-    Ok(Changes::new(start, Watching::new(watch, handle)))
+    Ok(shared.runtime.changes(start, Watching::new(watch, handle)))
 }
 
 /// The text of a place in the feed.
@@ -95,7 +93,7 @@ pub(super) struct Watch {
 
 /// What stands in the engine.
 struct Seen {
-    place: Place,
+    place: Arc<Place>,
     /// The revision in which the place was laid.
     laid: i64,
     newest: i64,
@@ -182,19 +180,10 @@ impl Watch {
 
     /// The place as it stands.
     async fn look(&self) -> Result<Seen, Error> {
-        loop {
-            let (known, answer) = self.shared.ask(self.shared.keys.place(), None).await?;
-            let Some(stored) = value(&answer) else {
-                self.shared.lay().await?;
-                continue;
-            };
-            let place = Place::decode(stored.value())?;
-            if place != *known {
-                self.shared.set_place(place.clone());
-            }
-            let newest = answer.header().map_or(0, ResponseHeader::revision);
-            return Ok(Seen { place, laid: stored.create_revision(), newest });
-        }
+        let get = TxnOp::get(self.shared.keys.place(), None);
+        let (place, answer) = self.shared.read(vec![get]).await?;
+        let laid = answer.op_responses().first().and_then(found).map_or(0, |stored| stored.create_revision());
+        Ok(Seen { place, laid, newest: revision(&answer) })
     }
 
     /// Whether something after a revision may have been compacted away.
@@ -312,19 +301,13 @@ impl Watch {
         let mut values = VecDeque::new();
         let ids: Vec<&Arc<str>> = puts().collect();
         for some in ids.chunks(ENTRIES) {
+            let get = |id: &&Arc<str>| TxnOp::get(self.shared.keys.resource(id), None);
             // A value is a courtesy: without an answer the change is told without it.
-            let answer = self.shared.nodes.call(Purpose::Repeatable, self.shared.deadlines.read, |mut kv| {
-                let get = |id: &&Arc<str>| TxnOp::get(self.shared.keys.resource(id), None);
-                let gets: Vec<TxnOp> = some.iter().map(get).collect();
-                async move { kv.txn(Txn::new().and_then(gets)).await }
-            });
-            let found = answer.await.map(|answer| answer.op_responses()).unwrap_or_default();
-            let mut found = found.iter();
-            for id in some {
-                let stored = found.next().and_then(|found| match found {
-                    TxnOpResponse::Get(found) => value(found),
-                    _ => None,
-                });
+            let answer = self.shared.read(some.iter().map(get).collect()).await.ok();
+            let answer = answer.filter(|(place, _)| place.epoch == self.place.epoch);
+            let answer = answer.map(|(_, answer)| answer.op_responses()).unwrap_or_default();
+            for (number, id) in some.iter().enumerate() {
+                let stored = answer.get(number).and_then(found);
                 let current = stored.and_then(|stored| decode(&self.place, id, stored).ok());
                 let current = current.filter(|current| current.version == version);
                 values.push_back(current.map(|current| current.value));

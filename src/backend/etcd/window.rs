@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, SortOrder, SortTarget, Txn, TxnOp};
 
 use super::Shared;
 use super::nodes::Purpose;
-use super::place::{Place, floor_text};
-use super::plan::{absent, damaged_write, value};
+use super::place::{Place, floor_of_now, floor_text};
+use super::plan::{ENTRIES, absent, damaged_write, found};
 use super::trouble::Trouble;
 use super::written::Written;
 use crate::commit::Committed;
@@ -16,8 +16,8 @@ use crate::error::Error;
 use crate::store::Resolution;
 use crate::write_id::WriteId;
 
-/// How many write ids leave in one transaction at most.
-const FORGOTTEN_AT_ONCE: i64 = 2048;
+/// How many write ids leave at once at most.
+const FORGOTTEN_AT_ONCE: i64 = 8192;
 
 impl Shared {
     /// What became of a commit. One that never came is closed, so that it can't be applied any more.
@@ -29,7 +29,7 @@ impl Shared {
                 let get = |key: Vec<u8>| TxnOp::get(key, None);
                 Txn::new()
                     .when([
-                        Compare::value(self.keys.place(), CompareOp::Equal, place.bytes.clone()),
+                        self.stands(&place),
                         absent(applied.clone()),
                         absent(closed.clone()),
                         // An id that was forgotten is at most the floor. Where that is gone, nothing holds.
@@ -49,39 +49,28 @@ impl Shared {
                 return Ok(Resolution::NotApplied);
             }
             let operations = answer.op_responses();
-            let [TxnOpResponse::Get(stands), TxnOpResponse::Get(applied), TxnOpResponse::Get(closed)] =
-                &*operations
-            else {
-                return Ok(Resolution::Unknown);
-            };
-            match value(stands) {
-                Some(stands) if stands.value() == place.bytes => {}
-                Some(stands) => {
-                    self.set_place(Place::decode(stands.value())?);
-                    continue;
-                }
-                None => {
-                    self.lay().await?;
-                    continue;
-                }
+            let [stands, applied, closed] = [0, 1, 2].map(|number| operations.get(number).and_then(found));
+            if stands.is_none_or(|stands| stands.value() != place.bytes) {
+                let stands = stands.map(|stands| Place::decode(stands.value())).transpose()?;
+                self.follow(stands).await?;
+                continue;
             }
-            if let Some(applied) = value(applied) {
+            if let Some(applied) = applied {
                 let revision = applied.mod_revision();
                 let written = Written::decode(write, applied.value())
                     .map_err(|damage| damaged_write(write, &place, revision, damage))?;
-                let committed = self.recall(&written, revision).await.map_err(Trouble::of_read)?;
+                let committed = self.recall(write, &written, revision).await.map_err(Trouble::of_read)?;
                 return Ok(committed.map_or(Resolution::Unknown, Resolution::Applied));
             }
-            return Ok(match value(closed) {
-                Some(_) => Resolution::NotApplied,
-                None => Resolution::Unknown,
-            });
+            return Ok(closed.map_or(Resolution::Unknown, |_| Resolution::NotApplied));
         }
     }
 
-    /// The answer that a commit was given; `None` where etcd has compacted away what it replaced.
+    /// The answer that a commit was given; `None` where it was forgotten in between, or etcd has compacted away what it
+    /// replaced.
     pub(super) async fn recall(
         &self,
+        write: WriteId,
         written: &Written,
         revision: i64,
     ) -> Result<Option<Committed>, Trouble> {
@@ -92,19 +81,19 @@ impl Shared {
         let before = || GetOptions::new().with_keys_only().with_revision(revision - 1);
         let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
             let gets: Vec<TxnOp> = asked().map(|key| TxnOp::get(key, Some(before()))).collect();
-            async move { kv.txn(Txn::new().and_then(gets)).await }
+            // Else the history is another one.
+            let same = Compare::mod_revision(self.keys.write(write), CompareOp::Equal, revision);
+            async move { kv.txn(Txn::new().when([same]).and_then(gets)).await }
         });
         let answer = match answer.await {
-            Ok(answer) => answer,
+            Ok(answer) if answer.succeeded() => answer,
+            Ok(_) => return Ok(None),
             Err(trouble) if trouble.is_compacted() => return Ok(None),
             Err(trouble) => return Err(trouble),
         };
-        let found = answer.op_responses();
-        let revisions = found.iter().map(|operation| match operation {
-            TxnOpResponse::Get(found) => value(found).map(|before| before.mod_revision()),
-            _ => None,
-        });
-        Ok(written.committed(revision, &revisions.collect::<Vec<_>>()))
+        let history = answer.op_responses();
+        let history = history.iter().map(|before| found(before).map(|before| before.mod_revision()));
+        Ok(written.committed(revision, &history.collect::<Vec<_>>()))
     }
 
     /// Takes note of a write id more. Now and then that makes the oldest leave, in a task of its own.
@@ -124,12 +113,25 @@ impl Shared {
 
     /// Lets go of the oldest write ids where there are more than are kept.
     async fn trim(&self) -> Result<(), Trouble> {
-        while let Some(youngest) = self.oldest_of(self.keys.writes()).await? {
-            self.forget(youngest).await?;
+        // Those that were applied first, whatever the clocks say that drew them. Etcd reads all of them for that, so many
+        // leave at once.
+        loop {
+            let by_commit = |oldest: GetOptions| oldest.with_sort(SortTarget::Mod, SortOrder::Ascend);
+            let oldest = self.oldest_of(self.keys.writes(), by_commit).await?;
+            if oldest.is_empty() {
+                break;
+            }
+            for some in oldest.chunks(ENTRIES) {
+                self.forget(some).await?;
+            }
         }
-        while let Some(youngest) = self.oldest_of(self.keys.closings()).await? {
+        // Those that were drawn first: what is forgotten here shuts out all that is older, and one id of a clock that is
+        // ahead must not shut out the others.
+        loop {
+            let oldest = self.oldest_of(self.keys.closings(), |oldest| oldest).await?;
+            let Some(youngest) = oldest.last() else { break };
             let place = self.place();
-            self.forget_closed(&place, youngest).await?;
+            self.forget_closed(&place, *youngest).await?;
             if *self.place() == *place {
                 break;
             }
@@ -137,8 +139,12 @@ impl Shared {
         Ok(())
     }
 
-    /// The youngest of the ids in a range that are too many; they are sorted by the time they were drawn.
-    async fn oldest_of(&self, (first, behind): (Vec<u8>, Vec<u8>)) -> Result<Option<WriteId>, Trouble> {
+    /// The first of the ids in a range, as they are sorted, that are too many.
+    async fn oldest_of(
+        &self,
+        (first, behind): (Vec<u8>, Vec<u8>),
+        sort: impl Fn(GetOptions) -> GetOptions,
+    ) -> Result<Vec<WriteId>, Trouble> {
         let get = |options: GetOptions| {
             let (first, behind) = (&first, &behind);
             self.nodes.call(Purpose::Repeatable, self.deadlines.read, move |mut kv| {
@@ -149,28 +155,37 @@ impl Shared {
         let count = get(GetOptions::new().with_count_only()).await?.count();
         let surplus = count - i64::try_from(self.history).unwrap_or(i64::MAX);
         if surplus <= 0 {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let oldest = GetOptions::new().with_keys_only().with_limit(surplus.min(FORGOTTEN_AT_ONCE));
-        let oldest = get(oldest).await?;
-        Ok(oldest.kvs().last().and_then(|last| self.keys.write_id(last.key())))
+        let oldest = get(sort(oldest)).await?;
+        Ok(oldest.kvs().iter().filter_map(|oldest| self.keys.write_id(oldest.key())).collect())
     }
 
-    /// Removes applied write ids up to this one, which from now on may have been applied.
-    async fn forget(&self, youngest: WriteId) -> Result<(), Trouble> {
-        let floor = self.keys.floor();
+    /// Removes applied write ids. All up to the youngest of them may have been applied from now on.
+    async fn forget(&self, writes: &[WriteId]) -> Result<(), Trouble> {
+        let Some(youngest) = writes.iter().max() else { return Ok(()) };
         self.nodes
             .call(Purpose::Repeatable, self.deadlines.commit, |mut kv| {
-                let remove = self.removal(self.keys.writes().0, self.keys.write(youngest));
-                let raise = TxnOp::put(floor.clone(), floor_text(youngest), None);
-                let transaction = Txn::new()
-                    .when([Compare::value(floor.clone(), CompareOp::Less, floor_text(youngest))])
-                    .and_then([raise, remove.clone()])
-                    .or_else([remove]);
-                async move { kv.txn(transaction).await }
+                let mut operations = vec![self.raise_floor(*youngest)];
+                operations.extend(writes.iter().map(|write| TxnOp::delete(self.keys.write(*write), None)));
+                async move { kv.txn(Txn::new().and_then(operations)).await }
             })
             .await
             .map(drop)
+    }
+
+    /// An operation that raises the floor to this write id, unless it is higher, or gone: then nothing holds any more.
+    pub(super) fn raise_floor(&self, to: WriteId) -> TxnOp {
+        let (floor, to) = (self.keys.floor(), floor_text(to));
+        let lower = Compare::value(floor.clone(), CompareOp::Less, to.clone());
+        TxnOp::txn(Txn::new().when([lower]).and_then([TxnOp::put(floor, to, None)]))
+    }
+
+    /// The floor of a place that is new to this store: nothing is known of commits of before. No clock that was set back
+    /// makes those that this store has sent look new.
+    pub(super) fn floor_of_now(&self) -> WriteId {
+        floor_of_now().max(*self.youngest.lock())
     }
 
     /// Removes closed write ids up to this one. The place shuts out what is as old, in every store.
@@ -179,7 +194,7 @@ impl Shared {
         let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.commit, |mut kv| {
             let remove = self.removal(self.keys.closings().0, self.keys.closed(youngest));
             let transaction = Txn::new()
-                .when([Compare::value(self.keys.place(), CompareOp::Equal, place.bytes.clone())])
+                .when([self.stands(place)])
                 .and_then([TxnOp::put(self.keys.place(), next.bytes.clone(), None), remove]);
             async move { kv.txn(transaction).await }
         });
@@ -198,5 +213,5 @@ impl Shared {
 
 /// After how many write ids the oldest leave together.
 pub(super) fn slack(history: usize) -> usize {
-    (history / 64).clamp(1, 1024)
+    (history / 16).clamp(1, 8192)
 }

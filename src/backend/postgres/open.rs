@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
@@ -110,12 +111,12 @@ fn open(options: Options, pool: Pool, endpoint: String) -> Reply<'static, Postgr
             }));
         }
     };
-    let handle = runtime.handle().clone();
+    let home = Arc::clone(runtime.home());
     let engine = Engine {
         pool,
         prepares: options.prepares,
         connecting: options.deadlines.connect,
-        handle: handle.clone(),
+        handle: runtime.handle().clone(),
     };
     let opened = async move {
         let opening = Opening { engine: &engine, budget: Budget::new(options.deadlines.connect), endpoint };
@@ -131,7 +132,7 @@ fn open(options: Options, pool: Pool, endpoint: String) -> Reply<'static, Postgr
         drop(opening);
         Ok(Postgres::from(Shared::new(options, engine, sql, durability, runtime)))
     };
-    Runtime::reply_in(handle, opened)
+    home.reply(opened)
 }
 
 const UNLOGGED: &str = "everything, in a crash of the server: the tables are unlogged";

@@ -76,7 +76,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
     let key = shared.watchers.enter(shared);
     let watch =
         Watch { shared: Arc::clone(shared), key, place, ready, looking: None, known: None, ended: None };
-    Ok(Changes::new(cursor, watch))
+    Ok(shared.runtime.changes(cursor, watch))
 }
 
 /// The place after the newest commit.

@@ -32,9 +32,6 @@ pub(super) enum Trouble {
     /// There is no collection any more, or one of a later format.
     #[error("the collection is in format `{0}`, which this release does not know")]
     Format(String),
-    /// The runtime that the store was opened in is gone.
-    #[error("the runtime in which the store was opened has ended")]
-    Ended,
 }
 
 /// Errors that Redis gives instead of running a command or a script, and what they mean.
@@ -107,9 +104,7 @@ impl Trouble {
             Self::Answered { code, .. } if REFUSALS.iter().any(|(known, _)| known == code) => {
                 Outcome::NotApplied
             }
-            Self::Late(_) | Self::Lost(_) | Self::Answered { .. } | Self::Unexpected | Self::Ended => {
-                Outcome::Unknown
-            }
+            Self::Late(_) | Self::Lost(_) | Self::Answered { .. } | Self::Unexpected => Outcome::Unknown,
         }
     }
 
@@ -135,7 +130,7 @@ impl Trouble {
         match self {
             Self::Unreachable { .. } | Self::Late(_) | Self::Lost(_) => true,
             Self::Answered { code, .. } => PASSING.contains(&code.as_str()),
-            Self::Login | Self::Unexpected | Self::Format(_) | Self::Ended => false,
+            Self::Login | Self::Unexpected | Self::Format(_) => false,
         }
     }
 

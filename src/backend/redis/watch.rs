@@ -68,15 +68,14 @@ impl Watch {
     }
 
     fn fetch(&self) -> AbortHandle {
-        let handle = self.shared.runtime.handle();
-        let delivery = Delivery { seat: Arc::clone(&self.seat), handle: handle.clone(), fetched: None };
+        let (handle, seat) = (self.shared.runtime.handle().clone(), Arc::clone(&self.seat));
         let (shared, place, bell) = (Arc::clone(&self.shared), self.place.clone(), self.hub.listen());
         let fetching = async move {
             let fetched = next(&shared, place, bell).await;
             drop(shared);
-            delivery.leave(fetched);
+            seat.leave(fetched, &handle);
         };
-        handle.spawn(fetching).abort_handle()
+        self.shared.runtime.handle().spawn(fetching).abort_handle()
     }
 }
 
@@ -127,34 +126,16 @@ impl Drop for Watch {
     }
 }
 
-/// Leaves a batch at its seat, also where the fetch was ended before it had one.
-struct Delivery {
-    seat: Arc<Seat>,
-    handle: Handle,
-    fetched: Option<Fetched>,
-}
-
-impl Delivery {
-    fn leave(mut self, fetched: Fetched) {
-        self.fetched = Some(fetched);
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        let whole = self.fetched.is_some();
-        let fetched = self.fetched.take().unwrap_or(Err(Ending::Trouble(Trouble::Ended)));
+impl Seat {
+    fn leave(&self, fetched: Fetched, handle: &Handle) {
         let waker = {
-            let mut seat = self.seat.0.lock();
+            let mut seat = self.0.lock();
             seat.0 = Some(fetched);
             seat.1.take()
         };
-        let Some(waker) = waker else { return };
-        if whole {
+        if let Some(waker) = waker {
             // A waker may call the store and wait for it, which the threads that serve the store must not do.
-            self.handle.spawn_blocking(|| wake(waker));
-        } else {
-            wake(waker);
+            handle.spawn_blocking(|| wake(waker));
         }
     }
 }

@@ -9,7 +9,7 @@ use ifmatch::conformance::history::{Numbering, Workload};
 use ifmatch::engine::Deadlines;
 use ifmatch::{Commit, Entry, Etcd, Expected, Start, Store};
 
-use super::{etcdctl, member, unused};
+use super::{etcdctl, member, try_etcdctl, unused};
 use crate::faults::{self, Totals, patiently, runs};
 use crate::server::{Server, free_port};
 
@@ -82,11 +82,13 @@ fn wait_for(done: &std::sync::atomic::AtomicBool) {
 fn a_leader_that_is_killed_loses_nothing() {
     let mut cluster = Cluster::start();
     let mut totals = Totals::default();
+    let mut kills = 0;
     for seed in 200..200 + runs(6) {
         let leader = cluster.leader();
         let store = cluster.store(leader + seed as usize % 3);
         totals.add(&faults::run(store, &workload(seed), Numbering::StoreWide, |done| {
             thread::sleep(Duration::from_millis(400));
+            kills += u64::from(!done.load(Ordering::SeqCst));
             cluster.0[leader].kill();
             thread::sleep(Duration::from_millis(800));
             cluster.0[leader].start_again();
@@ -94,14 +96,15 @@ fn a_leader_that_is_killed_loses_nothing() {
         }));
     }
 
-    println!("{totals:?}");
-    assert!(totals.unknown > 0, "{totals:?}");
+    println!("{totals:?}, {kills} leaders killed");
+    assert!(totals.unknown > 0 && kills == runs(6), "{totals:?}, {kills} leaders killed");
 }
 
 #[test]
 fn a_node_that_is_paused_loses_nothing() {
     let cluster = Cluster::start();
     let mut totals = Totals::default();
+    let mut pauses = 0;
     for seed in 300..300 + runs(3) {
         let leader = cluster.leader();
         // The leader while clients ask it or another node, and a follower that clients ask.
@@ -110,6 +113,7 @@ fn a_node_that_is_paused_loses_nothing() {
         let store = cluster.store(first);
         totals.add(&faults::run(store, &workload(seed), Numbering::StoreWide, |done| {
             thread::sleep(Duration::from_millis(400));
+            pauses += u64::from(!done.load(Ordering::SeqCst));
             cluster.0[paused % 3].pause();
             thread::sleep(Duration::from_millis(2_500));
             cluster.0[paused % 3].go_on();
@@ -117,8 +121,37 @@ fn a_node_that_is_paused_loses_nothing() {
         }));
     }
 
-    println!("{totals:?}");
-    assert!(totals.unknown > 0, "{totals:?}");
+    println!("{totals:?}, {pauses} nodes paused");
+    assert!(totals.unknown > 0 && pauses == runs(3), "{totals:?}, {pauses} nodes paused");
+}
+
+#[test]
+fn a_member_that_is_removed_is_passed_over() {
+    let cluster = Cluster::start();
+    let asked = cluster.leader() + 1;
+    let store = cluster.store(asked);
+    let mut changes = store.watch(Start::Now).wait().unwrap();
+    let put = || Commit::one(Entry::put("a", Expected::Any, (*b"x").into()));
+    store.commit(put()).wait().unwrap();
+
+    let status = etcdctl(cluster.0[asked % 3].port, &["endpoint", "status", "-w", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let member = status[0]["Status"]["header"]["member_id"].as_u64().unwrap();
+    let member = format!("{member:x}");
+    // Etcd wants all nodes to have known each other for 5 seconds before it lets go of one.
+    let end = Instant::now() + PATIENCE;
+    while try_etcdctl(cluster.0[(asked + 1) % 3].port, &["member", "remove", &member]).is_err() {
+        assert!(Instant::now() < end, "the member can't be removed");
+        thread::sleep(Duration::from_millis(100));
+    }
+
+    let mut written = vec![changes.next().wait().unwrap().changes[0].version];
+    for _ in 0..10 {
+        written.push(patiently(|| store.commit(put()).wait()).version().unwrap());
+    }
+    assert!(store.get("a").wait().unwrap().is_some());
+    // One whose answer was lost may come in between.
+    while changes.next().wait().unwrap().changes[0].version != written[10] {}
 }
 
 #[test]

@@ -95,6 +95,30 @@ fn a_value_of_4_mebibytes_works_where_etcd_takes_it() {
 }
 
 #[test]
+fn an_answer_may_be_larger_than_any_request() {
+    let store = fresh();
+    let value: Arc<[u8]> = vec![7; 1 << 20].into();
+    let ids: Vec<String> = (0..12).map(|number| format!("{number:02}")).collect();
+    let begin = store.watch(Start::Now).wait().unwrap().cursor().clone();
+    for id in &ids {
+        store.commit(Commit::one(put(id, Arc::clone(&value))).with_write(WriteId::new())).wait().unwrap();
+    }
+
+    let page = store.scan("", None, 100).wait().unwrap();
+    assert_eq!(page.items.iter().map(|(_, found)| found.value.len()).sum::<usize>(), 12 << 20);
+    let stale: Commit<'_, [u8]> = ids.iter().map(|id| Entry::check(id, Expected::Absent)).collect();
+    let Err(Error::Conflict(conflict)) = store.commit(stale.with_write(WriteId::new())).wait() else {
+        panic!("no conflict")
+    };
+    assert_eq!(conflict.mismatches().len(), 12);
+    // Etcd sends a watcher that is behind many values at once.
+    let mut changes = store.watch(Start::After(begin)).wait().unwrap();
+    for _ in &ids {
+        assert_eq!(changes.next().wait().unwrap().changes[0].value(), Some(&value));
+    }
+}
+
+#[test]
 fn ten_thousand_ids_are_listed_in_pages_and_at_once() {
     let store = fresh();
     let ids: Vec<String> = (0..10_000).map(|number| format!("{number:05}")).collect();

@@ -15,8 +15,8 @@ const PASSWORD: &str = "s3cr3t@:/";
 const ESCAPED: &str = "s3cr3t%40%3a%2f";
 
 /// A node that wants a login; the user `ann` may use the prefix `app/` and nothing else.
-fn guarded() -> Server {
-    let server = node(&[]);
+fn guarded(more: &[&str]) -> Server {
+    let server = node(more);
     let administer = |arguments: &[&str]| etcdctl(server.port, arguments);
     administer(&["user", "add", "root:toor"]);
     administer(&["user", "grant-role", "root", "root"]);
@@ -45,7 +45,7 @@ fn put(store: &Etcd) -> Result<(), ifmatch::Error> {
 
 #[test]
 fn a_user_with_rights_to_the_prefix_alone_can_do_everything() {
-    let mut server = guarded();
+    let mut server = guarded(&[]);
     let url = format!("etcd://ann:{ESCAPED}@127.0.0.1:{}/app", server.port);
     let store = Etcd::connect(&url).wait().unwrap();
 
@@ -84,8 +84,26 @@ fn a_user_with_rights_to_the_prefix_alone_can_do_everything() {
 }
 
 #[test]
+fn a_login_that_expires_is_made_again() {
+    let server = guarded(&["--auth-token-ttl", "1"]);
+    let store = Etcd::connect(&format!("etcd://ann:{ESCAPED}@127.0.0.1:{}/app", server.port)).wait().unwrap();
+    let mut changes = store.watch(ifmatch::Start::Now).wait().unwrap();
+
+    for _ in 0..2 {
+        // It looks for logins that were not used for a second once a second.
+        std::thread::sleep(Duration::from_millis(2_500));
+        put(&store).unwrap();
+        assert_eq!(changes.next().wait().unwrap().changes.len(), 1);
+        std::thread::sleep(Duration::from_millis(2_500));
+        drop(store.watch(ifmatch::Start::After(changes.cursor().clone())).wait().unwrap());
+        store.get("a").wait().unwrap();
+        store.resolve(WriteId::new()).wait().unwrap();
+    }
+}
+
+#[test]
 fn a_wrong_login_is_refused_and_shown_nowhere() {
-    let server = guarded();
+    let server = guarded(&[]);
     let refused = |login: &str, prefix: &str| {
         Etcd::connect(&format!("etcd://{login}127.0.0.1:{}/{prefix}", server.port)).wait().unwrap_err()
     };

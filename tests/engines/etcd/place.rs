@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use ifmatch::engine::ConnectError;
 use ifmatch::{
@@ -15,6 +16,8 @@ use super::{NODE, etcdctl, fresh, node, unused, url};
 use crate::faults::patiently;
 use crate::proxy::Proxy;
 use crate::server::{Server, program};
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 fn put(store: &Etcd, id: &str, expected: impl Into<Expected>, value: &[u8]) -> Result<Version, Error> {
     let put = Entry::put(id, expected.into(), value.into());
@@ -31,6 +34,12 @@ fn conflict<T: std::fmt::Debug>(answer: Result<T, Error>) -> Conflict {
 fn assert_expired(answer: Result<Changes<[u8]>, Error>) {
     let Err(Error::Expired(expired)) = answer else { panic!("{answer:?}") };
     assert!(expired.oldest.is_some());
+}
+
+/// How many keys of a kind a collection has.
+fn keys(collection: &str, kind: &str) -> usize {
+    let keys = etcdctl(NODE.port, &["get", "--prefix", &format!("tests/{collection}:{kind}"), "--keys-only"]);
+    keys.lines().filter(|line| !line.is_empty()).count()
 }
 
 fn open(port: u16, collection: &str) -> Result<Etcd, ConnectError> {
@@ -231,14 +240,120 @@ fn write_ids_are_forgotten_in_the_order_they_were_drawn() {
 
     // The oldest leave in a task of its own.
     let forgotten = || matches!(store.resolve(writes[200]).wait().unwrap(), Resolution::Unknown);
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(30);
     while !forgotten() {
-        assert!(std::time::Instant::now() < end, "nothing is forgotten");
+        assert!(Instant::now() < end, "nothing is forgotten");
         thread::yield_now();
     }
     assert_eq!(store.resolve(never).wait().unwrap(), Resolution::Unknown);
     assert!(matches!(store.resolve(writes[299]).wait().unwrap(), Resolution::Applied(_)));
     assert_eq!(store.resolve(WriteId::new()).wait().unwrap(), Resolution::NotApplied);
+}
+
+/// A write id as a clock draws it that is so far ahead.
+fn ahead(by: Duration) -> WriteId {
+    WriteId::from_bits(WriteId::new().to_bits() + (by.as_millis() << 80))
+}
+
+/// The same of a clock that is behind.
+fn behind(by: Duration) -> WriteId {
+    WriteId::from_bits(WriteId::new().to_bits() - (by.as_millis() << 80))
+}
+
+#[test]
+fn write_ids_are_forgotten_in_the_order_of_their_commits_whatever_the_clocks_say() {
+    let name = unused("clocks");
+    let store = Etcd::options().collection(&*name).history(64).connect(&url(NODE.port)).wait().unwrap();
+    let commit = |write: WriteId| {
+        let put = Entry::put("a", Expected::Any, (*b"x").into());
+        store.commit(Commit::one(put).with_write(write)).wait().unwrap()
+    };
+    let (oldest, newest) = (WriteId::new(), behind(HOUR));
+    commit(oldest);
+    (0..200).for_each(|_| drop(commit(WriteId::new())));
+    let committed = commit(newest);
+    (0..20).for_each(|_| drop(commit(WriteId::new())));
+
+    let end = Instant::now() + Duration::from_secs(30);
+    while keys(&name, "w:") > 64 {
+        // Also makes the oldest leave.
+        store.resolve(WriteId::new()).wait().unwrap();
+        assert!(Instant::now() < end, "nothing is forgotten");
+    }
+
+    assert_eq!(store.resolve(newest).wait().unwrap(), Resolution::Applied(committed.clone()));
+    assert_eq!(commit(newest), committed);
+    assert_eq!(store.resolve(oldest).wait().unwrap(), Resolution::Unknown);
+    assert_eq!(store.resolve(WriteId::new()).wait().unwrap(), Resolution::NotApplied);
+}
+
+#[test]
+fn a_place_laid_anew_by_a_clock_that_is_behind_makes_no_old_write_look_new() {
+    let name = unused("anew");
+    let [store, other] = [(); 2].map(|()| open(NODE.port, &name).unwrap());
+    let commit = |store: &Etcd, write| {
+        let put = Entry::put("a", Expected::Any, (*b"x").into());
+        store.commit(Commit::one(put).with_write(write)).wait().unwrap()
+    };
+    // Before the clock was set back, as that is seen here.
+    let [laying, following] = [(); 2].map(|()| ahead(HOUR));
+    commit(&store, laying);
+    commit(&other, following);
+
+    etcdctl(NODE.port, &["del", "--prefix", &format!("tests/{name}:")]);
+
+    assert_eq!(store.resolve(laying).wait().unwrap(), Resolution::Unknown);
+    assert_eq!(other.resolve(following).wait().unwrap(), Resolution::Unknown);
+    let later = open(NODE.port, &name).unwrap();
+    for write in [laying, following] {
+        assert_eq!(later.resolve(write).wait().unwrap(), Resolution::Unknown);
+    }
+}
+
+#[test]
+fn a_place_laid_anew_forgets_none_of_what_it_had_forgotten() {
+    let name = unused("floors");
+    let store = Etcd::options().collection(&*name).history(64).connect(&url(NODE.port)).wait().unwrap();
+    let [forgotten, closed] = [(); 2].map(|()| ahead(HOUR));
+    let put = || Entry::put("a", Expected::Any, (*b"x").into());
+    store.commit(Commit::one(put()).with_write(forgotten)).wait().unwrap();
+    store.resolve(closed).wait().unwrap();
+    let mut younger = (0..).map(|number| WriteId::from_bits(ahead(2 * HOUR).to_bits() + number));
+    for write in younger.by_ref().take(64) {
+        store.commit(Commit::one(put()).with_write(write)).wait().unwrap();
+    }
+    let end = Instant::now() + Duration::from_secs(30);
+    while keys(&name, &format!("c:{closed}")) > 0 || keys(&name, &format!("w:{forgotten}")) > 0 {
+        store.resolve(younger.next().unwrap()).wait().unwrap();
+        assert!(Instant::now() < end, "nothing is forgotten");
+    }
+
+    // As after a restore.
+    etcdctl(NODE.port, &["del", &format!("tests/{name}:place")]);
+
+    let late = || Commit::one(Entry::put("late", Expected::Any, (*b"x").into())).with_write(closed);
+    for store in [store, open(NODE.port, &name).unwrap()] {
+        let refused = store.commit(late()).wait();
+        assert!(matches!(refused, Err(Error::Refused(Refusal::Closed { .. }))), "{refused:?}");
+        assert_eq!(store.resolve(forgotten).wait().unwrap(), Resolution::Unknown);
+    }
+}
+
+#[test]
+fn no_answer_of_another_history_carries_a_token_of_the_one_before() {
+    let name = unused("silent");
+    let stores = [(); 4].map(|()| open(NODE.port, &name).unwrap());
+    put(&stores[0], "a", Expected::Absent, b"one").unwrap();
+    let mut changes = stores[2].watch(Start::Now).wait().unwrap();
+    stores.iter().for_each(|store| drop(store.get("a").wait().unwrap()));
+
+    etcdctl(NODE.port, &["del", "--prefix", &format!("tests/{name}:")]);
+    let new = put(&open(NODE.port, &name).unwrap(), "a", Expected::Absent, b"new").unwrap();
+
+    assert_eq!(stores[0].get("a").wait().unwrap().unwrap().version, new);
+    assert_eq!(stores[1].scan("", None, 10).wait().unwrap().items[0].1.version, new);
+    let Err(Error::Expired(_)) = changes.next().wait() else { panic!("it goes on") };
+    assert!(matches!(conflict(put(&stores[3], "a", Expected::Absent, b"x")).kind(), Kind::Exists));
 }
 
 #[test]
@@ -252,14 +367,10 @@ fn a_closed_write_stays_out_also_after_it_was_forgotten() {
     }
     // Another store, which learns of it from the place.
     let other = open(NODE.port, &name).unwrap();
-    let count = || {
-        let closed = etcdctl(NODE.port, &["get", "--prefix", &format!("tests/{name}:c:"), "--keys-only"]);
-        closed.lines().filter(|line| !line.is_empty()).count()
-    };
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while count() > 80 {
+    let end = Instant::now() + Duration::from_secs(30);
+    while keys(&name, "c:") > 80 {
         put(&store, "a", Expected::Any, b"x").unwrap();
-        assert!(std::time::Instant::now() < end, "nothing is forgotten");
+        assert!(Instant::now() < end, "nothing is forgotten");
     }
 
     for store in [&store, &other] {
