@@ -15,7 +15,7 @@ use ifmatch::{Commit, Entry, Error, Expected, Outcome, Start, Store, WriteId};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many runtimes end.
-const ROUNDS: u64 = 10;
+const ROUNDS: u64 = 12;
 
 fn put(id: &str) -> Commit<'_, [u8]> {
     Commit::one(Entry::put(id, Expected::Any, (*b"x").into())).with_write(WriteId::new())
@@ -39,30 +39,9 @@ where
         let (tell, told) = mpsc::channel();
         let mut begun = Vec::new();
 
-        for number in 0..2 {
-            let mut changes = store.watch(Start::Now).wait().unwrap();
-            let (begin, tell) = (mpsc::channel(), tell.clone());
-            begun.push(begin.1);
-            thread::spawn(move || {
-                // One waits at once, the other has read something before.
-                if number == 1 {
-                    let first = changes.next();
-                    begin.0.send(()).unwrap();
-                    first.wait().unwrap();
-                } else {
-                    begin.0.send(()).unwrap();
-                }
-                let error = loop {
-                    if let Err(error) = changes.next().wait() {
-                        break error;
-                    }
-                };
-                assert_ended(&error, Outcome::NotApplied);
-                assert_ended(&changes.next().wait().unwrap_err(), Outcome::NotApplied);
-                tell.send(()).unwrap();
-            });
-        }
-        for _ in 0..2 {
+        // Without any, the watchers are idle when the end comes.
+        let writers = 2 * (round % 2);
+        for _ in 0..writers {
             let (store, tell) = (Arc::clone(&store), tell.clone());
             thread::spawn(move || {
                 let error = loop {
@@ -83,10 +62,30 @@ where
                 tell.send(()).unwrap();
             });
         }
+        for reads in [false, true] {
+            let mut changes = store.watch(Start::Now).wait().unwrap();
+            let tell = tell.clone();
+            let (begin, has_begun) = mpsc::channel();
+            begun.push(has_begun);
+            thread::spawn(move || {
+                if reads {
+                    changes.next().wait().unwrap();
+                }
+                begin.send(()).unwrap();
+                let error = loop {
+                    if let Err(error) = changes.next().wait() {
+                        break error;
+                    }
+                };
+                assert_ended(&error, Outcome::NotApplied);
+                assert_ended(&changes.next().wait().unwrap_err(), Outcome::NotApplied);
+                tell.send(()).unwrap();
+            });
+        }
+        store.commit(put("a")).wait().unwrap();
         for begun in begun {
             begun.recv().unwrap();
         }
-        store.commit(put("a")).wait().unwrap();
         // Asked once, and then left alone until the end.
         let mut context = Context::from_waker(Waker::noop());
         let mut left = store.watch(Start::Now).wait().unwrap();
@@ -94,13 +93,13 @@ where
         let mut read = store.get("a");
         let _ = pin!(&mut read).poll(&mut context);
 
-        if round % 2 == 0 {
+        if round / 2 % 2 == 0 {
             drop(runtime);
         } else {
             runtime.shutdown_background();
         }
 
-        for _ in 0..4 {
+        for _ in 0..2 + writers {
             told.recv_timeout(PATIENCE)
                 .expect("somebody waits for a runtime that has ended, or has panicked");
         }

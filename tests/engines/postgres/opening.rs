@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::net::TcpListener;
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 
 use ifmatch::engine::ConnectError;
@@ -229,4 +230,11 @@ async fn a_store_serves_tasks_of_the_runtime_it_was_opened_in() {
     let committed = store.commit(Commit::one(entry)).await.unwrap();
 
     assert_eq!(Some(changes.next().await.unwrap().changes[0].version), committed.version());
+}
+
+#[test]
+fn whoever_outlives_the_runtime_of_a_store_is_told() {
+    crate::runtime::whoever_outlives_the_runtime_of_a_store_is_told(|| async {
+        Arc::new(open(&options(), shared_server().port)) as Arc<dyn Store<[u8]>>
+    });
 }

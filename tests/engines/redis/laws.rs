@@ -36,3 +36,10 @@ where
 conformance!(redis, store(), abilities());
 conformance!(redis_shared_by_all_laws, one(), abilities());
 conformance!(encoded_over_redis, encoded::<u64>(store()), abilities());
+
+#[test]
+fn whoever_outlives_the_runtime_of_a_store_is_told() {
+    crate::runtime::whoever_outlives_the_runtime_of_a_store_is_told(|| async {
+        Arc::new(store()) as Arc<dyn Store<[u8]>>
+    });
+}
