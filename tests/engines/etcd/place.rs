@@ -334,12 +334,14 @@ fn a_place_laid_anew_forgets_none_of_what_it_had_forgotten() {
     // As after a restore.
     etcdctl(NODE.port, &["del", &format!("tests/{name}:place")]);
 
-    let late = || Commit::one(Entry::put("late", Expected::Any, (*b"x").into())).with_write(closed);
-    for store in [store, open(NODE.port, &name).unwrap()] {
-        let refused = store.commit(late()).wait();
+    let check = |store: &Etcd| {
+        let late = Commit::one(Entry::put("late", Expected::Any, (*b"x").into())).with_write(closed);
+        let refused = store.commit(late).wait();
         assert!(matches!(refused, Err(Error::Refused(Refusal::Closed { .. }))), "{refused:?}");
         assert_eq!(store.resolve(forgotten).wait().unwrap(), Resolution::Unknown);
-    }
+    };
+    check(&store);
+    check(&open(NODE.port, &name).unwrap());
 }
 
 #[test]
