@@ -57,7 +57,8 @@ const LEFT: u64 = 1 << 20;
 ///
 /// A store of bytes: [`Collection::json`](crate::Collection::json) keeps a program's own types in it. Several programs may
 /// use one collection at once. The store lives in the tokio runtime it was opened in, or else in one of its own; its calls
-/// can be awaited, or waited for, anywhere.
+/// can be awaited, or waited for, anywhere. Once a runtime that it was opened in has ended, calls and watchers fail with
+/// [`RuntimeEnded`](crate::engine::RuntimeEnded).
 ///
 /// # Cost
 ///
@@ -69,9 +70,9 @@ const LEFT: u64 = 1 << 20;
 /// # Versions
 ///
 /// The revision of the whole of etcd in which a value was written, beside 24 bits of a number drawn when the collection was
-/// laid: the epoch. All entries of one commit share a version. Every commit compares the epoch, so that after a wipe, and in
-/// a new cluster at the same address, no old token matches, and old cursors are [`Expired`](crate::Expired). A collection
-/// has room for a trillion revisions.
+/// laid: the epoch. All entries of one commit share a version. Every commit and every read compares the epoch, so that after
+/// a wipe, and in a new cluster at the same address, no old token matches or is told, and old cursors are
+/// [`Expired`](crate::Expired). A collection has room for a trillion revisions.
 ///
 /// # Limits
 ///
@@ -83,14 +84,14 @@ const LEFT: u64 = 1 << 20;
 ///   `--auto-compaction-retention`, and without it etcd grows until it refuses writes. A cursor from before is `Expired`; also
 ///   that of a collection in which nothing happened since. In releases of before 2025 a compaction at the very revision of a
 ///   deletion that a watcher is catching up with can hide that deletion from it.
-/// - Write ids reach back 100,000 commits, see [`Options::history`]. What a blind write replaced is asked of etcd's
-///   history: where that was compacted, its write id is [`Resolution::Unknown`].
+/// - Write ids reach back 100,000 commits, see [`Options::history`], whatever the clocks say that drew them. What a blind
+///   write replaced is asked of etcd's history: where that was compacted, its write id is [`Resolution::Unknown`].
 ///
 /// # Durability
 ///
 /// [`Strict`](Durability::Strict): etcd answers once a majority has synced its log, and a failover loses nothing. A cluster of
-/// one node of a release before 3.4.21 or 3.5.5 answers a little earlier; that is read when the collection is opened, and
-/// is [`Relaxed`](Durability::Relaxed). A node that was started with `--unsafe-no-fsync` does not sync at all, and nothing
+/// one node of a release before 3.4.21 or 3.5.5 answers a little earlier, learners beside it or not; that is read when the
+/// collection is opened, and is [`Relaxed`](Durability::Relaxed), as is a release that can't be read. A node that was started with `--unsafe-no-fsync` does not sync at all, and nothing
 /// tells a client.
 ///
 /// A restore from a backup is not told: it brings back the epoch, and etcd issues the same revisions again. Tokens from

@@ -130,6 +130,10 @@ impl<T: ?Sized, F: Feed<T>> Feed<T> for Resident<F> {
             Poll::Pending => self.ending.as_mut().poll(context).map(|()| Err(RuntimeEnded.into())),
         }
     }
+
+    fn is_idle(&self) -> bool {
+        self.feed.is_idle()
+    }
 }
 
 #[cfg(test)]
@@ -193,6 +197,10 @@ mod tests {
     impl Feed<str> for Idle {
         fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Result<Batch<str>, Error>> {
             Poll::Pending
+        }
+
+        fn is_idle(&self) -> bool {
+            true
         }
     }
 
