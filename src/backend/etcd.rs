@@ -65,7 +65,8 @@ const LEFT: u64 = 1 << 20;
 /// A read is one round trip, and so is a commit, over however many ids, and a conflict with its current values: etcd
 /// compares, writes or reads in one transaction. A commit syncs the disks of a majority of the nodes. A blind write, one
 /// that expects [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present), also brings the old value over the
-/// network, to tell what it replaced. A batch of the feed that has puts costs its watcher one read.
+/// network, to tell what it replaced. A batch of the feed that has puts costs its watcher one read, and a watcher that waits
+/// has a connection of its own.
 ///
 /// # Versions
 ///

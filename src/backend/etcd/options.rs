@@ -87,7 +87,8 @@ impl Options {
         Self { deadlines: deadlines.bounded(), ..self }
     }
 
-    /// How many write ids are kept: 100,000 unless told otherwise, and at least 64. Each takes about 150 bytes in etcd.
+    /// How many write ids are kept: 100,000 unless told otherwise, and at least 64. Each takes about 150 bytes in etcd. They
+    /// leave together, so that at times there are an eighth more for each store on the collection.
     ///
     /// How far the feed reaches back is not for the store to say: until etcd is compacted, see
     /// [`compact`](Etcd::compact). Stores on one collection should agree.

@@ -17,7 +17,7 @@ use crate::store::Resolution;
 use crate::write_id::WriteId;
 
 /// How many write ids leave at once at most.
-const FORGOTTEN_AT_ONCE: i64 = 8192;
+const FORGOTTEN_AT_ONCE: i64 = 16_384;
 
 impl Shared {
     /// What became of a commit. One that never came is closed, so that it can't be applied any more.
@@ -113,8 +113,7 @@ impl Shared {
 
     /// Lets go of the oldest write ids where there are more than are kept.
     async fn trim(&self) -> Result<(), Trouble> {
-        // Those that were applied first, whatever the clocks say that drew them. Etcd reads all of them for that, so many
-        // leave at once.
+        // Those that were applied first, whatever the clocks say that drew them.
         loop {
             let by_commit = |oldest: GetOptions| oldest.with_sort(SortTarget::Mod, SortOrder::Ascend);
             let oldest = self.oldest_of(self.keys.writes(), by_commit).await?;
@@ -211,7 +210,7 @@ impl Shared {
     }
 }
 
-/// After how many write ids the oldest leave together.
+/// After how many write ids the oldest leave together: etcd reads all of them to find these.
 pub(super) fn slack(history: usize) -> usize {
-    (history / 16).clamp(1, 8192)
+    (history / 8).clamp(1, 16_384)
 }
