@@ -244,7 +244,7 @@ impl Shared {
         *self.place.write() = Arc::new(place);
     }
 
-    /// Goes on with the place that stands there now, or with a new one.
+    /// Goes on with another place: this one, or else the one that stands there, or a new one.
     async fn follow(&self, stands: Option<Place>) -> Result<(), Error> {
         let place = match stands {
             Some(place) => place,
@@ -291,8 +291,9 @@ impl Shared {
         if answer.succeeded() {
             return Ok(fresh);
         }
-        match place_in(&answer)? {
-            Some(found) => Ok(found),
+        let operations = answer.op_responses();
+        match operations.first().and_then(plan::found) {
+            Some(found) => Place::decode(found.value()),
             None => Err(ConnectError::Foreign { found: "an answer that is not etcd's".to_owned() }),
         }
     }
@@ -303,10 +304,7 @@ impl Shared {
         loop {
             let place = self.place();
             let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
-                let transaction = Txn::new()
-                    .when([self.stands(&place)])
-                    .and_then(gets.clone())
-                    .or_else([TxnOp::get(self.keys.place(), None)]);
+                let transaction = Txn::new().when([self.stands(&place)]).and_then(gets.clone());
                 async move { kv.txn(transaction).await }
             });
             let answer = answer.await.map_err(Trouble::of_read)?;
@@ -314,7 +312,7 @@ impl Shared {
                 self.newest.fetch_max(revision(&answer), Ordering::AcqRel);
                 return Ok((place, answer));
             }
-            self.follow(place_in(&answer)?).await?;
+            self.follow(None).await?;
         }
     }
 
@@ -439,13 +437,6 @@ fn unknown(source: impl Into<Box<dyn std::error::Error + Send + Sync>>, write: W
 /// The revision that the engine was in when it answered.
 fn revision(answer: &TxnResponse) -> i64 {
     answer.header().map_or(0, ResponseHeader::revision)
-}
-
-/// The place that was found, if there is one.
-fn place_in(answer: &TxnResponse) -> Result<Option<Place>, ConnectError> {
-    let operations = answer.op_responses();
-    let found = operations.first().and_then(plan::found);
-    found.map(|found| Place::decode(found.value())).transpose()
 }
 
 impl Store<[u8]> for Etcd {

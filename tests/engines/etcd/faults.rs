@@ -32,7 +32,7 @@ fn no_answer_that_is_lost_is_misjudged() {
     for seed in 0..runs(20) {
         let store = store(proxy.port());
         totals.add(&faults::run(store, &workload(seed), Numbering::StoreWide, |done| {
-            proxy.disturb(seed, 110);
+            proxy.disturb(seed, 80);
             while !done.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(5));
             }
