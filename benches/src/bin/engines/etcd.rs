@@ -1,13 +1,8 @@
-//! `Etcd` beside the same calls by hand, on a node of its own whose data lies in the temporary directory.
+//! `Etcd` beside the same calls by hand, on a node of its own.
 
-use std::env;
-use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, Compare, CompareOp, KvClient, Txn, TxnOp};
@@ -15,50 +10,28 @@ use ifmatch::{Collection, Commit, Entry, Etcd, Expected, Retry, Store, WriteId};
 use ifmatch_benches::rounds::{Contender, Measured, measure};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::server::{Server, free_port};
+
 const ROUNDS: usize = 31;
 const SLICE: Duration = Duration::from_millis(150);
 const VALUE: [u8; 250] = [b'v'; 250];
 const WRITERS: u64 = 16;
 
-struct Server {
-    child: Child,
-    port: u16,
-    directory: PathBuf,
-}
-
-impl Server {
-    fn start() -> Self {
-        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let (port, peer) = (free(), format!("http://127.0.0.1:{}", free()));
-        let directory = env::temp_dir().join(format!("ifmatch-bench-etcd-{}", std::process::id()));
-        let client = format!("http://127.0.0.1:{port}");
-        let child = Command::new("etcd")
-            .args(["--name", "one", "--log-level", "error", "--data-dir"])
-            .arg(&directory)
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("one={peer}"), "--quota-backend-bytes", "8589934592"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("etcd is installed");
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            thread::sleep(Duration::from_millis(5));
-        }
-        Self { child, port, directory }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+fn start() -> Server {
+    Server::start("etcd", |port, directory| {
+        let (client, peer) =
+            (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{}", free_port()));
+        let mut etcd = Command::new("etcd");
+        etcd.args(["--name", "one", "--log-level", "error", "--data-dir"]).arg(directory);
+        etcd.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        etcd.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+        etcd.args(["--initial-cluster", &format!("one={peer}"), "--quota-backend-bytes", "8589934592"]);
+        etcd
+    })
 }
 
 pub fn run() {
-    let server = Server::start();
+    let server = start();
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let endpoint = format!("127.0.0.1:{}", server.port);
     let store = runtime.block_on(Etcd::connect(&format!("etcd://{endpoint}/bench"))).unwrap();

@@ -1,7 +1,7 @@
-//! The stores on engines beside the same operations by hand on the bare driver.
+//! The stores on engines beside the same operations by hand on the bare driver, each on a server of its own.
 //!
 //! `nice -n -15 cargo run --release --manifest-path benches/Cargo.toml --features etcd --bin engines`, and so for `redis` and
-//! `postgres`. The first two start a server of their own; the last writes to the database that `IFMATCH_POSTGRES` names.
+//! `postgres`. The server's data lies in `IFMATCH_BENCH_DIR`, or else in the temporary directory.
 
 #[cfg(feature = "etcd")]
 mod etcd;
@@ -9,6 +9,8 @@ mod etcd;
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+mod server;
 
 fn main() {
     #[cfg(feature = "etcd")]

@@ -1,59 +1,85 @@
-//! `Postgres` beside the same by hand, in the database that `IFMATCH_POSTGRES` names.
-//!
-//! Rounds are interleaved, and only ratios within a round are compared: the median over the rounds is printed.
+//! `Postgres` beside the same by hand, on a server of its own with the settings that PostgreSQL comes with.
 
+use std::fs;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
-use ifmatch::{Collection, Commit, Entry, Postgres, Store, Version, WriteId};
-use tokio::runtime::Builder;
+use ifmatch::{Collection, Commit, Entry, Expected, Postgres, Retry, Store, Version, WriteId};
+use ifmatch_benches::rounds::{Contender, Measured, measure};
+use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::Type;
 use tokio_postgres::{NoTls, Statement};
 
-const VALUE: [u8; 250] = [b'v'; 250];
-const OPERATIONS: usize = 300;
-const ROUNDS: usize = 15;
-const WRITERS: u64 = 16;
-const HOT: Duration = Duration::from_secs(2);
+use crate::server::Server;
 
-pub(crate) fn run() {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(measure());
+const VALUE: [u8; 250] = [b'v'; 250];
+const ROUNDS: usize = 31;
+const SLICE: Duration = Duration::from_millis(150);
+const WRITERS: u64 = 16;
+
+/// On the `PATH`, or where Debian's packages put it.
+fn program(name: &str) -> PathBuf {
+    let versions = (13..=18).rev().map(|version| format!("/usr/lib/postgresql/{version}/bin"));
+    let programs = versions.map(|directory| Path::new(&directory).join(name));
+    programs.into_iter().find(|program| program.is_file()).unwrap_or_else(|| name.into())
 }
 
-async fn measure() {
-    let url = std::env::var("IFMATCH_POSTGRES").expect("IFMATCH_POSTGRES names a database to write to");
-    let name = format!("bench {}", WriteId::new());
-    let store = Arc::new(Postgres::options().collection(&name).connect(&url).await.unwrap());
-    let hand = Hand::new(&url, name).await;
+/// The server refuses to run as root: then it runs as the user that its package made.
+fn user() -> Option<u32> {
+    let id = |arguments: &[&str]| {
+        let output = Command::new("id").args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse::<u32>().ok()
+    };
+    match id(&["-u"]) {
+        Some(0) => Some(id(&["-u", "postgres"]).expect("the package made a user `postgres`")),
+        _ => None,
+    }
+}
 
-    reads(&store, &hand).await;
-    swaps(&store, &hand).await;
-    hot_id(&store, &hand).await;
+fn start() -> Server {
+    Server::start("postgres", |port, directory| {
+        let user = user();
+        chown(directory, user, None).unwrap();
+        let as_user = |name: &str| {
+            let mut command = Command::new(program(name));
+            command.current_dir(directory);
+            user.map(|user| command.uid(user));
+            command
+        };
+        let mut initdb = as_user("initdb");
+        initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D", "data"]);
+        assert!(initdb.output().unwrap().status.success());
+        let mut postgres = as_user("postgres");
+        postgres
+            .args(["-D", "data", "-p", &port.to_string(), "-k"])
+            .arg(fs::canonicalize(directory).unwrap());
+        postgres.args(["-c", "listen_addresses=127.0.0.1"]);
+        postgres
+    })
 }
 
 /// The same by hand.
 struct Hand {
     pool: Pool,
-    name: String,
+    name: &'static str,
 }
 
 impl Hand {
-    async fn new(url: &str, name: String) -> Self {
+    async fn new(url: &str, name: &'static str) -> Self {
         let mut config: tokio_postgres::Config = url.parse().unwrap();
         // As the store has it: else the plans differ, and not the work around them.
         config.options("-c enable_seqscan=off");
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config, NoTls, manager);
         let pool = Pool::builder(manager).max_size(16).build().unwrap();
-        let table = "CREATE TABLE IF NOT EXISTS ifmatch_bench
-                         (id text PRIMARY KEY, version bigint NOT NULL, value bytea NOT NULL)";
-        let row = "INSERT INTO ifmatch_bench VALUES ('a', 1, $1), ('hot', 1, $1)
-                       ON CONFLICT (id) DO UPDATE SET version = 1, value = excluded.value";
-        let client = pool.get().await.unwrap();
-        client.batch_execute(table).await.unwrap();
-        client.execute(row, &[&&VALUE[..]]).await.unwrap();
+        let table = "CREATE TABLE bare (id text PRIMARY KEY, version bigint NOT NULL, value bytea NOT NULL)";
+        pool.get().await.unwrap().batch_execute(table).await.unwrap();
         Self { pool, name }
     }
 
@@ -69,7 +95,7 @@ impl Hand {
     /// The store's own statement.
     async fn swap(&self, id: &str, version: i64) -> i64 {
         let client = self.pool.get().await.unwrap();
-        let text = "SELECT * FROM ifmatch_commit_one_1($1, $2, $3, false, 5, '5s', $4, 'p', 'v', $5, 0, $6)";
+        let text = "SELECT * FROM ifmatch_commit_one_1($1, $2, $3, false, 5, 5000, $4, 'p', 'v', $5, 0, $6)";
         let types = [Type::TEXT, Type::BYTEA, Type::INT8, Type::TEXT, Type::INT8, Type::BYTEA];
         let statement: Statement = client.prepare_typed_cached(text, &types).await.unwrap();
         let write = WriteId::new().to_bits();
@@ -81,146 +107,179 @@ impl Hand {
         row.get(2)
     }
 
+    async fn bare_create(&self, id: &str, value: &[u8]) {
+        let client = self.pool.get().await.unwrap();
+        client.execute("INSERT INTO bare VALUES ($1, 1, $2)", &[&id, &value]).await.unwrap();
+    }
+
     /// The bare minimum: no log, no write id, no truth about a conflict.
-    async fn update(&self, id: &str, version: i64) -> bool {
+    async fn bare_update(&self, id: &str, version: i64, value: &[u8]) -> bool {
         let client = self.pool.get().await.unwrap();
-        let text =
-            "UPDATE ifmatch_bench SET version = version + 1, value = $3 WHERE id = $1 AND version = $2";
+        let text = "UPDATE bare SET version = version + 1, value = $3 WHERE id = $1 AND version = $2";
         let statement = client.prepare_cached(text).await.unwrap();
-        client.execute(&statement, &[&id, &version, &&VALUE[..]]).await.unwrap() == 1
+        client.execute(&statement, &[&id, &version, &value]).await.unwrap() == 1
     }
 
-    async fn bare_version(&self, id: &str) -> i64 {
+    async fn bare_read(&self, id: &str) -> (i64, Vec<u8>) {
         let client = self.pool.get().await.unwrap();
-        let statement =
-            client.prepare_cached("SELECT version FROM ifmatch_bench WHERE id = $1").await.unwrap();
-        client.query_one(&statement, &[&id]).await.unwrap().get(0)
+        let statement = client.prepare_cached("SELECT version, value FROM bare WHERE id = $1").await.unwrap();
+        let row = client.query_one(&statement, &[&id]).await.unwrap();
+        (row.get(0), row.get(1))
     }
 }
 
-async fn put(store: &Postgres, id: &str, version: Version) -> Version {
-    let entry = Entry::put(id, version, VALUE.into());
-    let commit = Commit::one(entry).with_write(WriteId::new());
-    store.commit(commit).await.unwrap().version().unwrap()
-}
-
-async fn create(store: &Postgres, id: &str) -> Version {
-    let entry = Entry::put(id, ifmatch::Expected::Any, VALUE.into());
-    store.commit(Commit::one(entry)).await.unwrap().version().unwrap()
-}
-
-async fn reads(store: &Postgres, hand: &Hand) {
-    create(store, "a").await;
-    let mut rounds = Vec::new();
-    for _ in 0..ROUNDS {
-        let ours = timed(async || drop(store.get("a").await.unwrap())).await;
-        let theirs = timed(async || drop(hand.read("a").await)).await;
-        rounds.push([ours, theirs, theirs]);
-    }
-    tell("read", rounds);
-}
-
-async fn swaps(store: &Postgres, hand: &Hand) {
-    let mut version = create(store, "a").await;
-    let mut by_hand = create(store, "b").await.to_bits().get() as i64;
-    let mut bare = hand.bare_version("a").await;
-    let mut rounds = Vec::new();
-    for _ in 0..ROUNDS {
-        let ours = timed(async || version = put(store, "a", version).await).await;
-        let same = timed(async || by_hand = hand.swap("b", by_hand).await).await;
-        let least = timed(async || {
-            assert!(hand.update("a", bare).await);
-            bare += 1;
-        });
-        rounds.push([ours, same, least.await]);
-    }
-    tell("compare-and-swap", rounds);
-}
-
-/// The time of one call.
-async fn timed(mut call: impl AsyncFnMut()) -> Duration {
-    let began = Instant::now();
-    for _ in 0..OPERATIONS {
-        call().await;
-    }
-    began.elapsed() / OPERATIONS as u32
-}
-
-/// Median times, and median ratios of ours to the same by hand and to the bare minimum.
-fn tell(what: &str, rounds: Vec<[Duration; 3]>) {
-    let median = |mut numbers: Vec<f64>| {
-        numbers.sort_by(f64::total_cmp);
-        numbers[numbers.len() / 2]
+pub fn run() {
+    let server = start();
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", server.port);
+    let store = loop {
+        // It accepts connections before it takes logins.
+        match runtime.block_on(Postgres::options().collection("bench").connect(&url)) {
+            Ok(store) => break Arc::new(store),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
     };
-    let of = |nth: usize| median(rounds.iter().map(|round| round[nth].as_secs_f64() * 1e6).collect());
-    let ratio = |nth: usize| {
-        median(rounds.iter().map(|round| round[0].as_secs_f64() / round[nth].as_secs_f64()).collect())
-    };
-    println!(
-        "{what}: {:.0} us, by hand {:.0} us ({:.2} x), bare {:.0} us ({:.2} x)",
-        of(0),
-        of(1),
-        ratio(1),
-        of(2),
-        ratio(2)
-    );
+    let hand = runtime.block_on(Hand::new(&url, "bench"));
+
+    show(&read(&runtime, &store, &hand));
+    show(&compare_and_swap(&runtime, &store, &hand));
+    for round in 0..5 {
+        hot_id(&runtime, &store, &hand, round);
+    }
+    // While there is a runtime: what is dropped later can't close its connections.
+    drop((store, hand));
 }
 
-/// Sixteen writers that each change one id as often as they can: through the gate, and in a bare loop.
-async fn hot_id(store: &Arc<Postgres>, hand: &Hand) {
-    let texts = Collection::<String>::json(Arc::clone(store));
-    texts.put("hot", "v".repeat(250)).await.unwrap();
-    let (mut commits, mut attempts) = ([0, 0], [0, 0]);
-    for _ in 0..3 {
-        let (made, tried) = (AtomicU64::new(0), AtomicU64::new(0));
-        writers(|| async {
-            let change = |value: &mut String| {
-                tried.fetch_add(1, Ordering::Relaxed);
-                value.make_ascii_lowercase();
-            };
-            texts.modify("hot", change).await.unwrap();
-            made.fetch_add(1, Ordering::Relaxed);
-        })
-        .await;
-        commits[0] += made.load(Ordering::Relaxed);
-        attempts[0] += tried.load(Ordering::Relaxed);
-
-        let (made, tried) = (AtomicU64::new(0), AtomicU64::new(0));
-        writers(|| async {
-            loop {
-                let version = hand.bare_version("hot").await;
-                tried.fetch_add(1, Ordering::Relaxed);
-                if hand.update("hot", version).await {
-                    break;
-                }
-            }
-            made.fetch_add(1, Ordering::Relaxed);
-        })
-        .await;
-        commits[1] += made.load(Ordering::Relaxed);
-        attempts[1] += tried.load(Ordering::Relaxed);
-    }
-    for (who, nth) in [("modify with the gate", 0), ("bare retry loop", 1)] {
+fn show(measured: &Measured) {
+    println!("{}", measured.scenario);
+    for result in &measured.results {
+        let (low, high) = result.spread;
         println!(
-            "hot id, {WRITERS} writers, {who}: {:.0} commits/s, {:.2} attempts a commit",
-            commits[nth] as f64 / (3.0 * HOT.as_secs_f64()),
-            attempts[nth] as f64 / commits[nth] as f64
+            "  {:36} {:8.1} us; the store takes {:.3} x as long ({low:.3} to {high:.3})",
+            result.name,
+            result.nanoseconds / 1_000.0,
+            result.ratio,
         );
     }
 }
 
-/// Runs as many writers until the time is over.
-async fn writers<F: Future<Output = ()>>(work: impl Fn() -> F) {
-    let end = Instant::now() + HOT;
-    let writer = || async {
-        while Instant::now() < end {
-            work().await;
+/// Runs an operation again and again in the runtime, and tells how long that took.
+fn timed(runtime: &Runtime, operations: usize, mut once: impl AsyncFnMut()) -> Duration {
+    let begin = Instant::now();
+    runtime.block_on(async {
+        for _ in 0..operations {
+            once().await;
+        }
+    });
+    begin.elapsed()
+}
+
+async fn create(store: &Postgres, id: &str) -> Version {
+    let entry = Entry::put(id, Expected::Absent, VALUE.into());
+    store.commit(Commit::one(entry)).await.unwrap().version().unwrap()
+}
+
+fn read(runtime: &Runtime, store: &Postgres, hand: &Hand) -> Measured {
+    runtime.block_on(create(store, "read"));
+    let ours = Contender::timed("Postgres::get", |operations| {
+        timed(runtime, operations, async || assert!(store.get("read").await.unwrap().is_some()))
+    });
+    let by_hand = Contender::timed("the same statement by hand", |operations| {
+        timed(runtime, operations, async || assert!(!hand.read("read").await.1.is_empty()))
+    });
+    measure("read", ROUNDS, SLICE, vec![ours, by_hand])
+}
+
+fn compare_and_swap(runtime: &Runtime, store: &Postgres, hand: &Hand) -> Measured {
+    let mut version = runtime.block_on(create(store, "swap"));
+    let ours = Contender::timed("Postgres::commit under a write id", |operations| {
+        timed(runtime, operations, async || {
+            let put = Entry::put("swap", version, VALUE.into());
+            let committed = store.commit(Commit::one(put).with_write(WriteId::new())).await.unwrap();
+            version = committed.version().unwrap();
+        })
+    });
+    let mut current = runtime.block_on(create(store, "same")).to_bits().get() as i64;
+    let same = Contender::timed("the same function by hand", |operations| {
+        timed(runtime, operations, async || current = hand.swap("same", current).await)
+    });
+    runtime.block_on(hand.bare_create("bare", &VALUE));
+    let mut last = 1;
+    let bare = Contender::timed("a bare UPDATE", |operations| {
+        timed(runtime, operations, async || {
+            assert!(hand.bare_update("bare", last, &VALUE).await);
+            last += 1;
+        })
+    });
+    measure("compare and swap", ROUNDS, SLICE, vec![ours, same, bare])
+}
+
+/// A value of 250 bytes, and as many of JSON.
+fn numbered(number: u64) -> String {
+    format!("{number:0248}")
+}
+
+/// 16 tasks that add one to the same number: through `Collection::modify`, and as one writes it on the bare driver.
+fn hot_id(runtime: &Runtime, store: &Arc<Postgres>, hand: &Hand, round: usize) {
+    const EACH: u64 = 50;
+    let id = format!("hot-{round}");
+    let attempts = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&attempts);
+    let retry = Retry::default().attempts(10_000).deadline(Duration::from_secs(120)).report(move |report| {
+        seen.fetch_add(u64::from(report.attempts), Ordering::Relaxed);
+    });
+    let texts = Collection::<String>::json(Arc::clone(store)).with_retry(retry);
+    let ours = runtime.block_on(async {
+        texts.create(&*id, numbered(0)).await.unwrap();
+        attempts.store(0, Ordering::Relaxed);
+        let change = |text: &mut String| *text = numbered(text.parse::<u64>().unwrap() + 1);
+        let took = together(async || drop(texts.modify(&*id, change).await.unwrap()), EACH).await;
+        assert_eq!(*texts.fetch(&*id).await.unwrap().value, numbered(WRITERS * EACH));
+        took
+    });
+
+    let tried = AtomicU64::new(0);
+    let bare = runtime.block_on(async {
+        hand.bare_create(&id, numbered(0).as_bytes()).await;
+        let once = async || {
+            loop {
+                tried.fetch_add(1, Ordering::Relaxed);
+                let (version, text) = hand.bare_read(&id).await;
+                let number: u64 = String::from_utf8(text).unwrap().parse().unwrap();
+                if hand.bare_update(&id, version, numbered(number + 1).as_bytes()).await {
+                    break;
+                }
+            }
+        };
+        let took = together(once, EACH).await;
+        assert_eq!(hand.bare_read(&id).await.1, numbered(WRITERS * EACH).as_bytes());
+        took
+    });
+    let total = (WRITERS * EACH) as f64;
+    println!(
+        "hot id, {WRITERS} writers: modify {:.0} commits/s, {:.2} attempts each; bare loop {:.0} commits/s, {:.2} \
+         attempts each; {:.2} x",
+        total / ours.as_secs_f64(),
+        attempts.load(Ordering::Relaxed) as f64 / total,
+        total / bare.as_secs_f64(),
+        tried.load(Ordering::Relaxed) as f64 / total,
+        bare.as_secs_f64() / ours.as_secs_f64(),
+    );
+}
+
+/// How long it takes until every writer has done it so many times.
+async fn together(once: impl AsyncFn(), times: u64) -> Duration {
+    let writer = async || {
+        for _ in 0..times {
+            once().await;
         }
     };
+    let begin = Instant::now();
     let mut all: Vec<_> = (0..WRITERS).map(|_| Box::pin(writer())).collect();
     std::future::poll_fn(|context| {
         all.retain_mut(|writer| writer.as_mut().poll(context).is_pending());
         if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
     })
     .await;
+    begin.elapsed()
 }

@@ -1,13 +1,9 @@
 //! `Redis` beside the same commands by hand, on a server of its own that keeps nothing on disk.
 
 use std::cell::RefCell;
-use std::env;
-use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
@@ -16,39 +12,17 @@ use ifmatch::{Collection, Commit, Entry, Expected, Redis, Retry, Store, Version,
 use ifmatch_benches::rounds::{Contender, Measured, measure};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::server::Server;
+
 const ROUNDS: usize = 41;
 const SLICE: Duration = Duration::from_millis(120);
 
-struct Server {
-    child: Child,
-    port: u16,
-    directory: std::path::PathBuf,
-}
-
-impl Server {
-    fn start() -> Self {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let directory = env::temp_dir().join(format!("ifmatch-bench-redis-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no", "--dir"])
-            .arg(&directory)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            thread::sleep(Duration::from_millis(5));
-        }
-        Self { child, port, directory }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+fn start() -> Server {
+    Server::start("redis", |port, directory| {
+        let mut redis = Command::new("redis-server");
+        redis.args(["--port", &port.to_string(), "--save", "", "--appendonly", "no", "--dir"]).arg(directory);
+        redis
+    })
 }
 
 /// What a program would write on the bare driver.
@@ -107,7 +81,7 @@ impl ByHand {
 
 /// Runs every measurement and prints what came out.
 pub fn run() {
-    let server = Server::start();
+    let server = start();
     let url = format!("redis://127.0.0.1:{}", server.port);
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     for size in [100, 10_000] {
