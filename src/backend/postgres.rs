@@ -1,5 +1,6 @@
 //! [`Postgres`], a store in a PostgreSQL database.
 
+mod alarm;
 mod cursor;
 mod idle;
 mod open;
@@ -18,6 +19,7 @@ mod watchers;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::engine::{ConnectError, Deadlines, Runtime};
 use crate::backend::limits::Limits;
@@ -81,7 +83,7 @@ const EMPTIED: &str = "the tables of the store were emptied or replaced";
 ///   cleaning up its tables.
 /// - Each transaction must see the latest state: the default isolation level has to be `read committed`, which
 ///   connections of our own set by themselves, and replicas are refused.
-/// - A proxy that pools transactions, as PgBouncer does, needs [`Options::unprepared`].
+/// - A proxy that pools transactions, as PgBouncer does, needs [`Options::unprepared`]; without it, opening fails.
 ///
 /// # Durability
 ///
@@ -257,10 +259,9 @@ impl Shared {
         order: &Order<'_>,
         write: Option<WriteId>,
         sent: bool,
-        share: std::time::Duration,
+        share: Duration,
     ) -> Result<Committed, Answer> {
-        // The engine gives up waiting before we do, so that the answer is certain.
-        let patience = format!("{}ms", (share * 9 / 10).as_millis().max(1));
+        let patience = lock_patience(share);
         let (statement, parameters) = order.statement(&self.sql, &sent, &patience);
         let rows = self.engine.send(share, statement, &parameters).await.map_err(Answer::Trouble)?;
         let verdict = order.verdict(&rows).map_err(|error| Answer::Trouble(Trouble::of_answer(&error)))?;
@@ -311,7 +312,7 @@ impl Shared {
         }
         let budget = Budget::new(self.deadlines.read);
         let (bytes, key) = (bytes(write).to_vec(), key(write));
-        let patience = format!("{}ms", (budget.share() * 9 / 10).as_millis().max(1));
+        let patience = lock_patience(budget.share());
         let parameters: [session::Parameter<'_>; 4] = [&self.place.collection, &bytes, &key, &patience];
         let rows = self.engine.ask(budget, &self.sql.resolve, &parameters).await;
         let rows = rows.map_err(|trouble| self.read_failure(trouble))?;
@@ -352,6 +353,11 @@ impl Shared {
 enum Answer {
     Error(Error),
     Trouble(Trouble),
+}
+
+/// How many milliseconds the engine may wait for locks: it gives up before we do, so that the answer is certain.
+fn lock_patience(share: Duration) -> i32 {
+    i32::try_from((share * 9 / 10).as_millis()).unwrap_or(i32::MAX).max(1)
 }
 
 fn failed(outcome: Outcome, write: Option<WriteId>, cause: Cause) -> Error {

@@ -4,6 +4,7 @@ mod faults;
 mod feed;
 mod laws;
 mod opening;
+mod pooled;
 mod rows;
 #[cfg(feature = "postgres-tls")]
 mod tls;
@@ -179,6 +180,20 @@ fn hold_lock(collection: &str, id: &str, seconds: f32) -> String {
         "SELECT pg_advisory_xact_lock(hashtextextended('{id}', hashtextextended('{collection}',
             hashtextextended('public.ifmatch', 0)))), pg_sleep({seconds})"
     )
+}
+
+/// Holds locks as [`hold_lock`] does, until what it returns is joined. They are held when it returns.
+fn holding(port: u16, collection: &str, id: &str, seconds: f32) -> thread::JoinHandle<String> {
+    let held = hold_lock(collection, id, seconds);
+    let is_held = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = '{}'",
+        held.replace('\'', "''")
+    );
+    let holder = thread::spawn(move || psql(port, &held));
+    while psql(port, &is_held) == "0" {
+        thread::sleep(Duration::from_millis(5));
+    }
+    holder
 }
 
 /// How many such locks are held.

@@ -41,6 +41,8 @@ struct Shared {
     /// One request in so many meets a fault; 0 for none.
     rarity: AtomicU64,
     seed: AtomicU64,
+    /// How long each KiB of an answer takes, in microseconds.
+    pace: AtomicU64,
     /// For the next requests, whatever the dice say.
     planned: Mutex<Vec<Fault>>,
     /// How often each of [`FAULTS`] happened.
@@ -57,6 +59,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
             rarity: AtomicU64::new(0),
+            pace: AtomicU64::new(0),
             seed: AtomicU64::new(1),
             planned: Mutex::default(),
             happened: Default::default(),
@@ -93,6 +96,12 @@ impl Proxy {
         self.shared.rarity.store(0, Ordering::SeqCst);
         self.shared.planned.lock().clear();
         self.cut_all();
+    }
+
+    /// From now on each KiB of an answer takes so long.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn slow_down(&self, pace: Duration) {
+        self.shared.pace.store(pace.as_micros() as u64, Ordering::SeqCst);
     }
 
     /// The next request meets this fault.
@@ -148,13 +157,13 @@ impl Shared {
         drop(connections);
         let wire = Arc::new(Wire { client, server, armed: Mutex::default(), silent: AtomicBool::new(false) });
         let (requests, answers) = (Arc::clone(&wire), wire);
-        let shared = Arc::clone(self);
+        let [asking, answering] = [Arc::clone(self), Arc::clone(self)];
         thread::spawn(move || {
-            let _ = shared.carry_requests(&requests);
+            let _ = asking.carry_requests(&requests);
             requests.cut();
         });
         thread::spawn(move || {
-            let _ = answers.carry_answers();
+            let _ = answers.carry_answers(&answering.pace);
             answers.cut();
         });
         Ok(())
@@ -204,7 +213,7 @@ impl Shared {
 }
 
 impl Wire {
-    fn carry_answers(&self) -> io::Result<()> {
+    fn carry_answers(&self, pace: &AtomicU64) -> io::Result<()> {
         let mut bytes = vec![0; 64 * 1024];
         loop {
             let length = (&self.server).read(&mut bytes)?;
@@ -218,6 +227,7 @@ impl Wire {
                 Some(Fault::Delay) => thread::sleep(Duration::from_millis(20)),
                 _ => {}
             }
+            thread::sleep(Duration::from_micros(pace.load(Ordering::SeqCst) * length as u64 / 1024));
             if !self.silent.load(Ordering::SeqCst) {
                 (&self.client).write_all(&bytes[..length])?;
             }

@@ -10,6 +10,9 @@ use crate::write_id::WriteId;
 /// How many are remembered.
 const REMEMBERED: usize = 10_000;
 
+/// How many entries they have together, of 32 bytes each.
+const ENTRIES: usize = 100_000;
+
 /// The write ids of commits that only checked, each with its answer.
 ///
 /// They are plain reads and leave nothing in the engine. Whether one was applied makes no difference to anybody but who
@@ -21,6 +24,7 @@ pub(super) struct Idle(Mutex<Window>);
 struct Window {
     known: HashMap<WriteId, Committed>,
     order: VecDeque<WriteId>,
+    entries: usize,
 }
 
 impl Idle {
@@ -31,12 +35,16 @@ impl Idle {
     pub(super) fn remember(&self, write: Option<WriteId>, committed: &Committed) {
         let Some(write) = write else { return };
         let mut window = self.0.lock();
-        if window.known.insert(write, committed.clone()).is_none() {
-            window.order.push_back(write);
+        window.entries += committed.receipts().len();
+        match window.known.insert(write, committed.clone()) {
+            Some(replaced) => window.entries -= replaced.receipts().len(),
+            None => window.order.push_back(write),
         }
-        if window.order.len() > REMEMBERED {
-            let oldest = window.order.pop_front().expect("there are more than a few");
-            window.known.remove(&oldest);
+        while window.order.len() > REMEMBERED || window.entries > ENTRIES {
+            let Some(gone) = window.order.pop_front().and_then(|oldest| window.known.remove(&oldest)) else {
+                return;
+            };
+            window.entries -= gone.receipts().len();
         }
     }
 }
@@ -44,6 +52,7 @@ impl Idle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commit::Receipt;
 
     #[test]
     fn the_latest_are_remembered_and_no_more() {
@@ -57,5 +66,21 @@ mod tests {
         assert_eq!(idle.look(write(5)), Some(nothing));
         assert_eq!(idle.0.lock().known.len(), REMEMBERED);
         assert_eq!(idle.look(None), None);
+    }
+
+    #[test]
+    fn large_commits_take_no_more_room_than_many_small_ones() {
+        let idle = Idle::default();
+        let large: Committed = (0..1_000).map(|_| Receipt { version: None, replaced: None }).collect();
+        let write = |number| Some(WriteId::from_bits(number));
+
+        for number in 0..150 {
+            idle.remember(write(number), &large);
+            idle.remember(write(number), &large);
+        }
+
+        assert_eq!((idle.look(write(49)), idle.look(write(50))), (None, Some(large)));
+        let window = idle.0.lock();
+        assert_eq!((window.known.len(), window.order.len(), window.entries), (100, 100, ENTRIES));
     }
 }

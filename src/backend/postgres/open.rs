@@ -9,10 +9,11 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use tokio_postgres::config::{Config, Host, TargetSessionAttrs};
 use tokio_postgres::{NoTls, Row};
 
+use super::alarm::Alarms;
 use super::options::Options;
 use super::session::{Budget, Engine, Parameter};
 use super::sql::{FORMAT, SERVER, Sql, Statement};
-use super::trouble::{Cause, Trouble, passes};
+use super::trouble::{Cause, POOLED, Trouble, passes};
 use super::{Postgres, Shared};
 use crate::backend::engine::{ConnectError, Runtime};
 use crate::random::random;
@@ -23,8 +24,10 @@ use crate::store::Durability;
 const OLDEST: i32 = 130_000;
 
 /// What connections of our own begin with, unless the URL says otherwise: the functions demand this isolation level, and
-/// a plan made while a table was small must not read all of it once it is large.
-const SETTINGS: &str = r"-c default_transaction_isolation=read\ committed -c enable_seqscan=off";
+/// a plan made while a table was small must not read all of it once it is large. The last one is read back, to find out
+/// whether they reach the server.
+const SETTINGS: &str =
+    r"-c default_transaction_isolation=read\ committed -c enable_seqscan=off -c ifmatch.settings=reached";
 
 /// Opens a store with connections of its own.
 pub(super) fn connect(options: Options, url: &str) -> Reply<'static, Postgres, ConnectError> {
@@ -33,12 +36,20 @@ pub(super) fn connect(options: Options, url: &str) -> Reply<'static, Postgres, C
         Err(error) => return Reply::ready(Err(error)),
     };
     let (pool, endpoint) = pool;
-    open(options, pool, endpoint)
+    let settings = if options.prepares { Settings::Sent } else { Settings::NotSent };
+    open(options, pool, endpoint, settings)
 }
 
 /// Opens a store with the connections of somebody else.
 pub(super) fn with_pool(options: Options, pool: Pool) -> Reply<'static, Postgres, ConnectError> {
-    open(options, pool, "the server of the pool".to_owned())
+    open(options, pool, "the server of the pool".to_owned(), Settings::NotSent)
+}
+
+/// Whether connections began with [`SETTINGS`].
+#[derive(PartialEq)]
+enum Settings {
+    Sent,
+    NotSent,
 }
 
 fn own_pool(options: &Options, url: &str) -> Result<(Pool, String), ConnectError> {
@@ -98,7 +109,12 @@ fn endpoint(config: &Config) -> String {
     format!("{host}:{port}")
 }
 
-fn open(options: Options, pool: Pool, endpoint: String) -> Reply<'static, Postgres, ConnectError> {
+fn open(
+    options: Options,
+    pool: Pool,
+    endpoint: String,
+    settings: Settings,
+) -> Reply<'static, Postgres, ConnectError> {
     if let Err(error) = options.place.check() {
         return Reply::ready(Err(error));
     }
@@ -117,9 +133,11 @@ fn open(options: Options, pool: Pool, endpoint: String) -> Reply<'static, Postgr
         prepares: options.prepares,
         connecting: options.deadlines.connect,
         handle: runtime.handle().clone(),
+        alarms: Alarms::default(),
     };
     let opened = async move {
-        let opening = Opening { engine: &engine, budget: Budget::new(options.deadlines.connect), endpoint };
+        let budget = Budget::new(options.deadlines.connect);
+        let opening = Opening { engine: &engine, budget, endpoint, settings };
         let sql = Sql::new(&options.place);
         let server = opening.server().await?;
         let persistent = opening.tables(&sql).await?;
@@ -142,6 +160,7 @@ struct Opening<'e> {
     engine: &'e Engine,
     budget: Budget,
     endpoint: String,
+    settings: Settings,
 }
 
 impl Opening<'_> {
@@ -152,6 +171,9 @@ impl Opening<'_> {
         let row = &rows[0];
         let refuse =
             |action, found: String| Err(ConnectError::Refused { action, source: Cause::new(found).into() });
+        if self.settings == Settings::Sent && !self.read::<bool>(row, 7)? {
+            return refuse("take the settings of a connection", POOLED.to_owned());
+        }
         let version: i32 = self.read(row, 0)?;
         if version < OLDEST {
             return refuse("keep the store", format!("it is release {}, and 13 is needed", version / 10_000));

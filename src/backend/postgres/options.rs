@@ -102,11 +102,12 @@ impl Options {
         Self { connections: most.max(1), ..self }
     }
 
-    /// Prepares no statements, as a proxy demands that gives each transaction another connection (PgBouncer in
-    /// transaction mode, before 1.21 or without `max_prepared_statements`).
+    /// Prepares no statements and sets nothing for a connection, as a proxy demands that gives each transaction another
+    /// one, such as PgBouncer in transaction mode.
     ///
-    /// Without this such a proxy mixes the statements of its clients up. A read then costs about a third more of the
-    /// server's time. Such a proxy must also leave the default isolation level at `read committed`.
+    /// Without this, opening a store there fails with [`ConnectError::Refused`], whose source names this option. A read costs
+    /// about a third more of the server's time with it. Such a proxy must leave the default isolation level at
+    /// `read committed`.
     pub fn unprepared(self) -> Self {
         Self { prepares: false, ..self }
     }
@@ -135,7 +136,9 @@ impl Options {
     /// Opens the store with the connections of a pool that there is already.
     ///
     /// Its connections must be of one primary server, have `read committed` as their default isolation level, and go to
-    /// it directly unless [`unprepared`](Self::unprepared) is set. [`connections`](Self::connections) has no effect.
+    /// it directly, or through a proxy that keeps prepared statements (PgBouncer from 1.21 on, with
+    /// `max_prepared_statements`), unless [`unprepared`](Self::unprepared) is set. [`connections`](Self::connections) has no
+    /// effect.
     ///
     /// # Errors
     ///

@@ -71,7 +71,7 @@ impl<'c> Order<'c> {
         &'p self,
         sql: &'p Sql,
         again: &'p bool,
-        patience: &'p String,
+        patience: &'p i32,
     ) -> (&'p Statement, Vec<Parameter<'p>>) {
         let mut parameters: Vec<Parameter<'p>> =
             vec![&self.collection, &self.write, &self.key, again, &self.tag, patience];

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::alarm::Alarms;
 use super::sql::Statement;
 use super::trouble::{Cause, Trouble};
 
@@ -27,6 +28,7 @@ pub(super) struct Engine {
     pub(super) prepares: bool,
     pub(super) connecting: Duration,
     pub(super) handle: Handle,
+    pub(super) alarms: Alarms,
 }
 
 /// What is left of the time that a call has.
@@ -150,7 +152,7 @@ impl Session<'_> {
     ) -> Result<Vec<Row>, Trouble> {
         self.busy = true;
         let client = self.client();
-        let answer = timeout(patience, async {
+        let answer = self.engine.alarms.within(patience, async {
             if !prepares {
                 let typed: Vec<(Parameter<'_>, Type)> =
                     parameters.iter().copied().zip(statement.types.iter().cloned()).collect();
@@ -165,14 +167,14 @@ impl Session<'_> {
         let answer = answer.await;
         self.busy = false;
         match answer {
-            Ok(Err(trouble @ (Trouble::Lost(_) | Trouble::NotSent(_)))) => {
+            Some(Err(trouble @ (Trouble::Lost(_) | Trouble::NotSent(_)))) => {
                 // Others may have broken with it: better to find out here than one call each.
                 drop(self.connection.take().map(Object::take));
                 self.engine.pool.retain(|client, _| !client.is_closed());
                 Err(trouble)
             }
-            Ok(answer) => answer,
-            Err(_) => Err(self.give_up()),
+            Some(answer) => answer,
+            None => Err(self.give_up()),
         }
     }
 

@@ -10,9 +10,6 @@ use super::place::Place;
 /// The layout of the tables and of the rows in them.
 pub(super) const FORMAT: i16 = 1;
 
-/// How many commits a watcher reads at once.
-pub(super) const READ: usize = 32;
-
 /// One statement, and the types of its parameters, so that it can be sent without asking the engine for them first.
 pub(super) struct Statement {
     pub(super) text: String,
@@ -47,7 +44,8 @@ SELECT current_setting('server_version_num')::integer,
        current_setting('full_page_writes') = 'on',
        current_setting('synchronous_commit') <> 'off',
        current_setting('transaction_isolation'),
-       current_setting('server_encoding')";
+       current_setting('server_encoding'),
+       current_setting('ifmatch.settings', true) IS NOT DISTINCT FROM 'reached'";
 
 impl Sql {
     pub(super) fn new(place: &Place) -> Self {
@@ -69,7 +67,7 @@ impl Sql {
                     Type::INT8,
                     Type::BOOL,
                     Type::INT8,
-                    Type::TEXT,
+                    Type::INT4,
                     Type::TEXT,
                     Type::CHAR,
                     Type::CHAR,
@@ -86,7 +84,7 @@ impl Sql {
                     Type::INT8,
                     Type::BOOL,
                     Type::INT8,
-                    Type::TEXT,
+                    Type::INT4,
                     Type::TEXT_ARRAY,
                     Type::CHAR_ARRAY,
                     Type::CHAR_ARRAY,
@@ -97,19 +95,16 @@ impl Sql {
             ),
             resolve: statement(
                 "SELECT * FROM {resolve}($1, $2, $3, $4)",
-                &[Type::TEXT, Type::BYTEA, Type::INT8, Type::TEXT],
+                &[Type::TEXT, Type::BYTEA, Type::INT8, Type::INT4],
             ),
             trim: statement("SELECT {trim}($1, $2)", &[Type::TEXT, Type::INT8]),
             newest: statement(NEWEST, &[Type::TEXT, Type::TEXT_ARRAY]),
             oldest: statement(OLDEST, &[Type::TEXT]),
-            read: statement(
-                &READ_LOG.replace("{read}", &READ.to_string()),
-                &[Type::TEXT, Type::TEXT, Type::INT8, Type::TEXT_ARRAY],
-            ),
+            read: statement(READ_LOG, &[Type::TEXT, Type::TEXT, Type::INT8, Type::TEXT_ARRAY, Type::INT8]),
             survey: statement(SURVEY, &[]),
             format: statement("SELECT max(format) FROM {places}", &[]),
             enter: statement(ENTER, &[Type::TEXT, Type::INT8]),
-            lay: fill(&[TABLES, COMMIT_ONE, COMMIT_MANY, RESOLVE, TRIM].concat()),
+            lay: fill(&[TABLES, COMMIT_ONE, COMMIT_MANY, RESOLVE, TRIM].concat().replace("{left}", LEFT)),
         }
     }
 }
@@ -160,17 +155,19 @@ SELECT p.epoch, l.xid::text, l.version, pg_current_snapshot()::text
  WHERE p.collection = $1";
 
 /// The commits that a watcher at a place in the log has not seen: those that come after its place, and those that were
-/// under way then. Each with its changes, and the values that are still stored.
+/// under way then; `$5` of them at most. Each with its changes, and the values that are still stored.
 const READ_LOG: &str = r#"
 SELECT p.epoch, p.floor::text, pg_current_snapshot()::text,
        EXISTS (SELECT FROM {log} WHERE collection = $1 AND xid = $2::xid8 AND version = $3),
        l.xid::text, l.version, c.place::integer, c.id, c.deed, t.format, t.checksum, t.value
   FROM {places} p
   LEFT JOIN LATERAL (
-       (SELECT xid, version, ids, deeds FROM {log} WHERE collection = $1 AND xid = ANY ($4::xid8[]))
-       UNION ALL
-       (SELECT xid, version, ids, deeds FROM {log} WHERE collection = $1 AND xid > $2::xid8
-         ORDER BY xid LIMIT {read})) l ON true
+       SELECT * FROM (
+              (SELECT xid, version, ids, deeds FROM {log} WHERE collection = $1 AND xid = ANY ($4::xid8[]))
+              UNION ALL
+              (SELECT xid, version, ids, deeds FROM {log} WHERE collection = $1 AND xid > $2::xid8
+                ORDER BY xid LIMIT $5)) both_kinds
+        ORDER BY xid LIMIT $5) l ON true
   LEFT JOIN LATERAL unnest(l.ids, l.deeds) WITH ORDINALITY AS c (id, deed, place)
     ON c.deed IN ('p', 'd')
   LEFT JOIN {resources} t
@@ -252,6 +249,11 @@ CREATE TABLE IF NOT EXISTS {places} (
 CREATE SEQUENCE IF NOT EXISTS {versions} MINVALUE 1 MAXVALUE 549755813887 START {start} NO CYCLE;
 "#;
 
+/// What is left of the patience with locks, after a wait: it is for all of them together. In milliseconds; 0 would be no
+/// limit.
+const LEFT: &str = "
+    greatest(1, given_patience - extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000)::integer::text";
+
 /// A commit of one entry.
 ///
 /// Verdicts: `a` applied, `r` applied before under this write id, `m` the expectation does not hold, `x` the write id is
@@ -262,25 +264,31 @@ CREATE SEQUENCE IF NOT EXISTS {versions} MINVALUE 1 MAXVALUE 549755813887 START 
 const COMMIT_ONE: &str = r#"
 CREATE OR REPLACE FUNCTION {commit_one}(
     given_collection text, given_write bytea, given_key bigint, given_again boolean, given_tag bigint,
-    given_patience text, given_id text, given_deed "char", given_expected "char", given_version bigint,
+    given_patience integer, given_id text, given_deed "char", given_expected "char", given_version bigint,
     given_checksum integer, given_value bytea,
     OUT told_verdict "char", OUT told_place integer, OUT told_version bigint, OUT told_replaced bigint,
     OUT told_deleted bigint, OUT told_format smallint, OUT told_checksum integer, OUT told_value bytea)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
 DECLARE
     past record;
+    shut boolean;
+    id_key bigint;
     next bigint;
     deed "char" := given_deed;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'a commit needs the isolation level read committed' USING ERRCODE = '0A000';
     END IF;
-    PERFORM set_config('lock_timeout', given_patience, true);
-    IF given_write IS NOT NULL THEN
+    PERFORM set_config('lock_timeout', given_patience::text, true);
+    IF given_write IS NOT NULL AND NOT pg_try_advisory_xact_lock(given_key) THEN
         PERFORM pg_advisory_xact_lock(given_key);
+        PERFORM set_config('lock_timeout', {left}, true);
     END IF;
-    PERFORM pg_advisory_xact_lock(
-        hashtextextended(given_id, hashtextextended(given_collection, hashtextextended('{key}', 0))));
+    id_key := hashtextextended(given_id, hashtextextended(given_collection, hashtextextended('{key}', 0)));
+    IF NOT pg_try_advisory_xact_lock(id_key) THEN
+        PERFORM pg_advisory_xact_lock(id_key);
+        PERFORM set_config('lock_timeout', {left}, true);
+    END IF;
     SELECT p.youngest, p.youngest_closed, t.version AS found, t.format, c.write AS closed,
            l.version AS logged, l.deeds, l.replaced
       INTO past
@@ -305,7 +313,9 @@ BEGIN
         told_verdict := 'u';
         RETURN;
     END IF;
-    IF past.logged IS NOT NULL OR past.closed IS NOT NULL OR given_write <= past.youngest_closed THEN
+    shut := past.closed IS NOT NULL OR coalesce(given_write <= past.youngest_closed, false);
+    -- One that is sent again may have been closed by the conflict that it met before: what it is told waits for that.
+    IF past.logged IS NOT NULL OR shut AND NOT given_again THEN
         told_verdict := 'x';
         RETURN;
     END IF;
@@ -315,7 +325,7 @@ BEGIN
         told_format := past.format;
         told_version := past.found;
         IF given_again THEN
-            INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write);
+            INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write) ON CONFLICT DO NOTHING;
         END IF;
         RETURN;
     END IF;
@@ -328,7 +338,7 @@ BEGIN
         told_verdict := 'm';
         -- What was sent before may still be on its way, and must not come true after this answer.
         IF given_again THEN
-            INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write);
+            INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write) ON CONFLICT DO NOTHING;
         END IF;
         IF past.found IS NULL THEN
             SELECT version INTO told_deleted FROM {deleted}
@@ -338,6 +348,10 @@ BEGIN
               INTO told_version, told_format, told_checksum, told_value
               FROM {resources} WHERE collection = given_collection AND id = given_id;
         END IF;
+        RETURN;
+    END IF;
+    IF shut THEN
+        told_verdict := 'x';
         RETURN;
     END IF;
     told_verdict := 'a';
@@ -376,7 +390,7 @@ $function$;
 const COMMIT_MANY: &str = r#"
 CREATE OR REPLACE FUNCTION {commit_many}(
     given_collection text, given_write bytea, given_key bigint, given_again boolean, given_tag bigint,
-    given_patience text, given_ids text[], given_deeds "char"[], given_expected "char"[], given_versions bigint[],
+    given_patience integer, given_ids text[], given_deeds "char"[], given_expected "char"[], given_versions bigint[],
     given_checksums integer[], given_values bytea[])
 RETURNS TABLE (told_verdict "char", told_place integer, told_version bigint, told_replaced bigint,
     told_deleted bigint, told_format smallint, told_checksum integer, told_value bytea)
@@ -384,6 +398,7 @@ LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 DECLARE
     past record;
+    shut boolean;
     wanted record;
     judged record;
     next bigint;
@@ -392,9 +407,10 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'a commit needs the isolation level read committed' USING ERRCODE = '0A000';
     END IF;
-    PERFORM set_config('lock_timeout', given_patience, true);
-    IF given_write IS NOT NULL THEN
+    PERFORM set_config('lock_timeout', given_patience::text, true);
+    IF given_write IS NOT NULL AND NOT pg_try_advisory_xact_lock(given_key) THEN
         PERFORM pg_advisory_xact_lock(given_key);
+        PERFORM set_config('lock_timeout', {left}, true);
     END IF;
     -- In the order of the keys, each once: nobody waits for one who waits for them.
     FOR wanted IN
@@ -402,11 +418,14 @@ BEGIN
                bool_or(e.deed <> 'c') AS writes
           FROM unnest(given_ids, given_deeds) AS e (id, deed) GROUP BY 1 ORDER BY 1
     LOOP
+        CONTINUE WHEN wanted.writes AND pg_try_advisory_xact_lock(wanted.key)
+            OR NOT wanted.writes AND pg_try_advisory_xact_lock_shared(wanted.key);
         IF wanted.writes THEN
             PERFORM pg_advisory_xact_lock(wanted.key);
         ELSE
             PERFORM pg_advisory_xact_lock_shared(wanted.key);
         END IF;
+        PERFORM set_config('lock_timeout', {left}, true);
     END LOOP;
     SELECT p.youngest, p.youngest_closed, c.write AS closed, l.version AS logged, l.deeds, l.replaced
       INTO past
@@ -431,7 +450,9 @@ BEGIN
         RETURN NEXT;
         RETURN;
     END IF;
-    IF past.logged IS NOT NULL OR past.closed IS NOT NULL OR given_write <= past.youngest_closed THEN
+    shut := past.closed IS NOT NULL OR coalesce(given_write <= past.youngest_closed, false);
+    -- One that is sent again may have been closed by the conflict that it met before: what it is told waits for that.
+    IF past.logged IS NOT NULL OR shut AND NOT given_again THEN
         told_verdict := 'x';
         RETURN NEXT;
         RETURN;
@@ -451,7 +472,7 @@ BEGIN
       LEFT JOIN {resources} t ON t.collection = given_collection AND t.id = e.id;
     -- What was sent before may still be on its way, and must not come true after this answer.
     IF given_again AND (judged.strange OR NOT judged.holds) THEN
-        INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write);
+        INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write) ON CONFLICT DO NOTHING;
     END IF;
     IF judged.strange THEN
         RETURN QUERY SELECT 'f'::"char", e.place::integer, t.version, NULL::bigint, NULL::bigint, t.format,
@@ -474,6 +495,11 @@ BEGIN
                        ELSE t.version IS NOT DISTINCT FROM e.version
                    END
          ORDER BY e.place;
+        RETURN;
+    END IF;
+    IF shut THEN
+        told_verdict := 'x';
+        RETURN NEXT;
         RETURN;
     END IF;
     done := judged.done;
@@ -507,7 +533,7 @@ $function$;
 /// What became of a write id; one that never came is closed. Verdicts: `r`, `x`, `u` as above, `r` with a row an entry.
 const RESOLVE: &str = r#"
 CREATE OR REPLACE FUNCTION {resolve}(
-    given_collection text, given_write bytea, given_key bigint, given_patience text)
+    given_collection text, given_write bytea, given_key bigint, given_patience integer)
 RETURNS TABLE (told_verdict "char", told_place integer, told_version bigint, told_replaced bigint)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
 #variable_conflict use_column
@@ -517,7 +543,7 @@ BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'to resolve needs the isolation level read committed' USING ERRCODE = '0A000';
     END IF;
-    PERFORM set_config('lock_timeout', given_patience, true);
+    PERFORM set_config('lock_timeout', given_patience::text, true);
     -- The commit may be under way: its answer is known once it lets go of the lock.
     PERFORM pg_advisory_xact_lock(given_key);
     SELECT p.youngest, p.youngest_closed, c.write AS closed, l.version AS logged, l.deeds, l.replaced

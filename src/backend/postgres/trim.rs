@@ -50,3 +50,18 @@ impl Trimming {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn programs_that_commit_little_begin_to_count_at_different_numbers() {
+        let begins = |_| Trimming::new(100_000).commits.into_inner();
+        let begins: HashSet<usize> = (0..100).map(begins).collect();
+
+        assert!(begins.len() > 50 && begins.iter().all(|begin| *begin < 100_000 / 16), "{begins:?}");
+    }
+}

@@ -39,13 +39,38 @@ impl std::error::Error for Cause {}
 impl From<&tokio_postgres::Error> for Cause {
     fn from(error: &tokio_postgres::Error) -> Self {
         let Some(refusal) = error.as_db_error() else { return Self(error.to_string()) };
-        let code = refusal.code();
-        // Logins and databases are named in these.
-        if code.code().starts_with("28") || code.code().starts_with("3D") {
-            return Self(format!("SQLSTATE {}: the login or the database was refused", code.code()));
+        let code = refusal.code().code();
+        if MIXED_UP.contains(&code) {
+            return Self(format!("SQLSTATE {code}: {POOLED}"));
         }
         // Only the message: the detail may have the key of a row.
-        Self(format!("SQLSTATE {}: {}", code.code(), refusal.message().escape_debug()))
+        Self(format!("SQLSTATE {code}: {}", refusal.message().escape_debug()))
+    }
+}
+
+/// What is said of a proxy that gives each transaction another connection, to whoever prepares statements.
+pub(super) const POOLED: &str = "a proxy that pools transactions is between the store and its server, or a connection is used \
+                                 by somebody else: open the store with `Options::unprepared`";
+
+/// What a server says to a prepared statement that another of its connections has, or somebody else's of the same name.
+const MIXED_UP: [&str; 2] = ["26000", "42P05"];
+
+impl Cause {
+    /// Of a connection that the server, or a proxy before it, did not grant. Most of what it says names the role or the
+    /// database, so none of it is shown.
+    fn of_connection(error: &tokio_postgres::Error) -> Self {
+        let Some(refusal) = error.as_db_error() else { return Self(error.to_string()) };
+        let code = refusal.code().code();
+        let meaning = match code {
+            _ if is_pooled(error) => POOLED,
+            "57P03" => "the server is not ready to serve",
+            _ if code.starts_with("28") || code.starts_with("08P") => "the login was refused",
+            _ if code.starts_with("3D") => "there is no such database",
+            _ if code.starts_with("42") => "the login may not use this database",
+            _ if code.starts_with("53") => "the server has no connection left, or not for this login",
+            _ => "the server granted no connection",
+        };
+        Self(format!("SQLSTATE {code}: {meaning}"))
     }
 }
 
@@ -70,11 +95,15 @@ impl Trouble {
     /// Of a connection that could not be had.
     pub(super) fn of_pool(error: &PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => match error.code() {
-                Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => Self::Starting(error.into()),
-                Some(code) if !passes(code) => Self::Refused(code.clone(), error.into()),
-                _ => Self::NotSent(error.into()),
-            },
+            PoolError::Backend(error) => {
+                let cause = Cause::of_connection(error);
+                match error.code() {
+                    _ if is_pooled(error) => Self::Refused(SqlState::FEATURE_NOT_SUPPORTED, cause),
+                    Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => Self::Starting(cause),
+                    Some(code) if !passes(code) => Self::Refused(code.clone(), cause),
+                    _ => Self::NotSent(cause),
+                }
+            }
             PoolError::Timeout(_) => Self::NotSent(Cause::new("no connection became free in time")),
             PoolError::Closed => Self::NotSent(Cause::new("the pool was closed")),
             _ => Self::NotSent(Cause::new("the pool can make no connection")),
@@ -119,6 +148,11 @@ impl Trouble {
             }
         }
     }
+}
+
+/// Whether a proxy refused the settings that connections of our own begin with: it could not keep them for us.
+fn is_pooled(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|refusal| refusal.message().contains("unsupported startup parameter"))
 }
 
 fn is_error(refusal: &DbError) -> bool {

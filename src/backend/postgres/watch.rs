@@ -12,12 +12,15 @@ use tokio_postgres::Row;
 
 use super::Shared;
 use super::cursor::{Mark, Snapshot, Spot};
-use super::session::Budget;
+use super::session::{Budget, Parameter};
 use super::stored::{Stored, version};
 use super::trouble::Trouble;
 use super::watchers::relay;
 use crate::error::{Error, Expired};
 use crate::feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
+
+/// How many commits a watcher reads at once, at most.
+const READ: usize = 32;
 
 /// How long a watcher waits before it asks again an engine that does not answer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -30,8 +33,8 @@ pub(super) enum Look {
     Overtaken(Expired),
 }
 
-/// A look that is under way.
-type Looking = Pin<Box<dyn Future<Output = Result<Look, Error>> + Send>>;
+/// A look that is under way, and how many commits the next one may read.
+type Looking = Pin<Box<dyn Future<Output = (Result<Look, Error>, usize)> + Send>>;
 
 /// The feed of a collection to one watcher. It keeps its place, what it has read and not told, and nothing in the engine.
 struct Watch {
@@ -42,6 +45,8 @@ struct Watch {
     ready: VecDeque<Batch<[u8]>>,
     /// A look at the log that is under way. It goes on when a `next` is dropped.
     looking: Option<Looking>,
+    /// How many commits a look may read.
+    most: usize,
     /// Which news were there at the last look that found nothing; `None` where there may be more.
     known: Option<u64>,
     ended: Option<Ended>,
@@ -55,6 +60,8 @@ enum Ended {
 
 /// Begins to watch.
 pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[u8]>, Error> {
+    // Few at first: large values must not keep a watch from beginning.
+    let most = 1;
     let (place, cursor, ready) = match from {
         Start::Now => {
             let budget = Budget::new(shared.deadlines.read);
@@ -66,7 +73,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
         }
         Start::After(cursor) => {
             let place = Spot::parse(&cursor)?;
-            let look = look(shared, &place).await.map_err(|trouble| shared.read_failure(trouble))?;
+            let look = look(shared, &place, most).await.map_err(|trouble| shared.read_failure(trouble))?;
             match look {
                 Look::Commits(commits, place) => (place, cursor, commits.into()),
                 Look::Overtaken(expired) => return Err(expired.into()),
@@ -74,8 +81,9 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
         }
     };
     let key = shared.watchers.enter(shared);
+    let shared = Arc::clone(shared);
     let watch =
-        Watch { shared: Arc::clone(shared), key, place, ready, looking: None, known: None, ended: None };
+        Watch { shared: Arc::clone(&shared), key, place, ready, looking: None, most, known: None, ended: None };
     Ok(shared.runtime.changes(cursor, watch))
 }
 
@@ -101,14 +109,13 @@ fn mark_of(row: &Row, column: usize) -> Result<Option<Mark>, tokio_postgres::Err
 }
 
 /// Looks once for what comes after a place.
-async fn look(shared: &Shared, place: &Spot) -> Result<Look, Trouble> {
+async fn look(shared: &Shared, place: &Spot, most: usize) -> Result<Look, Trouble> {
     let collection = &shared.place.collection;
     let budget = || Budget::new(shared.deadlines.read);
     let (last, running) = (place.last.xid.to_string(), numbers(&place.running));
-    let rows = shared
-        .engine
-        .ask(budget(), &shared.sql.read, &[collection, &last, &place.last.version, &running])
-        .await?;
+    let most = most as i64;
+    let parameters: [Parameter<'_>; 5] = [collection, &last, &place.last.version, &running, &most];
+    let rows = shared.engine.ask(budget(), &shared.sql.read, &parameters).await?;
     if let Some(found) = read(collection, place, &rows).map_err(|error| Trouble::of_answer(&error))? {
         return Ok(found);
     }
@@ -180,17 +187,19 @@ fn change(collection: &str, mark: Mark, row: &Row) -> Result<Option<Change<[u8]>
     Ok(Some(Change { id: id.into(), version: version(mark.version), kind }))
 }
 
-/// Looks until the engine answers.
-async fn look_patiently(shared: Arc<Shared>, place: Spot) -> Result<Look, Error> {
+/// Looks until the engine answers: for fewer commits each time, since their values may be so large that no look at many
+/// ends in its time. After one that does, for more again.
+async fn look_patiently(shared: Arc<Shared>, place: Spot, mut most: usize) -> (Result<Look, Error>, usize) {
     let mut pause = Duration::from_millis(20);
     loop {
-        match look(&shared, &place).await {
-            Ok(look) => return Ok(look),
+        match look(&shared, &place, most).await {
+            Ok(look) => return (Ok(look), (most * 2).min(READ)),
             Err(trouble @ Trouble::Refused(..)) if !trouble.passes() => {
-                return Err(shared.read_failure(trouble));
+                return (Err(shared.read_failure(trouble)), most);
             }
-            Err(_) => sleep(pause).await,
+            Err(_) => most = (most / 2).max(1),
         }
+        sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -236,17 +245,18 @@ impl Feed<[u8]> for Watch {
                     return Poll::Pending;
                 }
                 self.known = Some(news);
-                let look = look_patiently(Arc::clone(&self.shared), self.place.clone());
+                let look = look_patiently(Arc::clone(&self.shared), self.place.clone(), self.most);
                 self.looking = Some(Box::pin(look));
             }
             let looking = self.looking.as_mut().expect("a look is under way");
             let handle = self.shared.runtime.handle();
             let _entered = handle.enter();
             let waker = relay(handle, context.waker());
-            let Poll::Ready(found) = looking.as_mut().poll(&mut Context::from_waker(&waker)) else {
+            let Poll::Ready((found, most)) = looking.as_mut().poll(&mut Context::from_waker(&waker)) else {
                 return Poll::Pending;
             };
             self.looking = None;
+            self.most = most;
             let news = self.known.unwrap_or_default();
             if let Err(error) = self.take(found, news) {
                 return Poll::Ready(Err(error));

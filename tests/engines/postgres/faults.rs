@@ -165,3 +165,61 @@ fn a_commit_that_waits_too_long_for_a_lock_was_certainly_not_applied() {
     assert_eq!(*store.get("a").wait().unwrap().unwrap().value, [1]);
     put(3).unwrap();
 }
+
+#[test]
+fn a_commit_waits_no_longer_for_many_locks_than_for_one() {
+    let (port, name) = (shared_server().port, super::fresh_name());
+    let deadlines = Deadlines { commit: Duration::from_secs(6), ..Deadlines::default() };
+    let store = open(&Postgres::options().collection(&name).deadlines(deadlines), port);
+    let puts = |number: u8| {
+        let put = |id| Entry::put(id, Expected::Any, [number].into());
+        store.commit(Commit::one(put("a")).and(put("b"))).wait()
+    };
+    puts(1).unwrap();
+    let order = format!(
+        "SELECT string_agg(id, '' ORDER BY hashtextextended(id, hashtextextended('{name}',
+            hashtextextended('public.ifmatch', 0)))) FROM unnest('{{a,b}}'::text[]) id"
+    );
+    let order = super::psql(port, &order);
+    let (first, second) = order.split_at(1);
+
+    // The first is let go of before the commit gives up, and then it waits for the second.
+    let _holders =
+        [(second, 60.0), (first, 4.0)].map(|(id, seconds)| super::holding(port, &name, id, seconds));
+    let waited = puts(2).unwrap_err();
+
+    assert_eq!(waited.outcome(), Outcome::NotApplied, "{waited:?}");
+    assert_eq!(*store.get("b").wait().unwrap().unwrap().value, [1]);
+}
+
+#[test]
+fn a_conflict_whose_answer_is_lost_again_and_again_is_told_as_the_conflict() {
+    let proxy = Proxy::new(shared_server().address());
+    for ids in [&["a"][..], &["a", "b"]] {
+        let name = super::fresh_name();
+        let store = open(&Postgres::options().collection(&name), proxy.port());
+        let put = |ids: &[&'static str], expected: Expected, write: WriteId| {
+            let puts = ids.iter().map(|id| Entry::put(id, expected, (*b"v").into()));
+            store.commit(puts.collect::<Commit<'_, [u8]>>().with_write(write)).wait()
+        };
+        let found = put(ids, Expected::Absent, WriteId::new()).unwrap().receipts()[0].version;
+        // Four connections that have the statement prepared, since all of these wait at once.
+        let holder = super::holding(shared_server().port, &name, "a", 2.0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| put(ids, Expected::Absent, WriteId::new()).unwrap_err());
+            }
+        });
+        holder.join().unwrap();
+        let (write, dropped) = (WriteId::new(), proxy.happened(Fault::DropAnswer));
+
+        (0..3).for_each(|_| proxy.plan(Fault::DropAnswer));
+        let refused = put(ids, Expected::Absent, write).unwrap_err();
+
+        assert_eq!(proxy.happened(Fault::DropAnswer) - dropped, 3);
+        let conflict = refused.conflict().unwrap_or_else(|| panic!("{refused:?}"));
+        assert_eq!(conflict.mismatches().len(), ids.len());
+        assert_eq!(conflict.current::<[u8]>().map(|current| current.version), found);
+        assert_eq!(store.resolve(write).wait().unwrap(), Resolution::NotApplied);
+    }
+}

@@ -1,11 +1,12 @@
 //! The feed on a PostgreSQL server: what the laws, which see one store alone, can't provoke.
 
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use ifmatch::conformance::watch::a_watcher_left_behind_expires;
+use ifmatch::engine::Deadlines;
 use ifmatch::{Commit, Entry, Error, Expected, Postgres, Start, Store, Version};
 
 use super::{ELSEWHERE, fresh_name, open, options, psql, server, shared_server};
@@ -56,7 +57,7 @@ fn a_transaction_that_commits_late_is_not_missed() {
     let mut late = Command::new(program("psql", &ELSEWHERE, "postgresql-client"))
         .args(["-h", "127.0.0.1", "-U", "postgres", "-qAtX", "-p", &port.to_string(), "-c"])
         .arg(format!(
-            "BEGIN; SELECT ifmatch_commit_one_1('{name}', NULL, NULL, false, 1, '1s', 'late', 'p', 'a', 0, 0, '');
+            "BEGIN; SELECT ifmatch_commit_one_1('{name}', NULL, NULL, false, 1, 1000, 'late', 'p', 'a', 0, 0, '');
              SELECT pg_sleep(1); COMMIT"
         ))
         .stdout(Stdio::null())
@@ -119,4 +120,33 @@ fn a_cursor_of_another_collection_is_expired() {
     let cursor = one.watch(Start::Now).wait().unwrap().cursor().clone();
 
     assert!(matches!(other.watch(Start::After(cursor)).wait(), Err(Error::Expired(_))));
+}
+
+#[test]
+fn a_watcher_of_large_values_on_a_slow_network_goes_on() {
+    let proxy = Proxy::new(shared_server().address());
+    let name = fresh_name();
+    let deadlines = Deadlines { read: Duration::from_secs(1), ..Deadlines::default() };
+    let watched = open(&Postgres::options().collection(&name).deadlines(deadlines), proxy.port());
+    let writer = open(&Postgres::options().collection(&name), shared_server().port);
+    let mut changes = watched.watch(Start::Now).wait().unwrap();
+    // All together take far longer than a look may, each by itself does not.
+    let ids: Vec<String> = (0..12).map(|number| number.to_string()).collect();
+    for id in &ids {
+        let entry = Entry::put(id, Expected::Any, vec![7; 16 << 10].into());
+        writer.commit(Commit::one(entry)).wait().unwrap();
+    }
+    proxy.slow_down(Duration::from_millis(10));
+
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let _watched = watched;
+        while tell.send(changes.next().wait().unwrap().changes[0].id.to_string()).is_ok() {}
+    });
+
+    let longest = Duration::from_secs(120);
+    let seen: Vec<String> =
+        ids.iter().map(|_| told.recv_timeout(longest).expect("the feed goes on")).collect();
+    proxy.slow_down(Duration::ZERO);
+    assert_eq!(seen, ids);
 }

@@ -18,7 +18,7 @@ fn shared() -> Arc<dyn Store<[u8]>> {
     Arc::clone(&*SHARED) as Arc<dyn Store<[u8]>>
 }
 
-fn of_postgres() -> Abilities {
+pub(super) fn of_postgres() -> Abilities {
     let mut abilities = Abilities::default();
     abilities.entries = 1_000;
     abilities.watch = true;

@@ -119,6 +119,55 @@ fn no_text_shows_who_logs_in_with_what() {
 }
 
 #[test]
+fn no_refusal_of_a_connection_names_who_or_what_was_refused() {
+    let server = server(&["max_connections=8", "superuser_reserved_connections=3"]);
+    psql(server.port, "CREATE ROLE us3r LOGIN");
+    let url = |database: &str| format!("postgres://us3r:s3cr3t@127.0.0.1:{}/{database}", server.port);
+    let refusal = |prepare: &str, database: &str, undo: &str| {
+        psql(server.port, prepare);
+        let error = options().connect(&url(database)).wait().unwrap_err();
+        psql(server.port, undo);
+        let text = texts(&error);
+        assert!(!["us3r", "s3cr3t", "th3irs"].iter().any(|name| text.contains(name)), "{text}");
+        text
+    };
+    psql(server.port, "CREATE DATABASE th3irs");
+
+    let refusals = [
+        ("ALTER ROLE us3r CONNECTION LIMIT 0", "postgres", "ALTER ROLE us3r CONNECTION LIMIT -1", "53300"),
+        (
+            "ALTER DATABASE th3irs CONNECTION LIMIT 0",
+            "th3irs",
+            "ALTER DATABASE th3irs CONNECTION LIMIT -1",
+            "53300",
+        ),
+        ("ALTER ROLE us3r NOLOGIN", "postgres", "ALTER ROLE us3r LOGIN", "28000"),
+        (
+            "REVOKE CONNECT ON DATABASE th3irs FROM PUBLIC",
+            "th3irs",
+            "GRANT CONNECT ON DATABASE th3irs TO PUBLIC",
+            "42501",
+        ),
+        (
+            "ALTER DATABASE th3irs ALLOW_CONNECTIONS false",
+            "th3irs",
+            "ALTER DATABASE th3irs ALLOW_CONNECTIONS true",
+            "55000",
+        ),
+        ("SELECT 1", "us3r", "SELECT 1", "3D000"),
+        // Logged in, it may make no tables: what is shown then is the message, which names none of them.
+        ("REVOKE CREATE ON SCHEMA public FROM PUBLIC", "postgres", "SELECT 1", "42501"),
+    ];
+    for (prepare, database, undo, code) in refusals {
+        let text = refusal(prepare, database, undo);
+        assert!(text.contains(code), "{prepare}: {text}");
+    }
+    psql(server.port, "DROP ROLE us3r");
+    let text = texts(&options().connect(&url("postgres")).wait().unwrap_err());
+    assert!(text.contains("28000") && !text.contains("us3r"), "{text}");
+}
+
+#[test]
 fn after_a_wipe_no_old_version_matches_and_every_old_cursor_is_expired() {
     let server = server(&[]);
     let name = fresh_name();

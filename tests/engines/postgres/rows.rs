@@ -1,5 +1,6 @@
 //! Ids, values and rows on a PostgreSQL server.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use ifmatch::{Commit, Entry, Error, Expected, Kind, Postgres, Refusal, Resolution, Store, WriteId};
@@ -171,4 +172,51 @@ fn history_is_bounded_and_what_was_forgotten_is_unknown() {
     assert_eq!(gone.conflict().unwrap().kind(), &Kind::Missing);
     // A fresh id is certainly none of the forgotten ones.
     assert_eq!(store.resolve(WriteId::new()).wait().unwrap(), Resolution::NotApplied);
+}
+
+#[test]
+fn versions_under_a_made_up_write_id_are_told_apart_by_chance_all_the_same() {
+    let store = open(&options(), shared_server().port);
+    let tag = |number: u128| {
+        let write = WriteId::from_bits((1 << 120) + (number << 32));
+        let committed = store.commit(put("a", Expected::Any, b"v").with_write(write)).wait().unwrap();
+        committed.version().unwrap().to_bits().get() & 0xff_ffff
+    };
+
+    let tags: HashSet<u64> = (0..20).map(tag).collect();
+
+    assert!(tags.len() > 15, "{tags:?}");
+}
+
+#[test]
+fn what_may_have_been_forgotten_is_unknown_even_where_as_old_ids_are_closed() {
+    let (port, name) = (shared_server().port, fresh_name());
+    let store = open(&Postgres::options().collection(&name), port);
+    store.commit(put("a", Expected::Absent, b"v")).wait().unwrap();
+    let hex = |write: u8| format!("'\\x{write:032x}'::bytea");
+    psql(
+        port,
+        &format!(
+            "UPDATE ifmatch_places SET youngest = {old}, youngest_closed = {old} WHERE collection = '{name}';
+             INSERT INTO ifmatch_closed VALUES ('{name}', {closed})",
+            old = hex(100),
+            closed = hex(50)
+        ),
+    );
+    let verdict = |write: u8, again: bool, expected: char| {
+        let given = format!("'{name}', {}, {write}, {again}, 5, 1000", hex(write));
+        let one = format!("ifmatch_commit_one_1({given}, 'a', 'p', '{expected}', 0, 0, '')");
+        let many = format!(
+            "ifmatch_commit_many_1({given}, '{{a}}', '{{p}}', '{{{expected}}}', '{{0}}', '{{0}}', '{{\"\"}}')"
+        );
+        let [one, many] = [one, many].map(|call| psql(port, &format!("SELECT told_verdict FROM {call}")));
+        assert_eq!(one, many);
+        one
+    };
+
+    // Sent again, it may have been applied and forgotten; a first one certainly comes too late.
+    assert_eq!([verdict(7, true, 'p'), verdict(7, true, 'n'), verdict(7, false, 'p')], ["u", "u", "x"]);
+    // One that was closed by its name never came: what it is told is why, as long as that is so.
+    assert_eq!([verdict(50, true, 'p'), verdict(50, true, 'n'), verdict(50, false, 'n')], ["x", "m", "x"]);
+    assert_eq!(*store.get("a").wait().unwrap().unwrap().value, *b"v");
 }
