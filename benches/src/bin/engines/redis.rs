@@ -1,6 +1,5 @@
 //! `Redis` beside the same commands by hand, on a server of its own that keeps nothing on disk.
 
-use std::cell::RefCell;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, Script, Value, cmd};
-use ifmatch::{Collection, Commit, Entry, Expected, Redis, Retry, Store, Version, WriteId};
+use ifmatch::{Collection, Commit, Entry, Expected, Redis, Retry, Store, WriteId};
 use ifmatch_benches::rounds::{Contender, Measured, measure};
 use tokio::runtime::{Builder, Runtime};
 
@@ -27,7 +26,7 @@ fn start() -> Server {
 
 /// What a program would write on the bare driver.
 struct ByHand {
-    connection: RefCell<MultiplexedConnection>,
+    connection: MultiplexedConnection,
     script: Script,
 }
 
@@ -40,25 +39,19 @@ impl ByHand {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(5)));
         let connection = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
         let script = Script::new(include_str!("../../../../src/backend/redis/commit.lua"));
-        Self { connection: RefCell::new(connection), script }
+        Self { connection, script }
     }
 
-    #[expect(clippy::await_holding_refcell_ref, reason = "one task uses it")]
     async fn get(&self, key: &str) -> Vec<u8> {
-        let mut connection = self.connection.borrow_mut();
-        cmd("GET").arg(key).query_async(&mut *connection).await.unwrap()
+        cmd("GET").arg(key).query_async(&mut self.connection.clone()).await.unwrap()
     }
 
-    #[expect(clippy::await_holding_refcell_ref, reason = "one task uses it")]
     async fn set(&self, key: &str, value: &[u8]) {
-        let mut connection = self.connection.borrow_mut();
-        cmd("SET").arg(key).arg(value).exec_async(&mut *connection).await.unwrap();
+        cmd("SET").arg(key).arg(value).exec_async(&mut self.connection.clone()).await.unwrap();
     }
 
     /// A compare-and-swap with a log, a truthful conflict and a write id: the version it made.
-    #[expect(clippy::await_holding_refcell_ref, reason = "one task uses it")]
     async fn swap(&self, collection: &str, id: &str, expected: &[u8], value: &[u8], write: u128) -> Vec<u8> {
-        let mut connection = self.connection.borrow_mut();
         let key = |name: &str| format!("ifmatch:{{{collection}}}:{name}");
         let mut call = self.script.prepare_invoke();
         for name in ["meta", "ids", "deleted", "log", "writes"] {
@@ -73,7 +66,7 @@ impl ByHand {
         };
         let (spec, record) = ([put, expected].concat(), [&head, value].concat());
         call.arg(100_000).arg(&write[13..]).arg(&write[..]).arg(spec).arg(record);
-        let answer: Vec<Value> = call.invoke_async(&mut *connection).await.unwrap();
+        let answer: Vec<Value> = call.invoke_async(&mut self.connection.clone()).await.unwrap();
         let Some(Value::BulkString(receipts)) = answer.into_iter().nth(1) else { panic!("a conflict") };
         receipts[..8].to_vec()
     }
@@ -83,78 +76,114 @@ impl ByHand {
 pub fn run() {
     let server = start();
     let url = format!("redis://127.0.0.1:{}", server.port);
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    // Of the kind that a server has, where the caller and both connections share the threads. One is enough: more of them
+    // pass the tasks on to each other, now here and now there.
+    let several = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     for size in [100, 10_000] {
-        alone(&runtime, &url, size);
+        alone(&several, &url, "", size);
     }
+    // The store keeps its connection on a thread of its own there.
+    let single = Builder::new_current_thread().enable_all().build().unwrap();
+    alone(&single, &url, ", on a runtime of one thread", 100);
     hot(&url);
 }
 
-fn contender<'a, F: Future>(
+/// Times so many operations in a task of the runtime, where the connection is a task too.
+fn contender<'a, F: Future<Output = ()> + Send + 'static>(
     name: &'static str,
     runtime: &'a Runtime,
-    mut operation: impl FnMut() -> F + 'a,
+    mut operations: impl FnMut(usize) -> F + 'a,
 ) -> Contender<'a> {
-    Contender::timed(name, move |operations| {
+    Contender::timed(name, move |count| {
         let begin = Instant::now();
-        runtime.block_on(async {
-            for _ in 0..operations {
-                operation().await;
-            }
-        });
+        runtime.block_on(runtime.spawn(operations(count))).unwrap();
         begin.elapsed()
     })
 }
 
 /// One caller at a time.
-fn alone(runtime: &Runtime, url: &str, size: usize) {
-    let collection = format!("alone-{size}");
-    let (store, hand) = runtime.block_on(async {
-        let store = Redis::options().collection(&collection).connect(url).await.unwrap();
-        (store, ByHand::connect(url).await)
-    });
+fn alone(runtime: &Runtime, url: &str, whence: &str, size: usize) {
+    let collection = format!("alone-{size}{}", whence.replace(|letter: char| !letter.is_alphabetic(), ""));
+    let (store, hand) = runtime
+        .block_on(runtime.spawn({
+            let (url, collection) = (url.to_owned(), collection.clone());
+            async move {
+                let store = Redis::options().collection(collection).connect(&url).await.unwrap();
+                (Arc::new(store), Arc::new(ByHand::connect(&url).await))
+            }
+        }))
+        .unwrap();
     let value: Arc<[u8]> = vec![7; size].into();
-    let put = |id, expected: Expected| {
-        let commit = Commit::one(Entry::put(id, expected, Arc::clone(&value))).with_write(WriteId::new());
-        runtime.block_on(async { store.commit(commit).await.unwrap().version().unwrap() })
-    };
-    let (ours, theirs) = (put("ours", Expected::Absent), put("theirs", Expected::Absent));
-    let key = format!("ifmatch:{{{collection}}}:v:ours");
+    for id in ["ours", "theirs"] {
+        let commit = Commit::one(Entry::put(id, Expected::Absent, Arc::clone(&value)));
+        runtime.block_on(async { store.commit(commit).await.unwrap() });
+    }
+    let key = move |id: &str| format!("ifmatch:{{{collection}}}:v:{id}");
 
+    let get_by_hand = |count| {
+        let (hand, key) = (Arc::clone(&hand), key("ours"));
+        async move {
+            for _ in 0..count {
+                assert!(hand.get(&key).await.len() > size);
+            }
+        }
+    };
+    let get = |count| {
+        let store = Arc::clone(&store);
+        async move {
+            for _ in 0..count {
+                assert_eq!(store.get("ours").await.unwrap().unwrap().value.len(), size);
+            }
+        }
+    };
     show(measure(
-        format!("read of {size} bytes"),
+        format!("read of {size} bytes{whence}"),
         ROUNDS,
         SLICE,
         vec![
-            contender("GET by hand", runtime, || async { assert!(hand.get(&key).await.len() > size) }),
-            contender("Redis::get", runtime, || async {
-                assert!(store.get("ours").await.unwrap().is_some())
-            }),
+            contender("GET by hand", runtime, get_by_hand),
+            contender("Redis::get", runtime, get),
         ],
     ));
 
-    let current = RefCell::new(ours);
-    let by_hand = RefCell::new(theirs.to_bits().get().to_be_bytes().to_vec());
-    let swap_ours = || async {
-        let expected: Version = *current.borrow();
-        let entry = Entry::put("ours", expected, Arc::clone(&value));
-        let committed = store.commit(Commit::one(entry).with_write(WriteId::new())).await.unwrap();
-        *current.borrow_mut() = committed.version().unwrap();
+    let swap_by_hand = |count| {
+        let (hand, value, key) = (Arc::clone(&hand), Arc::clone(&value), key("theirs"));
+        async move {
+            let collection = key.split(['{', '}']).nth(1).unwrap();
+            let mut version = hand.get(&key).await[2..10].to_vec();
+            for _ in 0..count {
+                let write = WriteId::new().to_bits();
+                version = hand.swap(collection, "theirs", &version, &value, write).await;
+            }
+        }
     };
-    let swap_by_hand = || async {
-        let expected = by_hand.borrow().clone();
-        let write = WriteId::new().to_bits();
-        let version = hand.swap(&collection, "theirs", &expected, &value, write).await;
-        *by_hand.borrow_mut() = version;
+    let swap = |count| {
+        let (store, value) = (Arc::clone(&store), Arc::clone(&value));
+        async move {
+            let mut version = store.get("ours").await.unwrap().unwrap().version;
+            for _ in 0..count {
+                let put = Entry::put("ours", version, Arc::clone(&value));
+                let committed = store.commit(Commit::one(put).with_write(WriteId::new())).await.unwrap();
+                version = committed.version().unwrap();
+            }
+        }
+    };
+    let set = |count| {
+        let (hand, value) = (Arc::clone(&hand), Arc::clone(&value));
+        async move {
+            for _ in 0..count {
+                hand.set("bare", &value).await;
+            }
+        }
     };
     show(measure(
-        format!("compare-and-swap of {size} bytes"),
+        format!("compare-and-swap of {size} bytes{whence}"),
         ROUNDS,
         SLICE,
         vec![
             contender("the same script by hand", runtime, swap_by_hand),
-            contender("Redis::commit", runtime, swap_ours),
-            contender("a bare SET", runtime, || hand.set("bare", &value)),
+            contender("Redis::commit", runtime, swap),
+            contender("a bare SET", runtime, set),
         ],
     ));
 }
