@@ -7,6 +7,7 @@ mod faults;
 mod laws;
 mod limits;
 mod place;
+mod rights;
 mod secrets;
 #[cfg(feature = "redis-tls")]
 mod tls;
@@ -16,6 +17,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ifmatch::engine::{ConnectError, Deadlines};
@@ -71,6 +73,15 @@ fn open(options: Options, port: u16) -> Arc<dyn Store<[u8]>> {
 fn short() -> Deadlines {
     let limit = Duration::from_millis(400);
     Deadlines { connect: limit, read: limit, commit: limit }
+}
+
+/// Waits until something holds.
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Says a command to a server, in words that hold no blanks, and gives the whole answer as text.

@@ -1,13 +1,12 @@
-#!lua
 -- Judges every entry of a commit, then applies all of them or none.
 --
 -- KEYS: meta, ids, deleted, log, writes; then the key of each entry's value.
 -- ARGV: how many commits are kept, the tag, the write id or nothing; then of each entry what is done and expected, and
 -- for a put also its record: from behind the version on (`p`), or all of it, still without its number (`P`).
 --
--- All that can fail comes before the first write: Redis takes nothing back.
+-- Redis takes nothing back: all that can fail comes before the entry of the log, or harms nothing where it stops the script.
 
-local call, sub, pack = redis.call, string.sub, struct.pack
+local pack = struct.pack
 local meta, ids, deleted, log, writes = unpack(KEYS, 1, 5)
 local kept, tag, write = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local entries = #KEYS - 5
@@ -17,17 +16,6 @@ local LAST = 1099511627774
 local NONE = '\0\0\0\0\0\0\0\0'
 local FIRST = '\0\0\0\0\0\0\0\1'
 local RECORD = '\2\0'
-
--- Lua's own `<` goes by the locale of the server.
-local function younger(one, other)
-    for at = 1, 16 do
-        local a, b = string.byte(one, at), string.byte(other, at)
-        if a ~= b then
-            return a > b
-        end
-    end
-    return false
-end
 
 local facts = call('HMGET', meta, 'format', 'counter', 'youngest', 'youngest_closed')
 if facts[1] ~= '1' then
@@ -40,14 +28,8 @@ if write ~= '' then
         return { 'closed' }
     end
     if known then
-        local logged = call('XRANGE', log, known, known)[1]
-        local line = logged and logged[2] or {}
-        for at = 1, #line, 2 do
-            if line[at] == 'a' then
-                return { 'applied', line[at + 1] }
-            end
-        end
-        return { 'unknown' }
+        local receipts = field(call('XRANGE', log, known, known)[1], 'a')
+        return receipts and { 'applied', receipts } or { 'unknown' }
     end
 end
 
@@ -131,9 +113,23 @@ for n = 1, entries do
     end
 end
 
--- First: it refuses a position that is not the next one, and then nothing was written.
-call('XADD', log, position .. '-0', unpack(line))
+-- What leaves the log takes its write id and its deletions along. Only now and then, which costs less a commit.
+local leaving = counter % 16 == 0 and math.min(call('XLEN', log) + 1 - kept, 64) or 0
+
+-- The rights of the user may have been narrowed since the collection was opened.
+local function denied(...)
+    return redis.acl_check_cmd and not redis.acl_check_cmd(...)
+end
+if (changes and (denied('SET', KEYS[6], '') or denied('SETRANGE', KEYS[6], 2, '')))
+    or (comes_or_goes and (denied('ZADD', ids, 0, '') or denied('ZREM', ids, '') or denied('UNLINK', KEYS[6])))
+    or ((comes_or_goes or leaving > 0) and denied('HDEL', deleted, ''))
+    or (leaving > 0 and (denied('XRANGE', log, '-', '+') or denied('XTRIM', log, 'MAXLEN', 1))) then
+    return redis.error_reply('NOPERM the user may not run all that a commit needs')
+end
+
+-- The counter first: a number that is left out harms nothing, and one that the log has already stops every later commit.
 call('HSET', meta, 'counter', position)
+call('XADD', log, position .. '-0', unpack(line))
 if write ~= '' then
     call('HSET', writes, write, position)
 end
@@ -157,33 +153,32 @@ for n = 1, entries do
     end
 end
 
--- What leaves the log takes its write id and its deletions along. Only now and then, which costs less a commit.
-local leaving = counter % 16 == 0 and math.min(call('XLEN', log) - kept, 64) or 0
 if leaving > 0 then
-    local youngest, last, gone = facts[3], nil, {}
+    local youngest, number, gone, deletions = facts[3] or string.rep('\0', 16), nil, {}, {}
     local oldest = call('XRANGE', log, '-', '+', 'COUNT', leaving)
     for _, entry in ipairs(oldest) do
-        local number, line = string.match(entry[1], '^%d+'), entry[2]
-        last = { number, line[2] }
+        local line = entry[2]
+        number = string.match(entry[1], '^%d+')
         for at = 3, #line, 2 do
             local name, text = line[at], line[at + 1]
             if name == 'w' then
                 gone[#gone + 1] = text
-                if not youngest or younger(text, youngest) then
+                if younger(text, youngest) then
                     youngest = text
                 end
             elseif name == 'd' and call('HGET', deleted, text) == pack('>I5', tonumber(number)) .. line[2] then
-                call('HDEL', deleted, text)
+                deletions[#deletions + 1] = text
             end
         end
+    end
+    -- How far back memory reaches is told before anything is forgotten.
+    call('HSET', meta, 'floor', number, 'floor_tag', oldest[#oldest][2][2], 'youngest', youngest)
+    for _, id in ipairs(deletions) do
+        call('HDEL', deleted, id)
     end
     if #gone > 0 then
         call('HDEL', writes, unpack(gone))
     end
-    call('XTRIM', log, 'MINID', string.format('%.0f', last[1] + 1))
-    call('HSET', meta, 'floor', last[1], 'floor_tag', last[2])
-    if youngest then
-        call('HSET', meta, 'youngest', youngest)
-    end
+    call('XTRIM', log, 'MINID', string.format('%.0f', number + 1))
 end
 return { 'applied', receipts }

@@ -1,11 +1,9 @@
-#!lua flags=allow-oom
 -- The next commit after a position of the feed that changed something.
 --
 -- KEYS: meta, log. ARGV: the epoch, the position and its tag.
 --
 -- It writes nothing and does not say so: a script that says so is also run by a replica, which may be behind.
 
-local call, sub = redis.call, string.sub
 local meta, log = KEYS[1], KEYS[2]
 local values = sub(meta, 1, -5) .. 'v:'
 local epoch, position, tag = ARGV[1], ARGV[2], ARGV[3]
@@ -18,20 +16,11 @@ if facts[1] ~= '1' then
     return { 'place', facts[1] }
 end
 
-local function tag_of(entry)
-    for at = 1, #entry[2], 2 do
-        if entry[2][at] == 't' then
-            return entry[2][at + 1]
-        end
-    end
-    return ''
-end
-
 local entries = call('XRANGE', log, position, '+', 'COUNT', 64)
 local first = 1
 local stands = position == facts[3] and tag == facts[4]
 if entries[1] and string.match(entries[1][1], '^%d+') == position then
-    stands, first = tag_of(entries[1]) == tag, 2
+    stands, first = field(entries[1], 't') == tag, 2
 end
 if epoch ~= facts[2] or not stands then
     return { 'expired', facts[2], facts[3], facts[4] }
@@ -39,11 +28,11 @@ end
 
 for at = first, #entries do
     local number, line = string.match(entries[at][1], '^%d+'), entries[at][2]
-    position, tag = number, tag_of(entries[at])
+    position, tag = number, field(entries[at], 't') or ''
     local version = struct.pack('>I5', tonumber(number)) .. tag
     local changes = {}
-    for field = 1, #line, 2 do
-        local action, id = line[field], line[field + 1]
+    for name_at = 1, #line, 2 do
+        local action, id = line[name_at], line[name_at + 1]
         if action == 'p' or action == 'd' then
             local record = ''
             if action == 'p' and call('GETRANGE', values .. id, 2, 9) == version then

@@ -18,32 +18,41 @@ pub(super) struct Call {
     pub(super) repeatable: bool,
 }
 
+/// What stands before each of them.
+const COMMON: &str = include_str!("common.lua");
+
+/// Lets a script run where memory has run out: it frees some, or takes little.
+const ALLOW_OOM: &str = " flags=allow-oom";
+
 /// Judges and applies a commit.
-pub(super) static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("commit.lua")));
+pub(super) static COMMIT: LazyLock<Script> = LazyLock::new(|| Script::new("", include_str!("commit.lua")));
 
 /// The same for a commit that puts nothing: deletions must get through where memory has run out.
 pub(super) static FREEING_COMMIT: LazyLock<Script> =
-    LazyLock::new(|| Script::new(&include_str!("commit.lua").replacen("#!lua", "#!lua flags=allow-oom", 1)));
+    LazyLock::new(|| Script::new(ALLOW_OOM, include_str!("commit.lua")));
 
 /// Tells what became of a commit.
-pub(super) static RESOLVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("resolve.lua")));
+pub(super) static RESOLVE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(ALLOW_OOM, include_str!("resolve.lua")));
 
 /// Lists a page.
-pub(super) static SCAN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scan.lua")));
+pub(super) static SCAN: LazyLock<Script> = LazyLock::new(|| Script::new(ALLOW_OOM, include_str!("scan.lua")));
 
 /// Begins a watch.
-pub(super) static WATCH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("watch.lua")));
+pub(super) static WATCH: LazyLock<Script> =
+    LazyLock::new(|| Script::new(ALLOW_OOM, include_str!("watch.lua")));
 
 /// Reads the next commit of the feed.
-pub(super) static NEXT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("next.lua")));
+pub(super) static NEXT: LazyLock<Script> = LazyLock::new(|| Script::new(ALLOW_OOM, include_str!("next.lua")));
 
 /// Finds or begins a collection.
-pub(super) static OPEN: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("open.lua")));
+pub(super) static OPEN: LazyLock<Script> = LazyLock::new(|| Script::new(ALLOW_OOM, include_str!("open.lua")));
 
 impl Script {
-    fn new(source: &str) -> Self {
-        let digest = Hashed::new(source).get_hash().to_owned();
-        Self { source: source.to_owned(), digest }
+    fn new(flags: &str, body: &str) -> Self {
+        let source = format!("#!lua{flags}\n{COMMON}{body}");
+        let digest = Hashed::new(&source).get_hash().to_owned();
+        Self { source, digest }
     }
 
     /// A run of it, to which arguments may be added. `bytes` is about how many there will be.

@@ -26,6 +26,9 @@ pub(super) enum Trouble {
     /// Redis answered with an error.
     #[error("redis answered {code}: {meaning}")]
     Answered { code: String, meaning: String },
+    /// A script met a key that has left this node of a cluster.
+    #[error("the collection is moving to another node of the cluster")]
+    Moving,
     /// An answer that no release of this store gives.
     #[error("redis gave an answer that the store does not understand")]
     Unexpected,
@@ -71,13 +74,23 @@ const PASSING: [&str; 11] = [
 /// Those that say that it takes no writes.
 const NO_WRITES: [&str; 4] = ["OOM", "READONLY", "NOREPLICAS", "MISCONF"];
 
+/// What a script is told of a key that has left this node of a cluster.
+const NOT_HERE: &str = "Script attempted to access a non local key";
+
+/// What ends the text of an error that stopped a script.
+const WITHIN: &str = ", on @user_script:";
+
 impl Trouble {
     /// What a command that was sent came back with.
     pub(super) fn of(error: &RedisError) -> Self {
         match (error.kind(), error.code()) {
             (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS")) => Self::Login,
             (ErrorKind::UnexpectedReturnType, _) => Self::Unexpected,
+            (_, Some(_)) if error.detail().is_some_and(|detail| detail.contains(NOT_HERE)) => Self::Moving,
             (_, Some(code)) => {
+                // A script that was stopped by the same may have written before.
+                let within = code == "NOPERM" && error.detail().is_some_and(|detail| detail.contains(WITHIN));
+                let code = if within { "ERR" } else { code };
                 let known = REFUSALS.iter().find(|(known, _)| *known == code);
                 let meaning = match known {
                     Some((_, meaning)) => (*meaning).to_owned(),
@@ -104,7 +117,9 @@ impl Trouble {
             Self::Answered { code, .. } if REFUSALS.iter().any(|(known, _)| known == code) => {
                 Outcome::NotApplied
             }
-            Self::Late(_) | Self::Lost(_) | Self::Answered { .. } | Self::Unexpected => Outcome::Unknown,
+            Self::Late(_) | Self::Lost(_) | Self::Answered { .. } | Self::Moving | Self::Unexpected => {
+                Outcome::Unknown
+            }
         }
     }
 
@@ -128,7 +143,7 @@ impl Trouble {
     /// Whether the same call may do better after a while.
     pub(super) fn passes(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Late(_) | Self::Lost(_) => true,
+            Self::Unreachable { .. } | Self::Late(_) | Self::Lost(_) | Self::Moving => true,
             Self::Answered { code, .. } => PASSING.contains(&code.as_str()),
             Self::Login | Self::Unexpected | Self::Format(_) => false,
         }
@@ -196,6 +211,8 @@ mod tests {
             assert_eq!(answered(&format!("{code} whatever")).outcome(), Outcome::NotApplied, "{code}");
         }
         assert_eq!(answered("ERR whatever").outcome(), Outcome::Unknown);
+        let within = "NOPERM ACL failure in script: no `xtrim` script: 0a1b, on @user_script:7.";
+        assert_eq!(answered(within).outcome(), Outcome::Unknown);
         assert_eq!(Trouble::Lost("reset".to_owned()).outcome(), Outcome::Unknown);
     }
 }

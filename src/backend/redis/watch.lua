@@ -1,11 +1,9 @@
-#!lua flags=allow-oom
 -- Where a watch begins.
 --
 -- KEYS: meta, log. ARGV: nothing to begin now; or the epoch, the position and the tag to begin after.
 --
 -- It writes nothing and does not say so: a script that says so is also run by a replica, which may be behind.
 
-local call = redis.call
 local meta, log = KEYS[1], KEYS[2]
 
 local facts = call('HMGET', meta, 'format', 'epoch', 'floor', 'floor_tag')
@@ -13,19 +11,10 @@ if facts[1] ~= '1' then
     return { 'place', facts[1] or '' }
 end
 
-local function tag_of(entry)
-    for at = 1, #entry[2], 2 do
-        if entry[2][at] == 't' then
-            return entry[2][at + 1]
-        end
-    end
-    return ''
-end
-
 if not ARGV[1] then
     local last = call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
     if last then
-        return { 'from', facts[2], string.match(last[1], '^%d+'), tag_of(last) }
+        return { 'from', facts[2], string.match(last[1], '^%d+'), field(last, 't') }
     end
     return { 'from', facts[2], facts[3], facts[4] }
 end
@@ -35,7 +24,7 @@ local stands = position == facts[3] and tag == facts[4]
 if epoch == facts[2] and not stands then
     -- A number of a commit that a failover has taken back is none of this log's.
     local entry = call('XRANGE', log, position, position)[1]
-    stands = entry and tag_of(entry) == tag
+    stands = entry and field(entry, 't') == tag
 end
 if epoch ~= facts[2] or not stands then
     return { 'expired', facts[2], facts[3], facts[4] }

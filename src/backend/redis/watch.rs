@@ -135,8 +135,18 @@ impl Seat {
         };
         if let Some(waker) = waker {
             // A waker may call the store and wait for it, which the threads that serve the store must not do.
-            handle.spawn_blocking(|| wake(waker));
+            let ring = Ring(Some(waker));
+            handle.spawn_blocking(|| drop(ring));
         }
+    }
+}
+
+/// Wakes when it is dropped: a runtime that ends drops what it was given and did not come to run.
+struct Ring(Option<Waker>);
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(wake);
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ifmatch::{Commit, Entry, Error, Expected, Outcome, Redis, Start, Store};
 
-use super::{open, say, server};
+use super::{open, say, server, until};
 use crate::faults::patiently;
 use crate::server::{Server, free_port};
 
@@ -82,4 +82,45 @@ fn a_collection_is_found_from_any_node_and_followed_when_it_moves() {
             assert_eq!(u64::from_be_bytes((*value).try_into().unwrap()), 3);
         }
     }
+}
+
+#[test]
+fn a_watcher_waits_while_its_collection_moves() {
+    let nodes = cluster();
+    let slot: u32 = say(nodes[0].address(), "CLUSTER KEYSLOT {moving}")[1..].parse().unwrap();
+    let home = usize::from(slot > 8191);
+    let [from, to] = [&nodes[home], &nodes[1 - home]];
+    let said = |node: &Server, command: String| assert_eq!(say(node.address(), &command), "+OK", "{command}");
+    let migrate = |key: &str| said(from, format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.port));
+    let refused = || {
+        let errors = say(from.address(), "INFO errorstats");
+        let counts =
+            errors.lines().filter_map(|line| line.split_once(":count=")?.1.trim().parse::<u64>().ok());
+        counts.sum::<u64>()
+    };
+    let store = open(Redis::options().collection("moving"), from.port);
+    let mut changes = store.watch(Start::Now).wait().unwrap();
+    put(&*store, 1).unwrap();
+
+    let id = |node: &Server| say(node.address(), "CLUSTER MYID");
+    said(to, format!("CLUSTER SETSLOT {slot} IMPORTING {}", id(from)));
+    said(from, format!("CLUSTER SETSLOT {slot} MIGRATING {}", id(to)));
+    // What the watcher's script finds here has lost a value, then nothing is left of it.
+    migrate("ifmatch:{moving}:v:a");
+    let told = thread::scope(|scope| {
+        let before = refused();
+        let waiting = scope.spawn(|| changes.next().wait());
+        until("the watcher does not meet the move", || refused() > before + 1);
+        for key in say(from.address(), &format!("CLUSTER GETKEYSINSLOT {slot} 100")).split(' ') {
+            migrate(key);
+        }
+        let before = refused();
+        until("the watcher does not go on", || refused() > before + 1);
+        for node in [to, from] {
+            said(node, format!("CLUSTER SETSLOT {slot} NODE {}", id(to)));
+        }
+        waiting.join().unwrap()
+    });
+
+    assert_eq!(told.unwrap().changes.len(), 2);
 }

@@ -3,12 +3,10 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use ifmatch::{Commit, Entry, Error, Expected, Redis, Resolution, Start, Store, Version, WriteId};
 
-use super::{STRICT, say, server, url};
+use super::{STRICT, say, server, until, url};
 use crate::faults::patiently;
 use crate::proxy::Proxy;
 use crate::server::Server;
@@ -16,14 +14,6 @@ use crate::server::Server;
 fn put(store: &dyn Store<[u8]>, expected: impl Into<Expected>, number: u64) -> Result<Version, Error> {
     let put = Entry::put("a", expected.into(), Arc::from(number.to_be_bytes()));
     Ok(store.commit(Commit::one(put).with_write(WriteId::new())).wait()?.version().unwrap())
-}
-
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// The negative control: a failover while replication lags loses acknowledged commits. Their versions and cursors

@@ -38,7 +38,11 @@ impl ByHand {
         let client = Client::open(information.set_tcp_settings(tcp)).unwrap();
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(5)));
         let connection = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
-        let script = Script::new(include_str!("../../../../src/backend/redis/commit.lua"));
+        let script = Script::new(concat!(
+            "#!lua\n",
+            include_str!("../../../../src/backend/redis/common.lua"),
+            include_str!("../../../../src/backend/redis/commit.lua"),
+        ));
         Self { connection, script }
     }
 

@@ -1,0 +1,129 @@
+//! A user whose rights are narrowed while a store is open: Redis does not roll a script back that it stops.
+
+use std::collections::HashMap;
+
+use ifmatch::{Commit, Entry, Error, Expected, Outcome, Redis, Resolution, Start, Store, Version, WriteId};
+
+use super::{say, server};
+
+/// What a script may be stopped at.
+const COMMANDS: [&str; 13] = [
+    "hset", "hdel", "hget", "hmget", "hlen", "set", "setrange", "unlink", "zadd", "zrem", "xadd", "xtrim",
+    "xrange",
+];
+
+/// A commit, and what it would leave: of each id the first byte of its value, or nothing.
+type Step = (Commit<'static, [u8]>, Vec<(&'static str, Option<u8>)>);
+
+/// Creations, changes, deletions, large values, and several of them at once.
+fn steps(number: u8) -> Vec<Step> {
+    let large = vec![number; 2_000];
+    let put = |id, value: &[u8]| Entry::put(id, Expected::Any, value.into());
+    let delete = |id| Entry::delete(id, Expected::Any);
+    vec![
+        (Commit::one(put("a", &[number])), vec![("a", Some(number))]),
+        (Commit::one(put("b", &large)).and(delete("c")), vec![("b", Some(number)), ("c", None)]),
+        (Commit::one(delete("a")).and(put("c", &[number])), vec![("a", None), ("c", Some(number))]),
+        (Commit::one(delete("d")).and(put("e", &large)), vec![("d", None), ("e", Some(number))]),
+        (Commit::one(put("d", &[number])).and(delete("e")), vec![("d", Some(number)), ("e", None)]),
+    ]
+}
+
+#[test]
+fn a_script_that_is_stopped_by_a_narrowed_right_leaves_nothing_half_done() {
+    let server = server(&["--appendonly", "no"]);
+    let rights = |rights: &str| {
+        assert_eq!(say(server.address(), &format!("ACL SETUSER keeper on >word ~* {rights}")), "+OK");
+    };
+    rights("+@all");
+    let url = format!("redis://keeper:word@127.0.0.1:{}", server.port);
+    let store = Redis::options().history(64).connect(url).wait().unwrap();
+    let mut changes = store.watch(Start::Now).wait().unwrap();
+    let (mut values, mut versions) = (HashMap::new(), HashMap::<&str, Option<Version>>::new());
+    let (mut refused, mut number) = (0, 0);
+
+    for command in COMMANDS.iter().cycle().take(3 * COMMANDS.len()) {
+        number += 1;
+        for (commit, left) in steps(number) {
+            let write = WriteId::new();
+            rights(&format!("-{command}"));
+            let answer = store.commit(commit.clone().with_write(write)).wait();
+            rights("+@all");
+            let told = match &answer {
+                Ok(committed) => Resolution::Applied(committed.clone()),
+                Err(_) => store.resolve(write).wait().unwrap(),
+            };
+            let applied = match told {
+                Resolution::Applied(committed) => Some(committed),
+                Resolution::NotApplied => None,
+                Resolution::Unknown => panic!("{command}: {answer:?}"),
+            };
+            if let Err(error) = &answer {
+                refused += 1;
+                assert!(applied.is_none() || error.outcome() == Outcome::Unknown, "{command}: {error}");
+            }
+            // The values, the list, the feed and what was told are of one mind.
+            let changed = applied.is_some_and(|committed| {
+                for ((id, value), receipt) in left.iter().zip(committed.receipts()) {
+                    values.insert(*id, *value);
+                    versions.insert(*id, receipt.version);
+                }
+                committed
+                    .receipts()
+                    .iter()
+                    .any(|receipt| receipt.version.is_some() || receipt.replaced.is_some())
+            });
+            for (id, value) in &values {
+                let current = store.get(id).wait().unwrap();
+                assert_eq!(current.as_ref().map(|current| current.value[0]), *value, "{command}: {id}");
+                if let Some(current) = current {
+                    assert_eq!(Some(current.version), versions[id], "{command}: {id}");
+                }
+            }
+            let listed = store.scan("", None, 9).wait().unwrap().items.len();
+            assert_eq!(listed, values.values().flatten().count(), "{command}");
+            if changed {
+                let batch = changes.next().wait().unwrap();
+                assert!(batch.changes.iter().all(|change| left.iter().any(|(id, _)| **id == *change.id)));
+                assert!(batch.changes.iter().all(|change| change.is_delete()
+                    == left.iter().any(|(id, value)| **id == *change.id && value.is_none())));
+            }
+        }
+    }
+
+    assert!(refused > COMMANDS.len(), "{refused} commits were stopped");
+}
+
+#[test]
+fn a_write_id_is_shut_out_before_it_is_forgotten() {
+    let server = server(&["--appendonly", "no"]);
+    let rights = |rights: &str| {
+        assert_eq!(say(server.address(), &format!("ACL SETUSER keeper on >word ~* {rights}")), "+OK");
+    };
+    rights("+@all");
+    let url = format!("redis://keeper:word@127.0.0.1:{}", server.port);
+    let store = Redis::options().history(64).connect(url).wait().unwrap();
+    let mut closed = Vec::new();
+
+    for number in 0..200 {
+        let write = WriteId::new();
+        // Closing one forgets another by then: every second time it is stopped somewhere.
+        let command = ["hset", "hdel", "zrem", "zpopmin", "zrangebylex", "zadd", "zcard"][number / 2 % 7];
+        if number % 2 == 0 {
+            rights(&format!("-{command}"));
+        }
+        let resolved = store.resolve(write).wait();
+        rights("+@all");
+        if let Ok(resolved) = resolved {
+            assert_eq!(resolved, Resolution::NotApplied);
+            closed.push(write);
+        }
+    }
+
+    assert!((110..200).contains(&closed.len()), "{} were closed", closed.len());
+    for write in closed {
+        let late = Commit::one(Entry::put("a", Expected::Any, (*b"late").into())).with_write(write);
+        let refused = store.commit(late).wait();
+        assert!(matches!(refused, Err(Error::Refused(_))), "{refused:?}");
+    }
+}
