@@ -120,8 +120,10 @@ local leaving = counter % 16 == 0 and math.min(call('XLEN', log) + 1 - kept, 64)
 local function denied(...)
     return redis.acl_check_cmd and not redis.acl_check_cmd(...)
 end
-if (changes and (denied('SET', KEYS[6], '') or denied('SETRANGE', KEYS[6], 2, '')))
-    or (comes_or_goes and (denied('ZADD', ids, 0, '') or denied('ZREM', ids, '') or denied('UNLINK', KEYS[6])))
+if (write ~= '' and denied('HSET', writes, '', ''))
+    or (changes and (denied('SET', KEYS[6], '') or denied('SETRANGE', KEYS[6], 2, '')))
+    or (comes_or_goes and (denied('ZADD', ids, 0, '') or denied('ZREM', ids, '') or denied('UNLINK', KEYS[6])
+        or denied('HSET', deleted, '', '')))
     or ((comes_or_goes or leaving > 0) and denied('HDEL', deleted, ''))
     or (leaving > 0 and (denied('XRANGE', log, '-', '+') or denied('XTRIM', log, 'MAXLEN', 1))) then
     return redis.error_reply('NOPERM the user may not run all that a commit needs')

@@ -135,29 +135,10 @@ fn a_page_of_large_values_ends_early_and_the_next_goes_on() {
         }
     }
 
-    assert_eq!(sizes.iter().sum::<usize>(), 9);
+    // Each alone is more than a page has room for.
+    assert_eq!(sizes, [1; 9]);
     let conflict = store.commit(Commit::one(Entry::check("3", Expected::Absent))).wait().unwrap_err();
     assert_eq!(conflict.conflict().unwrap().current::<[u8]>().unwrap().value.len(), value.len());
-}
-
-#[test]
-fn a_page_is_full_with_the_first_value_that_fills_it() {
-    let store = fresh().value_limit(4 << 20).connect(url(shared().port)).wait().unwrap();
-    for number in 0..6 {
-        store.commit(put(&number.to_string(), &vec![7; 3 << 20])).wait().unwrap();
-    }
-
-    let (mut sizes, mut after) = (Vec::new(), None);
-    loop {
-        let page = store.scan("", after.as_deref(), 100).wait().unwrap();
-        sizes.push(page.items.len());
-        after = page.next().map(str::to_owned);
-        if after.is_none() {
-            break;
-        }
-    }
-
-    assert_eq!(sizes, [2, 2, 2]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The feed where connections break, watchers are slow or many, and servers come and go.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
@@ -28,25 +28,22 @@ fn a_watcher_resumes_by_itself_without_a_gap_or_a_repetition() {
     let proxy = Proxy::new(shared().address());
     let watched = open(fresh().deadlines(short()), proxy.port());
     let mut changes = watched.watch(Start::Now).wait().unwrap();
-    let cutting = thread::scope(|scope| {
+    let written = AtomicUsize::new(0);
+    thread::scope(|scope| {
         let cut = scope.spawn(|| {
-            for _ in 0..60 {
+            while written.load(Ordering::SeqCst) < 30 {
                 proxy.cut_all();
                 thread::sleep(Duration::from_millis(7));
             }
         });
         let mut numbers = 0..;
-        let mut written = Vec::new();
         while !cut.is_finished() {
             let version = put(&watched, numbers.next().unwrap());
             // A commit whose answer was lost comes twice here, without a write id: read on to the one that is known.
             while next(&mut changes) != version {}
-            written.push(version);
+            written.fetch_add(1, Ordering::SeqCst);
         }
-        written
     });
-
-    assert!(cutting.len() > 10, "{} commits while connections were cut", cutting.len());
 }
 
 #[test]
@@ -144,7 +141,7 @@ fn a_watcher_is_woken_when_the_runtime_ends_before_it_comes_to_that() {
         put(&*other, 1);
         self::next(&mut seen);
         // So that the batch has come as well, as a rule.
-        for _ in 0..20 {
+        for _ in 0..300 {
             store.get("a").wait().unwrap();
         }
         runtime.shutdown_background();
