@@ -223,3 +223,33 @@ fn changes(place: &Place, mut listed: Answer) -> Result<Vec<Change<[u8]>>, Troub
     }
     Ok(changes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Flag(AtomicBool);
+
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_waits_is_woken_also_where_the_runtime_ended_with_the_batch_at_hand() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (flag, seat) = (Arc::new(Flag::default()), Arc::new(Seat::default()));
+        seat.0.lock().1 = Some(Waker::from(Arc::clone(&flag)));
+        let handle = runtime.handle().clone();
+
+        drop(runtime);
+        seat.leave(Err(Ending::Trouble(Trouble::Unexpected)), &handle);
+
+        assert!(flag.0.load(Ordering::SeqCst));
+    }
+}

@@ -1,16 +1,13 @@
 //! The feed where connections break, watchers are slow or many, and servers come and go.
 
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::task::{Context, Wake, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use ifmatch::{Changes, Commit, Entry, Error, Expected, Start, Store, Version};
-use tokio::runtime::Builder;
 
-use super::{STRICT, fresh, open, say, server, shared, short, until, url};
+use super::{STRICT, fresh, open, say, server, shared, short, url};
 use crate::faults::patiently;
 use crate::proxy::Proxy;
 
@@ -108,54 +105,4 @@ fn a_feed_whose_runtime_ended_says_so() {
 
     let ended = changes.next().wait().unwrap_err();
     assert!(matches!(ended, Error::Failed(_)), "{ended}");
-}
-
-/// A wake-up that was handed to the runtime and not run when that ended.
-#[test]
-fn a_watcher_is_woken_when_the_runtime_ends_before_it_comes_to_that() {
-    for _ in 0..10 {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .max_blocking_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let options = fresh();
-        let other = open(options.clone(), shared().port);
-        let store = runtime.block_on(async { options.connect(url(shared().port)).await.unwrap() });
-        let mut changes = store.watch(Start::Now).wait().unwrap();
-        let mut seen = other.watch(Start::Now).wait().unwrap();
-        // The only thread that could wake anybody has something else to do.
-        let (busy, end) = mpsc::channel::<()>();
-        let (begun, begins) = mpsc::channel();
-        runtime.spawn_blocking(move || {
-            begun.send(()).unwrap();
-            let _ = end.recv();
-        });
-        begins.recv().unwrap();
-        let flag = Arc::new(Flag::default());
-        let waker = Waker::from(Arc::clone(&flag));
-        let mut next = pin!(changes.next());
-        assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-
-        put(&*other, 1);
-        self::next(&mut seen);
-        // So that the batch has come as well, as a rule.
-        for _ in 0..300 {
-            store.get("a").wait().unwrap();
-        }
-        runtime.shutdown_background();
-        drop(busy);
-
-        until("nobody wakes the watcher", || flag.0.load(Ordering::SeqCst));
-    }
-}
-
-#[derive(Default)]
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
