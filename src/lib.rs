@@ -36,11 +36,11 @@
 //! |---|---|---|---|
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
-//! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb` |
-//! | `postgres` | no | a store on PostgreSQL ([`Postgres`]) | `tokio-postgres`, `deadpool-postgres`, `tokio` |
+//! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb`, `crc32c` |
+//! | `postgres` | no | a store on PostgreSQL ([`Postgres`]) | `tokio-postgres`, `deadpool-postgres`, `crc32c`, `tokio` |
 //! | `postgres-tls` | no | encrypted connections to it | `rustls`, `tokio-postgres-rustls` |
-//! | `etcd` | no | a store on etcd ([`Etcd`]); building it needs `protoc` | `etcd-client`, `tokio` |
-//! | `redis` | no | a store on Redis ([`Redis`]) | `redis`, `tokio` |
+//! | `etcd` | no | a store on etcd ([`Etcd`]); building it needs `protoc` | `etcd-client`, `crc32c`, `tokio` |
+//! | `redis` | no | a store on Redis ([`Redis`]) | `redis`, `crc32c`, `tokio` |
 //! | `redis-tls` | no | the same over TLS: `rediss://` URLs | `rustls` |
 //! | `conformance` | no | the promises as tests for store authors ([`conformance`](mod@conformance)), and a history checker | `json` |
 

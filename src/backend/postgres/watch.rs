@@ -82,8 +82,16 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
     };
     let key = shared.watchers.enter(shared);
     let shared = Arc::clone(shared);
-    let watch =
-        Watch { shared: Arc::clone(&shared), key, place, ready, looking: None, most, known: None, ended: None };
+    let watch = Watch {
+        shared: Arc::clone(&shared),
+        key,
+        place,
+        ready,
+        looking: None,
+        most,
+        known: None,
+        ended: None,
+    };
     Ok(shared.runtime.changes(cursor, watch))
 }
 
