@@ -4,6 +4,9 @@
 //! A damaged page number can make the engine ask for a page of any size it knows, up to 4 GiB of zeros, before it finds
 //! that the file ends earlier. Nothing is ever written there: run it with `-rss_limit_mb=512`, and under an allocator
 //! that gives zeros without writing them.
+//!
+//! About one input in a million makes the engine panic in a destructor while it unwinds, which ends the run: a list of free
+//! pages names a page of a size that there is not.
 
 #![no_main]
 

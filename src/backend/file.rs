@@ -104,8 +104,9 @@ const COMMIT_BYTES: usize = 64 << 20;
 ///
 /// On some damaged files the engine panics. That is caught and comes back as an error, but the program's panic hook runs
 /// first, and the one that Rust installs prints a message: a program that minds sets a hook of its own. Where panics
-/// abort (`panic = "abort"` in the profile), such a file ends the program. For some damaged files it also asks for up to
-/// 4 GiB of memory for a moment.
+/// abort (`panic = "abort"` in the profile), such a file ends the program. So do a very few in any profile, about one in a
+/// million of those damaged on purpose: where a list of free pages is damaged, the engine panics again while it
+/// unwinds, and nothing can catch that. For some damaged files it also asks for up to 4 GiB of memory for a moment.
 ///
 /// In a child of `fork()` every call is refused: open the file there by another name, or after the parent has closed it.
 ///
