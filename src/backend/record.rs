@@ -59,8 +59,10 @@ pub(super) enum Damage {
     Checksum { stored: u32, computed: u32 },
 }
 
-// Each store uses its part.
-#[cfg_attr(not(all(feature = "etcd", feature = "file", feature = "redis")), allow(dead_code))]
+#[cfg_attr(
+    not(all(feature = "etcd", feature = "file", feature = "redis")),
+    allow(dead_code, reason = "each store uses its part")
+)]
 impl<'b> Record<'b> {
     /// The bytes to store under `id`.
     pub(super) fn encode(&self, id: &str) -> Vec<u8> {

@@ -114,7 +114,7 @@ pub fn assert_abilities<T: Sample + ?Sized>(store: impl Store<T>, declared: Abil
 macro_rules! conformance {
     ($name:ident, $store:expr $(, $abilities:expr)? $(,)?) => {
         mod $name {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "a store named by its whole path needs none of them")]
             use super::*;
 
             $(

@@ -313,6 +313,7 @@ mod tests {
         reads: AtomicU64,
         lost: AtomicBool,
         pending: AtomicBool,
+        asking: AtomicBool,
     }
 
     impl Slow {
@@ -351,7 +352,12 @@ mod tests {
         }
 
         fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u64>> {
-            self.store.watch(from)
+            let asking = self.asking.load(Ordering::Relaxed);
+            self.store.watch(from).then(move |changes| match asking {
+                true => changes
+                    .map(|changes| Changes::new(changes.cursor().clone(), Asking { changes, asks: false })),
+                false => changes,
+            })
         }
 
         fn abilities(&self) -> Abilities {
@@ -476,9 +482,7 @@ mod tests {
         }
     }
 
-    /// A store whose feed asks for what there is when it is polled, and has it at the next poll.
-    struct Asked(Memory<u64>);
-
+    /// A feed that asks for what there is when it is polled, and has it at the next poll.
     struct Asking {
         changes: Changes<u64>,
         asks: bool,
@@ -499,42 +503,14 @@ mod tests {
         }
     }
 
-    impl Store<u64> for Asked {
-        fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<u64>>> {
-            self.0.get(id)
-        }
-
-        fn commit<'a>(&'a self, commit: Commit<'a, u64>) -> Reply<'a, Committed> {
-            self.0.commit(commit)
-        }
-
-        fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
-            self.0.resolve(write)
-        }
-
-        fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<u64>> {
-            self.0.scan(prefix, after, limit)
-        }
-
-        fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u64>> {
-            self.0.watch(from).then(|changes| {
-                let changes = changes?;
-                Ok(Changes::new(changes.cursor().clone(), Asking { changes, asks: false }))
-            })
-        }
-
-        fn abilities(&self) -> Abilities {
-            self.0.abilities()
-        }
-    }
-
     #[test]
     fn while_the_feed_still_asks_the_store_is_asked_too() {
-        let store = Arc::new(Asked(Memory::new()));
-        let cached = Cached::following(Arc::clone(&store)).unwrap();
+        let slow = Arc::new(Slow::default());
+        slow.asking.store(true, Ordering::Relaxed);
+        let cached = Cached::following(Arc::clone(&slow)).unwrap();
 
         for number in 1..100 {
-            store.commit(put("a", number)).wait().unwrap();
+            slow.commit(put("a", number)).wait().unwrap();
             for _ in 0..4 {
                 assert_eq!(value(&cached, "a"), Some(number));
             }

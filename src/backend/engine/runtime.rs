@@ -67,7 +67,7 @@ impl Runtime {
     }
 
     /// For a call that takes the runtime itself along.
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+    #[cfg(feature = "postgres")]
     pub(crate) fn home(&self) -> &Arc<Home> {
         &self.home
     }

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU64;
 
-use crate::random::random;
 use crate::version::Version;
 
 /// The bits of a tag.
@@ -21,16 +20,18 @@ pub(crate) struct Token {
     pub(crate) tag: u32,
 }
 
-// One store composes its versions in the engine itself.
-#[cfg_attr(not(any(feature = "etcd", feature = "redis")), allow(dead_code))]
+#[cfg_attr(
+    not(any(feature = "etcd", feature = "redis")),
+    allow(dead_code, reason = "PostgreSQL composes its versions itself, and needs the tag alone")
+)]
 impl Token {
     /// The largest number: 2^40 - 2, so that no version is the largest of all, which a store must never issue.
     pub(crate) const LAST: u64 = (1 << (u64::BITS - TAG_BITS)) - 2;
 
     /// A tag for the versions of one commit: drawn, since a write id may be one that its caller made up.
-    #[cfg_attr(not(any(feature = "postgres", feature = "redis")), allow(dead_code))]
+    #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(crate) fn draw_tag() -> u32 {
-        random() as u32 & ((1 << TAG_BITS) - 1)
+        crate::random::random() as u32 & ((1 << TAG_BITS) - 1)
     }
 
     /// The version; `None` where the engine's number is 0 or past the last.

@@ -222,3 +222,64 @@ impl From<Commit<'_, [u8]>> for Order {
         Self { entries, write }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::backend::file::answer::promise;
+
+    fn call() -> Call {
+        Call::Sync { promise: promise().0 }
+    }
+
+    fn queue(waiting: usize) -> Queue {
+        let queue = Queue::default();
+        for _ in 0..waiting {
+            assert!(queue.push(call()).is_ok());
+        }
+        queue
+    }
+
+    #[test]
+    fn for_a_caller_that_is_alone_nobody_waits() {
+        let queue = queue(1);
+
+        queue.served(queue.take().len());
+
+        assert!(!queue.is_crowded());
+    }
+
+    #[test]
+    fn those_who_were_served_and_those_who_came_meanwhile_are_waited_for_together() {
+        let queue = queue(2);
+        let served = queue.take().len();
+        assert!(queue.push(call()).is_ok());
+        queue.served(served);
+        assert!(queue.is_crowded());
+
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..served {
+                    assert!(queue.push(call()).is_ok());
+                    queue.ring();
+                }
+            });
+            assert!(queue.gather(Instant::now() + Duration::from_secs(600)));
+        });
+
+        assert_eq!(queue.take().len(), 3);
+    }
+
+    #[test]
+    fn whoever_does_not_come_back_is_waited_for_until_the_deadline_alone() {
+        let queue = queue(4);
+        queue.served(queue.take().len());
+        assert!(queue.push(call()).is_ok());
+
+        assert!(!queue.gather(Instant::now()));
+        assert_eq!(queue.take().len(), 1);
+    }
+}

@@ -7,6 +7,7 @@ use ifmatch::{
 };
 
 use super::{say, server};
+use crate::server::Server;
 
 /// What a user is left with: a script may be stopped at each command; without a key it does not begin.
 fn narrowed() -> Vec<String> {
@@ -36,16 +37,24 @@ fn steps(number: u8) -> Vec<Step> {
     ]
 }
 
+/// Gives the user these rights and no others.
+fn allow(server: &Server, rights: &str) {
+    let acl = format!("ACL SETUSER keeper on >word resetkeys {rights}");
+    assert_eq!(say(server.address(), &acl), "+OK");
+}
+
+/// A store of the user, with all rights.
+fn keeper(server: &Server) -> Redis {
+    allow(server, "~* +@all");
+    let url = format!("redis://keeper:word@127.0.0.1:{}", server.port);
+    Redis::options().history(64).connect(url).wait().unwrap()
+}
+
 #[test]
 fn a_script_that_is_stopped_by_a_narrowed_right_leaves_nothing_half_done() {
     let server = server(&["--appendonly", "no"]);
-    let rights = |rights: &str| {
-        let acl = format!("ACL SETUSER keeper on >word resetkeys {rights}");
-        assert_eq!(say(server.address(), &acl), "+OK");
-    };
-    rights("~* +@all");
-    let url = format!("redis://keeper:word@127.0.0.1:{}", server.port);
-    let store = Redis::options().history(64).connect(url).wait().unwrap();
+    let rights = |rights: &str| allow(&server, rights);
+    let store = keeper(&server);
     let mut changes = store.watch(Start::Now).wait().unwrap();
     let (mut values, mut versions) = (HashMap::new(), HashMap::<&str, Option<Version>>::new());
     let (mut refused, mut number) = (0, 0_u8);
@@ -111,13 +120,8 @@ fn a_script_that_is_stopped_by_a_narrowed_right_leaves_nothing_half_done() {
 #[test]
 fn a_write_id_is_shut_out_before_it_is_forgotten() {
     let server = server(&["--appendonly", "no"]);
-    let rights = |rights: &str| {
-        let acl = format!("ACL SETUSER keeper on >word resetkeys {rights}");
-        assert_eq!(say(server.address(), &acl), "+OK");
-    };
-    rights("~* +@all");
-    let url = format!("redis://keeper:word@127.0.0.1:{}", server.port);
-    let store = Redis::options().history(64).connect(url).wait().unwrap();
+    let rights = |rights: &str| allow(&server, rights);
+    let store = keeper(&server);
     let (narrowed, mut closed) = (narrowed(), Vec::new());
 
     for number in 0..300 {

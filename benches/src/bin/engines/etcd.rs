@@ -10,12 +10,13 @@ use ifmatch::{Collection, Commit, Entry, Etcd, Expected, Retry, Store, WriteId};
 use ifmatch_benches::rounds::{Contender, Measured, measure};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::report::{HotId, Writers, show, timed};
 use crate::server::{Server, free_port};
 
 const ROUNDS: usize = 31;
 const SLICE: Duration = Duration::from_millis(150);
 const VALUE: [u8; 250] = [b'v'; 250];
-const WRITERS: u64 = 16;
+const WRITERS: u64 = HotId::WRITERS;
 
 fn start() -> Server {
     Server::start("etcd", |port, directory| {
@@ -40,30 +41,6 @@ pub fn run() {
     show(&read(&runtime, &store, &kv));
     show(&compare_and_swap(&runtime, &store, &kv));
     hot_id(&runtime, &endpoint, &kv);
-}
-
-fn show(measured: &Measured) {
-    println!("{}", measured.scenario);
-    for result in &measured.results {
-        let (low, high) = result.spread;
-        println!(
-            "  {:36} {:8.1} us; the store takes {:.3} x as long ({low:.3} to {high:.3})",
-            result.name,
-            result.nanoseconds / 1_000.0,
-            result.ratio,
-        );
-    }
-}
-
-/// Runs an operation again and again in the runtime, and tells how long that took.
-fn timed(runtime: &Runtime, operations: usize, mut once: impl AsyncFnMut()) -> Duration {
-    let begin = Instant::now();
-    runtime.block_on(async {
-        for _ in 0..operations {
-            once().await;
-        }
-    });
-    begin.elapsed()
 }
 
 fn read(runtime: &Runtime, store: &Etcd, kv: &KvClient) -> Measured {
@@ -193,16 +170,12 @@ fn hot_id(runtime: &Runtime, endpoint: &str, kv: &KvClient) {
             })
             .await
         });
-        let total = (WRITERS * EACH) as f64;
-        println!(
-            "hot id, {WRITERS} writers: modify {:.0} commits/s, {:.2} attempts each; bare loop {:.0} commits/s, {:.2} \
-             attempts each; {:.2} x",
-            total / ours.as_secs_f64(),
-            attempts.load(Ordering::Relaxed) as f64 / total,
-            total / bare.as_secs_f64(),
-            tried.load(Ordering::Relaxed) as f64 / total,
-            bare.as_secs_f64() / ours.as_secs_f64(),
-        );
+        HotId {
+            changes: WRITERS * EACH,
+            gated: Writers { took: ours, attempts: attempts.load(Ordering::Relaxed) },
+            bare: Writers { took: bare, attempts: tried.load(Ordering::Relaxed) },
+        }
+        .show();
     }
 }
 

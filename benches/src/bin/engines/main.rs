@@ -10,6 +10,8 @@ mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+mod report;
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 mod server;
 
 fn main() {

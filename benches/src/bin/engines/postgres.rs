@@ -16,12 +16,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::Type;
 use tokio_postgres::{NoTls, Statement};
 
+use crate::report::{HotId, Writers, show, timed};
 use crate::server::Server;
 
 const VALUE: [u8; 250] = [b'v'; 250];
 const ROUNDS: usize = 31;
 const SLICE: Duration = Duration::from_millis(150);
-const WRITERS: u64 = 16;
+const WRITERS: u64 = HotId::WRITERS;
 
 /// On the `PATH`, or where Debian's packages put it.
 fn program(name: &str) -> PathBuf {
@@ -150,30 +151,6 @@ pub fn run() {
     drop((store, hand));
 }
 
-fn show(measured: &Measured) {
-    println!("{}", measured.scenario);
-    for result in &measured.results {
-        let (low, high) = result.spread;
-        println!(
-            "  {:36} {:8.1} us; the store takes {:.3} x as long ({low:.3} to {high:.3})",
-            result.name,
-            result.nanoseconds / 1_000.0,
-            result.ratio,
-        );
-    }
-}
-
-/// Runs an operation again and again in the runtime, and tells how long that took.
-fn timed(runtime: &Runtime, operations: usize, mut once: impl AsyncFnMut()) -> Duration {
-    let begin = Instant::now();
-    runtime.block_on(async {
-        for _ in 0..operations {
-            once().await;
-        }
-    });
-    begin.elapsed()
-}
-
 async fn create(store: &Postgres, id: &str) -> Version {
     let entry = Entry::put(id, Expected::Absent, VALUE.into());
     store.commit(Commit::one(entry)).await.unwrap().version().unwrap()
@@ -255,16 +232,12 @@ fn hot_id(runtime: &Runtime, store: &Arc<Postgres>, hand: &Hand, round: usize) {
         assert_eq!(hand.bare_read(&id).await.1, numbered(WRITERS * EACH).as_bytes());
         took
     });
-    let total = (WRITERS * EACH) as f64;
-    println!(
-        "hot id, {WRITERS} writers: modify {:.0} commits/s, {:.2} attempts each; bare loop {:.0} commits/s, {:.2} \
-         attempts each; {:.2} x",
-        total / ours.as_secs_f64(),
-        attempts.load(Ordering::Relaxed) as f64 / total,
-        total / bare.as_secs_f64(),
-        tried.load(Ordering::Relaxed) as f64 / total,
-        bare.as_secs_f64() / ours.as_secs_f64(),
-    );
+    HotId {
+        changes: WRITERS * EACH,
+        gated: Writers { took: ours, attempts: attempts.load(Ordering::Relaxed) },
+        bare: Writers { took: bare, attempts: tried.load(Ordering::Relaxed) },
+    }
+    .show();
 }
 
 /// How long it takes until every writer has done it so many times.

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, Script, Value, cmd};
 use ifmatch::{Collection, Commit, Entry, Expected, Redis, Retry, Store, WriteId};
-use ifmatch_benches::rounds::{Contender, Measured, measure};
+use ifmatch_benches::rounds::{Contender, measure};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::report::{HotId, Writers, show};
 use crate::server::Server;
 
 const ROUNDS: usize = 41;
@@ -140,14 +141,11 @@ fn alone(runtime: &Runtime, url: &str, whence: &str, size: usize) {
             }
         }
     };
-    show(measure(
+    show(&measure(
         format!("read of {size} bytes{whence}"),
         ROUNDS,
         SLICE,
-        vec![
-            contender("GET by hand", runtime, get_by_hand),
-            contender("Redis::get", runtime, get),
-        ],
+        vec![contender("Redis::get", runtime, get), contender("GET by hand", runtime, get_by_hand)],
     ));
 
     let swap_by_hand = |count| {
@@ -180,13 +178,13 @@ fn alone(runtime: &Runtime, url: &str, whence: &str, size: usize) {
             }
         }
     };
-    show(measure(
+    show(&measure(
         format!("compare-and-swap of {size} bytes{whence}"),
         ROUNDS,
         SLICE,
         vec![
-            contender("the same script by hand", runtime, swap_by_hand),
             contender("Redis::commit", runtime, swap),
+            contender("the same script by hand", runtime, swap_by_hand),
             contender("a bare SET", runtime, set),
         ],
     ));
@@ -194,7 +192,7 @@ fn alone(runtime: &Runtime, url: &str, whence: &str, size: usize) {
 
 /// Sixteen writers of one id, each in a task.
 fn hot(url: &str) {
-    const WRITERS: u64 = 16;
+    const WRITERS: u64 = HotId::WRITERS;
     const EACH: u64 = 500;
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     for round in 0..3 {
@@ -253,30 +251,11 @@ fn hot(url: &str) {
             }
             begin.elapsed()
         });
-        let total = (WRITERS * EACH) as f64;
-        println!(
-            "hot id, {WRITERS} writers: modify {:.0} commits/s, {:.2} attempts each; bare loop {:.0} commits/s, {:.2} \
-             attempts each; {:.2} x",
-            total / ours.as_secs_f64(),
-            attempts.load(Ordering::Relaxed) as f64 / total,
-            total / bare.as_secs_f64(),
-            tried.load(Ordering::Relaxed) as f64 / total,
-            bare.as_secs_f64() / ours.as_secs_f64(),
-        );
-    }
-}
-
-fn show(measured: Measured) {
-    println!("{}", measured.scenario);
-    for result in &measured.results {
-        let (low, high) = result.spread;
-        println!(
-            "  {:<26} {:>8.1} us   {:.3} x ({:.3} to {:.3})",
-            result.name,
-            result.nanoseconds / 1_000.0,
-            1.0 / result.ratio,
-            1.0 / high,
-            1.0 / low,
-        );
+        HotId {
+            changes: WRITERS * EACH,
+            gated: Writers { took: ours, attempts: attempts.load(Ordering::Relaxed) },
+            bare: Writers { took: bare, attempts: tried.load(Ordering::Relaxed) },
+        }
+        .show();
     }
 }
