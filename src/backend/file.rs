@@ -17,7 +17,9 @@ mod log;
 mod open;
 mod options;
 mod queue;
+mod recent;
 mod schema;
+mod view;
 mod watch;
 mod window;
 
@@ -45,7 +47,6 @@ use answer::{Answer, promise};
 use committer::Committer;
 use handle::{Handle, What};
 use queue::{Call, Full, Order, Queue};
-use schema::{DELETED, LOG, RESOURCES};
 use window::{Known, Unknown, Window};
 
 #[cfg(feature = "json")]
@@ -172,7 +173,7 @@ impl File {
             path: path.clone(),
             found: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
         };
-        let identity = handle.read(|snapshot| Ok(schema::facts(snapshot)?.identity)).map_err(refuse)?;
+        let identity = handle.read(|view| Ok(schema::facts(view.snapshot())?.identity)).map_err(refuse)?;
         let mut shared = Shared {
             handle,
             queue: Queue::default(),
@@ -398,36 +399,29 @@ impl Shared {
     }
 
     fn get(&self, id: &str) -> Result<Option<Versioned<[u8]>>, Error> {
-        self.handle.read(|snapshot| {
-            let resources = snapshot.open_table(RESOURCES)?;
-            let stored = resources.get(id.as_bytes())?;
-            Ok(stored.map(|stored| value(id, stored.value())).transpose())
-        })?
+        self.handle.read(|view| Ok(view.find(id)?.record().map(|stored| value(id, stored)).transpose()))?
     }
 
     fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<[u8]>, Error> {
         if limit == 0 {
             return Err(Refusal::EmptyPage.into());
         }
-        let lower = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after.as_bytes()),
-            _ => Bound::Included(prefix.as_bytes()),
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
         };
-        self.handle.read(|snapshot| {
-            let resources = snapshot.open_table(RESOURCES)?;
+        self.handle.read(|view| {
             let mut items = Vec::with_capacity(limit.min(256));
-            for next in resources.range::<&[u8]>((lower, Bound::Unbounded))? {
+            for next in view.range(from, limit.saturating_add(1))? {
                 let (id, stored) = next?;
-                if !id.value().starts_with(prefix.as_bytes()) {
+                if !id.starts_with(prefix) {
                     break;
                 }
                 if items.len() == limit {
                     return Ok(Ok(Page { items, more: true }));
                 }
-                let id = str::from_utf8(id.value())
-                    .map_err(|_| redb::Error::Corrupted("an id that is not UTF-8".to_owned()))?;
-                match value(id, stored.value()) {
-                    Ok(found) => items.push((Arc::from(id), found)),
+                match value(&id, stored.record().unwrap_or_default()) {
+                    Ok(found) => items.push((id, found)),
                     Err(corrupt) => return Ok(Err(corrupt)),
                 }
             }
@@ -437,11 +431,8 @@ impl Shared {
 
     /// A commit that only checks, judged against the last committed state.
     fn check(&self, order: &Order) -> Result<Committed, Error> {
-        self.handle.read(|snapshot| {
-            let resources = snapshot.open_table(RESOURCES)?;
-            let judged = batch::judge(&order.entries, &resources, |id| {
-                Ok(snapshot.open_table(DELETED)?.get(id.as_bytes())?.map(|version| version.value()))
-            })?;
+        self.handle.read(|view| {
+            let judged = batch::judge(&order.entries, |id| view.find(id), view)?;
             let pairs = |found: Vec<_>| {
                 order.entries.iter().zip(found).map(|(entry, found)| batch::unchanged(entry, found)).collect()
             };
@@ -460,12 +451,10 @@ impl Shared {
             Err(Unknown::Forgotten | Unknown::ForgottenClosed) => return Ok(Some(Resolution::Unknown)),
             Err(Unknown::Unseen) => return Ok(None),
         };
-        self.handle.read(|snapshot| {
-            let stored = snapshot.open_table(LOG)?.get(position)?;
-            // It may have left the log since.
-            let Some(stored) = stored else { return Ok(None) };
-            let logged = batch::logged_at(position, Some(stored.value()))?;
-            Ok(Some(Resolution::Applied(logged.committed())))
+        // It may have left the log since.
+        self.handle.read(|view| {
+            let logged = view.at(position)?;
+            Ok(logged.map(|logged| Resolution::Applied(logged.committed())))
         })
     }
 

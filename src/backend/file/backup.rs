@@ -8,7 +8,7 @@ use redb::{Database, ReadTransaction, ReadableTable, TableDefinition};
 
 use super::handle::Handle;
 use super::open::{OpenError, Opener, beside, io_error, sync_directory, take_name};
-use super::schema::{self, DELETED, LOG, Origin, RESOURCES};
+use super::schema::{self, DELETED, LOG, NEWEST, Origin, RECENT, RESOURCES};
 use crate::error::Error;
 
 /// How many rows one transaction of a copy writes.
@@ -23,7 +23,7 @@ type Copied = Result<Result<(), OpenError>, redb::Error>;
 /// Copies the last committed state to a new file at `path`.
 pub(super) fn backup(handle: &Handle, path: &Path) -> Result<(), Error> {
     let fresh = beside(path);
-    let made = handle.read(|snapshot| copy(snapshot, &fresh)).and_then(|copied| Ok(copied?));
+    let made = handle.read(|view| copy(view.snapshot(), &fresh)).and_then(|copied| Ok(copied?));
     let named = made.and_then(|()| Ok(take_name(&fresh, path)?));
     let _ = fs::remove_file(&fresh);
     named.and_then(|()| Ok(sync_directory(path)?))
@@ -74,6 +74,12 @@ fn copy(snapshot: &ReadTransaction, fresh: &Path) -> Copied {
     }
     if copied.is_ok() {
         copied = copy_table(snapshot, &to, fresh, DELETED, |_| 8)?;
+    }
+    if copied.is_ok() {
+        copied = copy_table(snapshot, &to, fresh, RECENT, <[u8]>::len)?;
+    }
+    if copied.is_ok() {
+        copied = copy_table(snapshot, &to, fresh, NEWEST, <[u8]>::len)?;
     }
     Ok(copied.and_then(|()| finish(to, fresh)))
 }

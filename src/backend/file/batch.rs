@@ -5,11 +5,13 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redb::{Error as EngineError, ReadableTable, Table, WriteTransaction};
+use redb::{Error as EngineError, ReadableTable, WriteTransaction};
 
-use super::log::{Done, Logged, LoggedEntry};
+use super::log::{Done, Logged, LoggedEntry, commits_in, push};
 use super::queue::{Order, OrderEntry};
-use super::schema::{self, DELETED, FACTS, LOG, RESOURCES};
+use super::recent::{self, Commits, State};
+use super::schema::{self, DELETED, FACTS, LOG, NEWEST, RECENT, RESOURCES};
+use super::view::{Stored, View};
 use super::window::{Forgotten, Known, Unknown, Window};
 use crate::backend::record::Record;
 use crate::commit::{Action, Committed, Entry, Found, Receipt};
@@ -22,19 +24,31 @@ use crate::write_id::WriteId;
 /// The last version.
 pub(super) const LAST: u64 = i64::MAX as u64;
 
-/// How many commits leave the log in one transaction at most.
-const TRIMMED: usize = 8192;
+/// How many bytes a row takes up before another is begun: it fits a page of the engine with what that adds.
+const ROW: usize = 4000;
+
+/// How many bytes of commits may be recent. More would make it rarer that a page of values is written, and what settles
+/// them takes longer: for ids that lie apart, about a millisecond for 100 of them.
+const RECENT_BYTES: usize = 256 << 10;
+
+/// Which part of the log may be recent: no commit leaves the log before it is settled.
+const RECENT_PART: usize = 16;
+
+/// How many rows leave the log in one transaction at most.
+const TRIMMED: usize = 256;
 
 /// Where the log stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Standing {
     /// The last version issued.
     pub(super) last: u64,
     /// The position of the last commit that has left the log.
     pub(super) floor: u64,
-    /// How much the log holds: an entry weighs one, and a commit at least that.
+    /// How much the log holds, the recent commits included: an entry weighs one, and a commit at least that.
     pub(super) weight: usize,
     pub(super) forgotten: Forgotten,
+    /// The row of the newest commits.
+    pub(super) newest: Vec<u8>,
 }
 
 /// The calls that share one transaction.
@@ -42,11 +56,12 @@ pub(super) struct Standing {
 /// Each is judged in turn, with the writes of those before it in place. One that is refused changes nothing and
 /// disturbs nobody.
 pub(super) struct Batch<'t> {
-    transaction: &'t WriteTransaction,
-    resources: Table<'t, &'static [u8], &'static [u8]>,
-    log: Table<'t, u64, &'static [u8]>,
-    deleted: Table<'t, &'static [u8], u64>,
+    /// What is committed.
+    view: &'t View,
     window: &'t Mutex<Window>,
+    /// What this transaction adds, and its bytes in a row.
+    commits: Commits,
+    row: Vec<u8>,
     standing: Standing,
     written: Written,
 }
@@ -56,30 +71,30 @@ pub(super) struct Batch<'t> {
 pub(super) struct Written {
     pub(super) fresh: HashMap<WriteId, Known>,
     pub(super) left: Vec<WriteId>,
-    /// Whether there is anything to commit.
-    pub(super) logged: bool,
     /// Whether a watcher has something to read.
     pub(super) changed: bool,
+    /// Whether all that was recent is settled.
+    pub(super) settled: bool,
 }
 
 /// What one call gets, should the batch be committed.
 pub(super) type Verdict<T> = Result<T, Error>;
 
 impl<'t> Batch<'t> {
-    pub(super) fn open(
-        transaction: &'t WriteTransaction,
-        standing: Standing,
-        window: &'t Mutex<Window>,
-    ) -> Result<Self, EngineError> {
-        Ok(Self {
-            resources: transaction.open_table(RESOURCES)?,
-            log: transaction.open_table(LOG)?,
-            deleted: transaction.open_table(DELETED)?,
-            transaction,
+    pub(super) fn new(view: &'t View, standing: Standing, window: &'t Mutex<Window>) -> Self {
+        Self {
+            view,
             window,
+            commits: Commits::default(),
+            row: Vec::new(),
             standing,
             written: Written::default(),
-        })
+        }
+    }
+
+    /// Whether there is anything to commit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.commits.is_empty()
     }
 
     /// Applies a commit, or refuses it, or answers as before where its write id has already come.
@@ -107,7 +122,7 @@ impl<'t> Batch<'t> {
 
     /// The conflict of a commit with what stands now, if there is one.
     pub(super) fn conflict(&self, order: &Order) -> Result<Option<Conflict>, EngineError> {
-        match judge(&order.entries, &self.resources, |id| self.buried(id))? {
+        match judge(&order.entries, |id| self.find(id), self.view)? {
             Err(Error::Conflict(conflict)) => Ok(Some(conflict)),
             Ok(_) | Err(_) => Ok(None),
         }
@@ -125,58 +140,140 @@ impl<'t> Batch<'t> {
                     Ok(position) => position,
                     Err(refusal) => return Ok(Err(refusal.into())),
                 };
-                self.append(&Logged { position, write: Some(write), entries: None })?;
+                self.append(Logged { position, write: Some(write), entries: None }, vec![]);
                 self.written.fresh.insert(write, Known::Closed);
                 Resolution::NotApplied
             }
         }))
     }
 
-    /// Lets go of the oldest commits where the log is longer than `limit`.
-    pub(super) fn trim(&mut self, limit: usize) -> Result<(), EngineError> {
-        if !self.written.logged || self.standing.weight <= limit {
+    /// Writes what the calls came to: among the recent commits, or, once those are many, together with them in place.
+    pub(super) fn write(&mut self, to: &WriteTransaction, history: usize) -> Result<(), EngineError> {
+        let recent = self.view.recent();
+        let bytes = recent.bytes() + self.commits.bytes();
+        let weight = recent.weight() + self.commits.weight();
+        drop(recent);
+        if bytes > RECENT_BYTES || weight > history / RECENT_PART {
+            return self.settle(to, history);
+        }
+        let newest = &mut self.standing.newest;
+        if newest.len() + self.row.len() <= ROW {
+            newest.extend(&self.row);
+        } else {
+            let mut recent = to.open_table(RECENT)?;
+            if !newest.is_empty() {
+                recent.insert(self.view.last, newest.as_slice())?;
+                newest.clear();
+            }
+            if self.row.len() <= ROW {
+                newest.clone_from(&self.row);
+            } else {
+                recent.insert(self.standing.last, self.row.as_slice())?;
+            }
+        }
+        to.open_table(NEWEST)?.insert((), newest.as_slice())?;
+        Ok(())
+    }
+
+    /// Puts all that is recent in its place, this batch included, and lets go of the oldest commits where the log is
+    /// longer than `history`.
+    pub(super) fn settle(&mut self, to: &WriteTransaction, history: usize) -> Result<(), EngineError> {
+        let recent = self.view.recent();
+        let mut resources = to.open_table(RESOURCES)?;
+        let mut deleted = to.open_table(DELETED)?;
+        let mut place = |id: &str, state: &State| -> Result<(), EngineError> {
+            match &state.record {
+                Some(record) => _ = resources.insert(id.as_bytes(), &**record)?,
+                None => {
+                    resources.remove(id.as_bytes())?;
+                    deleted.insert(id.as_bytes(), state.position)?;
+                }
+            }
+            Ok(())
+        };
+        for (id, state) in recent.newest() {
+            if self.commits.find(id, LAST).is_none() {
+                place(id, state)?;
+            }
+        }
+        for (id, state) in self.commits.newest() {
+            place(id, state)?;
+        }
+        drop((resources, deleted));
+
+        let mut log = to.open_table(LOG)?;
+        let mut row = Vec::new();
+        let mut last = 0;
+        for logged in recent.list().iter().chain(self.commits.list()) {
+            let piece = logged.encode();
+            if !row.is_empty() && row.len() + piece.len() > ROW {
+                log.insert(last, row.as_slice())?;
+                row.clear();
+            }
+            push(&mut row, &piece);
+            last = logged.position.get();
+        }
+        if !row.is_empty() {
+            log.insert(last, row.as_slice())?;
+        }
+        drop((log, recent));
+
+        to.open_table(RECENT)?.retain(|_, _| false)?;
+        to.open_table(NEWEST)?.insert((), &[][..])?;
+        self.standing.newest.clear();
+        self.written.settled = true;
+        self.trim(to, history)
+    }
+
+    /// Lets go of the oldest commits, a row at a time, as long as `limit` or more are left.
+    fn trim(&mut self, to: &WriteTransaction, limit: usize) -> Result<(), EngineError> {
+        if self.standing.weight <= limit {
             return Ok(());
         }
-        // Some room at once, so that not every commit has to make its own.
-        let wanted = limit - limit / 64;
+        let mut log = to.open_table(LOG)?;
+        let mut deleted = to.open_table(DELETED)?;
         for _ in 0..TRIMMED {
-            let oldest = self.log.first()?.map(|(position, stored)| {
-                let position = position.value();
-                (position, Logged::decode(position, stored.value()))
+            let oldest = log.first()?.map(|(last, row)| {
+                let last = last.value();
+                // What doesn't decode is of no use to anybody.
+                (last, commits_in(last, row.value(), 0).flatten().collect::<Vec<Logged>>())
             });
-            let Some((position, logged)) = oldest else { break };
-            if self.standing.weight <= wanted || position == self.standing.last {
+            let Some((last, commits)) = oldest else { break };
+            let weight: usize = commits.iter().map(Logged::weight).sum();
+            if self.standing.weight < limit + weight {
                 break;
             }
-            self.log.remove(position)?;
-            self.standing.floor = position;
-            // What doesn't decode is of no use to anybody.
-            let Ok(logged) = logged else { continue };
-            self.standing.weight -= logged.weight().min(self.standing.weight);
-            if let Some(write) = logged.write {
-                let known = if logged.entries.is_some() { Known::Logged(position) } else { Known::Closed };
-                self.standing.forgotten.add(write, &known);
-                self.written.left.push(write);
-            }
-            for (id, _) in logged.changes().filter(|(_, deleted)| *deleted) {
-                let stone = self.deleted.get(id.as_bytes())?.map(|version| version.value());
-                if stone == Some(position) {
-                    self.deleted.remove(id.as_bytes())?;
+            log.remove(last)?;
+            self.standing.floor = last;
+            self.standing.weight -= weight;
+            for logged in commits {
+                let position = logged.position.get();
+                if let Some(write) = logged.write {
+                    let known =
+                        if logged.entries.is_some() { Known::Logged(position) } else { Known::Closed };
+                    self.standing.forgotten.add(write, &known);
+                    self.written.left.push(write);
+                }
+                for (id, _) in logged.changes().filter(|(_, deleted)| *deleted) {
+                    let stone = deleted.get(id.as_bytes())?.map(|version| version.value());
+                    if stone == Some(position) {
+                        deleted.remove(id.as_bytes())?;
+                    }
                 }
             }
         }
-        let mut facts = self.transaction.open_table(FACTS)?;
+        let mut facts = to.open_table(FACTS)?;
         schema::note_floor(&mut facts, self.standing.floor, self.standing.forgotten)?;
         Ok(())
     }
 
-    /// Gives the tables back to their transaction.
-    pub(super) fn finish(self) -> (Standing, Written) {
-        (self.standing, self.written)
+    /// What is to be known once it is committed.
+    pub(super) fn finish(self) -> (Standing, Commits, Written) {
+        (self.standing, self.commits, self.written)
     }
 
     fn apply(&mut self, order: &Order) -> Result<Verdict<Committed>, EngineError> {
-        let found = match judge(&order.entries, &self.resources, |id| self.buried(id))? {
+        let found = match judge(&order.entries, |id| self.find(id), self.view)? {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
@@ -202,32 +299,33 @@ impl<'t> Batch<'t> {
         };
         let version = Version::from_bits(position);
         let mut entries = Vec::with_capacity(order.entries.len());
+        let mut records = Vec::with_capacity(order.entries.len());
         for (entry, replaced) in pairs() {
             let done = match &entry.action {
                 Action::Check => Done::Checked,
                 Action::Delete if replaced.is_none() => Done::Nothing,
-                Action::Delete => {
-                    self.resources.remove(entry.id.as_bytes())?;
-                    self.deleted.insert(entry.id.as_bytes(), position.get())?;
-                    Done::Deleted(Arc::from(&*entry.id))
-                }
+                Action::Delete => Done::Deleted(Arc::from(&*entry.id)),
                 Action::Put(value) => {
                     let record = Record { version, write: order.write, value }.encode(&entry.id);
-                    self.resources.insert(entry.id.as_bytes(), record.as_slice())?;
+                    records.push(record.into());
                     Done::Put(Arc::from(&*entry.id))
                 }
             };
             entries.push(LoggedEntry { done, replaced: *replaced });
         }
         let logged = Logged { position, write: order.write, entries: Some(entries) };
-        self.append(&logged)?;
+        let committed = logged.committed();
+        self.append(logged, records);
         self.written.changed = true;
-        Ok(Ok(logged.committed()))
+        Ok(Ok(committed))
     }
 
-    /// The version of an id's deletion.
-    fn buried(&self, id: &str) -> Result<Option<u64>, EngineError> {
-        Ok(self.deleted.get(id.as_bytes())?.map(|version| version.value()))
+    /// What stands under an id, with the writes of this transaction in place.
+    fn find(&self, id: &str) -> Result<Stored, EngineError> {
+        match self.commits.find(id, LAST) {
+            Some(state) => Ok(state.into()),
+            None => self.view.find(id),
+        }
     }
 
     fn next(&self) -> Result<NonZeroU64, Refusal> {
@@ -237,12 +335,12 @@ impl<'t> Batch<'t> {
         }
     }
 
-    fn append(&mut self, logged: &Logged) -> Result<(), EngineError> {
-        self.log.insert(logged.position.get(), logged.encode().as_slice())?;
+    fn append(&mut self, logged: Logged, records: Vec<Arc<[u8]>>) {
+        let before = self.row.len();
+        recent::encode(&mut self.row, &logged, &records);
         self.standing.last = logged.position.get();
         self.standing.weight += logged.weight();
-        self.written.logged = true;
-        Ok(())
+        self.commits.add(logged, records, self.row.len() - before);
     }
 
     fn look(&self, write: WriteId) -> Result<Known, Unknown> {
@@ -252,31 +350,27 @@ impl<'t> Batch<'t> {
         }
     }
 
-    fn logged(&self, position: u64) -> Result<Logged, EngineError> {
-        let stored = self.log.get(position)?;
-        logged_at(position, stored.as_ref().map(|stored| stored.value()))
+    fn logged(&self, position: u64) -> Result<Arc<Logged>, EngineError> {
+        let logged = match self.commits.at(position) {
+            Some(logged) => Some(Arc::clone(logged)),
+            None => self.view.at(position)?,
+        };
+        logged.ok_or_else(|| EngineError::Corrupted(format!("the log has no commit at {position}")))
     }
 }
 
-/// What the log has at a position that the window names.
-pub(super) fn logged_at(position: u64, stored: Option<&[u8]>) -> Result<Logged, EngineError> {
-    let stored =
-        stored.ok_or_else(|| EngineError::Corrupted(format!("the log has no commit at {position}")))?;
-    Logged::decode(position, stored).map_err(|damage| EngineError::Corrupted(damage.to_string()))
-}
-
-/// Judges every expectation against what stands in the table: the version found for each entry, or the refusal.
+/// Judges every expectation against what stands: the version found for each entry, or the refusal.
 pub(super) fn judge(
     entries: &[OrderEntry],
-    resources: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    deleted: impl Fn(&str) -> Result<Option<u64>, EngineError>,
+    find: impl Fn(&str) -> Result<Stored, EngineError>,
+    view: &View,
 ) -> Result<Verdict<Vec<Option<Version>>>, EngineError> {
     let mut found = Vec::with_capacity(entries.len());
     let mut mismatches = Vec::new();
     for entry in entries {
         let expected = entry.expectation.expected;
-        let stored = resources.get(entry.id.as_bytes())?;
-        let current = match stored.as_ref().map(|stored| stored.value()) {
+        let stored = find(&entry.id)?;
+        let current = match stored.record() {
             None => None,
             Some(stored) => match Record::decode(&entry.id, stored) {
                 Ok(record) => Some((record.version, record.value)),
@@ -297,10 +391,16 @@ pub(super) fn judge(
         }
         let standing = match current {
             Some((version, value)) => Found::Value(Versioned::new(version, value)),
-            None => match deleted(&entry.id)?.and_then(NonZeroU64::new) {
-                Some(version) => Found::Deleted(Version::from_bits(version)),
-                None => Found::Nothing,
-            },
+            None => {
+                let deleted = match stored {
+                    Stored::Deleted(position) => Some(position),
+                    _ => view.buried(&entry.id)?,
+                };
+                match deleted.and_then(NonZeroU64::new) {
+                    Some(version) => Found::Deleted(Version::from_bits(version)),
+                    None => Found::Nothing,
+                }
+            }
         };
         let entry = Entry { id: &entry.id, expectation: entry.expectation, action: entry.action.clone() };
         mismatches.extend(entry.judge(standing).err());

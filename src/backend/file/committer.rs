@@ -7,15 +7,16 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
-use redb::{Durability, ReadableTable};
+use redb::{Durability, ReadableDatabase};
 
 use super::Shared;
 use super::answer::wake;
 use super::batch::{Batch, LAST, Standing, Verdict, Written};
 use super::handle::{Trouble, What};
-use super::log::Logged;
 use super::queue::{Call, Turn};
-use super::schema::{self, LOG};
+use super::recent::Commits;
+use super::schema::{self, NEWEST};
+use super::view::View;
 use super::window::{Known, Window};
 use crate::commit::Committed;
 use crate::error::{Error, Failure, Outcome};
@@ -146,10 +147,15 @@ impl Committer {
         answers
     }
 
-    /// Syncs what is not, and closes the file.
+    /// Settles and syncs what is not, and closes the file.
     fn close(shared: &Shared) -> Result<(), Error> {
         let mut committer = shared.committer.lock();
-        let synced = if committer.deadline.is_some() { committer.sync(shared) } else { Ok(()) };
+        let synced = match shared.handle.read(|view| Ok(view.recent().is_empty())) {
+            Ok(true) if committer.deadline.is_none() => Ok(()),
+            Ok(true) => committer.sync(shared),
+            Ok(false) => committer.settle(shared),
+            Err(error) => Err(error),
+        };
         drop(committer);
         let closed = shared.handle.close().map_err(|what| shared.handle.refusal(what));
         shared.watchers.wake();
@@ -194,10 +200,8 @@ impl Committer {
         let synced = !eventual || sync_asked;
         let mut verdicts = None;
         let mut committing = false;
-        let ran = shared.handle.with(|database| {
-            let mut transaction = database.begin_write()?;
-            transaction.set_durability(if synced { Durability::Immediate } else { Durability::None })?;
-            let mut batch = Batch::open(&transaction, self.standing, &shared.window)?;
+        let ran = shared.handle.with(|database, view| {
+            let mut batch = Batch::new(view, self.standing.clone(), &shared.window);
             let mut answers = Vec::with_capacity(calls.len());
             for call in calls {
                 answers.push(match call {
@@ -216,29 +220,77 @@ impl Committer {
                     *answer = Answered::Commit(Err(conflict.into()));
                 }
             }
-            batch.trim(shared.history)?;
-            let (standing, written) = batch.finish();
             verdicts = Some(answers);
-            if written.logged || (sync_asked && self.deadline.is_some()) {
-                committing = true;
-                transaction.commit()?;
-            } else {
-                transaction.abort()?;
+            if batch.is_empty() && !(sync_asked && self.deadline.is_some()) {
+                return Ok((batch.finish(), None));
             }
-            Ok((standing, written))
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(if synced { Durability::Immediate } else { Durability::None })?;
+            if !batch.is_empty() {
+                batch.write(&transaction, shared.history)?;
+            }
+            committing = true;
+            transaction.commit()?;
+            Ok((batch.finish(), Some((database.begin_read()?, Arc::clone(view)))))
         });
         match ran {
-            Ok((standing, written)) => {
+            Ok(((standing, commits, written), committed)) => {
                 self.standing = standing;
+                if let Some((snapshot, before)) = committed {
+                    self.show(shared, &before, snapshot, commits, written.settled);
+                }
                 self.note(shared, &written);
                 if synced && committing {
                     self.deadline = None;
-                } else if written.logged {
+                } else if committing {
                     self.deadline.get_or_insert_with(|| Instant::now() + EVENTUALLY);
                 }
                 Ok((verdicts.unwrap_or_default(), written.changed))
             }
             Err((what, generation)) => Err(Failed { what, before: !committing, generation, verdicts }.into()),
+        }
+    }
+
+    /// Shows readers what was committed.
+    fn show(
+        &self,
+        shared: &Shared,
+        before: &View,
+        snapshot: redb::ReadTransaction,
+        commits: Commits,
+        settled: bool,
+    ) {
+        let last = commits.list().last().map_or(before.last, |last| last.position.get());
+        shared.handle.publish(if settled {
+            View::settled(snapshot, last, self.standing.floor)
+        } else {
+            before.followed(snapshot, commits, last)
+        });
+    }
+
+    /// Puts all that is recent in its place, and syncs.
+    fn settle(&mut self, shared: &Shared) -> Result<(), Error> {
+        let _writing = shared.handle.writing.lock();
+        self.refresh(shared).map_err(|failed| shared.handle.refusal(failed.what))?;
+        let settled = shared.handle.with(|database, view| {
+            let mut batch = Batch::new(view, self.standing.clone(), &shared.window);
+            let transaction = database.begin_write()?;
+            batch.settle(&transaction, shared.history)?;
+            transaction.commit()?;
+            Ok((batch.finish(), database.begin_read()?, Arc::clone(view)))
+        });
+        match settled {
+            Ok(((standing, commits, written), snapshot, before)) => {
+                self.standing = standing;
+                self.show(shared, &before, snapshot, commits, true);
+                self.note(shared, &written);
+                self.deadline = None;
+                Ok(())
+            }
+            Err((what, generation)) => {
+                let _ = shared.handle.mend(generation);
+                Err(failure(Outcome::Unknown, &Arc::new(shared.handle.trouble(what)), None))
+            }
         }
     }
 
@@ -258,7 +310,7 @@ impl Committer {
     fn fail(&mut self, shared: &Shared, calls: &[Call], failed: Failed) -> Vec<Answered> {
         let before = self.standing.last;
         let mended = shared.handle.mend(failed.generation).is_ok() && self.refresh(shared).is_ok();
-        let absent = failed.before || (mended && logged_after(shared, before) == Some(false));
+        let absent = failed.before || (mended && committed_after(shared, before) == Some(false));
         let trouble = Arc::new(shared.handle.trouble(failed.what));
         let verdicts = failed.verdicts.unwrap_or_default();
         let mut verdicts = verdicts.into_iter();
@@ -304,7 +356,7 @@ impl Committer {
     /// Syncs what was committed without.
     fn sync(&mut self, shared: &Shared) -> Result<(), Error> {
         let _writing = shared.handle.writing.lock();
-        let synced = shared.handle.with(|database| Ok(database.begin_write()?.commit()?));
+        let synced = shared.handle.with(|database, _| Ok(database.begin_write()?.commit()?));
         match synced {
             Ok(()) => {
                 self.deadline = None;
@@ -322,6 +374,7 @@ impl Committer {
         /// How many snapshots may be met that are still being read.
         const TRIES: usize = 1000;
 
+        self.settle(shared)?;
         let _writing = shared.handle.writing.lock();
         for _ in 0..TRIES {
             match shared.handle.alone(|database| Ok(database.compact()?)) {
@@ -370,14 +423,9 @@ fn give(call: Call, answer: Answered) -> Option<Waker> {
     }
 }
 
-/// Whether the log has a commit after a position; `None` where that can't be told.
-fn logged_after(shared: &Shared, position: u64) -> Option<bool> {
-    let newest = shared.handle.with(|database| {
-        let snapshot = redb::ReadableDatabase::begin_read(database)?;
-        let newest = snapshot.open_table(LOG)?.last()?.map(|(position, _)| position.value());
-        Ok(newest)
-    });
-    newest.ok().map(|newest| newest > Some(position))
+/// Whether there is a commit after a position; `None` where that can't be told.
+fn committed_after(shared: &Shared, position: u64) -> Option<bool> {
+    shared.handle.with(|_, view| Ok(view.last > position)).ok()
 }
 
 /// Reads where the log stands, and what it says of write ids.
@@ -387,24 +435,22 @@ fn load(shared: &Shared) -> Result<Standing, Error> {
 }
 
 fn load_writing(shared: &Shared, issued: u64) -> Result<Standing, (What, u64)> {
-    let (standing, window) = shared.handle.with(|database| {
-        let snapshot = redb::ReadableDatabase::begin_read(database)?;
-        let facts = schema::facts(&snapshot)?;
+    let (standing, window) = shared.handle.with(|_, view| {
+        let facts = schema::facts(view.snapshot())?;
+        let newest = view.snapshot().open_table(NEWEST)?.get(())?;
+        let newest = newest.map_or_else(Vec::new, |newest| newest.value().to_vec());
         let mut window = Window::after(facts.forgotten);
-        let mut standing =
-            Standing { last: facts.floor, floor: facts.floor, weight: 0, forgotten: facts.forgotten };
-        for logged in snapshot.open_table(LOG)?.iter()? {
-            let (position, stored) = logged?;
-            let position = position.value();
-            let logged = Logged::decode(position, stored.value())
-                .map_err(|damage| redb::Error::Corrupted(damage.to_string()))?;
-            standing.last = position;
-            standing.weight += logged.weight();
+        let mut weight = 0;
+        view.each_commit(|logged| {
+            weight += logged.weight();
             if let Some(write) = logged.write {
+                let position = logged.position.get();
                 let known = if logged.entries.is_some() { Known::Logged(position) } else { Known::Closed };
                 window.insert(write, known);
             }
-        }
+        })?;
+        let standing =
+            Standing { last: view.last, floor: facts.floor, weight, forgotten: facts.forgotten, newest };
         Ok((standing, window))
     })?;
     *shared.window.lock() = window;

@@ -4,15 +4,16 @@ mod disk;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::Database;
 
 use super::handle::Handle;
-use super::log::Logged;
 use super::open::{OpenError, Opener};
 use super::options::{Options, Persistence};
-use super::schema::{self, LOG, RESOURCES};
+use super::schema;
+use super::view::View;
 use super::{File, Reply};
 use crate::backend::record::Record;
 use crate::commit::{Commit, Entry};
@@ -82,18 +83,12 @@ fn after(number: u64) -> Shown {
 
 /// Reads all there is, and panics where anything does not decode.
 fn read(database: &Database) -> Shown {
-    let snapshot = database.begin_read().unwrap();
-    let log = snapshot.open_table(LOG).unwrap();
-    for logged in log.iter().unwrap() {
-        let (position, stored) = logged.unwrap();
-        Logged::decode(position.value(), stored.value()).unwrap();
-    }
-    let resources = snapshot.open_table(RESOURCES).unwrap();
-    let rows = resources.iter().unwrap().map(|row| {
+    let view = View::load(database).unwrap();
+    view.each_commit(|_| ()).unwrap();
+    let rows = view.range(Bound::Unbounded, usize::MAX).unwrap().map(|row| {
         let (id, stored) = row.unwrap();
-        let id = String::from_utf8(id.value().to_vec()).unwrap();
-        let record = Record::decode(&id, stored.value()).unwrap();
-        (id, str::from_utf8(record.value).unwrap().parse().unwrap())
+        let record = Record::decode(&id, stored.record().unwrap()).unwrap();
+        (id.to_string(), str::from_utf8(record.value).unwrap().parse().unwrap())
     });
     rows.collect()
 }

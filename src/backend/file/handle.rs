@@ -1,14 +1,16 @@
-//! [`Handle`], the open file: snapshots for readers, and opening it anew after an I/O error.
+//! [`Handle`], the open file: views for readers, and opening it anew after an I/O error.
 
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::Database;
 
 use super::open::{OpenError, Opener, panic_text};
+use super::view::View;
 use crate::error::{Error, Failure, Outcome};
 
 /// The open file.
@@ -30,7 +32,11 @@ struct Opened {
 }
 
 enum State {
-    Open(Database),
+    Open {
+        database: Database,
+        /// What readers see: what the last transaction left.
+        view: Mutex<Arc<View>>,
+    },
     /// An I/O error or a panic went through it.
     Broken,
     Closed,
@@ -56,7 +62,8 @@ pub(super) enum What {
 
 impl Handle {
     pub(super) fn open(opener: Opener) -> Result<Self, OpenError> {
-        let database = RwLock::new(Opened { state: State::Open(opener.open()?), generation: 0 });
+        let state = State::open(&opener)?;
+        let database = RwLock::new(Opened { state, generation: 0 });
         Ok(Self { opener, process: std::process::id(), database, writing: Mutex::new(()) })
     }
 
@@ -83,11 +90,8 @@ impl Handle {
         }
     }
 
-    /// Answers from one snapshot of what is committed. Opens the file anew once where it must.
-    pub(super) fn read<T>(
-        &self,
-        ask: impl Fn(&ReadTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T, Error> {
+    /// Answers from one view of what is committed. Opens the file anew once where it must.
+    pub(super) fn read<T>(&self, ask: impl Fn(&View) -> Result<T, redb::Error>) -> Result<T, Error> {
         self.check_process()?;
         self.try_read(&ask)
             .or_else(|(what, generation)| match what {
@@ -101,32 +105,44 @@ impl Handle {
             .map_err(|what| self.refusal(what))
     }
 
-    fn try_read<T>(
-        &self,
-        ask: impl Fn(&ReadTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T, (What, u64)> {
-        // A snapshot is on its own: who wants to close the file or to open it anew need not wait for its end.
-        let (snapshot, generation) = self.opened(|database| Ok(database.begin_read()?));
-        snapshot.and_then(|snapshot| caught(|| ask(&snapshot))).map_err(|what| (what, generation))
+    fn try_read<T>(&self, ask: impl Fn(&View) -> Result<T, redb::Error>) -> Result<T, (What, u64)> {
+        // A view is on its own: who wants to close the file or to open it anew need not wait for its end.
+        let (view, generation) = self.opened(|_, view| Ok(Arc::clone(&view.lock())));
+        view.and_then(|view| caught(|| ask(&view))).map_err(|what| (what, generation))
     }
 
-    /// Runs with the open database, for who writes and so holds [`writing`](Self::writing).
+    /// Runs with the open database and what readers see of it, for who writes and so holds [`writing`](Self::writing).
     pub(super) fn with<T>(
         &self,
-        run: impl FnOnce(&Database) -> Result<T, redb::Error>,
+        run: impl FnOnce(&Database, &Arc<View>) -> Result<T, redb::Error>,
     ) -> Result<T, (What, u64)> {
-        let (ran, generation) = self.opened(run);
+        let (ran, generation) = self.opened(|database, view| {
+            let view = Arc::clone(&view.lock());
+            caught(|| run(database, &view))
+        });
         ran.map_err(|what| (what, generation))
     }
 
-    fn opened<T>(&self, run: impl FnOnce(&Database) -> Result<T, redb::Error>) -> (Result<T, What>, u64) {
+    fn opened<T>(
+        &self,
+        run: impl FnOnce(&Database, &Mutex<Arc<View>>) -> Result<T, What>,
+    ) -> (Result<T, What>, u64) {
         let opened = self.database.read();
         let ran = match &opened.state {
-            State::Open(database) => caught(|| run(database)),
+            State::Open { database, view } => run(database, view),
             State::Broken => Err(What::Engine(redb::Error::PreviousIo)),
             State::Closed => Err(What::Closed),
         };
         (ran, opened.generation)
+    }
+
+    /// Shows readers what a transaction left, for who holds [`writing`](Self::writing).
+    pub(super) fn publish(&self, next: View) {
+        let opened = self.database.read();
+        if let State::Open { view, .. } = &opened.state {
+            let before = std::mem::replace(&mut *view.lock(), Arc::new(next));
+            discard(before);
+        }
     }
 
     /// Runs with the database to itself, for who writes and so holds [`writing`](Self::writing): readers wait.
@@ -135,11 +151,19 @@ impl Handle {
         run: impl FnOnce(&mut Database) -> Result<T, redb::Error>,
     ) -> Result<T, What> {
         let mut opened = self.database.write();
-        match &mut opened.state {
-            State::Open(database) => caught(|| run(database)),
-            State::Broken => Err(What::Engine(redb::Error::PreviousIo)),
-            State::Closed => Err(What::Closed),
-        }
+        let (mut database, view) = match std::mem::replace(&mut opened.state, State::Broken) {
+            State::Open { database, view } => (database, view),
+            State::Broken => return Err(What::Engine(redb::Error::PreviousIo)),
+            State::Closed => {
+                opened.state = State::Closed;
+                return Err(What::Closed);
+            }
+        };
+        discard(view);
+        let ran = caught(|| run(&mut database));
+        let view = caught(|| View::load(&database))?;
+        opened.state = State::Open { database, view: Mutex::new(Arc::new(view)) };
+        ran
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -151,12 +175,12 @@ impl Handle {
         let mut opened = self.database.write();
         match opened.state {
             State::Closed => return Err(What::Closed),
-            State::Open(_) if opened.generation != generation => return Ok(()),
-            State::Open(_) | State::Broken => {}
+            State::Open { .. } if opened.generation != generation => return Ok(()),
+            State::Open { .. } | State::Broken => {}
         }
         let broken = std::mem::replace(&mut opened.state, State::Broken);
         discard(broken);
-        opened.state = State::Open(self.opener.open().map_err(What::Reopening)?);
+        opened.state = State::open(&self.opener).map_err(What::Reopening)?;
         opened.generation += 1;
         Ok(())
     }
@@ -166,7 +190,10 @@ impl Handle {
         let _writing = self.writing.lock();
         let closing = std::mem::replace(&mut self.database.write().state, State::Closed);
         match closing {
-            State::Open(database) => caught(|| Ok(database.close()?)),
+            State::Open { database, view } => {
+                discard(view);
+                caught(|| Ok(database.close()?))
+            }
             State::Broken => Err(What::Engine(redb::Error::PreviousIo)),
             State::Closed => Ok(()),
         }
@@ -174,6 +201,20 @@ impl Handle {
 
     pub(super) fn path(&self) -> &std::path::Path {
         &self.opener.path
+    }
+}
+
+impl State {
+    fn open(opener: &Opener) -> Result<Self, OpenError> {
+        let database = opener.open()?;
+        let loaded = caught(|| View::load(&database));
+        match loaded {
+            Ok(view) => Ok(Self::Open { database, view: Mutex::new(Arc::new(view)) }),
+            Err(what) => {
+                discard(database);
+                Err(opener.refused(what))
+            }
+        }
     }
 }
 

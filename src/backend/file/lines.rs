@@ -3,15 +3,16 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::{self, BufRead, Read, Write};
+use std::ops::Bound;
 use std::path::Path;
 
-use redb::{ReadTransaction, ReadableTable};
 use serde::{Deserialize, Serialize};
 
 use super::backup::{begin, finish, write};
 use super::handle::Handle;
 use super::open::{OpenError, beside, sync_directory, take_name};
-use super::schema::{self, LOG, Origin, RESOURCES};
+use super::schema::{Origin, RESOURCES};
+use super::view::View;
 use crate::backend::record::Record;
 use crate::error::{Error, Failure, Outcome, check_id};
 use crate::random::random;
@@ -71,33 +72,29 @@ struct Line {
 pub(super) fn export(handle: &Handle, to: &mut dyn Write) -> Result<u64, Error> {
     // Writing twice would be wrong: the second try of a read that failed only fails again.
     let to = Cell::new(Some(to));
-    let written = handle.read(|snapshot| match to.take() {
-        Some(to) => write_all(snapshot, to),
+    let written = handle.read(|view| match to.take() {
+        Some(to) => write_all(view, to),
         None => Err(redb::Error::PreviousIo),
     })?;
     written.map_err(|source| Failure::new(Outcome::NotApplied, source).into())
 }
 
 /// What fails in the file fails on the outside, what fails where the lines go on the inside.
-fn write_all(snapshot: &ReadTransaction, to: &mut dyn Write) -> Result<io::Result<u64>, redb::Error> {
-    let floor = schema::facts(snapshot)?.floor;
-    let newest = snapshot.open_table(LOG)?.last()?.map_or(floor, |(position, _)| position.value());
-    let mut written = write_line(to, &Head { ifmatch: FORMAT, newest: newest.to_string() });
+fn write_all(view: &View, to: &mut dyn Write) -> Result<io::Result<u64>, redb::Error> {
+    let mut written = write_line(to, &Head { ifmatch: FORMAT, newest: view.last.to_string() });
     let mut count = 0;
-    for row in snapshot.open_table(RESOURCES)?.iter()? {
+    for row in view.range(Bound::Unbounded, usize::MAX)? {
         if written.is_err() {
             break;
         }
         let (id, stored) = row?;
-        let id = str::from_utf8(id.value())
-            .map_err(|_| redb::Error::Corrupted("an id that is not UTF-8".to_owned()))?;
-        let record = Record::decode(id, stored.value())
+        let record = Record::decode(&id, stored.record().unwrap_or_default())
             .map_err(|damage| redb::Error::Corrupted(damage.to_string()))?;
         let (text, hex) = match str::from_utf8(record.value) {
             Ok(text) => (Some(text.to_owned()), None),
             Err(_) => (None, Some(record.value.iter().map(|byte| format!("{byte:02x}")).collect())),
         };
-        written = write_line(to, &Line { id: id.to_owned(), version: record.version, text, hex });
+        written = write_line(to, &Line { id: id.to_string(), version: record.version, text, hex });
         count += 1;
     }
     Ok(written.and_then(|()| to.flush()).map(|()| count))

@@ -1,4 +1,5 @@
-//! [`Logged`], one commit as the file remembers it: for the feed, for a write that is sent again, and for deletions.
+//! [`Logged`], one commit as the file remembers it: for the feed, for a write that is sent again, and for deletions. Many
+//! share a row, as [`pieces`] of it.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -49,10 +50,58 @@ pub(super) enum Done {
 pub(super) enum LogDamage {
     #[error("the log has {0}")]
     Record(#[from] Damage),
-    #[error("the log has a commit at {position} that says it is at {claimed}")]
-    Misplaced { position: u64, claimed: u64 },
+    #[error("the log has a commit in the row of {row} that says it is at {claimed}")]
+    Misplaced { row: u64, claimed: u64 },
     #[error("the log has a commit at {position} that does not decode")]
     Entries { position: u64 },
+    #[error("the log has a row cut short")]
+    Row,
+}
+
+/// Adds a piece to a row: its length (4 bytes, big-endian) and its bytes.
+pub(super) fn push(row: &mut Vec<u8>, piece: &[u8]) {
+    let length = u32::try_from(piece.len()).expect("a commit has at most 64 MiB of values");
+    row.extend(length.to_be_bytes());
+    row.extend(piece);
+}
+
+/// The pieces of a row. Allocates nothing.
+pub(super) fn pieces(row: &[u8]) -> impl Iterator<Item = Result<&[u8], LogDamage>> {
+    let mut rest = row;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let piece = rest.split_first_chunk().and_then(|(length, after)| {
+            after.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
+        });
+        let (piece, after) = piece.unzip();
+        rest = after.unwrap_or_default();
+        Some(piece.ok_or(LogDamage::Row))
+    })
+}
+
+/// The commits after a position in the row of the log that ends with the one at `last`.
+///
+/// In files of format 1 a row is one bare commit. It begins with the format of its record, and a row of several with 0,
+/// since no commit without its values takes 16 MiB.
+pub(super) fn commits_in(
+    last: u64,
+    row: &[u8],
+    after: u64,
+) -> impl Iterator<Item = Result<Logged, LogDamage>> {
+    let bare = row.first().is_some_and(|first| *first != 0).then_some(Ok(row));
+    let several = pieces(if bare.is_some() { &[] } else { row });
+    let later = move |piece: &Result<&[u8], _>| {
+        piece.as_ref().map_or(true, |piece| Record::claimed_version(piece).to_bits().get() > after)
+    };
+    bare.into_iter().chain(several).filter(later).map(move |piece| {
+        let logged = Logged::decode(piece?)?;
+        match logged.position.get() {
+            claimed if claimed > last => Err(LogDamage::Misplaced { row: last, claimed }),
+            _ => Ok(logged),
+        }
+    })
 }
 
 impl Logged {
@@ -76,15 +125,12 @@ impl Logged {
         Record { version: Version::from_bits(self.position), write: self.write, value: &bytes }.encode("")
     }
 
-    /// Reads what the log has at a position. Allocates in proportion to the bytes.
-    pub(super) fn decode(position: u64, stored: &[u8]) -> Result<Self, LogDamage> {
+    /// Reads one commit. Allocates in proportion to the bytes.
+    pub(super) fn decode(stored: &[u8]) -> Result<Self, LogDamage> {
         let record = Record::decode("", stored)?;
-        let claimed = record.version.to_bits();
-        if claimed.get() != position {
-            return Err(LogDamage::Misplaced { position, claimed: claimed.get() });
-        }
-        let entries = decode_entries(record.value).ok_or(LogDamage::Entries { position })?;
-        Ok(Self { position: claimed, write: record.write, entries })
+        let position = record.version.to_bits();
+        let entries = decode_entries(record.value).ok_or(LogDamage::Entries { position: position.get() })?;
+        Ok(Self { position, write: record.write, entries })
     }
 
     /// The answer the commit was given.
@@ -182,8 +228,31 @@ mod tests {
         for (logged, bytes) in golden {
             let hex: String = logged.encode().iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(hex, bytes);
-            assert_eq!(Logged::decode(9, &logged.encode()), Ok(logged));
+            assert_eq!(Logged::decode(&logged.encode()), Ok(logged.clone()));
+            // The row of format 1.
+            let row: Vec<_> = commits_in(9, &logged.encode(), 0).collect();
+            assert_eq!(row, [Ok(logged)]);
         }
+    }
+
+    #[test]
+    fn a_row_gives_back_its_commits_after_a_position() {
+        let at = |position| Logged { position: NonZeroU64::new(position).unwrap(), ..logged() };
+        let mut row = Vec::new();
+        for position in [3, 5, 9] {
+            push(&mut row, &at(position).encode());
+        }
+
+        let positions = |after| -> Vec<_> {
+            commits_in(9, &row, after).map(|logged| logged.map(|logged| logged.position.get())).collect()
+        };
+        assert_eq!(positions(0), [Ok(3), Ok(5), Ok(9)]);
+        assert_eq!(positions(3), [Ok(5), Ok(9)]);
+        assert_eq!(positions(9), []);
+        let misplaced = LogDamage::Misplaced { row: 8, claimed: 9 };
+        assert_eq!(commits_in(8, &row, 5).collect::<Vec<_>>(), [Err(misplaced)]);
+        let short = &row[..row.len() - 1];
+        assert_eq!(commits_in(9, short, 5).collect::<Vec<_>>(), [Err(LogDamage::Row)]);
     }
 
     #[test]
@@ -200,7 +269,9 @@ mod tests {
         for _ in 0..100_000 {
             let bytes: Vec<u8> = (0..random() as usize % 40).map(|_| random() as u8 & 3).collect();
             let _ = decode_entries(&bytes);
+            for logged in commits_in(9, &bytes, 0) {
+                assert!(logged.is_err());
+            }
         }
-        assert!(matches!(Logged::decode(8, &logged().encode()), Err(LogDamage::Misplaced { .. })));
     }
 }

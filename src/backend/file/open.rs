@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError};
+use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 
 use super::disk::{Disk, Unconfirmed};
-use super::handle::discard;
+use super::handle::{What, discard};
 use super::schema;
 use crate::error::{Error, Failure, Outcome};
 use crate::random::random;
@@ -108,7 +108,7 @@ impl Opener {
         disk.confirm().map_err(fail)?;
         let open = || {
             let database = self.builder(self.verify).create_with_backend(disk)?;
-            let format = schema::format(&database.begin_read().map_err(redb::Error::from)?)?;
+            let format = schema::format(&database)?;
             Ok((database, format))
         };
         // The engine trusts a file that was closed in good order, and panics where it should not have.
@@ -119,8 +119,10 @@ impl Opener {
             (database, schema::FORMAT) => Ok(database),
             (database, format) => {
                 discard(database);
-                Err(self
-                    .corrupt(format!("it has format {format}, and this release reads {}", schema::FORMAT)))
+                Err(self.corrupt(format!(
+                    "it has format {format}, and this release reads up to {}",
+                    schema::FORMAT
+                )))
             }
         }
     }
@@ -146,6 +148,17 @@ impl Opener {
 
     fn corrupt(&self, found: String) -> OpenError {
         OpenError::Corrupt { path: self.path.clone(), found }
+    }
+
+    /// Why a file that the engine has opened can't be served from.
+    pub(super) fn refused(&self, what: What) -> OpenError {
+        match what {
+            What::Engine(error) => self.refusal(error),
+            What::Damaged(found) => self.corrupt(found),
+            What::Panicked(words) => self.corrupt(format!("the engine panicked: {words}")),
+            What::Reopening(error) => error,
+            What::Closed | What::Forked { .. } | What::Busy => self.corrupt("it is closed".to_owned()),
+        }
     }
 
     fn refusal(&self, error: redb::Error) -> OpenError {

@@ -1,13 +1,21 @@
 //! The tables of a file and the facts it keeps about itself.
+//!
+//! A commit is first kept whole, values included, in a row that newer ones are added to: [`NEWEST`]. Full, the row moves
+//! to [`RECENT`]. From there many commits at once are settled: their values in [`RESOURCES`], the rest in [`LOG`]. So a
+//! commit writes one page of its own, however far apart its ids are, and a page of values is written once for all recent
+//! commits that touch it.
 
-use redb::{Database, ReadTransaction, Table, TableDefinition};
+use redb::{Database, ReadTransaction, ReadableDatabase, Table, TableDefinition};
 
 use super::window::Forgotten;
 use crate::random::random;
 use crate::write_id::WriteId;
 
 /// The format of the tables: what is in them, and how.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
+
+/// The format before, whose commits were all settled.
+const SETTLED: u64 = 1;
 
 /// Id to [`Record`](crate::backend::record::Record): what has a value.
 pub(super) const RESOURCES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("resources");
@@ -15,8 +23,14 @@ pub(super) const RESOURCES: TableDefinition<&[u8], &[u8]> = TableDefinition::new
 /// Id to version: what was deleted, as far as the log reaches back. An id that was created again may still be here.
 pub(super) const DELETED: TableDefinition<&[u8], u64> = TableDefinition::new("deleted");
 
-/// Position to [`Logged`](super::log::Logged), of the latest commits.
+/// Position of the last to [`pieces`](super::log::pieces), each a [`Logged`](super::log::Logged): settled commits.
 pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+
+/// A number that grows to [commits with their values](super::recent): what is not settled.
+pub(super) const RECENT: TableDefinition<u64, &[u8]> = TableDefinition::new("recent");
+
+/// The same for the newest of all, in the one row that is there.
+pub(super) const NEWEST: TableDefinition<(), &[u8]> = TableDefinition::new("newest");
 
 /// The facts below, by number.
 pub(super) const FACTS: TableDefinition<u8, u64> = TableDefinition::new("facts");
@@ -61,6 +75,8 @@ pub(super) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error
         transaction.open_table(RESOURCES)?;
         transaction.open_table(DELETED)?;
         transaction.open_table(LOG)?;
+        transaction.open_table(RECENT)?;
+        transaction.open_table(NEWEST)?;
         let mut facts = transaction.open_table(FACTS)?;
         facts.insert(FORMAT_FACT, FORMAT)?;
         facts.insert(IDENTITY, origin.identity)?;
@@ -70,16 +86,29 @@ pub(super) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error
     Ok(())
 }
 
-/// Which format the tables have; every table must be there.
-pub(super) fn format(snapshot: &ReadTransaction) -> Result<u64, redb::Error> {
+/// Which format the tables have; every table must be there. The format before is made this one.
+pub(super) fn format(database: &Database) -> Result<u64, redb::Error> {
+    let snapshot = database.begin_read()?;
     let facts = snapshot.open_table(FACTS)?;
     let format = facts.get(FORMAT_FACT)?.map_or(0, |format| format.value());
-    if format == FORMAT {
+    if format == FORMAT || format == SETTLED {
         snapshot.open_table(RESOURCES)?;
         snapshot.open_table(DELETED)?;
         snapshot.open_table(LOG)?;
     }
-    Ok(format)
+    if format == FORMAT {
+        snapshot.open_table(RECENT)?;
+        snapshot.open_table(NEWEST)?;
+    }
+    if format != SETTLED {
+        return Ok(format);
+    }
+    let transaction = database.begin_write()?;
+    transaction.open_table(RECENT)?;
+    transaction.open_table(NEWEST)?;
+    transaction.open_table(FACTS)?.insert(FORMAT_FACT, FORMAT)?;
+    transaction.commit()?;
+    Ok(FORMAT)
 }
 
 /// What the file knows of itself.

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
-use redb::{ReadTransaction, ReadableTable};
 
 use super::Shared;
 use super::answer::wake;
 use super::log::Logged;
-use super::schema::{self, LOG, RESOURCES};
+use super::view::View;
 use crate::backend::record::Record;
 use crate::cursor::Cursor;
 use crate::error::{Error, Expired, Refusal};
@@ -48,18 +47,18 @@ pub(super) fn watch(shared: &Arc<Shared>, from: &Start) -> Result<Changes<[u8]>,
         Start::After(cursor) => Some(parse(cursor)?),
     };
     let identity = shared.identity;
-    let (position, floor) = shared.handle.read(|snapshot| {
-        let log = snapshot.open_table(LOG)?;
-        let floor = schema::facts(snapshot)?.floor;
+    let (position, floor) = shared.handle.read(|view| {
         let position = match after {
-            None => Some(log.last()?.map_or(floor, |(position, _)| position.value())),
+            None => Some(view.last),
             // The number of a commit that a crash or a restored backup has taken back is none of this log's.
-            Some((of, position)) if of == identity && (position == floor || log.get(position)?.is_some()) => {
+            Some((of, position))
+                if of == identity && (position == view.floor || view.at(position)?.is_some()) =>
+            {
                 Some(position)
             }
             Some(_) => None,
         };
-        Ok((position, floor))
+        Ok((position, view.floor))
     })?;
     let position = position.ok_or_else(|| Error::from(Expired { oldest: Some(cursor(identity, floor)) }))?;
     let key = shared.watchers.issued.fetch_add(1, Ordering::Relaxed);
@@ -69,7 +68,7 @@ pub(super) fn watch(shared: &Arc<Shared>, from: &Start) -> Result<Changes<[u8]>,
 
 /// What a look at the log finds.
 enum Look {
-    Batch(Logged, Vec<ChangeKind<[u8]>>),
+    Batch(Arc<Logged>, Vec<ChangeKind<[u8]>>),
     Nothing,
     /// What comes next has left the log, which begins after this position.
     Overtaken(u64),
@@ -77,22 +76,17 @@ enum Look {
 
 impl Watch {
     fn look(&self) -> Result<Look, Error> {
-        self.shared.handle.read(|snapshot| {
-            let floor = schema::facts(snapshot)?.floor;
-            if self.position < floor {
-                return Ok(Look::Overtaken(floor));
+        self.shared.handle.read(|view| {
+            if self.position < view.floor {
+                return Ok(Look::Overtaken(view.floor));
             }
-            let log = snapshot.open_table(LOG)?;
-            for next in log.range(self.position + 1..)? {
-                let (position, stored) = next?;
-                let logged = Logged::decode(position.value(), stored.value())
-                    .map_err(|damage| redb::Error::Corrupted(damage.to_string()))?;
-                if logged.changes().next().is_some() {
-                    let kinds = kinds(snapshot, &logged)?;
-                    return Ok(Look::Batch(logged, kinds));
+            Ok(match view.next(self.position, |logged| logged.changes().next().is_some())? {
+                Some(logged) => {
+                    let kinds = kinds(view, &logged)?;
+                    Look::Batch(logged, kinds)
                 }
-            }
-            Ok(Look::Nothing)
+                None => Look::Nothing,
+            })
         })
     }
 }
@@ -142,15 +136,14 @@ impl Drop for Watch {
 }
 
 /// What each change of a commit did; the value only where it is still the stored one.
-fn kinds(snapshot: &ReadTransaction, logged: &Logged) -> Result<Vec<ChangeKind<[u8]>>, redb::Error> {
-    let resources = snapshot.open_table(RESOURCES)?;
+fn kinds(view: &View, logged: &Logged) -> Result<Vec<ChangeKind<[u8]>>, redb::Error> {
     let version = Version::from_bits(logged.position);
     let kind = |(id, deleted): (&Arc<str>, bool)| {
         if deleted {
             return Ok(ChangeKind::Delete);
         }
-        let stored = resources.get(id.as_bytes())?;
-        let record = stored.as_ref().and_then(|stored| Record::decode(id, stored.value()).ok());
+        let stored = view.find(id)?;
+        let record = stored.record().and_then(|stored| Record::decode(id, stored).ok());
         Ok(ChangeKind::Put(
             record.filter(|record| record.version == version).map(|record| record.value.into()),
         ))

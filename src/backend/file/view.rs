@@ -1,0 +1,224 @@
+//! [`View`], what is committed, as readers see it: what is settled in the file, and the recent commits in memory.
+
+use std::iter::Peekable;
+use std::ops::Bound;
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::RwLock;
+use redb::{AccessGuard, Database, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
+
+use super::log::{LogDamage, Logged, commits_in};
+use super::recent::{self, Commits, State};
+use super::schema::{self, DELETED, LOG, NEWEST, RECENT, RESOURCES};
+
+/// What is committed by one commit, for ever the same.
+///
+/// The recent commits are shared with the views before and after it until they are settled, so a new view costs no copy
+/// of them; each view sees those up to its own last one.
+pub(super) struct View {
+    snapshot: ReadTransaction,
+    /// Opened where it is asked for.
+    resources: OnceLock<Resources>,
+    recent: Arc<RwLock<Commits>>,
+    /// The position of the newest commit.
+    pub(super) last: u64,
+    /// The position of the last commit that has left the log.
+    pub(super) floor: u64,
+    /// The position of the newest commit that is settled.
+    settled: u64,
+}
+
+type Resources = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// What stands under an id.
+pub(super) enum Stored {
+    Nothing,
+    /// It was deleted lately, by the commit at this position.
+    Deleted(u64),
+    Recent(Arc<[u8]>),
+    Settled(AccessGuard<'static, &'static [u8]>),
+}
+
+impl Stored {
+    /// The [`Record`](crate::backend::record::Record), where there is one.
+    pub(super) fn record(&self) -> Option<&[u8]> {
+        match self {
+            Self::Nothing | Self::Deleted(_) => None,
+            Self::Recent(record) => Some(record),
+            Self::Settled(record) => Some(record.value()),
+        }
+    }
+}
+
+impl From<&State> for Stored {
+    fn from(state: &State) -> Self {
+        match &state.record {
+            Some(record) => Self::Recent(Arc::clone(record)),
+            None => Self::Deleted(state.position),
+        }
+    }
+}
+
+impl View {
+    /// Reads what is not settled from the file.
+    pub(super) fn load(database: &Database) -> Result<Self, redb::Error> {
+        let snapshot = database.begin_read()?;
+        let floor = schema::facts(&snapshot)?.floor;
+        let settled = snapshot.open_table(LOG)?.last()?.map_or(floor, |(last, _)| last.value());
+        let mut recent = Commits::default();
+        for row in snapshot.open_table(RECENT)?.iter()? {
+            recent::decode(row?.1.value(), &mut recent).map_err(corrupted)?;
+        }
+        if let Some(row) = snapshot.open_table(NEWEST)?.get(())? {
+            recent::decode(row.value(), &mut recent).map_err(corrupted)?;
+        }
+        if recent.list().first().is_some_and(|first| first.position.get() <= settled) {
+            return Err(redb::Error::Corrupted("the log has a commit that is not settled".to_owned()));
+        }
+        let last = recent.list().last().map_or(settled, |last| last.position.get());
+        let recent = Arc::new(RwLock::new(recent));
+        Ok(Self { snapshot, resources: OnceLock::new(), recent, last, floor, settled })
+    }
+
+    /// The view by `last`, after a transaction that added commits to the recent ones.
+    pub(super) fn followed(&self, snapshot: ReadTransaction, commits: Commits, last: u64) -> Self {
+        // Views before it don't see them.
+        self.recent.write().append(commits);
+        let recent = Arc::clone(&self.recent);
+        Self { snapshot, resources: OnceLock::new(), recent, last, floor: self.floor, settled: self.settled }
+    }
+
+    /// The view by `last`, after a transaction that settled all there was.
+    pub(super) fn settled(snapshot: ReadTransaction, last: u64, floor: u64) -> Self {
+        let recent = Arc::default();
+        Self { snapshot, resources: OnceLock::new(), recent, last, floor, settled: last }
+    }
+
+    /// The commits that are not settled. Hold it for a moment only: the next commit is made known under this lock.
+    pub(super) fn recent(&self) -> impl std::ops::Deref<Target = Commits> {
+        self.recent.read()
+    }
+
+    pub(super) fn snapshot(&self) -> &ReadTransaction {
+        &self.snapshot
+    }
+
+    fn resources(&self) -> Result<&Resources, redb::Error> {
+        if let Some(resources) = self.resources.get() {
+            return Ok(resources);
+        }
+        let opened = self.snapshot.open_table(RESOURCES)?;
+        Ok(self.resources.get_or_init(|| opened))
+    }
+
+    /// What stands under an id.
+    pub(super) fn find(&self, id: &str) -> Result<Stored, redb::Error> {
+        if let Some(state) = self.recent.read().find(id, self.last) {
+            return Ok(state.into());
+        }
+        Ok(self.resources()?.get(id.as_bytes())?.map_or(Stored::Nothing, Stored::Settled))
+    }
+
+    /// The position of the commit that deleted an id, as far as that is settled and the log reaches back. The id may have
+    /// been created again since.
+    pub(super) fn buried(&self, id: &str) -> Result<Option<u64>, redb::Error> {
+        Ok(self.snapshot.open_table(DELETED)?.get(id.as_bytes())?.map(|position| position.value()))
+    }
+
+    /// What has a value, in order, from a bound on; of the recent ones no more than `limit`.
+    pub(super) fn range(&self, from: Bound<&str>, limit: usize) -> Result<Merged, redb::Error> {
+        let mut puts = 0;
+        let mut recent = Vec::new();
+        for (id, state) in self.recent.read().range(from, self.last) {
+            if puts == limit {
+                break;
+            }
+            puts += usize::from(state.record.is_some());
+            recent.push((Arc::clone(id), state.clone()));
+        }
+        let bound = from.map(str::as_bytes);
+        let settled = self.resources()?.range::<&[u8]>((bound, Bound::Unbounded))?;
+        Ok(Merged { settled: settled.peekable(), recent: recent.into_iter().peekable() })
+    }
+
+    /// The commit at a position, where the log has one.
+    pub(super) fn at(&self, position: u64) -> Result<Option<Arc<Logged>>, redb::Error> {
+        let Some(before) = position.checked_sub(1) else { return Ok(None) };
+        let next = self.next(before, |_| true)?;
+        Ok(next.filter(|logged| logged.position.get() == position))
+    }
+
+    /// The first commit after a position that is of a kind.
+    pub(super) fn next(
+        &self,
+        position: u64,
+        is_wanted: impl Fn(&Logged) -> bool,
+    ) -> Result<Option<Arc<Logged>>, redb::Error> {
+        if position < self.settled {
+            for row in self.snapshot.open_table(LOG)?.range(position + 1..)? {
+                let (last, row) = row?;
+                for logged in commits_in(last.value(), row.value(), position) {
+                    let logged = logged.map_err(corrupted)?;
+                    if is_wanted(&logged) {
+                        return Ok(Some(Arc::new(logged)));
+                    }
+                }
+            }
+        }
+        let recent = self.recent.read();
+        let mut later = recent.after(position).iter().take_while(|logged| logged.position.get() <= self.last);
+        Ok(later.find(|logged| is_wanted(logged)).cloned())
+    }
+
+    /// Every commit that is in the log or recent, oldest first.
+    pub(super) fn each_commit(&self, mut see: impl FnMut(&Logged)) -> Result<(), redb::Error> {
+        for row in self.snapshot.open_table(LOG)?.iter()? {
+            let (last, row) = row?;
+            for logged in commits_in(last.value(), row.value(), 0) {
+                see(&logged.map_err(corrupted)?);
+            }
+        }
+        self.recent.read().list().iter().for_each(|logged| see(logged));
+        Ok(())
+    }
+}
+
+fn corrupted(damage: LogDamage) -> redb::Error {
+    redb::Error::Corrupted(damage.to_string())
+}
+
+/// Ids and what stands under them, in order.
+pub(super) struct Merged {
+    settled: Peekable<Range<'static, &'static [u8], &'static [u8]>>,
+    recent: Peekable<std::vec::IntoIter<(Arc<str>, State)>>,
+}
+
+impl Iterator for Merged {
+    type Item = Result<(Arc<str>, Stored), redb::Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let recent = self.recent.peek().map(|(id, _)| id.as_bytes());
+            let is_settled = match (self.settled.peek(), recent) {
+                (Some(Ok((id, _))), Some(recent)) if id.value() == recent => {
+                    // What is recent replaces it.
+                    self.settled.next();
+                    false
+                }
+                (Some(Ok((id, _))), Some(recent)) => id.value() < recent,
+                (settled, _) => settled.is_some(),
+            };
+            if is_settled {
+                return Some(self.settled.next()?.map_err(redb::Error::from).and_then(|(id, record)| {
+                    let id = str::from_utf8(id.value())
+                        .map_err(|_| redb::Error::Corrupted("an id that is not UTF-8".to_owned()))?;
+                    Ok((Arc::from(id), Stored::Settled(record)))
+                }));
+            }
+            let (id, state) = self.recent.next()?;
+            if state.record.is_some() {
+                return Some(Ok((id, Stored::from(&state))));
+            }
+        }
+    }
+}
