@@ -380,7 +380,7 @@ impl Shared {
         if self.is_committing() {
             // A waker that waits for an answer on the thread that gives it has to see to it itself. It never sleeps:
             // who serves meanwhile may itself have to wait for a call that is left to this thread.
-            if Committer::serve(self, self.committer.lock()) == 0 {
+            if Committer::serve(self, self.committer.lock(), None) == 0 {
                 thread::yield_now();
             }
             return true;
@@ -390,7 +390,7 @@ impl Shared {
         }
         let Some(committer) = self.committer.try_lock() else { return false };
         let due = committer.deadline();
-        let served = Committer::serve(self, committer);
+        let served = Committer::serve(self, committer, None);
         if due.is_none() && self.is_eventual() {
             self.queue.nudge();
         }

@@ -58,7 +58,8 @@ enum Answered {
 /// The answers of one turn, to be given once no lock is held.
 #[derive(Default)]
 struct Answers {
-    given: Vec<(Call, Answered)>,
+    /// One for each call, in order.
+    given: Vec<Answered>,
     /// Whether a watcher has something to read.
     changed: bool,
 }
@@ -73,38 +74,48 @@ impl Committer {
     /// What the store's own thread does: it serves until the store is closed.
     pub(super) fn run(shared: &Shared) -> Result<(), Error> {
         let mut hurried = 0;
+        let mut until = None;
         loop {
+            if let Some(until) = until {
+                shared.queue.gather(0, until);
+            }
             let deadline = shared.committer.lock().deadline;
             if shared.queue.wait(deadline) == Turn::Close {
                 return Self::close(shared);
             }
+            let company = shared.queue.company();
             let began = Instant::now();
-            Self::serve(shared, shared.committer.lock());
-            if hurried > 0 {
-                hurried -= 1;
-            } else if shared.queue.is_crowded()
-                && !shared.queue.gather(Instant::now() + began.elapsed() / GATHERED)
-            {
+            let served = Self::serve(shared, shared.committer.lock(), until);
+            if until.is_some() && served * 2 <= company {
                 hurried = HURRIED;
             }
+            let patient = hurried == 0 && shared.queue.is_crowded();
+            until = patient.then(|| Instant::now() + began.elapsed() / GATHERED);
+            hurried = hurried.saturating_sub(1);
         }
     }
 
-    /// Serves the calls that wait, as many as share one transaction; how many those were.
+    /// Serves the calls that wait, as many as share one transaction, and those of callers who come back until a moment;
+    /// how many those were.
     ///
     /// The tasks are woken at the end, when every call has its answer and no lock is held: on this very thread a waker
     /// may call the store and wait for it, and then serves the next calls from within.
-    pub(super) fn serve(shared: &Shared, mut committer: MutexGuard<'_, Self>) -> usize {
+    pub(super) fn serve(
+        shared: &Shared,
+        mut committer: MutexGuard<'_, Self>,
+        until: Option<Instant>,
+    ) -> usize {
         // Under the lock, so that who came first is served first.
-        let calls = shared.queue.take();
-        let served = calls.len();
-        let answers = catch_unwind(AssertUnwindSafe(|| committer.answer(shared, calls)));
+        let mut calls = Vec::new();
+        shared.queue.take(&mut calls);
+        let answers = catch_unwind(AssertUnwindSafe(|| committer.answer(shared, &mut calls, until)));
         let answers = answers.unwrap_or_else(|_| {
             // Those it was serving are told that nobody knows. What it knew is read anew.
             committer.generation = u64::MAX;
             Answers::default()
         });
         drop(committer);
+        let served = calls.len();
         if served > 0 {
             shared.queue.served(served);
         }
@@ -115,7 +126,7 @@ impl Committer {
         // Who lost a race starts again first: woken after the winner, it would lose to the winner's next write, and
         // to every one after that.
         let (mut losers, mut winners) = (Vec::new(), Vec::new());
-        for (call, answer) in answers.given {
+        for (call, answer) in calls.into_iter().zip(answers.given) {
             let lost = matches!(answer, Answered::Commit(Err(_)));
             let order = if lost { &mut losers } else { &mut winners };
             order.extend(give(call, answer));
@@ -129,22 +140,17 @@ impl Committer {
         self.deadline
     }
 
-    fn answer(&mut self, shared: &Shared, calls: Vec<Call>) -> Answers {
-        let mut answers = Answers::default();
-        if calls.is_empty() {
-            self.sync_if_due(shared);
-        }
-        let mut together = Vec::with_capacity(calls.len());
-        for call in calls {
-            if matches!(call, Call::Compact { .. }) {
-                self.commit_all(shared, std::mem::take(&mut together), &mut answers);
-                answers.given.push((call, Answered::Compact(self.compact(shared))));
-            } else {
-                together.push(call);
+    fn answer(&mut self, shared: &Shared, calls: &mut Vec<Call>, until: Option<Instant>) -> Answers {
+        match calls.first() {
+            None => {
+                self.sync_if_due(shared);
+                Answers::default()
             }
+            Some(Call::Compact { .. }) => {
+                Answers { given: vec![Answered::Compact(self.compact(shared))], changed: false }
+            }
+            Some(_) => self.commit_all(shared, calls, until),
         }
-        self.commit_all(shared, together, &mut answers);
-        answers
     }
 
     /// Settles and syncs what is not, and closes the file.
@@ -162,26 +168,18 @@ impl Committer {
         synced.and(closed)
     }
 
-    /// Commits the calls as one.
-    fn commit_all(&mut self, shared: &Shared, calls: Vec<Call>, answers: &mut Answers) {
-        if calls.is_empty() {
-            return;
-        }
+    /// Commits the calls as one, and with them those that come until a moment.
+    fn commit_all(&mut self, shared: &Shared, calls: &mut Vec<Call>, until: Option<Instant>) -> Answers {
         let _writing = shared.handle.writing.lock();
-        let served = self.attempt(shared, &calls).or_else(|failed| {
+        let served = self.attempt(shared, calls, until).or_else(|failed| {
             // Nothing was sent to the disk: a handle that broke earlier is opened anew, and they go again.
             let again = failed.before && !matches!(failed.what, What::Damaged(_) | What::Closed);
             if !again || shared.handle.mend(failed.generation).is_err() {
                 return Err(failed);
             }
-            self.attempt(shared, &calls)
+            self.attempt(shared, calls, None)
         });
-        let (verdicts, changed) = match served {
-            Ok((verdicts, changed)) => (verdicts, changed),
-            Err(failed) => (self.fail(shared, &calls, *failed), false),
-        };
-        answers.given.extend(calls.into_iter().zip(verdicts));
-        answers.changed |= changed;
+        served.unwrap_or_else(|failed| Answers { given: self.fail(shared, calls, *failed), changed: false })
     }
 
     fn sync_if_due(&mut self, shared: &Shared) {
@@ -193,22 +191,32 @@ impl Committer {
     }
 
     /// One transaction for all the calls.
-    fn attempt(&mut self, shared: &Shared, calls: &[Call]) -> Result<(Vec<Answered>, bool), Box<Failed>> {
+    fn attempt(
+        &mut self,
+        shared: &Shared,
+        calls: &mut Vec<Call>,
+        until: Option<Instant>,
+    ) -> Result<Answers, Box<Failed>> {
         self.refresh(shared)?;
-        let eventual = shared.is_eventual();
-        let sync_asked = calls.iter().any(|call| matches!(call, Call::Sync { .. }));
-        let synced = !eventual || sync_asked;
         let mut verdicts = None;
+        let mut synced = true;
         let mut committing = false;
         let ran = shared.handle.with(|database, view| {
             let mut batch = Batch::new(view, self.standing.clone(), &shared.window);
             let mut answers = Vec::with_capacity(calls.len());
-            for call in calls {
-                answers.push(match call {
-                    Call::Commit { order, .. } => Answered::Commit(batch.commit(order)?),
-                    Call::Resolve { write, .. } => Answered::Resolve(batch.resolve(*write)?),
-                    Call::Sync { .. } | Call::Compact { .. } => Answered::Sync,
-                });
+            // Who comes first is judged while the others are on their way.
+            loop {
+                for call in &calls[answers.len()..] {
+                    answers.push(match call {
+                        Call::Commit { order, .. } => Answered::Commit(batch.commit(order)?),
+                        Call::Resolve { write, .. } => Answered::Resolve(batch.resolve(*write)?),
+                        Call::Sync { .. } | Call::Compact { .. } => Answered::Sync,
+                    });
+                }
+                let more = until.is_some_and(|until| shared.queue.gather(calls.len(), until));
+                if !more || shared.queue.take(calls) == 0 {
+                    break;
+                }
             }
             // Who lost begins again from what it is told. Told what stood at its place in the batch, it would lose to those
             // behind it, who know better, and in the next batch again.
@@ -221,6 +229,8 @@ impl Committer {
                 }
             }
             verdicts = Some(answers);
+            let sync_asked = calls.iter().any(|call| matches!(call, Call::Sync { .. }));
+            synced = sync_asked || !shared.is_eventual();
             if batch.is_empty() && !(sync_asked && self.deadline.is_some()) {
                 return Ok((batch.finish(), None));
             }
@@ -245,7 +255,7 @@ impl Committer {
                 } else if committing {
                     self.deadline.get_or_insert_with(|| Instant::now() + EVENTUALLY);
                 }
-                Ok((verdicts.unwrap_or_default(), written.changed))
+                Ok(Answers { given: verdicts.unwrap_or_default(), changed: written.changed })
             }
             Err((what, generation)) => Err(Failed { what, before: !committing, generation, verdicts }.into()),
         }

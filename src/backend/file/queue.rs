@@ -134,38 +134,50 @@ impl Queue {
         Turn::Serve
     }
 
-    /// Sleeps until all who were there when calls were last served wait, or until `deadline`; whether most of them came.
+    /// How many callers were there when calls were last served.
+    pub(super) fn company(&self) -> usize {
+        self.waiting.lock().company
+    }
+
+    /// Whether there are more calls to share a transaction with `taken` ones. Where nobody waits, sleeps until all who
+    /// were there when calls were last served do, or until `deadline`.
     ///
     /// Those who were answered together come back together, a moment after the first of them. Who came meanwhile is
     /// counted too: else two groups would go on taking turns, each with a sync of its own.
-    pub(super) fn gather(&self, deadline: Instant) -> bool {
+    pub(super) fn gather(&self, taken: usize, deadline: Instant) -> bool {
         let mut waiting = self.waiting.lock();
-        let company = waiting.company.min(SHARED);
-        waiting.wanted = company;
-        while waiting.calls.len() < company && !waiting.closing {
-            if self.bell.wait_until(&mut waiting, deadline).timed_out() {
-                break;
+        let missing = waiting.company.min(SHARED).saturating_sub(taken);
+        if missing > 0 && waiting.calls.is_empty() {
+            waiting.wanted = missing;
+            while waiting.calls.len() < missing && !waiting.closing {
+                if self.bell.wait_until(&mut waiting, deadline).timed_out() {
+                    break;
+                }
             }
+            waiting.wanted = 0;
         }
-        waiting.wanted = 0;
-        waiting.calls.len() * 2 > company
+        missing > 0 && !waiting.calls.is_empty()
     }
 
-    /// The calls that share the next transaction, in the order in which they came.
-    pub(super) fn take(&self) -> Vec<Call> {
+    /// Takes the calls that share a transaction with those that were taken already, in the order in which they came; how
+    /// many those are. A compaction shares it with nobody.
+    pub(super) fn take(&self, taken: &mut Vec<Call>) -> usize {
+        let before = taken.len();
+        let mut bytes: usize = taken.iter().map(Call::bytes).sum();
         let mut waiting = self.waiting.lock();
-        let mut taken = Vec::with_capacity(waiting.calls.len().min(SHARED));
-        let mut bytes = 0;
         while let Some(call) = waiting.calls.front() {
             let size = call.bytes();
-            if taken.len() == SHARED || (!taken.is_empty() && bytes + size > SHARED_BYTES) {
+            let alone = matches!(call, Call::Compact { .. })
+                || matches!(taken.first(), Some(Call::Compact { .. }))
+                || bytes + size > SHARED_BYTES;
+            if taken.len() == SHARED || (alone && !taken.is_empty()) {
                 break;
             }
             bytes += size;
+            waiting.bytes -= size;
             taken.extend(waiting.calls.pop_front());
         }
-        waiting.bytes -= bytes;
-        taken
+        taken.len() - before
     }
 
     /// Takes note of how many calls were served at once.
@@ -243,11 +255,15 @@ mod tests {
         queue
     }
 
+    fn take(queue: &Queue) -> usize {
+        queue.take(&mut Vec::new())
+    }
+
     #[test]
     fn for_a_caller_that_is_alone_nobody_waits() {
         let queue = queue(1);
 
-        queue.served(queue.take().len());
+        queue.served(take(&queue));
 
         assert!(!queue.is_crowded());
     }
@@ -255,10 +271,12 @@ mod tests {
     #[test]
     fn those_who_were_served_and_those_who_came_meanwhile_are_waited_for_together() {
         let queue = queue(2);
-        let served = queue.take().len();
+        let served = take(&queue);
         assert!(queue.push(call()).is_ok());
         queue.served(served);
         assert!(queue.is_crowded());
+        let mut taken = Vec::new();
+        assert_eq!(queue.take(&mut taken), 1);
 
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -267,19 +285,32 @@ mod tests {
                     queue.ring();
                 }
             });
-            assert!(queue.gather(Instant::now() + Duration::from_secs(600)));
+            while queue.gather(taken.len(), Instant::now() + Duration::from_secs(600)) {
+                queue.take(&mut taken);
+            }
         });
 
-        assert_eq!(queue.take().len(), 3);
+        assert_eq!(taken.len(), 3);
     }
 
     #[test]
     fn whoever_does_not_come_back_is_waited_for_until_the_deadline_alone() {
         let queue = queue(4);
-        queue.served(queue.take().len());
+        queue.served(take(&queue));
+
+        assert!(!queue.gather(0, Instant::now()));
+        assert!(queue.push(call()).is_ok());
+        assert!(queue.gather(0, Instant::now()), "who is here is served before anybody is waited for");
+        assert_eq!(take(&queue), 1);
+    }
+
+    #[test]
+    fn a_compaction_shares_its_turn_with_nobody() {
+        let queue = queue(2);
+        let compact = Call::Compact { promise: promise().0 };
+        assert!(queue.push(compact).is_ok());
         assert!(queue.push(call()).is_ok());
 
-        assert!(!queue.gather(Instant::now()));
-        assert_eq!(queue.take().len(), 1);
+        assert_eq!([take(&queue), take(&queue), take(&queue), take(&queue)], [2, 1, 1, 0]);
     }
 }
