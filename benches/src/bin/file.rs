@@ -177,7 +177,7 @@ fn fill(subject: &dyn Subject, writes: usize) {
 
 /// The time a write took on average, `callers` writing at once for a while.
 fn measure(subject: &dyn Subject, callers: usize) -> Duration {
-    let writes = (callers * 40).max(WRITES);
+    let writes = (callers * 100).max(WRITES);
     static WRITTEN: AtomicUsize = AtomicUsize::new(1 << 32);
 
     let base = WRITTEN.fetch_add(writes, Ordering::Relaxed);

@@ -106,7 +106,13 @@ pub(super) fn commits_in(
 
 impl Logged {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![if self.entries.is_some() { APPLIED } else { CLOSED }];
+        /// The most bytes of an entry beside its id.
+        const ENTRY: usize = 11;
+
+        let ids: usize = self.changes().map(|(id, _)| id.len()).sum();
+        let entries = self.entries.as_ref().map_or(0, Vec::len);
+        let mut bytes = Vec::with_capacity(1 + entries * ENTRY + ids);
+        bytes.push(if self.entries.is_some() { APPLIED } else { CLOSED });
         for entry in self.entries.iter().flatten() {
             let (code, id) = match &entry.done {
                 Done::Checked => (0, None),
