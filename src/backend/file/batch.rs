@@ -34,8 +34,8 @@ const RECENT_BYTES: usize = 256 << 10;
 /// Which part of the log may be recent: no commit leaves the log before it is settled.
 const RECENT_PART: usize = 16;
 
-/// How many rows leave the log in one transaction at most.
-const TRIMMED: usize = 256;
+/// How much leaves the log in one transaction at most, and a row.
+const TRIMMED: usize = 8192;
 
 /// Where the log stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -232,7 +232,8 @@ impl<'t> Batch<'t> {
         }
         let mut log = to.open_table(LOG)?;
         let mut deleted = to.open_table(DELETED)?;
-        for _ in 0..TRIMMED {
+        let most = self.standing.weight.saturating_sub(TRIMMED);
+        while self.standing.weight > most {
             let oldest = log.first()?.map(|(last, row)| {
                 let last = last.value();
                 // What doesn't decode is of no use to anybody.

@@ -30,6 +30,9 @@ const COMMITS: u64 = 40;
 /// How many commits the workload makes that meets a fault at every operation.
 const SURVIVING: u64 = 16;
 
+/// How many changes are remembered: few, so that commits leave the log, and enough that several are recent at once.
+const HISTORIES: [usize; 2] = [64, 640];
+
 /// How many crash images are looked at, unless the variable `IFMATCH_IMAGES` says otherwise.
 const IMAGES: usize = 50_000;
 
@@ -51,8 +54,8 @@ fn create(disk: &SimulatedDisk) {
     disk.acknowledge(0);
 }
 
-fn start(disk: &SimulatedDisk, persistence: Persistence) -> Result<File, OpenError> {
-    let options = Options::new().persistence(persistence).history(64);
+fn start(disk: &SimulatedDisk, persistence: Persistence, history: usize) -> Result<File, OpenError> {
+    let options = Options::new().persistence(persistence).history(history);
     File::start(Handle::open(opener(disk))?, &options)
 }
 
@@ -99,9 +102,9 @@ fn shows_one_of(shown: &Shown, commits: std::ops::RangeInclusive<u64>) -> bool {
 }
 
 /// Runs the workload, and closes the store.
-fn work(disk: &SimulatedDisk, persistence: Persistence) {
+fn work(disk: &SimulatedDisk, persistence: Persistence, history: usize) {
     create(disk);
-    let store = start(disk, persistence).unwrap();
+    let store = start(disk, persistence, history).unwrap();
     for number in 1..=COMMITS {
         commit(&store, number, WriteId::new()).wait().unwrap();
         disk.acknowledge(number);
@@ -112,8 +115,13 @@ fn work(disk: &SimulatedDisk, persistence: Persistence) {
 /// Looks at images of crashes during the workload, and of crashes during the recovery of those. Gives how many there
 /// were, and how many had lost what was acknowledged.
 fn crash(persistence: Persistence, wanted: usize) -> (usize, usize) {
+    let of = HISTORIES.map(|history| crash_with(persistence, history, wanted / HISTORIES.len()));
+    of.into_iter().fold((0, 0), |(seen, lost), (more, of_them)| (seen + more, lost + of_them))
+}
+
+fn crash_with(persistence: Persistence, history: usize, wanted: usize) -> (usize, usize) {
     let disk = SimulatedDisk::default();
-    work(&disk, persistence);
+    work(&disk, persistence, history);
     let crashes = disk.crashes();
     let looked = RefCell::new(0);
     let mut lost = 0;
@@ -177,7 +185,7 @@ fn every_crash_image_of_a_creation_is_a_whole_store_or_none() {
                 }
                 Err(error) => panic!("{error}"),
             }
-            let store = start(&image, Persistence::Immediate).unwrap();
+            let store = start(&image, Persistence::Immediate, 64).unwrap();
             commit(&store, 1, WriteId::new()).wait().unwrap();
             whole += 1;
         }
@@ -198,11 +206,11 @@ fn without_waiting_for_syncs_a_crash_loses_commits_but_never_a_part_of_one() {
 
 /// The workload with one fault at one operation: what was acknowledged stays, what was not is told truthfully, and the
 /// store serves again by itself. Gives how many operations there were.
-fn survive(fault: Fault, at: usize) -> usize {
-    let what = || format!("{fault:?} at operation {at}");
+fn survive(history: usize, fault: Fault, at: usize) -> usize {
+    let what = || format!("{fault:?} at operation {at}, history {history}");
     let disk = SimulatedDisk::default();
     create(&disk);
-    let store = start(&disk, Persistence::Immediate).unwrap();
+    let store = start(&disk, Persistence::Immediate, history).unwrap();
     disk.fail(fault, at);
     let mut acknowledged = 0;
     let mut doubtful = Vec::new();
@@ -241,7 +249,7 @@ fn survive(fault: Fault, at: usize) -> usize {
     // Closing may meet the fault: then it says so.
     let _ = store.close();
     disk.heal();
-    let store = start(&disk, Persistence::Immediate).unwrap();
+    let store = start(&disk, Persistence::Immediate, history).unwrap();
     assert_eq!(
         store.get("a").wait().unwrap().map(|found| found.value.to_vec()),
         Some(acknowledged.to_string().into())
@@ -251,11 +259,12 @@ fn survive(fault: Fault, at: usize) -> usize {
 
 #[test]
 fn a_store_survives_any_one_fault_at_any_operation() {
-    for fault in [Fault::Error, Fault::Short, Fault::LostOnSync, Fault::Full] {
-        let operations = survive(fault, usize::MAX);
+    let faults = [Fault::Error, Fault::Short, Fault::LostOnSync, Fault::Full];
+    for (history, fault) in HISTORIES.into_iter().flat_map(|history| faults.map(|fault| (history, fault))) {
+        let operations = survive(history, fault, usize::MAX);
         assert!(operations > 100, "{operations} operations are too few to tell");
         for at in 0..operations {
-            survive(fault, at);
+            survive(history, fault, at);
         }
     }
 }
@@ -263,7 +272,7 @@ fn a_store_survives_any_one_fault_at_any_operation() {
 #[test]
 fn a_flipped_bit_or_a_cut_is_found_or_harmless() {
     let disk = SimulatedDisk::default();
-    work(&disk, Persistence::Immediate);
+    work(&disk, Persistence::Immediate, HISTORIES[1]);
     let whole = disk.confirmed();
     let check = |image: Vec<u8>, what: String| {
         // Also where nobody closes it.
@@ -294,7 +303,7 @@ fn a_flipped_bit_or_a_cut_is_found_or_harmless() {
 #[test]
 fn with_the_whole_file_verified_no_flipped_bit_changes_what_is_read() {
     let disk = SimulatedDisk::default();
-    work(&disk, Persistence::Immediate);
+    work(&disk, Persistence::Immediate, HISTORIES[1]);
     let whole = disk.confirmed();
     let mut refused = 0;
     for _ in 0..500 {

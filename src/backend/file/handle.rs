@@ -35,7 +35,7 @@ enum State {
     Open {
         database: Database,
         /// What readers see: what the last transaction left.
-        view: Mutex<Arc<View>>,
+        view: RwLock<Arc<View>>,
     },
     /// An I/O error or a panic went through it.
     Broken,
@@ -107,7 +107,7 @@ impl Handle {
 
     fn try_read<T>(&self, ask: impl Fn(&View) -> Result<T, redb::Error>) -> Result<T, (What, u64)> {
         // A view is on its own: who wants to close the file or to open it anew need not wait for its end.
-        let (view, generation) = self.opened(|_, view| Ok(Arc::clone(&view.lock())));
+        let (view, generation) = self.opened(|_, view| Ok(Arc::clone(&view.read())));
         view.and_then(|view| caught(|| ask(&view))).map_err(|what| (what, generation))
     }
 
@@ -117,7 +117,7 @@ impl Handle {
         run: impl FnOnce(&Database, &Arc<View>) -> Result<T, redb::Error>,
     ) -> Result<T, (What, u64)> {
         let (ran, generation) = self.opened(|database, view| {
-            let view = Arc::clone(&view.lock());
+            let view = Arc::clone(&view.read());
             caught(|| run(database, &view))
         });
         ran.map_err(|what| (what, generation))
@@ -125,7 +125,7 @@ impl Handle {
 
     fn opened<T>(
         &self,
-        run: impl FnOnce(&Database, &Mutex<Arc<View>>) -> Result<T, What>,
+        run: impl FnOnce(&Database, &RwLock<Arc<View>>) -> Result<T, What>,
     ) -> (Result<T, What>, u64) {
         let opened = self.database.read();
         let ran = match &opened.state {
@@ -140,7 +140,7 @@ impl Handle {
     pub(super) fn publish(&self, next: View) {
         let opened = self.database.read();
         if let State::Open { view, .. } = &opened.state {
-            let before = std::mem::replace(&mut *view.lock(), Arc::new(next));
+            let before = std::mem::replace(&mut *view.write(), Arc::new(next));
             discard(before);
         }
     }
@@ -162,7 +162,7 @@ impl Handle {
         discard(view);
         let ran = caught(|| run(&mut database));
         let view = caught(|| View::load(&database))?;
-        opened.state = State::Open { database, view: Mutex::new(Arc::new(view)) };
+        opened.state = State::Open { database, view: RwLock::new(Arc::new(view)) };
         ran
     }
 
@@ -209,7 +209,7 @@ impl State {
         let database = opener.open()?;
         let loaded = caught(|| View::load(&database));
         match loaded {
-            Ok(view) => Ok(Self::Open { database, view: Mutex::new(Arc::new(view)) }),
+            Ok(view) => Ok(Self::Open { database, view: RwLock::new(Arc::new(view)) }),
             Err(what) => {
                 discard(database);
                 Err(opener.refused(what))

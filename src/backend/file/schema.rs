@@ -143,3 +143,79 @@ pub(super) fn note_floor(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use super::super::File;
+    use super::super::log::{Done, Logged, LoggedEntry};
+    use super::*;
+    use crate::backend::record::Record;
+    use crate::commit::{Commit, Entry};
+    use crate::expected::Expected;
+    use crate::feed::Start;
+    use crate::store::{Resolution, Store};
+    use crate::version::Version;
+
+    const WRITE: WriteId = WriteId::from_bits(77);
+
+    /// What the releases before wrote: every commit settled, in a row of its own.
+    fn write_format_1(path: &std::path::Path) {
+        let database = Database::create(path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let position = |bits| NonZeroU64::new(bits).unwrap();
+        let done = |done| Some(vec![LoggedEntry { done, replaced: None }]);
+        let commits = [
+            Logged { position: position(11), write: None, entries: done(Done::Put("a".into())) },
+            Logged { position: position(12), write: Some(WRITE), entries: done(Done::Put("b".into())) },
+            Logged { position: position(13), write: None, entries: done(Done::Deleted("b".into())) },
+        ];
+        {
+            let mut resources = transaction.open_table(RESOURCES).unwrap();
+            let record =
+                Record { version: Version::from_bits(position(11)), write: None, value: b"one" }.encode("a");
+            resources.insert(b"a".as_slice(), record.as_slice()).unwrap();
+            transaction.open_table(DELETED).unwrap().insert(b"b".as_slice(), 13).unwrap();
+            let mut log = transaction.open_table(LOG).unwrap();
+            for commit in commits {
+                log.insert(commit.position.get(), commit.encode().as_slice()).unwrap();
+            }
+            let mut facts = transaction.open_table(FACTS).unwrap();
+            for (fact, value) in [(FORMAT_FACT, SETTLED), (IDENTITY, 5), (FLOOR, 10)] {
+                facts.insert(fact, value).unwrap();
+            }
+        }
+        transaction.commit().unwrap();
+    }
+
+    /// Files of this format are on disks: what they hold stays readable for ever.
+    #[test]
+    fn a_file_of_the_format_before_goes_on_as_one_of_this() {
+        let path = std::env::temp_dir().join(format!("ifmatch-format-1-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        write_format_1(&path);
+
+        for opening in 1..=3 {
+            let store = File::open(&path).unwrap();
+            assert_eq!(store.get("a").wait().unwrap().unwrap().version.to_string(), "11");
+            assert!(store.get("b").wait().unwrap().is_none());
+            let Resolution::Applied(committed) = store.resolve(WRITE).wait().unwrap() else {
+                panic!("the write is in the log")
+            };
+            assert_eq!(committed.version().unwrap().to_bits().get(), 12);
+            let from = Start::After("f5.a".parse().unwrap());
+            let mut changes = store.watch(from).wait().unwrap();
+            let mut ids = Vec::new();
+            for _ in 0..2 + opening {
+                ids.push(changes.next().wait().unwrap().changes[0].id.to_string());
+            }
+            assert_eq!(ids, ["a", "b", "b", "c", "c"][..2 + opening]);
+            let again = Commit::one(Entry::put("c", Expected::Any, opening.to_string().into_bytes().into()));
+            store.commit(again).wait().unwrap();
+            let found = store.get("c").wait().unwrap().unwrap();
+            assert_eq!(&*found.value, opening.to_string().as_bytes());
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+}
