@@ -73,6 +73,11 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// committed state on the caller's thread and waits for nobody; its reply is ready. So is a commit that only checks and
 /// has no write id.
 ///
+/// Commits are first kept together, however far apart their ids are, and also in memory. Once 256 KiB of them are, or a
+/// sixteenth of [`Options::history`], the next commit settles them: it puts each value in its place, in the same
+/// transaction. So every value is written twice, and the commit that settles takes a few milliseconds longer: some 1 ms
+/// for each 100 ids that lie far apart.
+///
 /// A caller that blocks its thread with [`Reply::wait`] and is alone commits right there. A task that awaits never does,
 /// since it would hold up its executor for as long as a sync takes: the store's own thread serves it, for two changes
 /// of threads more.
@@ -93,9 +98,11 @@ const COMMIT_BYTES: usize = 64 << 20;
 ///   is [`Expired`](crate::Expired), and a write id from before that is [`Resolution::Unknown`].
 /// - 65,536 calls, or 256 MiB of values, may wait for the disk. A call past that fails with
 ///   [`Outcome::NotApplied`](crate::Outcome::NotApplied).
+/// - The memory it takes is the cache of [`Options::cache_bytes`], what waits, what is recent (some 0.5 MiB, or one commit),
+///   and the write ids of the history.
 /// - The file does not shrink by itself: space that deletions leave is used again, and [`compact`](Self::compact) gives
 ///   it back.
-/// - After a crash, the next opening reads the whole file to check it.
+/// - After a crash, the next opening reads the whole file to check it. An opening reads the history in any case.
 ///
 /// # Failures
 ///
@@ -310,7 +317,8 @@ impl File {
         lines::import(path.as_ref(), &mut from)
     }
 
-    /// Serves what waits, syncs, and closes the file. Dropping the store does the same and says nothing.
+    /// Serves what waits, settles what is recent, syncs, and closes the file. Dropping the store does the same and says
+    /// nothing.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redb::{Error as EngineError, ReadableTable, WriteTransaction};
+use redb::{Error as EngineError, ReadTransaction, ReadableTable, WriteTransaction};
 
 use super::log::{Done, Logged, LoggedEntry, commits_in, push};
 use super::queue::{Order, OrderEntry};
@@ -74,7 +74,7 @@ pub(super) struct Written {
     /// Whether a watcher has something to read.
     pub(super) changed: bool,
     /// Whether all that was recent is settled.
-    pub(super) settled: bool,
+    settled: bool,
 }
 
 /// What one call gets, should the batch be committed.
@@ -268,9 +268,16 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// What is to be known once it is committed.
-    pub(super) fn finish(self) -> (Standing, Commits, Written) {
-        (self.standing, self.commits, self.written)
+    /// What is to be known once it is committed, and what readers see then: with a snapshot taken afterwards, where there
+    /// was anything to commit.
+    pub(super) fn finish(self, snapshot: Option<ReadTransaction>) -> (Standing, Written, Option<View>) {
+        let Self { view, commits, standing, written, .. } = self;
+        let last = commits.list().last().map_or(view.last, |last| last.position.get());
+        let next = snapshot.map(|snapshot| match written.settled {
+            true => View::settled(snapshot, last, standing.floor),
+            false => view.followed(snapshot, commits, last),
+        });
+        (standing, written, next)
     }
 
     fn apply(&mut self, order: &Order) -> Result<Verdict<Committed>, EngineError> {

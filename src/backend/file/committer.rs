@@ -14,7 +14,6 @@ use super::answer::wake;
 use super::batch::{Batch, LAST, Standing, Verdict, Written};
 use super::handle::{Trouble, What};
 use super::queue::{Call, Turn};
-use super::recent::Commits;
 use super::schema::{self, NEWEST};
 use super::view::View;
 use super::window::{Known, Window};
@@ -232,7 +231,7 @@ impl Committer {
             let sync_asked = calls.iter().any(|call| matches!(call, Call::Sync { .. }));
             synced = sync_asked || !shared.is_eventual();
             if batch.is_empty() && !(sync_asked && self.deadline.is_some()) {
-                return Ok((batch.finish(), None));
+                return Ok(batch.finish(None));
             }
             let mut transaction = database.begin_write()?;
             transaction.set_durability(if synced { Durability::Immediate } else { Durability::None })?;
@@ -241,15 +240,11 @@ impl Committer {
             }
             committing = true;
             transaction.commit()?;
-            Ok((batch.finish(), Some((database.begin_read()?, Arc::clone(view)))))
+            Ok(batch.finish(Some(database.begin_read()?)))
         });
         match ran {
-            Ok(((standing, commits, written), committed)) => {
-                self.standing = standing;
-                if let Some((snapshot, before)) = committed {
-                    self.show(shared, &before, snapshot, commits, written.settled);
-                }
-                self.note(shared, &written);
+            Ok((standing, written, next)) => {
+                self.note(shared, standing, &written, next);
                 if synced && committing {
                     self.deadline = None;
                 } else if committing {
@@ -261,23 +256,6 @@ impl Committer {
         }
     }
 
-    /// Shows readers what was committed.
-    fn show(
-        &self,
-        shared: &Shared,
-        before: &View,
-        snapshot: redb::ReadTransaction,
-        commits: Commits,
-        settled: bool,
-    ) {
-        let last = commits.list().last().map_or(before.last, |last| last.position.get());
-        shared.handle.publish(if settled {
-            View::settled(snapshot, last, self.standing.floor)
-        } else {
-            before.followed(snapshot, commits, last)
-        });
-    }
-
     /// Puts all that is recent in its place, and syncs.
     fn settle(&mut self, shared: &Shared) -> Result<(), Error> {
         let _writing = shared.handle.writing.lock();
@@ -287,13 +265,11 @@ impl Committer {
             let transaction = database.begin_write()?;
             batch.settle(&transaction, shared.history)?;
             transaction.commit()?;
-            Ok((batch.finish(), database.begin_read()?, Arc::clone(view)))
+            Ok(batch.finish(Some(database.begin_read()?)))
         });
         match settled {
-            Ok(((standing, commits, written), snapshot, before)) => {
-                self.standing = standing;
-                self.show(shared, &before, snapshot, commits, true);
-                self.note(shared, &written);
+            Ok((standing, written, next)) => {
+                self.note(shared, standing, &written, next);
                 self.deadline = None;
                 Ok(())
             }
@@ -304,8 +280,12 @@ impl Committer {
         }
     }
 
-    /// Makes what was committed known to those who resolve.
-    fn note(&self, shared: &Shared, written: &Written) {
+    /// Makes what was committed known, to those who read and to those who resolve.
+    fn note(&mut self, shared: &Shared, standing: Standing, written: &Written, next: Option<View>) {
+        self.standing = standing;
+        if let Some(next) = next {
+            shared.handle.publish(next);
+        }
         let mut window = shared.window.lock();
         for (write, known) in &written.fresh {
             window.insert(*write, known.clone());
