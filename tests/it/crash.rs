@@ -34,9 +34,14 @@ fn ids(writer: usize) -> [String; 3] {
     ["left", "right", "guest"].map(|name| format!("{name}/{writer}"))
 }
 
+/// A history that is short enough for commits to be settled every few milliseconds.
+fn open(path: &Path) -> File {
+    File::options().history(8_192).open(path).unwrap()
+}
+
 /// Commits under load for ever, and tells of each commit before it and after it.
 fn commit_for_ever(path: &Path) {
-    let store = File::open(path).unwrap();
+    let store = open(path);
     let write_on = |writer: usize| {
         let [left, right, guest] = ids(writer);
         for next in number(&store, &left).unwrap_or(0) + 1.. {
@@ -136,7 +141,7 @@ fn what_a_killed_process_had_acknowledged_is_there_and_nothing_in_part() {
         }
         newest = newest.max(told.highest);
 
-        let store = File::open(&path).unwrap();
+        let store = open(&path);
         for writer in 0..WRITERS {
             let [left, right, guest] = ids(writer).map(|id| number(&store, &id));
             assert_eq!(left, right, "half a commit");

@@ -18,6 +18,12 @@ fn immediate() -> File {
     fresh(Persistence::Immediate)
 }
 
+/// A store whose recent commits are settled after every few, since it may remember few.
+fn settling() -> File {
+    let directory = Directory::new();
+    File::options().history(256).open(directory.file()).unwrap()
+}
+
 /// One store for all laws, which run at the same time and so share transactions.
 fn shared() -> Arc<dyn Store<[u8]>> {
     static SHARED: LazyLock<Arc<File>> = LazyLock::new(|| Arc::new(immediate()));
@@ -45,6 +51,7 @@ where
 conformance!(file, immediate(), of_file());
 conformance!(file_shared_by_all_laws, shared(), of_file());
 conformance!(file_synced_eventually, fresh(Persistence::Eventual));
+conformance!(file_that_settles_often, settling(), of_file());
 conformance!(encoded_over_file, encoded::<u64>(immediate()), of_file());
 conformance!(cached_file, Cached::new(immediate()), of_file());
 conformance!(cached_memory, Cached::new(Memory::<u64>::new()));
