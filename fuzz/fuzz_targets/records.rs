@@ -1,5 +1,5 @@
 //! The record in which stores of bytes keep a value: no panic on any bytes, each record has one form only, and every
-//! flipped bit is found.
+//! flipped bit is found. And the rows in which a file keeps many: no panic.
 
 #![no_main]
 
@@ -15,5 +15,9 @@ fuzz_target!(|input: (&str, &[u8], NonZeroU64, Option<u128>, usize)| {
     let mut likely = vec![1, bytes.first().copied().unwrap_or(0) & 1];
     likely.extend(bytes);
     fuzzed::record(id, &likely);
+    fuzzed::rows(bytes);
+    let mut row = (bytes.len() as u32).to_be_bytes().to_vec();
+    row.extend(bytes);
+    fuzzed::rows(&row);
     fuzzed::round_trip(id, version, write, bytes, bit);
 });

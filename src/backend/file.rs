@@ -19,6 +19,7 @@ mod options;
 mod queue;
 mod recent;
 mod schema;
+mod settle;
 mod view;
 mod watch;
 mod window;

@@ -8,8 +8,10 @@ use redb::StorageBackend;
 
 use super::File;
 use super::handle::Handle;
+use super::log::commits_in;
 use super::open::Opener;
 use super::options::Options;
+use super::recent::{self, Commits};
 use super::schema;
 use crate::backend::record::Record;
 use crate::commit::{Commit, Entry};
@@ -77,14 +79,16 @@ fn use_it(store: &File) {
     let _ = store.resolve(WriteId::from_bits(7)).wait();
 }
 
-/// The bytes of a store that was closed in good order.
+/// The bytes of a store that was closed in good order, with commits that are not settled.
 pub fn image() -> Vec<u8> {
     let bytes = Bytes(Arc::default());
     opener(&bytes).initialize(schema::Origin { identity: 1, floor: 7 }).expect("memory does not fail");
     let handle = Handle::open(opener(&bytes)).expect("it is a store");
     let store = File::start(handle, &Options::new().history(64)).expect("it is a store");
     use_it(&store);
-    store.close().expect("memory does not fail");
+    // The store's own way of closing would settle them.
+    store.shared.handle.close().expect("memory does not fail");
+    drop(store);
     let image = bytes.0.lock().clone();
     image
 }
@@ -101,6 +105,13 @@ pub fn open_and_use(image: Vec<u8>) {
     let Ok(store) = File::start(handle, &Options::new().history(64)) else { return };
     use_it(&store);
     let _ = store.close();
+}
+
+/// Decodes any bytes as rows of commits: the commits take no more memory than some times the bytes.
+pub fn rows(bytes: &[u8]) {
+    let _ = recent::decode(bytes, &mut Commits::default());
+    let commits = commits_in(u64::MAX, bytes, 0).flatten().count();
+    assert!(commits <= bytes.len());
 }
 
 /// Decodes any bytes as a record, which must be the only bytes of that record.
