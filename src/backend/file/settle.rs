@@ -32,21 +32,22 @@ impl Batch<'_> {
             return self.settle(to, history);
         }
         let newest = &mut self.standing.newest;
-        if newest.len() + self.row.len() <= ROW {
-            newest.extend(&self.row);
-        } else {
+        let was_empty = newest.is_empty();
+        if newest.len() + self.row.len() > ROW {
             let mut recent = to.open_table(RECENT)?;
-            if !newest.is_empty() {
+            if !was_empty {
                 recent.insert(self.view.last, newest.as_slice())?;
                 newest.clear();
             }
-            if self.row.len() <= ROW {
-                newest.clone_from(&self.row);
-            } else {
+            if self.row.len() > ROW {
                 recent.insert(self.standing.last, self.row.as_slice())?;
+                self.row.clear();
             }
         }
-        to.open_table(NEWEST)?.insert((), newest.as_slice())?;
+        newest.append(&mut self.row);
+        if !(was_empty && newest.is_empty()) {
+            to.open_table(NEWEST)?.insert((), newest.as_slice())?;
+        }
         Ok(())
     }
 
