@@ -71,13 +71,12 @@ const COMMIT_BYTES: usize = 64 << 20;
 ///
 /// A commit waits for one sync of the disk. Commits that arrive while a sync is under way share the next one, each
 /// with its own verdict, so many callers together cost little more than one alone. A read looks into the last
-/// committed state on the caller's thread and waits for nobody; its reply is ready. So is a commit that only checks and
+/// committed state on the caller's thread and waits for no commit; its reply is ready. So is a commit that only checks and
 /// has no write id.
 ///
-/// Commits are first kept together, however far apart their ids are, and also in memory. Once 256 KiB of them are, or a
-/// sixteenth of [`Options::history`], the next commit settles them: it puts each value in its place, in the same
-/// transaction. So every value is written twice, and the commit that settles takes a few milliseconds longer: some 1 ms
-/// for each 100 ids that lie far apart.
+/// Commits are first kept together, however far apart their ids are, and also in memory. Once 256 KiB or 1,000 changes
+/// are, or a sixteenth of [`Options::history`], the next commit settles them in its own transaction: it puts what they
+/// came to in its place. So most values are written twice, and the commit that settles takes @SPIKE@ longer.
 ///
 /// A caller that blocks its thread with [`Reply::wait`] and is alone commits right there. A task that awaits never does,
 /// since it would hold up its executor for as long as a sync takes: the store's own thread serves it, for two changes
@@ -99,8 +98,8 @@ const COMMIT_BYTES: usize = 64 << 20;
 ///   is [`Expired`](crate::Expired), and a write id from before that is [`Resolution::Unknown`].
 /// - 65,536 calls, or 256 MiB of values, may wait for the disk. A call past that fails with
 ///   [`Outcome::NotApplied`](crate::Outcome::NotApplied).
-/// - The memory it takes is the cache of [`Options::cache_bytes`], what waits, what is recent (some 0.5 MiB, or one commit),
-///   and the write ids of the history.
+/// - In memory it keeps the cache of [`Options::cache`], what waits, the write ids of the history, and what is recent: up
+///   to some 1 MiB, and as much again for each read that has begun and not ended.
 /// - The file does not shrink by itself: space that deletions leave is used again, and [`compact`](Self::compact) gives
 ///   it back.
 /// - After a crash, the next opening reads the whole file to check it. An opening reads the history in any case.
@@ -421,7 +420,7 @@ impl Shared {
         };
         self.handle.read(|view| {
             let mut items = Vec::with_capacity(limit.min(256));
-            for next in view.range(from, limit.saturating_add(1))? {
+            for next in view.range(from, prefix, limit.saturating_add(1))? {
                 let (id, stored) = next?;
                 if !id.starts_with(prefix) {
                     break;

@@ -10,6 +10,7 @@ use redb::{Error as EngineError, ReadTransaction};
 use super::log::{Done, Logged, LoggedEntry};
 use super::queue::{Order, OrderEntry};
 use super::recent::{self, Commits};
+use super::settle::RECENT_BYTES;
 use super::view::{Stored, View};
 use super::window::{Forgotten, Known, Unknown, Window};
 use crate::backend::record::Record;
@@ -210,10 +211,17 @@ impl<'t> Batch<'t> {
 
     fn append(&mut self, logged: Logged, records: Vec<Arc<[u8]>>) {
         let before = self.row.len();
-        recent::encode(&mut self.row, &logged, &records);
+        let values: usize = records.iter().map(|record| record.len()).sum();
+        // What is settled at once needs no row.
+        let bytes = if before + values > RECENT_BYTES {
+            values
+        } else {
+            recent::encode(&mut self.row, &logged, &records);
+            self.row.len() - before
+        };
         self.standing.last = logged.position.get();
         self.standing.weight += logged.weight();
-        self.commits.add(logged, records, self.row.len() - before);
+        self.commits.add(logged, records, bytes);
     }
 
     fn look(&self, write: WriteId) -> Result<Known, Unknown> {

@@ -29,6 +29,9 @@ const EVENTUALLY: Duration = Duration::from_secs(1);
 /// Which part of the time the last calls took is spent at most on waiting for those who made them.
 const GATHERED: u32 = 4;
 
+/// How long that is at most: a turn may have taken long for another reason than the disk's pace.
+const PATIENCE: Duration = Duration::from_millis(5);
+
 /// How many turns begin at once after one that waited in vain: for callers who do not come back as soon as they are
 /// answered, waiting costs time and saves no sync.
 const HURRIED: u32 = 16;
@@ -44,13 +47,15 @@ pub(super) struct Committer {
     generation: u64,
     /// When what is not synced has to be.
     deadline: Option<Instant>,
+    /// Whether commits that no sync had confirmed were lost when the file was opened anew. Who syncs next is told.
+    lost: bool,
 }
 
 /// A call's verdict.
 enum Answered {
     Commit(Verdict<Committed>),
     Resolve(Verdict<Resolution>),
-    Sync,
+    Sync(Verdict<()>),
     Compact(Verdict<bool>),
 }
 
@@ -67,7 +72,7 @@ impl Committer {
     /// Reads where the log stands.
     pub(super) fn new(shared: &Shared) -> Result<Self, Error> {
         let generation = shared.handle.generation();
-        Ok(Self { standing: load(shared)?, generation, deadline: None })
+        Ok(Self { standing: load(shared)?, generation, deadline: None, lost: false })
     }
 
     /// What the store's own thread does: it serves until the store is closed.
@@ -89,7 +94,7 @@ impl Committer {
                 hurried = HURRIED;
             }
             let patient = hurried == 0 && shared.queue.is_crowded();
-            until = patient.then(|| Instant::now() + began.elapsed() / GATHERED);
+            until = patient.then(|| Instant::now() + PATIENCE.min(began.elapsed() / GATHERED));
             hurried = hurried.saturating_sub(1);
         }
     }
@@ -109,14 +114,19 @@ impl Committer {
         shared.queue.take(&mut calls);
         let answers = catch_unwind(AssertUnwindSafe(|| committer.answer(shared, &mut calls, until)));
         let answers = answers.unwrap_or_else(|_| {
-            // Those it was serving are told that nobody knows. What it knew is read anew.
+            // Those it was serving are told that nobody knows. What was known is read anew from the file.
+            let _writing = shared.handle.writing.lock();
+            let _ = shared.handle.mend(shared.handle.generation());
             committer.generation = u64::MAX;
             Answers::default()
         });
         drop(committer);
         let served = calls.len();
-        if served > 0 {
-            shared.queue.served(served);
+        match calls.first() {
+            None => {}
+            // Who has compacted does not come back with a commit.
+            Some(Call::Compact { .. }) => shared.queue.served(0),
+            Some(_) => shared.queue.served(served),
         }
         // Before the answers, so that nobody who has one is ahead of the feed.
         if answers.changed {
@@ -158,9 +168,10 @@ impl Committer {
         let synced = match shared.handle.read(|view| Ok(view.recent().is_empty())) {
             Ok(true) if committer.deadline.is_none() => Ok(()),
             Ok(true) => committer.sync(shared),
-            Ok(false) => committer.settle(shared),
+            Ok(false) => committer.settle(shared).map_err(|what| shared.handle.doubt(what)),
             Err(error) => Err(error),
         };
+        let synced = synced.and_then(|()| committer.lost(shared));
         drop(committer);
         let closed = shared.handle.close().map_err(|what| shared.handle.refusal(what));
         shared.watchers.wake();
@@ -203,13 +214,14 @@ impl Committer {
         let ran = shared.handle.with(|database, view| {
             let mut batch = Batch::new(view, self.standing.clone(), &shared.window);
             let mut answers = Vec::with_capacity(calls.len());
-            // Who comes first is judged while the others are on their way.
+            // Who comes first is judged while the others are on their way. To wait for them here keeps out only who would
+            // write, or open the file anew: readers need none of the locks that are held.
             loop {
                 for call in &calls[answers.len()..] {
                     answers.push(match call {
                         Call::Commit { order, .. } => Answered::Commit(batch.commit(order)?),
                         Call::Resolve { write, .. } => Answered::Resolve(batch.resolve(*write)?),
-                        Call::Sync { .. } | Call::Compact { .. } => Answered::Sync,
+                        Call::Sync { .. } | Call::Compact { .. } => Answered::Sync(Ok(())),
                     });
                 }
                 let more = until.is_some_and(|until| shared.queue.gather(calls.len(), until));
@@ -250,16 +262,20 @@ impl Committer {
                 } else if committing {
                     self.deadline.get_or_insert_with(|| Instant::now() + EVENTUALLY);
                 }
-                Ok(Answers { given: verdicts.unwrap_or_default(), changed: written.changed })
+                let mut given = verdicts.unwrap_or_default();
+                for answer in given.iter_mut().filter(|answer| matches!(answer, Answered::Sync(_))) {
+                    *answer = Answered::Sync(self.lost(shared));
+                }
+                Ok(Answers { given, changed: written.changed })
             }
             Err((what, generation)) => Err(Failed { what, before: !committing, generation, verdicts }.into()),
         }
     }
 
     /// Puts all that is recent in its place, and syncs.
-    fn settle(&mut self, shared: &Shared) -> Result<(), Error> {
+    fn settle(&mut self, shared: &Shared) -> Result<(), What> {
         let _writing = shared.handle.writing.lock();
-        self.refresh(shared).map_err(|failed| shared.handle.refusal(failed.what))?;
+        self.refresh(shared).map_err(|failed| failed.what)?;
         let settled = shared.handle.with(|database, view| {
             let mut batch = Batch::new(view, self.standing.clone(), &shared.window);
             let transaction = database.begin_write()?;
@@ -275,8 +291,16 @@ impl Committer {
             }
             Err((what, generation)) => {
                 let _ = shared.handle.mend(generation);
-                Err(failure(Outcome::Unknown, &Arc::new(shared.handle.trouble(what)), None))
+                Err(what)
             }
+        }
+    }
+
+    /// Tells, once, whether commits that no sync had confirmed were lost.
+    fn lost(&mut self, shared: &Shared) -> Result<(), Error> {
+        match std::mem::take(&mut self.lost) {
+            true => Err(shared.handle.doubt(What::Lost)),
+            false => Ok(()),
         }
     }
 
@@ -296,9 +320,18 @@ impl Committer {
     }
 
     /// The answers after a transaction that failed: what it was about to write is unknown, unless the file, opened
-    /// anew, shows that it does not have it. Whatever was judged on top of it was not applied.
+    /// anew, shows that it does not have it. Whatever was judged on top of it was not applied. What had been applied
+    /// before is answered as before.
     fn fail(&mut self, shared: &Shared, calls: &[Call], failed: Failed) -> Vec<Answered> {
         let before = self.standing.last;
+        let applied_before: Vec<Option<Known>> = {
+            let window = shared.window.lock();
+            let known = |call: &Call| match call {
+                Call::Commit { order, .. } => window.look(order.write?).ok().cloned(),
+                _ => None,
+            };
+            calls.iter().map(known).collect()
+        };
         let mended = shared.handle.mend(failed.generation).is_ok() && self.refresh(shared).is_ok();
         let absent = failed.before || (mended && committed_after(shared, before) == Some(false));
         let trouble = Arc::new(shared.handle.trouble(failed.what));
@@ -306,21 +339,27 @@ impl Committer {
         let mut verdicts = verdicts.into_iter();
         calls
             .iter()
-            .map(|call| {
-                let applied = match verdicts.next() {
-                    Some(Answered::Commit(verdict)) => verdict.is_ok(),
-                    Some(Answered::Resolve(_) | Answered::Sync | Answered::Compact(_)) | None => false,
-                };
+            .zip(applied_before)
+            .map(|(call, applied_before)| {
+                let applied = matches!(verdicts.next(), Some(Answered::Commit(Ok(_))));
                 let outcome = if applied && !absent { Outcome::Unknown } else { Outcome::NotApplied };
-                match call {
-                    Call::Commit { order, .. } => {
+                match (call, applied_before) {
+                    (Call::Commit { .. }, Some(Known::Idle(committed))) => Answered::Commit(Ok(committed)),
+                    (Call::Commit { order, .. }, Some(Known::Logged(position))) => {
+                        let logged = shared.handle.with(|_, view| view.at(position)).ok().flatten();
+                        Answered::Commit(match logged {
+                            Some(logged) => Ok(logged.committed()),
+                            None => Err(failure(Outcome::Unknown, &trouble, order.write)),
+                        })
+                    }
+                    (Call::Commit { order, .. }, Some(Known::Closed) | None) => {
                         Answered::Commit(Err(failure(outcome, &trouble, order.write)))
                     }
-                    Call::Resolve { write, .. } => {
+                    (Call::Resolve { write, .. }, _) => {
                         Answered::Resolve(Err(failure(Outcome::NotApplied, &trouble, Some(*write))))
                     }
-                    Call::Sync { .. } | Call::Compact { .. } => {
-                        Answered::Commit(Err(failure(Outcome::Unknown, &trouble, None)))
+                    (Call::Sync { .. } | Call::Compact { .. }, _) => {
+                        Answered::Sync(Err(failure(Outcome::Unknown, &trouble, None)))
                     }
                 }
             })
@@ -334,7 +373,9 @@ impl Committer {
             return Ok(());
         }
         match load_writing(shared, self.standing.last) {
-            Ok(standing) => {
+            Ok((standing, newest)) => {
+                // With a deadline there is a commit that this opening made, and its version was the last.
+                self.lost |= self.deadline.take().is_some() && newest < self.standing.last;
                 self.standing = standing;
                 self.generation = generation;
                 Ok(())
@@ -346,6 +387,10 @@ impl Committer {
     /// Syncs what was committed without.
     fn sync(&mut self, shared: &Shared) -> Result<(), Error> {
         let _writing = shared.handle.writing.lock();
+        self.refresh(shared).map_err(|failed| shared.handle.doubt(failed.what))?;
+        if self.deadline.is_none() {
+            return Ok(());
+        }
         let synced = shared.handle.with(|database, _| Ok(database.begin_write()?.commit()?));
         match synced {
             Ok(()) => {
@@ -354,7 +399,7 @@ impl Committer {
             }
             Err((what, generation)) => {
                 let _ = shared.handle.mend(generation);
-                Err(failure(Outcome::Unknown, &Arc::new(shared.handle.trouble(what)), None))
+                Err(shared.handle.doubt(what))
             }
         }
     }
@@ -364,7 +409,7 @@ impl Committer {
         /// How many snapshots may be met that are still being read.
         const TRIES: usize = 1000;
 
-        self.settle(shared)?;
+        self.settle(shared).map_err(|what| shared.handle.refusal(what))?;
         let _writing = shared.handle.writing.lock();
         for _ in 0..TRIES {
             match shared.handle.alone(|database| Ok(database.compact()?)) {
@@ -405,8 +450,7 @@ fn give(call: Call, answer: Answered) -> Option<Waker> {
     match (call, answer) {
         (Call::Commit { promise, .. }, Answered::Commit(verdict)) => promise.give(verdict),
         (Call::Resolve { promise, .. }, Answered::Resolve(verdict)) => promise.give(verdict),
-        (Call::Sync { promise }, Answered::Sync) => promise.give(Ok(())),
-        (Call::Sync { promise }, Answered::Commit(Err(error))) => promise.give(Err(error)),
+        (Call::Sync { promise }, Answered::Sync(verdict)) => promise.give(verdict),
         (Call::Compact { promise }, Answered::Compact(verdict)) => promise.give(verdict),
         // The promise is dropped, and so answers that nobody knows.
         _ => None,
@@ -421,10 +465,12 @@ fn committed_after(shared: &Shared, position: u64) -> Option<bool> {
 /// Reads where the log stands, and what it says of write ids.
 fn load(shared: &Shared) -> Result<Standing, Error> {
     let _writing = shared.handle.writing.lock();
-    load_writing(shared, 0).map_err(|(what, _)| shared.handle.refusal(what))
+    let loaded = load_writing(shared, 0).map_err(|(what, _)| shared.handle.refusal(what));
+    loaded.map(|(standing, _)| standing)
 }
 
-fn load_writing(shared: &Shared, issued: u64) -> Result<Standing, (What, u64)> {
+/// The same, and the position of the newest commit.
+fn load_writing(shared: &Shared, issued: u64) -> Result<(Standing, u64), (What, u64)> {
     let (standing, window) = shared.handle.with(|_, view| {
         let facts = schema::facts(view.snapshot())?;
         let newest = view.snapshot().open_table(NEWEST)?.get(())?;
@@ -447,6 +493,7 @@ fn load_writing(shared: &Shared, issued: u64) -> Result<Standing, (What, u64)> {
     // Versions issued after this file was copied, or lost with a crash that no sync preceded, are not issued again:
     // the counter leaps over where they would be.
     let leap = 1 + random() % LEAP;
-    let last = standing.last.max(issued).saturating_add(leap).min(LAST);
-    Ok(Standing { last, ..standing })
+    let newest = standing.last;
+    let last = newest.max(issued).saturating_add(leap).min(LAST);
+    Ok((Standing { last, ..standing }, newest))
 }

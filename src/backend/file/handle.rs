@@ -58,6 +58,7 @@ pub(super) enum What {
     Closed,
     Forked { opened_by: u32 },
     Busy,
+    Lost,
 }
 
 impl Handle {
@@ -79,6 +80,11 @@ impl Handle {
     /// The error of a call that could not be served, and changed nothing.
     pub(super) fn refusal(&self, what: What) -> Error {
         Failure::new(Outcome::NotApplied, self.trouble(what)).into()
+    }
+
+    /// The error where commits that no sync has confirmed may be lost.
+    pub(super) fn doubt(&self, what: What) -> Error {
+        Failure::new(Outcome::Unknown, self.trouble(what)).into()
     }
 
     /// Refuses a call in a child of the process that opened the file: no lock may be touched there, since a thread
@@ -161,9 +167,16 @@ impl Handle {
         };
         discard(view);
         let ran = caught(|| run(&mut database));
-        let view = caught(|| View::load(&database))?;
-        opened.state = State::Open { database, view: RwLock::new(Arc::new(view)) };
-        ran
+        match caught(|| View::load(&database)) {
+            Ok(view) => {
+                opened.state = State::Open { database, view: RwLock::new(Arc::new(view)) };
+                ran
+            }
+            Err(what) => {
+                discard(database);
+                ran.and(Err(what))
+            }
+        }
     }
 
     pub(super) fn generation(&self) -> u64 {
@@ -252,6 +265,7 @@ impl fmt::Display for Trouble {
             What::Forked { opened_by } => {
                 write!(f, "`{path}` was opened by process {opened_by}, from which this one was forked")
             }
+            What::Lost => write!(f, "`{path}` lost commits that were not synced when it failed"),
             What::Busy => write!(f, "`{path}` has as many commits waiting as it takes"),
         }
     }

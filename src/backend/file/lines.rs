@@ -83,7 +83,7 @@ pub(super) fn export(handle: &Handle, to: &mut dyn Write) -> Result<u64, Error> 
 fn write_all(view: &View, to: &mut dyn Write) -> Result<io::Result<u64>, redb::Error> {
     let mut written = write_line(to, &Head { ifmatch: FORMAT, newest: view.last.to_string() });
     let mut count = 0;
-    for row in view.range(Bound::Unbounded, usize::MAX)? {
+    for row in view.range(Bound::Unbounded, "", usize::MAX)? {
         if written.is_err() {
             break;
         }

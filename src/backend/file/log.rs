@@ -90,15 +90,18 @@ pub(super) fn commits_in(
     row: &[u8],
     after: u64,
 ) -> impl Iterator<Item = Result<Logged, LogDamage>> {
-    let bare = row.first().is_some_and(|first| *first != 0).then_some(Ok(row));
-    let several = pieces(if bare.is_some() { &[] } else { row });
+    let is_bare = row.first().is_some_and(|first| *first != 0);
+    let bare = is_bare.then_some(Ok(row));
+    let several = pieces(if is_bare { &[] } else { row });
     let later = move |piece: &Result<&[u8], _>| {
         piece.as_ref().map_or(true, |piece| Record::claimed_version(piece).to_bits().get() > after)
     };
     bare.into_iter().chain(several).filter(later).map(move |piece| {
         let logged = Logged::decode(piece?)?;
         match logged.position.get() {
-            claimed if claimed > last => Err(LogDamage::Misplaced { row: last, claimed }),
+            claimed if claimed > last || (is_bare && claimed != last) => {
+                Err(LogDamage::Misplaced { row: last, claimed })
+            }
             _ => Ok(logged),
         }
     })
@@ -237,7 +240,9 @@ mod tests {
             assert_eq!(Logged::decode(&logged.encode()), Ok(logged.clone()));
             // The row of format 1.
             let row: Vec<_> = commits_in(9, &logged.encode(), 0).collect();
-            assert_eq!(row, [Ok(logged)]);
+            assert_eq!(row, [Ok(logged.clone())]);
+            let elsewhere: Vec<_> = commits_in(10, &logged.encode(), 0).collect();
+            assert_eq!(elsewhere, [Err(LogDamage::Misplaced { row: 10, claimed: 9 })]);
         }
     }
 

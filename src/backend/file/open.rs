@@ -157,7 +157,9 @@ impl Opener {
             What::Damaged(found) => self.corrupt(found),
             What::Panicked(words) => self.corrupt(format!("the engine panicked: {words}")),
             What::Reopening(error) => error,
-            What::Closed | What::Forked { .. } | What::Busy => self.corrupt("it is closed".to_owned()),
+            What::Closed | What::Forked { .. } | What::Busy | What::Lost => {
+                self.corrupt("it is closed".to_owned())
+            }
         }
     }
 

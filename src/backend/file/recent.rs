@@ -88,7 +88,7 @@ impl Commits {
     }
 
     /// What each id has come to.
-    pub(super) fn newest(&self) -> impl Iterator<Item = (&Arc<str>, &State)> {
+    pub(super) fn states(&self) -> impl Iterator<Item = (&Arc<str>, &State)> {
         self.ids.iter().filter_map(|(id, states)| Some((id, states.last()?)))
     }
 

@@ -23,13 +23,13 @@ pub(super) const RESOURCES: TableDefinition<&[u8], &[u8]> = TableDefinition::new
 /// Id to version: what was deleted, as far as the log reaches back. An id that was created again may still be here.
 pub(super) const DELETED: TableDefinition<&[u8], u64> = TableDefinition::new("deleted");
 
-/// Position of the last to [`pieces`](super::log::pieces), each a [`Logged`](super::log::Logged): settled commits.
+/// Position of the last to [commits in order](super::log::commits_in): those that are settled. Rows of format 1 have one.
 pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 
-/// A number that grows to [commits with their values](super::recent): what is not settled.
+/// Position of the last to [commits with their values](super::recent), in order: what is not settled.
 pub(super) const RECENT: TableDefinition<u64, &[u8]> = TableDefinition::new("recent");
 
-/// The same for the newest of all, in the one row that is there.
+/// The same for the newest of all: one row, or none at first.
 pub(super) const NEWEST: TableDefinition<(), &[u8]> = TableDefinition::new("newest");
 
 /// The facts below, by number.
@@ -160,7 +160,7 @@ mod tests {
 
     const WRITE: WriteId = WriteId::from_bits(77);
 
-    /// What the releases before wrote: every commit settled, in a row of its own.
+    /// What was written in format 1: every commit settled, in a row of its own.
     fn write_format_1(path: &std::path::Path) {
         let database = Database::create(path).unwrap();
         let transaction = database.begin_write().unwrap();

@@ -11,14 +11,18 @@ use super::window::Known;
 /// How many bytes a row takes up before another is begun: it fits a page of the engine with what that adds.
 const ROW: usize = 4000;
 
-/// How many bytes of commits may be recent. More would make it rarer that a page of values is written, and what settles
-/// them takes longer: for ids that lie apart, about a millisecond for 100 of them.
-const RECENT_BYTES: usize = 256 << 10;
+/// How many bytes of commits may be recent. With more, a page of values would be written for more of them at once, and the
+/// commit that settles them would take longer.
+pub(super) const RECENT_BYTES: usize = 256 << 10;
+
+/// How many changes may be recent, for the same reason: each may lie in a page of its own.
+const RECENT_CHANGES: usize = 1000;
 
 /// Which part of the log may be recent: no commit leaves the log before it is settled.
 const RECENT_PART: usize = 16;
 
-/// How much leaves the log in one transaction at most, and a row.
+/// How many changes leave the log in one transaction, at least: twice as many as are added where those are more, so that
+/// the log comes back to its limit however much is committed at once.
 const TRIMMED: usize = 8192;
 
 impl Batch<'_> {
@@ -28,7 +32,7 @@ impl Batch<'_> {
         let bytes = recent.bytes() + self.commits.bytes();
         let weight = recent.weight() + self.commits.weight();
         drop(recent);
-        if bytes > RECENT_BYTES || weight > history / RECENT_PART {
+        if bytes > RECENT_BYTES || weight > RECENT_CHANGES.min(history / RECENT_PART) {
             return self.settle(to, history);
         }
         let newest = &mut self.standing.newest;
@@ -67,12 +71,12 @@ impl Batch<'_> {
             }
             Ok(())
         };
-        for (id, state) in recent.newest() {
+        for (id, state) in recent.states() {
             if self.commits.find(id, LAST).is_none() {
                 place(id, state)?;
             }
         }
-        for (id, state) in self.commits.newest() {
+        for (id, state) in self.commits.states() {
             place(id, state)?;
         }
         drop((resources, deleted));
@@ -92,24 +96,27 @@ impl Batch<'_> {
         if !row.is_empty() {
             log.insert(last, row.as_slice())?;
         }
+        let added = recent.weight() + self.commits.weight();
         drop((log, recent));
 
         to.open_table(RECENT)?.retain(|_, _| false)?;
-        to.open_table(NEWEST)?.insert((), &[][..])?;
-        self.standing.newest.clear();
+        if !self.standing.newest.is_empty() {
+            to.open_table(NEWEST)?.insert((), &[][..])?;
+            self.standing.newest.clear();
+        }
         self.written.settled = true;
-        self.trim(to, history)
+        self.trim(to, history, TRIMMED.max(2 * added))
     }
 
-    /// Lets go of the oldest commits, a row at a time, as long as `limit` or more are left.
-    fn trim(&mut self, to: &WriteTransaction, limit: usize) -> Result<(), EngineError> {
+    /// Lets go of the oldest commits, a row at a time, as long as `limit` or more are left, and of `most` or little more.
+    fn trim(&mut self, to: &WriteTransaction, limit: usize, most: usize) -> Result<(), EngineError> {
         if self.standing.weight <= limit {
             return Ok(());
         }
         let mut log = to.open_table(LOG)?;
         let mut deleted = to.open_table(DELETED)?;
-        let most = self.standing.weight.saturating_sub(TRIMMED);
-        while self.standing.weight > most {
+        let least = self.standing.weight.saturating_sub(most);
+        while self.standing.weight > least {
             let oldest = log.first()?.map(|(last, row)| {
                 let last = last.value();
                 // What doesn't decode is of no use to anybody.

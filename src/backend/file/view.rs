@@ -94,7 +94,8 @@ impl View {
         Self { snapshot, resources: OnceLock::new(), recent, last, floor, settled: last }
     }
 
-    /// The commits that are not settled. Hold it for a moment only: the next commit is made known under this lock.
+    /// The commits that are not settled; for who holds [`writing`](super::handle::Handle::writing), since those of later
+    /// views are among them. Hold it for a moment only: the next commit is made known under this lock.
     pub(super) fn recent(&self) -> impl std::ops::Deref<Target = Commits> {
         self.recent.read()
     }
@@ -125,12 +126,13 @@ impl View {
         Ok(self.snapshot.open_table(DELETED)?.get(id.as_bytes())?.map(|position| position.value()))
     }
 
-    /// What has a value, in order, from a bound on; of the recent ones no more than `limit`.
-    pub(super) fn range(&self, from: Bound<&str>, limit: usize) -> Result<Merged, redb::Error> {
+    /// What has a value, in order, from a bound on: all that begins with `prefix`, or the first `limit` of it, and then
+    /// more.
+    pub(super) fn range(&self, from: Bound<&str>, prefix: &str, limit: usize) -> Result<Merged, redb::Error> {
         let mut puts = 0;
         let mut recent = Vec::new();
         for (id, state) in self.recent.read().range(from, self.last) {
-            if puts == limit {
+            if puts == limit || !id.starts_with(prefix) {
                 break;
             }
             puts += usize::from(state.record.is_some());
@@ -170,7 +172,8 @@ impl View {
         Ok(later.find(|logged| is_wanted(logged)).cloned())
     }
 
-    /// Every commit that is in the log or recent, oldest first.
+    /// Every commit that is in the log or recent, oldest first; for who holds
+    /// [`writing`](super::handle::Handle::writing).
     pub(super) fn each_commit(&self, mut see: impl FnMut(&Logged)) -> Result<(), redb::Error> {
         for row in self.snapshot.open_table(LOG)?.iter()? {
             let (last, row) = row?;
@@ -191,6 +194,14 @@ fn corrupted(damage: LogDamage) -> redb::Error {
 pub(super) struct Merged {
     settled: Peekable<Range<'static, &'static [u8], &'static [u8]>>,
     recent: Peekable<std::vec::IntoIter<(Arc<str>, State)>>,
+}
+
+#[cfg(test)]
+impl Merged {
+    /// How many recent ids it looks at.
+    pub(super) fn recent(&self) -> usize {
+        self.recent.len()
+    }
 }
 
 impl Iterator for Merged {

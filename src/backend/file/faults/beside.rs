@@ -1,0 +1,169 @@
+//! What an error of the disk does to a file beside its commits: to what is sent again, to syncs, to readers.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use super::*;
+use crate::version::Version;
+
+/// How many commits readers look at.
+const SEEN: u64 = 2_000;
+
+#[test]
+fn who_sends_again_what_was_applied_is_never_told_that_it_was_not() {
+    let mut failed = 0;
+    for at in 0..12 {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
+        let write = WriteId::new();
+        commit(&store, 1, write).wait().unwrap();
+        disk.fail(Fault::Error, at);
+        // Both share a transaction: whoever waits first serves both.
+        let again = commit(&store, 1, write);
+        let other = commit(&store, 2, WriteId::new());
+        let (again, other) = (again.wait(), other.wait());
+        failed += usize::from(other.is_err());
+
+        let outcome = again.map_err(|error| error.outcome()).err();
+        assert_ne!(outcome, Some(Outcome::NotApplied), "operation {at}");
+        disk.heal();
+        assert!(matches!(store.resolve(write).wait().unwrap(), Resolution::Applied(_)));
+    }
+    assert!(failed > 0, "no error met a transaction");
+}
+
+#[test]
+fn a_sync_tells_once_of_commits_that_an_error_took() {
+    for close in [false, true] {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = start(&disk, Persistence::Eventual, 64).unwrap();
+        commit(&store, 1, WriteId::new()).wait().unwrap();
+        store.sync().wait().unwrap();
+        commit(&store, 2, WriteId::new()).wait().unwrap();
+        // As a reader does that meets an error: the old handle can't write what it has.
+        disk.fail(Fault::Error, 0);
+        let handle = &store.shared.handle;
+        let writing = handle.writing.lock();
+        let _ = handle.mend(handle.generation());
+        drop(writing);
+        disk.heal();
+        assert_eq!(&*store.get("a").wait().unwrap().unwrap().value, b"1");
+
+        let told = if close {
+            store.close()
+        } else {
+            let told = store.sync().wait();
+            store.sync().wait().unwrap();
+            told
+        };
+        assert_eq!(told.unwrap_err().outcome(), Outcome::Unknown);
+    }
+}
+
+#[test]
+fn the_log_comes_back_to_its_limit_however_much_is_committed_at_once() {
+    const LIMIT: usize = 1_000;
+    const CALLS: usize = 8;
+
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start(&disk, Persistence::Immediate, LIMIT).unwrap();
+    let ids: Vec<String> = (0..2_000).map(|number| format!("id-{number}")).collect();
+    let all =
+        || ids.iter().map(|id| Entry::put(id, Expected::Any, (*b"").into())).collect::<Commit<'_, [u8]>>();
+    let weigh = |view: &View| {
+        let weight = RefCell::new(0);
+        view.each_commit(|logged| *weight.borrow_mut() += logged.weight())?;
+        Ok(weight.into_inner())
+    };
+    for _ in 0..6 {
+        let replies: Vec<_> = (0..CALLS).map(|_| store.commit(all())).collect();
+        replies.into_iter().for_each(|reply| _ = reply.wait().unwrap());
+
+        // What was added last leaves with what is added next.
+        let weight = store.shared.handle.read(weigh).unwrap();
+        assert!((LIMIT..=LIMIT + 2 * CALLS * ids.len()).contains(&weight), "{weight}");
+    }
+}
+
+#[test]
+fn a_scan_looks_at_no_recent_commits_but_those_of_its_prefix() {
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start(&disk, Persistence::Immediate, 10_000).unwrap();
+    for id in ["a", "b1", "b2", "c"] {
+        store.commit(Commit::one(Entry::put(id, Expected::Any, (*b"").into()))).wait().unwrap();
+    }
+
+    let looked = |limit| {
+        let looked = |view: &View| Ok(view.range(Bound::Included("b"), "b", limit)?.recent());
+        store.shared.handle.read(looked).unwrap()
+    };
+    assert_eq!([looked(10), looked(1)], [2, 1]);
+}
+
+/// Readers beside commits, settlings, compactions and a file that is opened anew again and again.
+#[test]
+fn readers_see_whole_commits_in_order() {
+    for history in HISTORIES.into_iter().chain([100_000]) {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = start(&disk, Persistence::Immediate, history).unwrap();
+        let (done, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+        thread::scope(|scope| {
+            for look in [shown_by_a_page, shown_by_a_conflict] {
+                let (store, done, acknowledged) = (&store, &done, &acknowledged);
+                scope.spawn(move || {
+                    let mut newest = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        newest = newest.max(acknowledged.load(Ordering::SeqCst));
+                        let shown = look(store);
+                        let at = shown.get("a").copied().unwrap_or(0);
+                        assert_eq!(shown, after(at), "a commit in part");
+                        assert!(at >= newest, "{at} after {newest}");
+                        newest = at;
+                    }
+                });
+            }
+            let (opened, finished) = (&store, &done);
+            scope.spawn(move || {
+                while !finished.load(Ordering::Relaxed) {
+                    if random().is_multiple_of(4) {
+                        opened.compact().wait().unwrap();
+                    }
+                    let handle = &opened.shared.handle;
+                    let _writing = handle.writing.lock();
+                    handle.mend(handle.generation()).unwrap();
+                }
+            });
+            for number in 1..=SEEN {
+                commit(&store, number, WriteId::new()).wait().unwrap();
+                acknowledged.store(number, Ordering::SeqCst);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+}
+
+fn number(value: &[u8]) -> u64 {
+    str::from_utf8(value).unwrap().parse().unwrap()
+}
+
+fn shown_by_a_page(store: &File) -> Shown {
+    let page = store.scan("", None, 10).wait().unwrap();
+    page.items.iter().map(|(id, found)| (id.to_string(), number(&found.value))).collect()
+}
+
+/// A conflict over all ids shows them at one instant.
+fn shown_by_a_conflict(store: &File) -> Shown {
+    let wrong = Expected::Version(Version::from_bits(1.try_into().unwrap()));
+    let check = ["a", "b", "guest", "padded"].map(|id| Entry::check(id, wrong)).into_iter().collect();
+    let error = store.commit(check).wait().unwrap_err();
+    let mismatches = error.conflict().unwrap().mismatches();
+    let shown = mismatches
+        .iter()
+        .filter_map(|mismatch| Some((mismatch.id().to_owned(), number(&mismatch.current::<[u8]>()?.value))));
+    shown.collect()
+}
