@@ -472,6 +472,36 @@ fn a_backup_is_one_state_taken_while_writes_go_on() {
 }
 
 #[test]
+fn a_backup_has_what_is_recent_and_what_is_settled() {
+    let directory = Directory::new();
+    let copy = directory.0.join("copy.ifmatch");
+    let store = directory.open();
+    let before = store.watch(Start::Now).wait().unwrap().cursor().clone();
+    commit(&store, put("gone", Expected::Any, "settled")).unwrap();
+    commit(&store, Entry::delete("gone", Expected::Any)).unwrap();
+    store.compact().wait().unwrap();
+    let writes = [(); 100].map(|()| WriteId::new());
+    for (number, write) in writes.iter().enumerate() {
+        let id = format!("recent/{number:03}");
+        store.commit(Commit::one(put(&id, Expected::Any, &id)).with_write(*write)).wait().unwrap();
+    }
+
+    store.backup(&copy).unwrap();
+
+    let backup = File::open(&copy).unwrap();
+    let all = |store: &File| store.scan("", None, 200).wait().unwrap().items;
+    assert_eq!(all(&backup).len(), 100);
+    assert_eq!(all(&backup), all(&store));
+    assert_eq!(kind(&commit(&backup, put("gone", Expected::Present, "late")).unwrap_err()), Kind::Deleted);
+    for write in writes {
+        assert_eq!(backup.resolve(write).wait().unwrap(), store.resolve(write).wait().unwrap());
+    }
+    let mut changes = backup.watch(before.into()).wait().unwrap();
+    let ids = [(); 102].map(|()| changes.next().wait().unwrap().changes[0].id.to_string());
+    assert_eq!([&*ids[0], &*ids[1], &*ids[2], &*ids[101]], ["gone", "gone", "recent/000", "recent/099"]);
+}
+
+#[test]
 fn what_is_exported_is_imported_with_its_versions() {
     let directory = Directory::new();
     let store = directory.open();

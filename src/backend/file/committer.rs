@@ -149,6 +149,11 @@ impl Committer {
         self.deadline
     }
 
+    #[cfg(test)]
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
     fn answer(&mut self, shared: &Shared, calls: &mut Vec<Call>, until: Option<Instant>) -> Answers {
         match calls.first() {
             None => {

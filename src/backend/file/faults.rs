@@ -2,6 +2,7 @@
 
 mod beside;
 mod disk;
+mod model;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -180,6 +180,11 @@ impl Queue {
         taken.len() - before
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.waiting.lock().calls.len()
+    }
+
     /// Takes note of how many calls were served at once.
     pub(super) fn served(&self, calls: usize) {
         let mut waiting = self.waiting.lock();
@@ -242,6 +247,7 @@ mod tests {
 
     use super::*;
     use crate::backend::file::answer::promise;
+    use crate::expected::Expected;
 
     fn call() -> Call {
         Call::Sync { promise: promise().0 }
@@ -302,6 +308,46 @@ mod tests {
         assert!(queue.push(call()).is_ok());
         assert!(queue.gather(0, Instant::now()), "who is here is served before anybody is waited for");
         assert_eq!(take(&queue), 1);
+    }
+
+    #[test]
+    fn after_waiting_in_vain_any_call_wakes_the_thread() {
+        let queue = queue(4);
+        queue.served(take(&queue));
+
+        assert!(!queue.gather(0, Instant::now()));
+
+        assert_eq!(queue.waiting.lock().wanted, 0);
+    }
+
+    #[test]
+    fn once_all_have_come_those_behind_them_have_the_next_turn() {
+        let queue = queue(2);
+        let served = take(&queue);
+        assert!(queue.push(call()).is_ok());
+        queue.served(served);
+        assert_eq!(queue.company(), 3);
+
+        assert!(!queue.gather(3, Instant::now()));
+        queue.served(2 * SHARED);
+        assert!(!queue.gather(SHARED, Instant::now()), "no more share a transaction");
+    }
+
+    #[test]
+    fn a_turn_is_bounded_also_where_it_is_taken_bit_by_bit() {
+        let large = || {
+            let action = Action::Put(vec![0; SHARED_BYTES / 2 + 1].into());
+            let entry = OrderEntry { id: "a".into(), expectation: Expected::Any.into(), action };
+            Call::Commit { order: Order { entries: vec![entry], write: None }, promise: promise().0 }
+        };
+        let (many, bytes) = (queue(SHARED + 1), queue(0));
+        let mut taken = Vec::new();
+        assert_eq!([many.take(&mut taken), many.take(&mut taken)], [SHARED, 0]);
+        taken.clear();
+        for expected in [1, 0] {
+            assert!(bytes.push(large()).is_ok());
+            assert_eq!(bytes.take(&mut taken), expected);
+        }
     }
 
     #[test]

@@ -216,6 +216,7 @@ mod tests {
         let mut twice = Commits::default();
         decode(&row, &mut twice).unwrap();
         assert_eq!(decode(&row, &mut twice), Err(LogDamage::Row));
+        assert_eq!(decode(&row[first_commit()..], &mut twice), Err(LogDamage::Row));
     }
 
     /// Where the row may be cut: after its first commit.

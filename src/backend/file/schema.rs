@@ -148,6 +148,8 @@ pub(super) fn note_floor(
 mod tests {
     use std::num::NonZeroU64;
 
+    use redb::backends::InMemoryBackend;
+
     use super::super::File;
     use super::super::log::{Done, Logged, LoggedEntry};
     use super::*;
@@ -216,6 +218,25 @@ mod tests {
             let found = store.get("c").wait().unwrap().unwrap();
             assert_eq!(&*found.value, opening.to_string().as_bytes());
         }
+        let noted = noted(&Database::open(&path).unwrap());
+        assert_eq!(noted, FORMAT, "a release that does not know it must refuse it");
         std::fs::remove_file(path).unwrap();
+    }
+
+    fn noted(database: &Database) -> u64 {
+        let facts = database.begin_read().unwrap().open_table(FACTS).unwrap();
+        facts.get(FORMAT_FACT).unwrap().unwrap().value()
+    }
+
+    #[test]
+    fn a_file_of_the_format_before_without_its_tables_is_left_alone() {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(FACTS).unwrap().insert(FORMAT_FACT, SETTLED).unwrap();
+        transaction.commit().unwrap();
+
+        assert!(format(&database).is_err());
+
+        assert_eq!(noted(&database), SETTLED);
     }
 }

@@ -233,3 +233,34 @@ impl Iterator for Merged {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use redb::backends::InMemoryBackend;
+
+    use super::super::log::push;
+    use super::super::schema::Origin;
+    use super::*;
+
+    #[test]
+    fn a_commit_that_is_recent_and_in_the_log_as_well_is_damage() {
+        for (recent, is_fine) in [(8, false), (9, false), (10, true)] {
+            let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+            schema::lay(&database, Origin { identity: 1, floor: 7 }).unwrap();
+            let row = |position| {
+                let position = NonZeroU64::new(position).unwrap();
+                let mut row = Vec::new();
+                push(&mut row, &Logged { position, write: None, entries: Some(vec![]) }.encode());
+                row
+            };
+            let transaction = database.begin_write().unwrap();
+            transaction.open_table(LOG).unwrap().insert(9, row(9).as_slice()).unwrap();
+            transaction.open_table(NEWEST).unwrap().insert((), row(recent).as_slice()).unwrap();
+            transaction.commit().unwrap();
+
+            assert_eq!(View::load(&database).is_ok(), is_fine, "{recent}");
+        }
+    }
+}
