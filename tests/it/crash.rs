@@ -46,14 +46,14 @@ fn commit_for_ever(path: &Path) {
         let [left, right, guest] = ids(writer);
         for next in number(&store, &left).unwrap_or(0) + 1.. {
             let write = WriteId::new();
-            println!("begins {writer} {next} {write}");
+            println!("begins {writer} {next} {write} .");
             let guest = match next % 2 {
                 0 => put(&guest, next),
                 _ => Entry::delete(&guest, Expected::Any),
             };
             let commit = Commit::one(put(&left, next)).and(put(&right, next)).and(guest);
             let version = store.commit(commit.with_write(write)).wait().unwrap().version().unwrap();
-            println!("ends {writer} {next} {version}");
+            println!("ends {writer} {next} {version} .");
         }
     };
     thread::scope(|scope| {
@@ -107,11 +107,11 @@ fn kill_a_child(path: &Path, after: Duration) -> Told {
             let words: Vec<&str> = line.split(' ').collect();
             // The last line may have been cut.
             match words[..] {
-                ["begins", writer, number, write] if write.len() == 32 => {
+                ["begins", writer, number, write, "."] => {
                     let key = (writer.parse().unwrap(), number.parse().unwrap());
                     told.begun.insert(key, write.parse().unwrap());
                 }
-                ["ends", writer, number, version] if version.len() >= 18 => {
+                ["ends", writer, number, version, "."] => {
                     let version: u64 = version.parse().unwrap();
                     told.ended.insert(writer.parse().unwrap(), number.parse().unwrap());
                     told.lowest = Some(told.lowest.map_or(version, |lowest| lowest.min(version)));

@@ -120,7 +120,7 @@ impl Handle {
     /// Runs with the open database and what readers see of it, for who writes and so holds [`writing`](Self::writing).
     pub(super) fn with<T>(
         &self,
-        run: impl FnOnce(&Database, &View) -> Result<T, redb::Error>,
+        run: impl FnOnce(&Database, &Arc<View>) -> Result<T, redb::Error>,
     ) -> Result<T, (What, u64)> {
         let (ran, generation) = self.opened(|database, view| {
             let view = Arc::clone(&view.read());

@@ -272,7 +272,7 @@ fn a_view_stays_as_it_was_while_commits_go_on() {
         let view = store.shared.handle.with(|_, view| Ok(Arc::clone(view))).unwrap();
         let look = || {
             let found = |id: &str| view.find(id).unwrap().record().map(<[u8]>::to_vec);
-            let rows = view.range(Bound::Unbounded, usize::MAX).unwrap().map(Result::unwrap);
+            let rows = view.range(Bound::Unbounded, "", usize::MAX).unwrap().map(Result::unwrap);
             let rows = rows.map(|(id, stored)| (id.to_string(), stored.record().map(<[u8]>::to_vec)));
             (["a", "guest"].map(found), rows.collect::<Vec<_>>())
         };
@@ -292,7 +292,7 @@ fn what_did_not_wait_for_a_sync_is_synced_when_asked_and_when_closed() {
         let disk = SimulatedDisk::default();
         create(&disk);
         let confirmed = || read(&opener(&SimulatedDisk::of(disk.confirmed())).open().unwrap());
-        let store = start(&disk, Persistence::Eventual).unwrap();
+        let store = start(&disk, Persistence::Eventual, 64).unwrap();
         for number in 1..=commits {
             commit(&store, number, WriteId::new()).wait().unwrap();
         }
@@ -300,7 +300,7 @@ fn what_did_not_wait_for_a_sync_is_synced_when_asked_and_when_closed() {
         store.close().unwrap();
         assert_eq!(confirmed(), after(commits));
 
-        let store = start(&disk, Persistence::Eventual).unwrap();
+        let store = start(&disk, Persistence::Eventual, 64).unwrap();
         commit(&store, 3, WriteId::new()).wait().unwrap();
         store.sync().wait().unwrap();
         assert_eq!(confirmed(), after(3));
@@ -332,7 +332,7 @@ fn once_the_disk_is_well_the_next_commit_succeeds() {
     for at in 0..100 {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Immediate).unwrap();
+        let store = start(&disk, Persistence::Immediate, 64).unwrap();
         disk.fail(Fault::Full, at);
         failed += usize::from(commit(&store, 1, WriteId::new()).wait().is_err());
         disk.heal();
@@ -347,7 +347,7 @@ fn what_the_file_shows_to_be_absent_is_told_as_not_applied() {
     for at in 0..100 {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Immediate).unwrap();
+        let store = start(&disk, Persistence::Immediate, 64).unwrap();
         disk.fail(Fault::Error, at);
         let write = WriteId::new();
         let Err(error) = commit(&store, 1, write).wait() else { continue };
