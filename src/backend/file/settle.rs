@@ -11,6 +11,13 @@ use super::window::Known;
 /// How many bytes a row takes up before another is begun: it fits a page of the engine with what that adds.
 const ROW: usize = 4000;
 
+/// How many bytes the row of the newest commits takes up at most, where a few batches add more than [`ROW`]. Each batch
+/// writes that row, and one that moves to the recent ones costs two pages more.
+const LONG_ROW: usize = 16_000;
+
+/// How many batches share a row, unless it would be longer than that.
+const SHARING: usize = 4;
+
 /// How many bytes of commits may be recent. With more, a page of values would be written for more of them at once, and the
 /// commit that settles them would take longer.
 pub(super) const RECENT_BYTES: usize = 256 << 10;
@@ -37,13 +44,14 @@ impl Batch<'_> {
         }
         let newest = &mut self.standing.newest;
         let was_empty = newest.is_empty();
-        if newest.len() + self.row.len() > ROW {
+        let room = (SHARING * self.row.len()).clamp(ROW, LONG_ROW);
+        if newest.len() + self.row.len() > room {
             let mut recent = to.open_table(RECENT)?;
             if !was_empty {
                 recent.insert(self.view.last, newest.as_slice())?;
                 newest.clear();
             }
-            if self.row.len() > ROW {
+            if self.row.len() > room {
                 recent.insert(self.standing.last, self.row.as_slice())?;
                 self.row.clear();
             }
