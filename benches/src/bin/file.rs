@@ -3,7 +3,7 @@
 //!
 //! Rounds are interleaved: each measures every subject once, for 1, 8 and 64 callers, so that a slow moment of the
 //! machine falls on all alike. The medians of the rounds are printed, and the medians of the ratios to plain redb within
-//! a round. `file commits`, `file sizes` and `file reads` run a part; `ROUNDS` and `IFMATCH_BENCH_DIR` change how often
+//! a round. `file commits`, `file tails`, `file sizes` and `file reads` run a part; `ROUNDS` and `IFMATCH_BENCH_DIR` change how often
 //! and where.
 
 use std::fs;
@@ -226,6 +226,9 @@ fn main() {
     if chosen("commits") {
         commits(&directory);
     }
+    if chosen("tails") {
+        tails(&directory);
+    }
     if chosen("sizes") {
         sizes(&directory);
     }
@@ -269,6 +272,45 @@ fn commits(directory: &Path) {
     }
 }
 
+/// What single commits of one caller take: most, and the slowest, among few ids and among many that lie apart.
+fn tails(directory: &Path) {
+    /// How many commits each makes in turn, and how often.
+    const TURN: usize = 100;
+    const TURNS: usize = 60;
+
+    println!("\nmicroseconds a commit of one caller\n");
+    let head = ["mean", "median", "99 %", "99.9 %", "longest"];
+    println!("{:<24} {}", "ids", head.map(|name| format!("{name:>9}")).join(" "));
+    for ids in [IDS, 100 * IDS] {
+        let (ours, theirs) = (directory.join("tail"), directory.join("tail-redb"));
+        let (store, database) = (File::open(&ours).unwrap(), Database::create(&theirs).unwrap());
+        load(&store, &database, ids);
+        let subjects: [(&str, &dyn Subject); 2] = [("File", &store), ("plain redb", &database)];
+        let mut times = [Vec::new(), Vec::new()];
+        for turn in 0..TURNS {
+            for ((_, subject), times) in subjects.iter().zip(&mut times) {
+                for number in turn * TURN..(turn + 1) * TURN {
+                    let began = Instant::now();
+                    subject.write(&format!("resource-{:07}", number * 7919 % ids), &value(number));
+                    times.push(began.elapsed().as_secs_f64() * 1e6);
+                }
+            }
+        }
+        for ((name, _), times) in subjects.iter().zip(&mut times) {
+            times.sort_by(f64::total_cmp);
+            let mean = times.iter().sum::<f64>() / times.len() as f64;
+            let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+            let figures =
+                [mean, at(0.5), at(0.99), at(0.999), at(1.0)].map(|figure| format!("{figure:>9.0}"));
+            println!("{:<24} {}", format!("{ids}, {name}"), figures.join(" "));
+        }
+        drop((store, database));
+        for path in [&ours, &theirs] {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
 fn median(numbers: impl Iterator<Item = f64>) -> f64 {
     let mut numbers: Vec<f64> = numbers.collect();
     numbers.sort_by(f64::total_cmp);
@@ -284,19 +326,7 @@ fn sizes(directory: &Path) {
         let (ours, theirs) = (directory.join("sized"), directory.join("plain"));
         let store = File::open(&ours).unwrap();
         let database = Database::create(&theirs).unwrap();
-        let ids: Vec<String> = (0..resources).map(|number| format!("resource-{number:07}")).collect();
-        for ids in ids.chunks(10_000) {
-            let entries = ids.iter().map(|id| Entry::put(id, Expected::Any, value(0).into()));
-            store.commit(entries.collect()).wait().unwrap();
-            let transaction = database.begin_write().unwrap();
-            {
-                let mut table = transaction.open_table(TABLE).unwrap();
-                for id in ids {
-                    table.insert(id.as_str(), value(0).as_slice()).unwrap();
-                }
-            }
-            transaction.commit().unwrap();
-        }
+        load(&store, &database, resources);
         // A copy of an open file is what a crash of the program leaves.
         let crashed = [&ours, &theirs].map(|path| {
             let copy = path.with_extension("crashed");
@@ -317,6 +347,23 @@ fn sizes(directory: &Path) {
         for path in [&ours, &theirs, &crashed[0], &crashed[1]] {
             fs::remove_file(path).unwrap();
         }
+    }
+}
+
+/// Gives both the same resources.
+fn load(store: &File, database: &Database, resources: usize) {
+    let ids: Vec<String> = (0..resources).map(|number| format!("resource-{number:07}")).collect();
+    for ids in ids.chunks(10_000) {
+        let entries = ids.iter().map(|id| Entry::put(id, Expected::Any, value(0).into()));
+        store.commit(entries.collect()).wait().unwrap();
+        let transaction = database.begin_write().unwrap();
+        {
+            let mut table = transaction.open_table(TABLE).unwrap();
+            for id in ids {
+                table.insert(id.as_str(), value(0).as_slice()).unwrap();
+            }
+        }
+        transaction.commit().unwrap();
     }
 }
 
