@@ -71,13 +71,13 @@ const COMMIT_BYTES: usize = 64 << 20;
 ///
 /// A commit waits for one sync of the disk. Commits that arrive while a sync is under way share the next one, each
 /// with its own verdict, so many callers together cost little more than one alone. A read looks into the last
-/// committed state on the caller's thread and waits for no commit; its reply is ready. So is a commit that only checks and
-/// has no write id.
+/// committed state on the caller's thread, and its reply is ready. So is a commit that only checks and has no write id.
+/// Neither waits for a sync, unless the file is just being compacted or opened anew.
 ///
 /// Commits are first kept together, however far apart their ids are, and also in memory. Once 256 KiB or 1,000 changes
 /// are, or a sixteenth of [`Options::history`], the next commit settles them in its own transaction: it puts what they
-/// came to in its place. So most values are written twice, and the commit that settles takes some milliseconds longer: 2 ms where the
-/// ids lie close together, 13 ms where each of 750 lies in a page of its own.
+/// came to in its place. So most values are written twice, and the commit that settles takes some milliseconds longer:
+/// 2 ms where the ids lie close together, 13 ms where each of 750 lies in a page of its own.
 ///
 /// A caller that blocks its thread with [`Reply::wait`] and is alone commits right there. A task that awaits never does,
 /// since it would hold up its executor for as long as a sync takes: the store's own thread serves it, for two changes
@@ -211,7 +211,8 @@ impl File {
     ///
     /// # Errors
     ///
-    /// What the disk said. Commits since the last sync may be lost then.
+    /// What the disk said. Commits since the last sync may be lost then. Where an error between two syncs took some, the
+    /// next sync says so, once, or else [`close`](Self::close).
     ///
     /// ```no_run
     /// # let store = ifmatch::File::open("notes.ifmatch")?;

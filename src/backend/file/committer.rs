@@ -115,10 +115,12 @@ impl Committer {
         let answers = catch_unwind(AssertUnwindSafe(|| committer.answer(shared, &mut calls, until)));
         let answers = answers.unwrap_or_else(|_| {
             // Those it was serving are told that nobody knows. What was known is read anew from the file.
-            let _writing = shared.handle.writing.lock();
-            let _ = shared.handle.mend(shared.handle.generation());
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                let _writing = shared.handle.writing.lock();
+                shared.handle.mend(shared.handle.generation())
+            }));
             committer.generation = u64::MAX;
-            Answers::default()
+            Answers { given: Vec::new(), changed: true }
         });
         drop(committer);
         let served = calls.len();
@@ -174,9 +176,13 @@ impl Committer {
             Ok(true) if committer.deadline.is_none() => Ok(()),
             Ok(true) => committer.sync(shared),
             Ok(false) => committer.settle(shared).map_err(|what| shared.handle.doubt(what)),
+            Err(error) if committer.deadline.is_some() => Err(Failure::new(Outcome::Unknown, error).into()),
             Err(error) => Err(error),
         };
-        let synced = synced.and_then(|()| committer.lost(shared));
+        let synced = match std::mem::take(&mut committer.lost) {
+            true => synced.and(Err(shared.handle.doubt(What::Lost))),
+            false => synced,
+        };
         drop(committer);
         let closed = shared.handle.close().map_err(|what| shared.handle.refusal(what));
         shared.watchers.wake();
@@ -194,7 +200,11 @@ impl Committer {
             }
             self.attempt(shared, calls, None)
         });
-        served.unwrap_or_else(|failed| Answers { given: self.fail(shared, calls, *failed), changed: false })
+        served.unwrap_or_else(|failed| {
+            // It may be in the file all the same, for watchers to see.
+            let changed = !failed.before;
+            Answers { given: self.fail(shared, calls, *failed), changed }
+        })
     }
 
     fn sync_if_due(&mut self, shared: &Shared) {
@@ -268,8 +278,11 @@ impl Committer {
                     self.deadline.get_or_insert_with(|| Instant::now() + EVENTUALLY);
                 }
                 let mut given = verdicts.unwrap_or_default();
-                for answer in given.iter_mut().filter(|answer| matches!(answer, Answered::Sync(_))) {
-                    *answer = Answered::Sync(self.lost(shared));
+                let mut syncs =
+                    given.iter_mut().filter(|answer| matches!(answer, Answered::Sync(_))).peekable();
+                // Who syncs together is told together.
+                if syncs.peek().is_some() && std::mem::take(&mut self.lost) {
+                    syncs.for_each(|answer| *answer = Answered::Sync(Err(shared.handle.doubt(What::Lost))));
                 }
                 Ok(Answers { given, changed: written.changed })
             }
@@ -301,14 +314,6 @@ impl Committer {
         }
     }
 
-    /// Tells, once, whether commits that no sync had confirmed were lost.
-    fn lost(&mut self, shared: &Shared) -> Result<(), Error> {
-        match std::mem::take(&mut self.lost) {
-            true => Err(shared.handle.doubt(What::Lost)),
-            false => Ok(()),
-        }
-    }
-
     /// Makes what was committed known, to those who read and to those who resolve.
     fn note(&mut self, shared: &Shared, standing: Standing, written: &Written, next: Option<View>) {
         self.standing = standing;
@@ -326,7 +331,7 @@ impl Committer {
 
     /// The answers after a transaction that failed: what it was about to write is unknown, unless the file, opened
     /// anew, shows that it does not have it. Whatever was judged on top of it was not applied. What had been applied
-    /// before is answered as before.
+    /// before is answered as before, where the file can be read and has it.
     fn fail(&mut self, shared: &Shared, calls: &[Call], failed: Failed) -> Vec<Answered> {
         let before = self.standing.last;
         let applied_before: Vec<Option<Known>> = {

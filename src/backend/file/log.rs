@@ -96,7 +96,7 @@ pub(super) fn commits_in(
     let later = move |piece: &Result<&[u8], _>| {
         piece.as_ref().map_or(true, |piece| Record::claimed_version(piece).to_bits().get() > after)
     };
-    bare.into_iter().chain(several).filter(later).map(move |piece| {
+    bare.into_iter().chain(several.filter(later)).map(move |piece| {
         let logged = Logged::decode(piece?)?;
         match logged.position.get() {
             claimed if claimed > last || (is_bare && claimed != last) => {

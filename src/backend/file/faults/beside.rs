@@ -1,9 +1,13 @@
 //! What an error of the disk does to a file beside its commits: to what is sent again, to syncs, to readers.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 
 use super::*;
+use crate::feed::Start;
 use crate::version::Version;
 
 /// How many commits readers look at.
@@ -54,11 +58,48 @@ fn a_sync_tells_once_of_commits_that_an_error_took() {
         let told = if close {
             store.close()
         } else {
-            let told = store.sync().wait();
+            // Both share a turn.
+            let (one, other) = (store.sync(), store.sync());
+            let (one, other) = (one.wait(), other.wait());
+            assert_eq!(other.unwrap_err().to_string(), one.as_ref().unwrap_err().to_string());
             store.sync().wait().unwrap();
-            told
+            one
         };
         assert_eq!(told.unwrap_err().outcome(), Outcome::Unknown);
+    }
+}
+
+/// The caller does not know, but a watcher can.
+#[test]
+fn a_watcher_is_woken_by_a_commit_that_nobody_knows_of_and_that_is_there() {
+    let mut there = 0;
+    for at in 0..20 {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
+        let mut changes = store.watch(Start::Now).wait().unwrap();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(pin!(changes.next()).poll(&mut Context::from_waker(&waker)).is_pending());
+        disk.fail(Fault::LostOnSync, at);
+        if commit(&store, 1, WriteId::new()).wait().is_ok() {
+            continue;
+        }
+        disk.heal();
+        if store.get("a").wait().unwrap().is_some() {
+            there += 1;
+            assert!(woken.0.load(Ordering::SeqCst), "operation {at}");
+        }
+    }
+    assert!(there > 0, "no failed commit was there");
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
