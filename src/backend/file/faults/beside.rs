@@ -37,6 +37,38 @@ fn who_sends_again_what_was_applied_is_never_told_that_it_was_not() {
     assert!(failed > 0, "no error met a transaction");
 }
 
+/// What changed nothing is in no log, and was applied all the same.
+#[test]
+fn who_sends_again_what_changed_nothing_is_never_told_that_it_was_not_applied() {
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
+    let write = WriteId::new();
+    let nothing = || store.commit(Commit::one(Entry::delete("a", Expected::Any)).with_write(write));
+    let first = nothing().wait().unwrap();
+    disk.fail(Fault::Error, 0);
+    // Both share a transaction: whoever waits first serves both.
+    let (again, other) = (nothing(), commit(&store, 1, WriteId::new()));
+
+    assert_eq!(again.wait().unwrap(), first);
+    assert!(other.wait().is_err());
+}
+
+#[test]
+fn closing_a_file_that_cannot_be_opened_again_says_that_commits_may_be_lost() {
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start(&disk, Persistence::Eventual, HISTORIES[1]).unwrap();
+    commit(&store, 1, WriteId::new()).wait().unwrap();
+    disk.fail(Fault::Full, 0);
+    let handle = &store.shared.handle;
+    let writing = handle.writing.lock();
+    assert!(handle.mend(handle.generation()).is_err());
+    drop(writing);
+
+    assert_eq!(store.close().unwrap_err().outcome(), Outcome::Unknown);
+}
+
 #[test]
 fn a_sync_tells_once_of_commits_that_an_error_took() {
     for close in [false, true] {

@@ -37,6 +37,9 @@ const LONG_ROW: usize = 16_000;
 /// How many bytes of commits are recent at most.
 const RECENT_BYTES: usize = 256 << 10;
 
+/// How many changes are recent at most.
+const RECENT_CHANGES: usize = 1000;
+
 /// What the store must show.
 #[derive(Default)]
 struct Model {
@@ -98,7 +101,7 @@ impl Model {
             assert_eq!(recent.list(), again.list());
             assert_eq!((recent.bytes(), recent.weight()), (again.bytes(), again.weight()));
             let recent_weight = recent.weight();
-            assert!(recent.bytes() <= RECENT_BYTES && recent_weight <= history / 16);
+            assert!(recent.bytes() <= RECENT_BYTES && recent_weight <= RECENT_CHANGES.min(history / 16));
             drop((recent, again));
             for row in tables.open_table(RECENT)?.iter()? {
                 let (row, mut commits) = (row?.1, Commits::default());
@@ -254,6 +257,11 @@ fn a_short_log_is_as_long_as_it_should_be() {
 #[test]
 fn rows_of_recent_commits_are_settled_once_they_are_many() {
     run(3200, 2000, 40, &[20, 20, 300, 1500, 5000]);
+}
+
+#[test]
+fn small_commits_are_settled_once_they_are_many() {
+    run(100_000, 1200, 100, &[0]);
 }
 
 #[test]
