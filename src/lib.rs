@@ -61,61 +61,21 @@
 
 #[cfg(any(feature = "etcd", feature = "file", feature = "postgres", feature = "redis"))]
 mod backend;
-mod call;
-mod codec;
-mod collection;
-mod commit;
-mod conflict;
+mod base;
+pub mod codec;
+pub mod collection;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod cursor;
-mod draft;
-mod error;
-mod expected;
-mod feed;
-mod gate;
+pub mod docs;
 pub mod http;
-#[cfg(feature = "json")]
-mod json;
 pub mod layer;
 mod memory;
-mod modify;
-mod pages;
-mod random;
-mod reply;
-mod resource;
-mod retry;
 #[cfg(all(test, shuttle))]
 mod schedules;
-mod store;
-mod sync;
-#[cfg(test)]
-mod testing;
-mod text;
-mod timer;
-mod transaction;
-mod version;
-mod wake;
+pub mod store;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod web;
-mod write_id;
-
-/// Pages for those who look further.
-pub mod docs {
-    #[doc = include_str!("docs/architecture.md")]
-    pub mod architecture {}
-    #[doc = include_str!("docs/performance.md")]
-    pub mod performance {}
-    #[doc = include_str!("docs/stores.md")]
-    pub mod stores {}
-    #[doc = include_str!("docs/testing.md")]
-    pub mod testing {}
-    // Its store runs the conformance suite.
-    #[cfg(feature = "conformance")]
-    #[doc = include_str!("docs/writing-a-store.md")]
-    pub mod writing_a_store {}
-}
 
 // Its examples run, and every promise of its first screen with them.
 #[cfg(all(doctest, feature = "axum"))]
@@ -140,28 +100,18 @@ pub use backend::postgres::{self, Postgres};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use backend::redis::{self, Redis};
-pub use codec::{Codec, Schema};
-pub use collection::Collection;
-pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
-pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
-pub use cursor::{Cursor, ParseCursorError};
-pub use draft::Draft;
-pub use error::{
-    Corrupt, Error, Expired, Failure, IdProblem, MAX_ID_BYTES, NotFound, Outcome, Refusal, check_id,
+#[doc(inline)]
+#[cfg(feature = "json")]
+pub use codec::Json;
+#[doc(inline)]
+pub use codec::{Encoded, Schema};
+#[doc(inline)]
+pub use collection::{Collection, Draft, Retry, Transaction};
+#[doc(inline)]
+pub use layer::{Cached, Guarded, Observed};
+pub use memory::Memory;
+#[doc(inline)]
+pub use store::{
+    Commit, Conflict, Cursor, Entry, Error, Expected, Kind, Reply, Start, Store, Version, Versioned,
     conflict_in,
 };
-pub use expected::{Expectation, Expected, Origin};
-pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
-#[cfg(feature = "json")]
-pub use json::Json;
-pub use layer::{Cached, Encoded, Guarded, Observed};
-pub use memory::Memory;
-pub use pages::Pages;
-pub use reply::Reply;
-pub use resource::Resource;
-pub use retry::{Ending, Report, Retry};
-pub use store::{Abilities, Durability, Page, Resolution, Store};
-pub use timer::{Sleep, ThreadTimer, Timer};
-pub use transaction::Transaction;
-pub use version::{ParseVersionError, Version, Versioned};
-pub use write_id::{ParseWriteIdError, WriteId};

@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use ifmatch::{Codec, Collection, Commit, Entry, Error, Expected, Json, Memory, Start, Store, WriteId};
+use ifmatch::codec::Codec;
+use ifmatch::store::WriteId;
+use ifmatch::{Collection, Commit, Entry, Error, Expected, Json, Memory, Start, Store};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]

@@ -3,7 +3,8 @@
 #![no_main]
 
 use ifmatch::http::{EntityTag, Freshness, Preconditions};
-use ifmatch::{Expected, Intent, Origin, Reply, Version, Versioned};
+use ifmatch::{Expected, Reply, Version, Versioned};
+use ifmatch::store::{Intent, Origin};
 use libfuzzer_sys::fuzz_target;
 
 /// What a header says: any value, or one of these tags, each with whether it is weak.

@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-use ifmatch::{Codec, Json};
+use ifmatch::Json;
+use ifmatch::codec::Codec;
 use libfuzzer_sys::fuzz_target;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;

@@ -7,7 +7,8 @@ mod reference;
 #[path = "../../tests/it/model/subject.rs"]
 mod subject;
 
-use ifmatch::{Memory, Origin};
+use ifmatch::Memory;
+use ifmatch::store::Origin;
 use libfuzzer_sys::fuzz_target;
 
 use reference::{Belief, Deed, FEED_LIMIT, IDS, Operation, Place, Reference, Step};

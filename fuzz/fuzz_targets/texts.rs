@@ -2,7 +2,8 @@
 
 #![no_main]
 
-use ifmatch::{Cursor, MAX_ID_BYTES, Version, WriteId, check_id};
+use ifmatch::{Cursor, Version};
+use ifmatch::store::{check_id, MAX_ID_BYTES, WriteId};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

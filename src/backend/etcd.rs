@@ -26,14 +26,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use crate::backend::engine::{ConnectError, Deadlines, Runtime, Token};
-use crate::commit::{Commit, Committed};
-use crate::error::{Error, Failure, Outcome, Refusal, check_id};
-use crate::feed::{Changes, Start};
-use crate::random::random;
-use crate::reply::Reply;
-use crate::store::{Abilities, Durability, Page, Resolution, Store};
-use crate::version::Versioned;
-use crate::write_id::WriteId;
+use crate::base::random;
+use crate::store::{
+    Abilities, Changes, Commit, Committed, Durability, Error, Failure, Outcome, Page, Refusal, Reply,
+    Resolution, Start, Store, Versioned, WriteId, check_id,
+};
 use keys::Keys;
 use nodes::{Nodes, Purpose};
 use place::{Place, floor_text};
@@ -73,7 +70,7 @@ const LEFT: u64 = 1 << 20;
 /// The revision of the whole of etcd in which a value was written, beside 24 bits of a number drawn when the collection was
 /// laid: the epoch. All entries of one commit share a version. Every commit and every read compares the epoch, so that after
 /// a wipe, and in a new cluster at the same address, no old token matches or is told, and old cursors are
-/// [`Expired`](crate::Expired). A collection has room for a trillion revisions.
+/// [`Expired`](crate::store::Expired). A collection has room for a trillion revisions.
 ///
 /// # Limits
 ///
@@ -103,7 +100,7 @@ const LEFT: u64 = 1 << 20;
 ///
 /// One node is asked until it fails; then it is the next one's turn. Reads are asked again, commits only where they
 /// certainly were not sent, as when the connection was refused or the node has no leader. Any other loss of an answer is
-/// [`Outcome::Unknown`](crate::Outcome::Unknown). A watcher goes on from where it was, on another node, by itself; while no
+/// [`Outcome::Unknown`](crate::store::Outcome::Unknown). A watcher goes on from where it was, on another node, by itself; while no
 /// node answers it waits.
 ///
 /// Without a majority of the nodes nothing is written or read. TLS is for a client of the program's own:
@@ -173,7 +170,7 @@ impl Etcd {
     /// Compacts etcd up to `keep` revisions before the newest, and tells up to which.
     ///
     /// Everything in etcd has one history: this is for all collections, and for whoever else uses the cluster. Watchers
-    /// further back end with [`Expired`](crate::Expired). It is only for clusters that do not compact themselves.
+    /// further back end with [`Expired`](crate::store::Expired). It is only for clusters that do not compact themselves.
     ///
     /// # Errors
     ///

@@ -37,13 +37,10 @@ use parking_lot::Mutex;
 
 use crate::backend::limits::Limits;
 use crate::backend::record::Record;
-use crate::commit::{Action, Commit, Committed};
-use crate::error::{Corrupt, Error, Refusal};
-use crate::feed::{Changes, Start};
-use crate::reply::{Reply, is_blocking};
-use crate::store::{Abilities, Durability, Page, Resolution, Store};
-use crate::version::Versioned;
-use crate::write_id::WriteId;
+use crate::store::{
+    Abilities, Action, Changes, Commit, Committed, Corrupt, Durability, Error, Page, Refusal, Reply,
+    Resolution, Start, Store, Versioned, WriteId, is_blocking,
+};
 use answer::{Answer, promise};
 use committer::Committer;
 use handle::{Handle, What};
@@ -96,9 +93,9 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// - Ids have 1 to 512 bytes and no U+0000. Values have at most 1 MiB, see [`Options::value_limit`]; a commit at most
 ///   10,000 entries and 64 MiB.
 /// - The feed, deletions and write ids reach back 100,000 changes, see [`Options::history`]. A cursor from before that
-///   is [`Expired`](crate::Expired), and a write id from before that is [`Resolution::Unknown`].
+///   is [`Expired`](crate::store::Expired), and a write id from before that is [`Resolution::Unknown`].
 /// - 65,536 calls, or 256 MiB of values, may wait for the disk. A call past that fails with
-///   [`Outcome::NotApplied`](crate::Outcome::NotApplied).
+///   [`Outcome::NotApplied`](crate::store::Outcome::NotApplied).
 /// - In memory it keeps the cache of [`Options::cache`], what waits, the write ids of the history, and what is recent: up
 ///   to some 1 MiB, and as much again for each read that has begun and not ended.
 /// - The file does not shrink by itself: space that deletions leave is used again, and [`compact`](Self::compact) gives
@@ -107,7 +104,7 @@ const COMMIT_BYTES: usize = 64 << 20;
 ///
 /// # Failures
 ///
-/// A commit that was in flight when the disk failed comes back with [`Outcome::Unknown`](crate::Outcome::Unknown), or
+/// A commit that was in flight when the disk failed comes back with [`Outcome::Unknown`](crate::store::Outcome::Unknown), or
 /// with `NotApplied` where the file shows that it was not. The file is opened anew inside, so the store serves again as
 /// soon as the disk does.
 ///

@@ -1,7 +1,6 @@
 //! [`Limits`], what a store takes in one commit.
 
-use crate::commit::{Action, Commit};
-use crate::error::Refusal;
+use crate::store::{Action, Commit, Refusal};
 
 /// What a store takes in one commit.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +40,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::commit::Entry;
-    use crate::expected::Expected;
+    use crate::store::{Entry, Expected};
 
     const LIMITS: Limits = Limits { entries: 3, value: 10, commit: 15 };
 

@@ -23,13 +23,10 @@ use std::time::Duration;
 
 use crate::backend::engine::{ConnectError, Deadlines, Runtime};
 use crate::backend::limits::Limits;
-use crate::commit::{Commit, Committed};
-use crate::error::{Error, Failure, Outcome, Refusal, check_id};
-use crate::feed::{Changes, Start};
-use crate::reply::Reply;
-use crate::store::{Abilities, Durability, Page, Resolution, Store};
-use crate::version::Versioned;
-use crate::write_id::WriteId;
+use crate::store::{
+    Abilities, Changes, Commit, Committed, Durability, Error, Failure, Outcome, Page, Refusal, Reply,
+    Resolution, Start, Store, Versioned, WriteId, check_id,
+};
 use idle::Idle;
 use order::{Order, Verdict, changed, only_checks, receipts};
 use place::Place;
@@ -78,7 +75,7 @@ const EMPTIED: &str = "the tables of the store were emptied or replaced";
 /// - Ids have 1 to 512 bytes and no U+0000. Values have at most 1 MiB, see [`Options::value_limit`]; a commit at most 1,000
 ///   entries and 64 MiB.
 /// - The feed, write ids and deletions reach back 100,000 commits, see [`Options::history`]. A cursor from before that
-///   is [`Expired`](crate::Expired), and a write id from before that is [`Resolution::Unknown`].
+///   is [`Expired`](crate::store::Expired), and a write id from before that is [`Resolution::Unknown`].
 /// - A transaction of anybody that stays open for long keeps the log from being trimmed, as it keeps PostgreSQL from
 ///   cleaning up its tables.
 /// - Each transaction must see the latest state: the default isolation level has to be `read committed`, which

@@ -18,8 +18,7 @@
 use std::num::NonZeroU64;
 
 use crate::backend::checksum::Checksum;
-use crate::version::Version;
-use crate::write_id::WriteId;
+use crate::store::{Version, WriteId};
 
 /// The format written here.
 const FORMAT: u8 = 1;
@@ -162,7 +161,7 @@ fn unseal<'b>(id: &str, stored: &[u8], rest: &'b [u8]) -> Result<&'b [u8], Damag
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::random;
+    use crate::base::random;
 
     fn version(bits: u64) -> Version {
         Version::from_bits(NonZeroU64::new(bits).unwrap())

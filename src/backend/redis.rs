@@ -22,13 +22,10 @@ use parking_lot::Mutex;
 
 use crate::backend::engine::{ConnectError, Deadlines, Runtime};
 use crate::backend::limits::Limits;
-use crate::commit::{Action, Commit, Committed};
-use crate::error::{Error, Failure, Outcome, Refusal, check_id};
-use crate::feed::{Changes, Start};
-use crate::reply::Reply;
-use crate::store::{Abilities, Durability, Page, Resolution, Store};
-use crate::version::Versioned;
-use crate::write_id::WriteId;
+use crate::store::{
+    Abilities, Action, Changes, Commit, Committed, Durability, Error, Failure, Outcome, Page, Refusal, Reply,
+    Resolution, Start, Store, Versioned, WriteId, check_id,
+};
 use answer::Answer;
 use begin::begin;
 use hub::Hub;
@@ -83,7 +80,7 @@ const COMMIT_BYTES: usize = 64 << 20;
 ///
 /// **A failover loses acknowledged commits**, whatever the settings: replicas receive them after the acknowledgement. What
 /// a lost commit wrote is gone, and nothing tells its writer; but no version from before matches what is written in its
-/// place, and a cursor from among the lost commits is [`Expired`](crate::Expired). A primary that was cut off and does
+/// place, and a cursor from among the lost commits is [`Expired`](crate::store::Expired). A primary that was cut off and does
 /// not know it may also answer reads for a while, until it is back. Where that won't do, use another engine.
 ///
 /// # Limits
@@ -91,7 +88,7 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// - Ids have 1 to 512 bytes and no U+0000. Values have at most 1 MiB, see [`Options::value_limit`]; a commit at most 1,000
 ///   entries and 64 MiB. A page has at most 10,000 resources, and ends early after 4 MiB.
 /// - The feed, deletions and write ids reach back 100,000 commits, see [`Options::history`]. A cursor from before that is
-///   [`Expired`](crate::Expired), and a write id from before that is [`Resolution::Unknown`].
+///   [`Expired`](crate::store::Expired), and a write id from before that is [`Resolution::Unknown`].
 /// - A collection lives on one node of a cluster: all of its keys have the hash tag `{collection}`. The store follows the
 ///   cluster's hints to that node; while the collection moves to another one, calls fail and may be tried again.
 /// - Everything is in the memory of Redis. Where that is full, commits that put values fail with

@@ -30,7 +30,8 @@ const TEXT: u8 = 2;
 ///
 /// ```
 /// # #[cfg(feature = "json")] {
-/// use ifmatch::{Codec, Collection, Encoded, Json, Memory, Schema};
+/// use ifmatch::{Collection, Encoded, Json, Memory, Schema};
+/// use ifmatch::codec::Codec;
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,13 +146,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::codec::encoded::Encoded;
+    use crate::codec::json::Json;
     use crate::collection::Collection;
-    use crate::error::Error;
-    use crate::expected::Expected;
-    use crate::json::Json;
-    use crate::layer::Encoded;
     use crate::memory::Memory;
-    use crate::version::Version;
+    use crate::store::{Error, Expected, Version};
 
     fn schema(number: u32) -> impl Codec<u64> {
         // Each schema counts in units ten times as small as the one before.
@@ -237,11 +236,11 @@ mod tests {
         let before = numbers.fetch("a").wait().unwrap();
 
         numbers
-            .try_modify("a", |_| Err::<(), _>(Error::from(crate::error::NotFound::new("b"))))
+            .try_modify("a", |_| Err::<(), _>(Error::from(crate::store::NotFound::new("b"))))
             .wait()
             .unwrap_err();
-        let check = crate::commit::Entry::check("a", Expected::Present);
-        numbers.commit(crate::commit::Commit::one(check)).wait().unwrap();
+        let check = crate::store::Entry::check("a", Expected::Present);
+        numbers.commit(crate::store::Commit::one(check)).wait().unwrap();
 
         assert_eq!(numbers.fetch("a").wait().unwrap(), before);
     }

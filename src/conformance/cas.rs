@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::commit::{Commit, Entry, Receipt};
-use crate::conflict::Intent;
 use crate::conformance::ground::{Ground, State};
 use crate::conformance::sample::Sample;
-use crate::error::Error;
-use crate::expected::Expected;
-use crate::reply::block_on;
-use crate::store::Store;
+use crate::store::{Commit, Entry, Error, Expected, Intent, Receipt, Store, block_on};
 
 const WRITERS: usize = 6;
 const ROUNDS: u64 = 20;

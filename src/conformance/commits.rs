@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::commit::{Commit, Committed, Entry, Receipt};
 use crate::conformance::ground::Ground;
 use crate::conformance::sample::Sample;
-use crate::error::{Error, Refusal};
-use crate::expected::Expected;
-use crate::reply::block_on;
-use crate::store::Store;
-use crate::version::Version;
+use crate::store::{Commit, Committed, Entry, Error, Expected, Receipt, Refusal, Store, Version, block_on};
 
 /// A commit without entries succeeds, has no receipts, and changes nothing.
 pub async fn an_empty_commit_changes_nothing<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {

@@ -3,14 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::commit::{Commit, Entry};
-use crate::conflict::{Conflict, Intent, Kind};
 use crate::conformance::ground::{Ground, State};
 use crate::conformance::sample::Sample;
-use crate::expected::{Expectation, Expected, Origin};
-use crate::reply::block_on;
-use crate::store::Store;
-use crate::version::Version;
+use crate::store::{
+    Commit, Conflict, Entry, Expectation, Expected, Intent, Kind, Origin, Store, Version, block_on,
+};
 
 /// A conflict names its id, what was expected, what was found, and what was about to be done.
 pub async fn a_conflict_names_what_was_expected_and_found<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {

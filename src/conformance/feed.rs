@@ -3,16 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::commit::{Commit, Entry};
 use crate::conformance::ground::Ground;
 use crate::conformance::sample::Sample;
 use crate::conformance::watcher::{Seen, Watcher, watched, write_alone, write_and_delete};
-use crate::error::{Error, Refusal};
-use crate::expected::Expected;
-use crate::feed::Start;
-use crate::store::Store;
-use crate::version::Version;
-use crate::write_id::WriteId;
+use crate::store::{Commit, Entry, Error, Expected, Refusal, Start, Store, Version, WriteId};
 
 /// A store can be watched exactly where its abilities say so.
 pub async fn a_store_is_watched_as_declared<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::commit::{Commit, Committed, Entry, Receipt};
-use crate::conflict::Conflict;
+use crate::base::random;
 use crate::conformance::race::{self, PATIENCE};
 use crate::conformance::sample::Sample;
-use crate::error::Error;
-use crate::expected::{Expectation, Expected};
-use crate::random::random;
-use crate::store::{Abilities, Store};
-use crate::version::Version;
+use crate::store::{
+    Abilities, Commit, Committed, Conflict, Entry, Error, Expectation, Expected, Receipt, Store, Version,
+};
 
 /// The version and the number of a stored value; `None` where there is none.
 pub(super) type State = Option<(Version, u64)>;

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crate::conformance::race::race;
 use crate::conformance::sample::Sample;
-use crate::reply::block_on;
-use crate::store::{Abilities, Store};
+use crate::store::{Abilities, Store, block_on};
 
 /// How long one law may take as a whole.
 const BUDGET: Duration = Duration::from_secs(120);
@@ -93,15 +92,15 @@ pub fn assert_abilities<T: Sample + ?Sized>(store: impl Store<T>, declared: Abil
 ///
 /// The expression gives the store for one test: a fresh one, or a clone of an `Arc` of a shared one. It is evaluated
 /// once a test, in a module that sees everything the calling module does. With a third argument the suite also
-/// holds the store to these [`Abilities`](crate::Abilities).
+/// holds the store to these [`Abilities`](crate::store::Abilities).
 ///
 /// ```
 /// use ifmatch::{Memory, Store};
 ///
 /// ifmatch::conformance!(fresh_memory, Memory::<u64>::new());
 ///
-/// fn declared() -> ifmatch::Abilities {
-///     let mut abilities = ifmatch::Abilities::default();
+/// fn declared() -> ifmatch::store::Abilities {
+///     let mut abilities = ifmatch::store::Abilities::default();
 ///     abilities.watch = true;
 ///     abilities.tombstones = true;
 ///     abilities.restores_told = true;

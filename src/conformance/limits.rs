@@ -3,12 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::commit::{Commit, Entry};
 use crate::conformance::ground::Ground;
 use crate::conformance::sample::Sample;
-use crate::error::{Error, IdProblem, MAX_ID_BYTES, Refusal};
-use crate::expected::Expected;
-use crate::store::Store;
+use crate::store::{Commit, Entry, Error, Expected, IdProblem, MAX_ID_BYTES, Refusal, Store};
 
 /// Two hundred ids that engines, paths, queries and terminals trip over each keep their own value.
 pub async fn nasty_ids_are_kept_apart<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {

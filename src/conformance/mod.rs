@@ -13,7 +13,7 @@
 //!
 //! The laws are safe on a store that already holds data and that others write to: every run works under a prefix
 //! nobody else uses, ignores every other id, and clears up behind it. What the store's
-//! [`Abilities`](crate::Abilities) promise must work, and what they lack must be refused. A law never waits for
+//! [`Abilities`](crate::store::Abilities) promise must work, and what they lack must be refused. A law never waits for
 //! ever: it panics after [`PATIENCE`].
 //!
 //! | promise | laws in |

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::resource::Resource;
+use crate::store::Resource;
 
 /// A value the laws can make from a number and read the number back from.
 ///

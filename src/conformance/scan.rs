@@ -6,10 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::conformance::ground::Ground;
 use crate::conformance::sample::Sample;
-use crate::error::{Error, Refusal};
-use crate::expected::Expected;
-use crate::reply::block_on;
-use crate::store::{Page, Store};
+use crate::store::{Error, Expected, Page, Refusal, Store, block_on};
 
 /// A listing is in the byte order of the ids, whatever order they were written in.
 pub async fn a_listing_is_in_byte_order<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {

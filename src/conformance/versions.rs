@@ -3,13 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::commit::{Entry, Receipt};
 use crate::conformance::ground::Ground;
 use crate::conformance::sample::Sample;
-use crate::expected::Expected;
-use crate::reply::block_on;
-use crate::store::Store;
-use crate::version::Version;
+use crate::store::{Entry, Expected, Receipt, Store, Version, block_on};
 
 /// The versions of an id strictly increase over puts, deletions and re-creations.
 pub async fn versions_strictly_increase<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {

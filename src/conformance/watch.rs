@@ -6,18 +6,11 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Wake, Waker};
 
-use crate::commit::Entry;
 use crate::conformance::ground::Ground;
 use crate::conformance::race::PATIENCE;
 use crate::conformance::sample::Sample;
 use crate::conformance::watcher::{Watcher, watched, write_alone};
-use crate::cursor::Cursor;
-use crate::error::{Error, Refusal};
-use crate::expected::Expected;
-use crate::feed::Start;
-use crate::reply::block_on;
-use crate::store::Store;
-use crate::version::Version;
+use crate::store::{Cursor, Entry, Error, Expected, Refusal, Start, Store, Version, block_on};
 
 /// A watch from now on reports nothing from before.
 pub async fn a_watch_from_now_reports_nothing_earlier<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {

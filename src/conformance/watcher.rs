@@ -5,17 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::commit::Entry;
 use crate::conformance::ground::Ground;
 use crate::conformance::race::within;
 use crate::conformance::sample::Sample;
-use crate::cursor::Cursor;
-use crate::error::Error;
-use crate::expected::Expected;
-use crate::feed::{Batch, Changes, Start};
-use crate::reply::block_on;
-use crate::store::Store;
-use crate::version::Version;
+use crate::store::{Batch, Changes, Cursor, Entry, Error, Expected, Start, Store, Version, block_on};
 
 /// A feed that shows only the ids of one law's ground: others may write to the same store.
 pub(super) struct Watcher<T: ?Sized> {

@@ -9,16 +9,10 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::commit::{Commit, Entry};
 use crate::conformance::ground::Ground;
 use crate::conformance::race::PATIENCE;
 use crate::conformance::sample::Sample;
-use crate::error::MAX_ID_BYTES;
-use crate::expected::Expected;
-use crate::feed::{Changes, Start};
-use crate::reply::{Reply, block_on};
-use crate::store::Store;
-use crate::write_id::WriteId;
+use crate::store::{Changes, Commit, Entry, Expected, MAX_ID_BYTES, Reply, Start, Store, WriteId, block_on};
 
 /// A task's waker may call the store, watch it included: it is not woken under a lock.
 pub async fn a_waker_may_call_the_store<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {

@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::commit::{Commit, Entry};
 use crate::conformance::ground::Ground;
 use crate::conformance::sample::Sample;
-use crate::error::{Error, Refusal};
-use crate::expected::Expected;
-use crate::reply::block_on;
-use crate::store::{Resolution, Store};
-use crate::write_id::WriteId;
+use crate::store::{Commit, Entry, Error, Expected, Refusal, Resolution, Store, WriteId, block_on};
 
 /// A write that is sent again is answered as it was then, and applied once.
 pub async fn a_write_sent_again_is_answered_as_before<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::version::Version;
+use crate::store::Version;
 
 /// An entity tag: the text form of a version in the headers `ETag`, `If-Match` and `If-None-Match`.
 ///

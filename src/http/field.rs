@@ -1,7 +1,7 @@
 //! [`Tags`], what one precondition header asks for, and [`Malformed`], one that asks for nothing readable.
 
 use crate::http::etag::{Comparison, EntityTag};
-use crate::version::Version;
+use crate::store::Version;
 
 /// The most tags in one header.
 const MOST_TAGS: usize = 64;

@@ -20,7 +20,7 @@
 //! | the store failed | 503 + `Retry-After` | `unavailable` |
 //! | outcome unknown | 503 + `Retry-After` + the write id | `unknown-outcome` |
 //!
-//! [`Refusal`](crate::Refusal) names the statuses of refused calls. [`Problem::with_status`] overrides the table.
+//! [`Refusal`](crate::store::Refusal) names the statuses of refused calls. [`Problem::with_status`] overrides the table.
 //!
 //! A method that can't create, such as `PATCH`, answers 404 before any precondition (RFC 9110 §13.2.1): its handler
 //! begins with [`fetch`](crate::Collection::fetch).
@@ -29,7 +29,8 @@
 //!
 //! ```
 //! use ifmatch::http::{Preconditions, Problem};
-//! use ifmatch::{Error, Expected, Intent, Reply, Versioned};
+//! use ifmatch::{Error, Expected, Reply, Versioned};
+//! use ifmatch::store::Intent;
 //!
 //! let headers = [("If-Match", "\"7\"")];
 //! let preconditions = Preconditions::from_headers(headers)?;

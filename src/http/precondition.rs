@@ -1,14 +1,12 @@
 //! [`Preconditions`], what a request says about the state it is based on (RFC 9110 §13).
 
-use crate::conflict::{Conflict, Intent, Kind, Mismatch};
-use crate::error::{Error, NotFound};
-use crate::expected::{Expectation, Expected, Origin};
 use crate::http::Malformed;
 use crate::http::etag::Comparison;
 use crate::http::field::Tags;
-use crate::reply::Reply;
-use crate::resource::Resource;
-use crate::version::{Version, Versioned};
+use crate::store::{
+    Conflict, Error, Expectation, Expected, Intent, Kind, Mismatch, NotFound, Origin, Reply, Resource,
+    Version, Versioned,
+};
 
 const IF_MATCH: &str = "If-Match";
 const IF_NONE_MATCH: &str = "If-None-Match";
@@ -25,7 +23,8 @@ const IF_NONE_MATCH: &str = "If-None-Match";
 ///
 /// ```
 /// use ifmatch::http::Preconditions;
-/// use ifmatch::{Expected, Intent, Reply, Versioned};
+/// use ifmatch::{Expected, Reply, Versioned};
+/// use ifmatch::store::Intent;
 ///
 /// # fn articles_get(id: &str) -> Reply<'_, Option<Versioned<String>>> {
 /// #     Reply::ready(Ok(Some(Versioned::new("8".parse().unwrap(), String::new()))))
@@ -133,7 +132,8 @@ impl Preconditions {
     ///
     /// ```
     /// # use ifmatch::http::Preconditions;
-    /// # use ifmatch::{Expected, Intent, Reply, Versioned};
+    /// # use ifmatch::{Expected, Reply, Versioned};
+    /// # use ifmatch::store::Intent;
     /// let weakened = Preconditions::from_headers([("If-Match", "W/\"7\"")])?.lenient();
     /// # let read = || Reply::ready(Ok(None::<Versioned<String>>));
     /// let expectation = weakened.expectation(Intent::Put, "a1", read).wait()?;
@@ -177,7 +177,8 @@ impl Preconditions {
     ///
     /// ```
     /// # use ifmatch::http::Preconditions;
-    /// # use ifmatch::{Expected, Intent, Origin, Reply, Versioned};
+    /// # use ifmatch::{Expected, Reply, Versioned};
+    /// # use ifmatch::store::{Intent, Origin};
     /// # let read = || Reply::ready(Ok(None::<Versioned<String>>));
     /// let creates = Preconditions::from_headers([("If-None-Match", "*")])?;
     ///
@@ -324,7 +325,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::commit::{Entry, Found};
+    use crate::store::{Entry, Found};
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()
@@ -458,7 +459,7 @@ mod tests {
         let list = preconditions(&[("If-Match", "\"abc\"")]);
 
         let answer = list.expectation::<str>(Intent::Put, "a", || {
-            Reply::ready(Err(crate::Refusal::Unsupported { what: "reading" }.into()))
+            Reply::ready(Err(crate::store::Refusal::Unsupported { what: "reading" }.into()))
         });
 
         assert!(matches!(answer.wait(), Err(Error::Refused(_))));

@@ -6,12 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::conflict::{Advice, Kind, Mismatch};
-use crate::error::{Error, Refusal};
-use crate::expected::Expected;
 use crate::http::{EntityTag, Malformed, PreconditionRequired, status};
-use crate::version::Version;
-use crate::write_id::WriteId;
+use crate::store::{Advice, Error, Expected, Kind, Mismatch, Refusal, Version, WriteId};
 
 /// The content type of a problem body.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -104,7 +100,7 @@ impl Problem {
     ///
     /// ```
     /// # use ifmatch::http::Problem;
-    /// # use ifmatch::NotFound;
+    /// # use ifmatch::store::NotFound;
     /// let problem = Problem::new(&NotFound::new("a1").into());
     /// assert_eq!((problem.status(), problem.reason()), (404, "not-found"));
     /// ```
@@ -170,7 +166,7 @@ impl Problem {
     ///
     /// ```
     /// # use ifmatch::http::Problem;
-    /// # use ifmatch::NotFound;
+    /// # use ifmatch::store::NotFound;
     /// let hidden = Problem::new(&NotFound::deleted("a1").into()).with_status(404);
     /// assert_eq!(hidden.status(), 404);
     /// ```
@@ -184,7 +180,7 @@ impl Problem {
     ///
     /// ```
     /// # use ifmatch::http::Problem;
-    /// # use ifmatch::NotFound;
+    /// # use ifmatch::store::NotFound;
     /// let problem = Problem::new(&NotFound::new("a1").into()).with_instance("/articles/a1");
     /// assert_eq!(serde_json::to_value(problem)?["instance"], "/articles/a1");
     /// # Ok::<_, serde_json::Error>(())
@@ -211,7 +207,7 @@ impl Problem {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "json")]
-    pub fn with_current<T: crate::Resource + Serialize + ?Sized>(mut self, error: &Error) -> Self {
+    pub fn with_current<T: crate::store::Resource + Serialize + ?Sized>(mut self, error: &Error) -> Self {
         self.0.current = error
             .conflict()
             .and_then(|conflict| status::decisive(conflict).current::<T>())
@@ -234,7 +230,7 @@ impl Problem {
     ///
     /// ```
     /// # use ifmatch::http::Problem;
-    /// # use ifmatch::NotFound;
+    /// # use ifmatch::store::NotFound;
     /// let problem = Problem::new(&NotFound::new("a1").into());
     /// assert!(problem.headers().contains(&("cache-control", "no-store".into())));
     /// ```
@@ -354,10 +350,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::conflict::{Conflict, Intent};
-    use crate::error::{Corrupt, Failure, IdProblem, NotFound, Outcome};
-    use crate::expected::{Expectation, Origin};
-    use crate::version::Versioned;
+    use crate::store::{
+        Conflict, Corrupt, Expectation, Failure, IdProblem, Intent, NotFound, Origin, Outcome, Versioned,
+    };
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::conflict::{Advice, Conflict, Intent, Kind, Mismatch};
-use crate::error::{Error, Outcome, Refusal};
-use crate::expected::Origin;
+use crate::store::{Advice, Conflict, Error, Intent, Kind, Mismatch, Origin, Outcome, Refusal};
 
 /// What `Retry-After` says where nothing better is known.
 const SOON: Duration = Duration::from_secs(1);
@@ -14,7 +12,8 @@ const SOON: Duration = Duration::from_secs(1);
 /// A conflict over several ids has the status of its first mismatch from a header, else of its first.
 ///
 /// ```
-/// use ifmatch::{Error, NotFound, http};
+/// use ifmatch::{http, Error};
+/// use ifmatch::store::NotFound;
 ///
 /// assert_eq!(http::status(&NotFound::new("a1").into()), 404);
 /// assert_eq!(http::status(&NotFound::deleted("a1").into()), 410);
@@ -34,7 +33,8 @@ pub fn status(error: &Error) -> u16 {
 /// The machine-readable word for an error: stable, in `kebab-case`, the `reason` of a problem body.
 ///
 /// ```
-/// use ifmatch::{Failure, Outcome, http};
+/// use ifmatch::http;
+/// use ifmatch::store::{Failure, Outcome};
 ///
 /// let lost = Failure::new(Outcome::Unknown, "connection reset").into();
 /// assert_eq!(http::reason(&lost), "unknown-outcome");
@@ -59,7 +59,8 @@ pub fn reason(error: &Error) -> &'static str {
 ///
 /// ```
 /// use std::time::Duration;
-/// use ifmatch::{Failure, Outcome, http};
+/// use ifmatch::http;
+/// use ifmatch::store::{Failure, Outcome};
 ///
 /// let failed = Failure::new(Outcome::NotApplied, "connection refused").into();
 /// assert_eq!(http::retry_after(&failed), Some(Duration::from_secs(1)));
@@ -195,10 +196,9 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
-    use crate::error::{Corrupt, Expired, Failure, IdProblem, NotFound};
-    use crate::expected::{Expectation, Expected};
-    use crate::version::Version;
-    use crate::write_id::WriteId;
+    use crate::store::{
+        Corrupt, Expectation, Expected, Expired, Failure, IdProblem, NotFound, Version, WriteId,
+    };
 
     const KINDS: [Kind; 4] = [Kind::Stale, Kind::Exists, Kind::Missing, Kind::Deleted];
 

@@ -6,14 +6,10 @@ mod shelf;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::commit::{Action, Commit, Committed, Entry};
-use crate::error::{Error, Outcome, Refusal};
-use crate::feed::{Changes, Start};
-use crate::reply::Reply;
-use crate::resource::Resource;
-use crate::store::{Abilities, Page, Resolution, Store};
-use crate::version::Versioned;
-use crate::write_id::WriteId;
+use crate::store::{
+    Abilities, Action, Changes, Commit, Committed, Entry, Error, Outcome, Page, Refusal, Reply, Resolution,
+    Resource, Start, Store, Versioned, WriteId,
+};
 use follower::{Follower, Told};
 use shelf::{Limits, Shelf, Write};
 
@@ -39,7 +35,7 @@ const RESOURCES: usize = 10_000;
 /// - [`following`](Self::following) watches the store, and forgets what others change. A `get` then answers with a
 ///   state no older than what the feed has announced when it is called. The gap that is left is the delay of the feed;
 ///   with [`Memory`](crate::Memory) and `File` there is none once the writer has its answer. Where the feed breaks off,
-///   nothing is answered from memory until it goes on, nor while it [asks](crate::Feed::is_idle) its engine for what came
+///   nothing is answered from memory until it goes on, nor while it [asks](crate::store::Feed::is_idle) its engine for what came
 ///   next. Over PostgreSQL the delay is the time between two looks, 50 ms at most, and that of the look; over etcd and
 ///   Redis it is the network's, and while their server is gone without a word, the time until that is noticed.
 ///
@@ -299,12 +295,8 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
-    use crate::commit::Entry;
-    use crate::error::Failure;
-    use crate::expected::Expected;
-    use crate::feed::{Batch, Feed};
     use crate::memory::Memory;
-    use crate::reply::block_on;
+    use crate::store::{Batch, Entry, Expected, Failure, Feed, block_on};
 
     /// A store that counts its reads, and answers when it is told to.
     #[derive(Default)]

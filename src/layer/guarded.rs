@@ -4,15 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::commit::{Action, Commit, Committed, Entry};
-use crate::error::{Error, Refusal};
-use crate::expected::Expected;
-use crate::feed::{Batch, Changes, Feed, Start};
-use crate::reply::Reply;
-use crate::resource::Resource;
-use crate::store::{Abilities, Page, Resolution, Store};
-use crate::version::Versioned;
-use crate::write_id::WriteId;
+use crate::store::{
+    Abilities, Action, Batch, Changes, Commit, Committed, Entry, Error, Expected, Feed, Page, Refusal, Reply,
+    Resolution, Resource, Start, Store, Versioned, WriteId,
+};
 
 /// A layer that refuses what a policy does not allow, before anything is sent. It allows everything at first; each
 /// method adds a rule.
@@ -20,7 +15,8 @@ use crate::write_id::WriteId;
 /// A commit is refused as a whole where any of its entries breaks a rule.
 ///
 /// ```
-/// use ifmatch::{Commit, Entry, Error, Expected, Guarded, Memory, Refusal, Store};
+/// use ifmatch::{Commit, Entry, Error, Expected, Guarded, Memory, Store};
+/// use ifmatch::store::Refusal;
 ///
 /// let store = Guarded::new(Memory::<str>::new()).require_expectation().max_bytes(100, str::len);
 ///
@@ -94,7 +90,8 @@ impl<T: Resource + ?Sized, S: Store<T>> Guarded<S, T> {
     /// is used, or a feed shows some of its changes and not others.
     ///
     /// ```
-    /// use ifmatch::{Error, Guarded, Memory, Refusal, Store};
+    /// use ifmatch::{Error, Guarded, Memory, Store};
+    /// use ifmatch::store::Refusal;
     ///
     /// let store = Guarded::new(Memory::<str>::new()).allow_ids(|id| id.starts_with("public/"));
     ///
@@ -292,11 +289,10 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::codec::Codec;
-    use crate::error::Corrupt;
-    use crate::layer::encoded::Encoded;
+    use crate::codec::{Codec, Encoded};
     use crate::layer::probe::{Probe, at_once, is_pending, next_of};
     use crate::memory::Memory;
+    use crate::store::Corrupt;
 
     fn refusal<A: fmt::Debug>(answer: Result<A, Error>) -> Refusal {
         match answer {

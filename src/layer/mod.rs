@@ -1,7 +1,7 @@
 //! Layers: stores that wrap a store.
 //!
 //! A layer has the same [`Store`](crate::Store) on both sides. It looks at a call on the way down, at its answer on the
-//! way up, or at both: [`Observed`] measures, [`Guarded`] refuses, [`Cached`] remembers, [`Encoded`] translates values into
+//! way up, or at both: [`Observed`] measures, [`Guarded`] refuses, [`Cached`] remembers, [`Encoded`](crate::Encoded) translates values into
 //! bytes. There is no trait for layers and no builder: a layer is a type that holds a store and is one, and
 //! [`Collection::layer`](crate::Collection::layer) takes any function from a store to a store. The one added last sees
 //! a call first.
@@ -32,10 +32,8 @@
 //! This one lets nobody write, and is complete:
 //!
 //! ```
-//! use ifmatch::{
-//!     Abilities, Action, Changes, Commit, Committed, Entry, Error, Expected, Memory, Page, Refusal, Reply, Resolution,
-//!     Resource, Start, Store, Versioned, WriteId,
-//! };
+//! use ifmatch::{Commit, Entry, Error, Expected, Memory, Reply, Start, Store, Versioned};
+//! use ifmatch::store::{Abilities, Action, Changes, Committed, Page, Refusal, Resolution, Resource, WriteId};
 //!
 //! struct Frozen<S>(S);
 //!
@@ -78,15 +76,12 @@
 //! ```
 
 mod cached;
-mod encoded;
 mod guarded;
-mod narrowed;
 mod observed;
 #[cfg(test)]
 #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "the tests of `Encoded` need a codec"))]
-mod probe;
+pub(crate) mod probe;
 
 pub use cached::Cached;
-pub use encoded::Encoded;
 pub use guarded::Guarded;
 pub use observed::{Ending, Event, Observed, Operation};

@@ -5,14 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use crate::commit::{Commit, Committed};
-use crate::error::Error;
-use crate::feed::{Batch, Changes, Feed, Start};
-use crate::reply::Reply;
-use crate::resource::Resource;
-use crate::store::{Abilities, Page, Resolution, Store};
-use crate::version::Versioned;
-use crate::write_id::WriteId;
+use crate::store::{
+    Abilities, Batch, Changes, Commit, Committed, Error, Feed, Page, Reply, Resolution, Resource, Start,
+    Store, Versioned, WriteId,
+};
 
 /// A layer that shows every operation to one hook: what it was, how long it took, how it ended. For logs, metrics
 /// and traces.
@@ -301,11 +297,8 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::commit::Entry;
-    use crate::cursor::Cursor;
-    use crate::error::Expired;
-    use crate::expected::Expected;
     use crate::layer::probe::{Probe, at_once, next_of};
+    use crate::store::{Cursor, Entry, Expected, Expired};
 
     type Seen = Arc<Mutex<Vec<String>>>;
 

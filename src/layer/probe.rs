@@ -9,16 +9,11 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use crate::commit::{Commit, Committed, Entry};
-use crate::error::Error;
-use crate::expected::Expected;
-use crate::feed::{Batch, Changes, Start};
 use crate::memory::Memory;
-use crate::reply::Reply;
-use crate::resource::Resource;
-use crate::store::{Abilities, Page, Resolution, Store};
-use crate::version::{Version, Versioned};
-use crate::write_id::WriteId;
+use crate::store::{
+    Abilities, Batch, Changes, Commit, Committed, Entry, Error, Expected, Page, Reply, Resolution, Resource,
+    Start, Store, Version, Versioned, WriteId,
+};
 
 type Meddler<T> = Box<dyn FnMut(&Memory<T>) + Send>;
 

@@ -6,12 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use crate::cursor::Cursor;
-use crate::error::{Error, Expired, Refusal};
-use crate::feed::Start;
-use crate::sync::{Apart, AtomicU64, Mutex};
-use crate::version::Version;
-use crate::wake::wake;
+use crate::base::{Apart, AtomicU64, Mutex, wake};
+use crate::store::{Cursor, Error, Expired, Refusal, Start, Version};
 
 /// How many changes the feed reaches back unless told otherwise.
 const CHANGES: usize = 65_536;

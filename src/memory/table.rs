@@ -16,15 +16,11 @@ use foldhash::fast::SeedableRandomState;
 
 use super::index::Index;
 use super::log::{Log, Record};
-use crate::commit::{Action, Committed, Entry, Found, Receipt};
-use crate::conflict::Conflict;
-use crate::error::{Error, Refusal, check_id};
-use crate::expected::Expected;
-use crate::random::random;
-use crate::resource::Resource;
-use crate::sync::{Apart, DashMap, RwLock};
-use crate::version::{Version, Versioned};
-use crate::wake::wake;
+use crate::base::{Apart, DashMap, RwLock, random, wake};
+use crate::store::{
+    Action, Committed, Conflict, Entry, Error, Expected, Found, Receipt, Refusal, Resource, Version,
+    Versioned, check_id,
+};
 
 /// Shards of the table. A shard that grows moves all its rows while it is locked: the more shards, the shorter.
 const SHARDS: usize = 64;

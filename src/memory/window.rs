@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use crate::commit::Committed;
-use crate::store::Resolution;
-use crate::write_id::WriteId;
+use crate::store::{Committed, Resolution, WriteId};
 
 /// How many applied write ids are remembered, and how many closed ones.
 const REMEMBERED: usize = 100_000;

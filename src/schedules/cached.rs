@@ -6,12 +6,10 @@ use std::sync::atomic::Ordering::SeqCst;
 use shuttle::thread;
 
 use super::{explore, put_all, store};
-use crate::commit::{Commit, Entry};
-use crate::expected::Expected;
-use crate::layer::Cached;
+use crate::Cached;
+use crate::base::AtomicU64;
 use crate::memory::Memory;
-use crate::store::Store;
-use crate::sync::AtomicU64;
+use crate::store::{Commit, Entry, Expected, Store};
 
 type Cache = Cached<Arc<Memory<u64>>, u64>;
 

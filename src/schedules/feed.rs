@@ -8,11 +8,8 @@ use shuttle::future::block_on;
 use shuttle::thread;
 
 use super::{delete, explore, put_all, store};
-use crate::error::Error;
-use crate::feed::{Batch, Changes, Start};
 use crate::memory::Memory;
-use crate::store::Store;
-use crate::version::Version;
+use crate::store::{Batch, Changes, Error, Start, Store, Version};
 
 /// The batches that are there now.
 fn drain(changes: &mut Changes<u64>) -> Vec<Batch<u64>> {

@@ -11,12 +11,9 @@ use shuttle::future::block_on;
 use shuttle::thread;
 
 use super::{explore, put_all, store};
-use crate::collection::Collection;
-use crate::gate::{Called, Gate};
-use crate::retry::Retry;
-use crate::sync::AtomicUsize;
-use crate::testing::Jumping;
-use crate::timer::{Sleep, Timer};
+use crate::base::AtomicUsize;
+use crate::collection::testing::Jumping;
+use crate::collection::{Called, Collection, Gate, Retry, Sleep, Timer};
 
 /// A clock that stands still: who waits for it waits for ever, so that a turn that gets lost is a deadlock.
 #[derive(Clone)]

@@ -5,12 +5,8 @@ use std::sync::Arc;
 use shuttle::thread;
 
 use super::{delete, explore, put_all, read, store};
-use crate::commit::{Commit, Entry};
-use crate::expected::Expected;
-use crate::resource::Resource;
-use crate::store::Store;
-use crate::sync::DashMap;
-use crate::write_id::WriteId;
+use crate::base::DashMap;
+use crate::store::{Commit, Entry, Expected, Resource, Store, WriteId};
 
 /// Of these some share a shard and some don't.
 const IDS: [&str; 4] = ["a", "b", "c", "d"];

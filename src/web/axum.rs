@@ -12,7 +12,8 @@
 //! use axum_core::response::Response;
 //! use ifmatch::http::Preconditions;
 //! use ifmatch::web::axum::Required;
-//! use ifmatch::{Collection, Error, Intent, Versioned};
+//! use ifmatch::{Collection, Error, Versioned};
+//! use ifmatch::store::Intent;
 //!
 //! type Notes = Collection<String>;
 //!
@@ -41,10 +42,8 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::error::Error;
 use crate::http::{EntityTag, Freshness, Preconditions, Problem};
-use crate::resource::Resource;
-use crate::version::{Version, Versioned};
+use crate::store::{Error, Resource, Version, Versioned};
 
 /// The preconditions of a request that has to say which state it is based on, with `If-Match` or `If-None-Match: *`.
 ///
@@ -158,9 +157,7 @@ mod tests {
     use http::{HeaderName, Request};
 
     use super::*;
-    use crate::conflict::Conflict;
-    use crate::error::{Failure, NotFound, Outcome};
-    use crate::reply::block_on;
+    use crate::store::{Conflict, Failure, NotFound, Outcome, block_on};
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()

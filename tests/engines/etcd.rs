@@ -11,9 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use ifmatch::codec::Codec;
 use ifmatch::conformance::Sample;
 use ifmatch::engine::Deadlines;
-use ifmatch::{Abilities, Codec, Durability, Encoded, Etcd, Json, Store, conformance};
+use ifmatch::store::{Abilities, Durability};
+use ifmatch::{Encoded, Etcd, Json, Store, conformance};
 
 use crate::server::{Directory, Server, free_port, program};
 

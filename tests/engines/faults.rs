@@ -11,10 +11,8 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use ifmatch::conformance::history::{Answer, Deed, Event, History, Numbering, Operation, Recorded, Workload};
-use ifmatch::{
-    Abilities, Changes, Commit, Committed, Entry, Error, Expected, Outcome, Page, Reply, Resolution, Start,
-    Store, Version, Versioned, WriteId,
-};
+use ifmatch::store::{Abilities, Changes, Committed, Outcome, Page, Resolution, WriteId};
+use ifmatch::{Commit, Entry, Error, Expected, Reply, Start, Store, Version, Versioned};
 
 /// How long a store may take to serve again once the network and the server are well.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::engine::RuntimeEnded;
-use ifmatch::{Commit, Entry, Error, Expected, Outcome, Start, Store, WriteId};
+use ifmatch::store::{Outcome, WriteId};
+use ifmatch::{Commit, Entry, Error, Expected, Start, Store};
 
 /// How long what must not hang may take.
 const PATIENCE: Duration = Duration::from_secs(60);

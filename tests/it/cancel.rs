@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use ifmatch::collection::{Sleep, Timer};
+use ifmatch::store::{Abilities, Changes, Committed, Page, Resolution, Resource, WriteId};
 use ifmatch::{
-    Abilities, Changes, Collection, Commit, Committed, Encoded, Entry, Error, Expected, Guarded, Json,
-    Memory, Observed, Page, Reply, Resolution, Resource, Retry, Sleep, Start, Store, Timer, Versioned,
-    WriteId,
+    Collection, Commit, Encoded, Entry, Error, Expected, Guarded, Json, Memory, Observed, Reply, Retry,
+    Start, Store, Versioned,
 };
 
 /// Far more polls than any call here takes.
@@ -343,7 +344,7 @@ async fn modify_async(world: &World) {
 }
 
 fn refusal() -> Error {
-    ifmatch::Refusal::NotAllowed { id: "a".into() }.into()
+    ifmatch::store::Refusal::NotAllowed { id: "a".into() }.into()
 }
 
 const KINDS: [Kind; 3] = [Kind::Plain, Kind::Stamped, Kind::Layered];

@@ -8,7 +8,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ifmatch::{Commit, Entry, Expected, File, Resolution, Store, WriteId};
+use ifmatch::store::{Resolution, WriteId};
+use ifmatch::{Commit, Entry, Expected, File, Store};
 
 use crate::file::Directory;
 

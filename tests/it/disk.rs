@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ifmatch::file::{File, OpenError};
-use ifmatch::{Commit, Entry, Error, Expected, Outcome, Store};
+use ifmatch::store::Outcome;
+use ifmatch::{Commit, Entry, Error, Expected, Store};
 
 use crate::file::Directory;
 

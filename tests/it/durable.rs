@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, LazyLock};
 
+use ifmatch::codec::Codec;
 use ifmatch::conformance::Sample;
 use ifmatch::file::Persistence;
-use ifmatch::{Abilities, Cached, Codec, Durability, Encoded, File, Json, Memory, Store, conformance};
+use ifmatch::store::{Abilities, Durability};
+use ifmatch::{Cached, Encoded, File, Json, Memory, Store, conformance};
 
 use crate::file::Directory;
 

@@ -7,10 +7,8 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use ifmatch::file::{File, OpenError};
-use ifmatch::{
-    ChangeKind, Collection, Commit, Committed, Entry, Error, Expected, Kind, Outcome, Refusal, Resolution,
-    Start, Store, Version, WriteId,
-};
+use ifmatch::store::{ChangeKind, Committed, Outcome, Refusal, Resolution, WriteId};
+use ifmatch::{Collection, Commit, Entry, Error, Expected, Kind, Start, Store, Version};
 
 /// A directory of its own for each test, gone at its end.
 pub(crate) struct Directory(PathBuf);

@@ -5,9 +5,8 @@ use std::task::Poll;
 use std::thread;
 
 use ifmatch::conformance::Sample;
-use ifmatch::{
-    Abilities, Changes, Commit, Committed, Page, Refusal, Reply, Resolution, Start, Store, Versioned, WriteId,
-};
+use ifmatch::store::{Abilities, Changes, Committed, Page, Refusal, Resolution, WriteId};
+use ifmatch::{Commit, Reply, Start, Store, Versioned};
 
 /// Makes every reply pending, before and after the call, and takes commits of at most so many entries.
 pub(crate) struct Later<S> {

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
+use ifmatch::codec::Codec;
 use ifmatch::conformance::Sample;
 use ifmatch::conformance::watch::a_watcher_left_behind_expires;
 use ifmatch::layer::Event;
-use ifmatch::{Abilities, Codec, Encoded, Guarded, Json, Memory, Observed, Store, Version, conformance};
+use ifmatch::store::Abilities;
+use ifmatch::{Encoded, Guarded, Json, Memory, Observed, Store, Version, conformance};
 
 use crate::later::Later;
 use crate::small_store::SmallStore;

@@ -6,7 +6,8 @@ mod reference;
 mod subject;
 mod verbs;
 
-use ifmatch::{Memory, Origin};
+use ifmatch::Memory;
+use ifmatch::store::Origin;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};

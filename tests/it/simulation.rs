@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use ifmatch::conformance::history::{Numbering, Recorded};
 use ifmatch::conformance::simulation::{Network, Simulated, Simulation};
-use ifmatch::{
-    Changes, Collection, Error, Memory, Outcome, Resolution, Retry, Start, Store, Transaction, Version,
-};
+use ifmatch::store::{Changes, Outcome, Resolution};
+use ifmatch::{Collection, Error, Memory, Retry, Start, Store, Transaction, Version};
 use parking_lot::Mutex;
 
 /// How many seeds a run of the tests covers.

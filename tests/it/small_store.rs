@@ -3,10 +3,10 @@ use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ifmatch::{
-    Abilities, Action, Changes, Commit, Committed, Conflict, Error, Found, Page, Receipt, Refusal, Reply,
-    Resolution, Start, Store, Version, Versioned, WriteId, check_id,
+use ifmatch::store::{
+    Abilities, Action, Changes, Committed, Found, Page, Receipt, Refusal, Resolution, WriteId, check_id,
 };
+use ifmatch::{Commit, Conflict, Error, Reply, Start, Store, Version, Versioned};
 
 /// How many write ids are remembered.
 const WRITES: usize = 100_000;

@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use ifmatch::{
-    Batch, Changes, Collection, Commit, Entry, Error, Expected, Memory, Resolution, Start, Store, Version,
-    WriteId,
-};
+use ifmatch::store::{Batch, Changes, Resolution, WriteId};
+use ifmatch::{Collection, Commit, Entry, Error, Expected, Memory, Start, Store, Version};
 
 const THREADS: u64 = 4;
 const ROUNDS: u64 = 2_000;

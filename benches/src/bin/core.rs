@@ -11,10 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ifmatch::{
-    Abilities, Changes, Collection, Commit, Committed, Entry, Memory, Page, Reply, Resolution, Retry, Start,
-    Store, Versioned, WriteId,
-};
+use ifmatch::{Collection, Commit, Entry, Memory, Reply, Retry, Start, Store, Versioned};
+use ifmatch::store::{Abilities, Changes, Committed, Page, Resolution, WriteId};
 use ifmatch_benches::article::{Article, Random, articles, id, number, shuffled};
 use ifmatch_benches::heap::resident;
 use ifmatch_benches::peers::{Bare, ByHand, InRow, List, Locked, Moka, Objects, Ours, Peer, Raw, Row};

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// How long a call to an engine may take before the store gives up on it.
 ///
 /// An engine that was paused, or a network that swallows packets, answers nothing at all, for hours. A read that passes
-/// its deadline fails with [`Outcome::NotApplied`](crate::Outcome::NotApplied); a commit that was sent fails with
-/// [`Outcome::Unknown`](crate::Outcome::Unknown), and [`resolve`](crate::Store::resolve) tells later what became of it. One
+/// its deadline fails with [`Outcome::NotApplied`](crate::store::Outcome::NotApplied); a commit that was sent fails with
+/// [`Outcome::Unknown`](crate::store::Outcome::Unknown), and [`resolve`](crate::Store::resolve) tells later what became of it. One
 /// of more than a day counts as a day.
 ///
 /// ```

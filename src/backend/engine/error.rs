@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use crate::error::{Error, Failure, Outcome};
+use crate::store::{Error, Failure, Outcome};
 
 /// Why a store on an engine can't be opened. Nothing was changed in the engine, except that its tables may have been made.
 ///

@@ -10,11 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::RuntimeEnded;
-use crate::cursor::Cursor;
-use crate::error::{Error, Failure, Outcome};
-use crate::feed::{Batch, Changes, Feed};
-use crate::reply::Reply;
-use crate::write_id::WriteId;
+use crate::store::{Batch, Changes, Cursor, Error, Failure, Feed, Outcome, Reply, WriteId};
 
 /// The tokio runtime that a store lives in. Calls and watchers are polled in it from anywhere, and are told when it has
 /// ended: a program may drop its runtime before the store.

@@ -6,11 +6,7 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 
 use super::home::Home;
-use crate::cursor::Cursor;
-use crate::error::Error;
-use crate::feed::{Changes, Feed};
-use crate::reply::Reply;
-use crate::write_id::WriteId;
+use crate::store::{Changes, Cursor, Error, Feed, Reply, WriteId};
 
 /// Where the connections of a store live: the tokio runtime it was opened in, or else one of its own.
 ///
@@ -92,7 +88,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::error::Error;
+    use crate::store::Error;
 
     fn nap(runtime: &Runtime) -> Reply<'static, u32> {
         runtime.reply(async {

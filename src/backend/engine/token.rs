@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use crate::version::Version;
+use crate::store::Version;
 
 /// The bits of a tag.
 const TAG_BITS: u32 = 24;
@@ -31,7 +31,7 @@ impl Token {
     /// A tag for the versions of one commit: drawn, since a write id may be one that its caller made up.
     #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(crate) fn draw_tag() -> u32 {
-        crate::random::random() as u32 & ((1 << TAG_BITS) - 1)
+        crate::base::random() as u32 & ((1 << TAG_BITS) - 1)
     }
 
     /// The version; `None` where the engine's number is 0 or past the last.

@@ -11,7 +11,7 @@
 //! Neither a prefix nor the name of a collection has a colon, so no two collections share a key, whatever their ids are.
 
 use crate::backend::engine::ConnectError;
-use crate::write_id::WriteId;
+use crate::store::WriteId;
 
 /// The longest prefix, in bytes.
 const LONGEST_PREFIX: usize = 200;

@@ -9,7 +9,7 @@ use super::keys::Keys;
 use super::nodes::Nodes;
 use super::{Etcd, Shared};
 use crate::backend::engine::{ConnectError, Deadlines, Runtime};
-use crate::reply::Reply;
+use crate::store::Reply;
 
 /// The least that may be kept of the write ids.
 const LEAST_HISTORY: usize = 64;

@@ -4,9 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::backend::engine::{ConnectError, Token};
 use crate::backend::record::{Damage, Record};
-use crate::random::random;
-use crate::version::Version;
-use crate::write_id::WriteId;
+use crate::base::random;
+use crate::store::{Version, WriteId};
 
 /// The format of a collection: of its keys and of all that lies there.
 const FORMAT: u8 = 1;

@@ -11,12 +11,10 @@ use super::keys::Keys;
 use super::place::Place;
 use super::written::{Before, Deed, Written, WrittenEntry};
 use crate::backend::record::Record;
-use crate::commit::{Action, Commit, Committed, Entry, Found, Receipt};
-use crate::conflict::Conflict;
-use crate::error::{Corrupt, Error, Failure, Outcome, Refusal, check_id};
-use crate::expected::Expected;
-use crate::version::{Version, Versioned};
-use crate::write_id::WriteId;
+use crate::store::{
+    Action, Commit, Committed, Conflict, Corrupt, Entry, Error, Expected, Failure, Found, Outcome, Receipt,
+    Refusal, Version, Versioned, WriteId, check_id,
+};
 
 /// The most operations and comparisons that etcd takes in one transaction, unless it is told otherwise.
 const OPERATIONS: usize = 128;

@@ -6,8 +6,7 @@ use std::time::Duration;
 use etcd_client::Error as ClientError;
 
 use crate::backend::engine::ConnectError;
-use crate::error::{Error, Failure, Outcome};
-use crate::write_id::WriteId;
+use crate::store::{Error, Failure, Outcome, WriteId};
 
 /// The numbers that gRPC gives to what went wrong.
 const INVALID_ARGUMENT: i32 = 3;

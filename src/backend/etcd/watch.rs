@@ -16,9 +16,9 @@ use super::trouble::Trouble;
 use super::watching::Watching;
 use super::{Shared, revision};
 use crate::backend::engine::ConnectError;
-use crate::cursor::Cursor;
-use crate::error::{Error, Expired, Failure, Outcome, Refusal};
-use crate::feed::{Batch, Change, ChangeKind, Changes, Start};
+use crate::store::{
+    Batch, Change, ChangeKind, Changes, Cursor, Error, Expired, Failure, Outcome, Refusal, Start,
+};
 
 /// How long a watcher waits before it tries the next node: after the first try, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));

@@ -9,9 +9,8 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 use tokio::runtime::Handle;
 
 use super::watch::Watch;
-use crate::error::{Error, Expired};
-use crate::feed::{Batch, Feed};
-use crate::wake::wake;
+use crate::base::wake;
+use crate::store::{Batch, Error, Expired, Feed};
 
 /// The feed: a watch that is idle, or the look for its next batch, which goes on where a dropped reply left it.
 pub(super) struct Watching {

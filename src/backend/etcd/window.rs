@@ -11,10 +11,7 @@ use super::place::{Place, floor_of_now, floor_text};
 use super::plan::{ENTRIES, absent, damaged_write, found};
 use super::trouble::Trouble;
 use super::written::Written;
-use crate::commit::Committed;
-use crate::error::Error;
-use crate::store::Resolution;
-use crate::write_id::WriteId;
+use crate::store::{Committed, Error, Resolution, WriteId};
 
 /// How many write ids leave at once at most.
 const FORGOTTEN_AT_ONCE: i64 = 16_384;

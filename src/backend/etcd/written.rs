@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::engine::Token;
 use crate::backend::record::{Damage, Record};
-use crate::commit::{Committed, Receipt};
-use crate::version::Version;
-use crate::write_id::WriteId;
+use crate::store::{Committed, Receipt, Version, WriteId};
 
 /// What a commit did, entry by entry.
 ///
@@ -150,7 +148,7 @@ fn decode_entries(bytes: &[u8]) -> Option<Written> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::random;
+    use crate::base::random;
 
     fn version(revision: u64) -> Version {
         Token { counter: revision, tag: 5 }.version().unwrap()

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-use crate::error::{Error, Failure, Outcome};
+use crate::store::{Error, Failure, Outcome};
 
 /// The end that gives. Dropped without an answer, it answers that the outcome is unknown.
 pub(super) struct Promise<T>(Option<Arc<Mutex<State<T>>>>);
@@ -97,7 +97,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::reply::block_on;
+    use crate::store::block_on;
 
     #[test]
     fn an_answer_reaches_the_one_who_waits_on_another_thread() {

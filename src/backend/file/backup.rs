@@ -9,7 +9,7 @@ use redb::{Database, ReadTransaction, ReadableTable, TableDefinition};
 use super::handle::Handle;
 use super::open::{OpenError, Opener, beside, io_error, sync_directory, take_name};
 use super::schema::{self, DELETED, LOG, NEWEST, Origin, RECENT, RESOURCES};
-use crate::error::Error;
+use crate::store::Error;
 
 /// How many rows one transaction of a copy writes.
 const ROWS: usize = 4096;

@@ -14,12 +14,10 @@ use super::settle::RECENT_BYTES;
 use super::view::{Stored, View};
 use super::window::{Forgotten, Known, Unknown, Window};
 use crate::backend::record::Record;
-use crate::commit::{Action, Committed, Entry, Found, Receipt};
-use crate::conflict::Conflict;
-use crate::error::{Corrupt, Error, Refusal, check_id};
-use crate::store::Resolution;
-use crate::version::{Version, Versioned};
-use crate::write_id::WriteId;
+use crate::store::{
+    Action, Committed, Conflict, Corrupt, Entry, Error, Found, Receipt, Refusal, Resolution, Version,
+    Versioned, WriteId, check_id,
+};
 
 /// The last version.
 pub(super) const LAST: u64 = i64::MAX as u64;
@@ -258,7 +256,7 @@ pub(super) fn judge(
                 Err(damage) => {
                     let version = Record::claimed_version(stored);
                     // Only who names the damaged version may write over it.
-                    if expected != crate::expected::Expected::Version(version) {
+                    if expected != crate::store::Expected::Version(version) {
                         return Ok(Err(Corrupt::new(&entry.id, version, damage).into()));
                     }
                     Some((version, &[][..]))

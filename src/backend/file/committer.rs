@@ -17,11 +17,8 @@ use super::queue::{Call, Turn};
 use super::schema::{self, NEWEST};
 use super::view::View;
 use super::window::{Known, Window};
-use crate::commit::Committed;
-use crate::error::{Error, Failure, Outcome};
-use crate::random::random;
-use crate::store::Resolution;
-use crate::write_id::WriteId;
+use crate::base::random;
+use crate::store::{Committed, Error, Failure, Outcome, Resolution, WriteId};
 
 /// How long a commit may stay without a sync where commits need not wait for it.
 const EVENTUALLY: Duration = Duration::from_secs(1);

@@ -18,12 +18,8 @@ use super::schema;
 use super::view::View;
 use super::{File, Reply};
 use crate::backend::record::Record;
-use crate::commit::{Commit, Entry};
-use crate::error::{Error, Outcome};
-use crate::expected::Expected;
-use crate::random::random;
-use crate::store::{Resolution, Store};
-use crate::write_id::WriteId;
+use crate::base::random;
+use crate::store::{Commit, Entry, Error, Expected, Outcome, Resolution, Store, WriteId};
 use disk::{Fault, SimulatedDisk};
 
 /// How many commits the workload of the crash images makes.

@@ -14,10 +14,7 @@ use super::options::Options;
 use super::recent::{self, Commits};
 use super::schema;
 use crate::backend::record::Record;
-use crate::commit::{Commit, Entry};
-use crate::expected::Expected;
-use crate::store::Store;
-use crate::write_id::WriteId;
+use crate::store::{Commit, Entry, Expected, Store, WriteId};
 
 /// How large a file may become.
 const SPACE: u64 = 8 << 20;
@@ -125,7 +122,7 @@ pub fn record(id: &str, bytes: &[u8]) {
 /// A record of any value, which must be read back, and not with another bit or under another id.
 pub fn round_trip(id: &str, version: std::num::NonZeroU64, write: Option<u128>, value: &[u8], bit: usize) {
     let record = Record {
-        version: crate::version::Version::from_bits(version),
+        version: crate::store::Version::from_bits(version),
         write: write.map(WriteId::from_bits),
         value,
     };

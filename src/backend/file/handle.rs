@@ -11,7 +11,7 @@ use redb::Database;
 
 use super::open::{OpenError, Opener, panic_text};
 use super::view::View;
-use crate::error::{Error, Failure, Outcome};
+use crate::store::{Error, Failure, Outcome};
 
 /// The open file.
 ///

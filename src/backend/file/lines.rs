@@ -14,9 +14,8 @@ use super::open::{OpenError, beside, sync_directory, take_name};
 use super::schema::{Origin, RESOURCES};
 use super::view::View;
 use crate::backend::record::Record;
-use crate::error::{Error, Failure, Outcome, check_id};
-use crate::random::random;
-use crate::version::Version;
+use crate::base::random;
+use crate::store::{Error, Failure, Outcome, Version, check_id};
 
 /// The format of the lines.
 const FORMAT: u32 = 1;

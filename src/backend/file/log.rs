@@ -5,9 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::backend::record::{Damage, Record};
-use crate::commit::{Committed, Receipt};
-use crate::version::Version;
-use crate::write_id::WriteId;
+use crate::store::{Committed, Receipt, Version, WriteId};
 
 /// What the first byte of a logged commit says.
 const APPLIED: u8 = 0;
@@ -205,7 +203,7 @@ fn decode_entries(bytes: &[u8]) -> Option<Option<Vec<LoggedEntry>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::random;
+    use crate::base::random;
 
     fn logged() -> Logged {
         let version = |bits| NonZeroU64::new(bits).map(Version::from_bits);

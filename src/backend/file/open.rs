@@ -12,8 +12,8 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 use super::disk::{Disk, Unconfirmed};
 use super::handle::{What, discard};
 use super::schema;
-use crate::error::{Error, Failure, Outcome};
-use crate::random::random;
+use crate::base::random;
+use crate::store::{Error, Failure, Outcome};
 
 /// Why a file can't be opened. Nothing was changed, and the file stays as it is.
 ///

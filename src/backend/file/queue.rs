@@ -7,10 +7,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use super::answer::Promise;
-use crate::commit::{Action, Commit, Committed};
-use crate::expected::Expectation;
-use crate::store::Resolution;
-use crate::write_id::WriteId;
+use crate::store::{Action, Commit, Committed, Expectation, Resolution, WriteId};
 
 /// How many calls may wait.
 const CALLS: usize = 65_536;
@@ -227,7 +224,7 @@ impl Order {
 impl From<Commit<'_, [u8]>> for Order {
     fn from(commit: Commit<'_, [u8]>) -> Self {
         let write = commit.write();
-        let own = |entry: crate::commit::Entry<'_, [u8]>| OrderEntry {
+        let own = |entry: crate::store::Entry<'_, [u8]>| OrderEntry {
             id: entry.id.into(),
             expectation: entry.expectation,
             action: entry.action,
@@ -247,7 +244,7 @@ mod tests {
 
     use super::*;
     use crate::backend::file::answer::promise;
-    use crate::expected::Expected;
+    use crate::store::Expected;
 
     fn call() -> Call {
         Call::Sync { promise: promise().0 }

@@ -141,7 +141,7 @@ mod tests {
 
     use super::super::log::{Done, LoggedEntry};
     use super::*;
-    use crate::random::random;
+    use crate::base::random;
 
     fn logged(position: u64, done: Vec<Done>) -> Logged {
         let entries = done.into_iter().map(|done| LoggedEntry { done, replaced: None }).collect();

@@ -8,8 +8,8 @@
 use redb::{Database, ReadTransaction, ReadableDatabase, Table, TableDefinition};
 
 use super::window::Forgotten;
-use crate::random::random;
-use crate::write_id::WriteId;
+use crate::base::random;
+use crate::store::WriteId;
 
 /// The format of the tables: what is in them, and how.
 pub(super) const FORMAT: u64 = 2;
@@ -154,11 +154,7 @@ mod tests {
     use super::super::log::{Done, Logged, LoggedEntry};
     use super::*;
     use crate::backend::record::Record;
-    use crate::commit::{Commit, Entry};
-    use crate::expected::Expected;
-    use crate::feed::Start;
-    use crate::store::{Resolution, Store};
-    use crate::version::Version;
+    use crate::store::{Commit, Entry, Expected, Resolution, Start, Store, Version};
 
     const WRITE: WriteId = WriteId::from_bits(77);
 

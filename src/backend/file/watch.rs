@@ -12,10 +12,9 @@ use super::answer::wake;
 use super::log::Logged;
 use super::view::View;
 use crate::backend::record::Record;
-use crate::cursor::Cursor;
-use crate::error::{Error, Expired, Refusal};
-use crate::feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
-use crate::version::Version;
+use crate::store::{
+    Batch, Change, ChangeKind, Changes, Cursor, Error, Expired, Feed, Refusal, Start, Version,
+};
 
 /// Who waits for the next commit.
 #[derive(Default)]

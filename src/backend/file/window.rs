@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::commit::Committed;
-use crate::write_id::WriteId;
+use crate::store::{Committed, WriteId};
 
 /// How many commits that changed nothing are remembered. They are not in the log: after a restart nobody can tell
 /// whether they came, and it makes no difference.

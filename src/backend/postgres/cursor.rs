@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cursor::Cursor;
-use crate::error::Refusal;
+use crate::store::{Cursor, Refusal};
 
 /// How long the text of the transactions that were under way may be: a cursor has at most 1 KiB.
 const LONGEST: usize = 940;

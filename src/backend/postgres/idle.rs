@@ -4,8 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use parking_lot::Mutex;
 
-use crate::commit::Committed;
-use crate::write_id::WriteId;
+use crate::store::{Committed, WriteId};
 
 /// How many are remembered.
 const REMEMBERED: usize = 10_000;
@@ -52,7 +51,7 @@ impl Idle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commit::Receipt;
+    use crate::store::Receipt;
 
     #[test]
     fn the_latest_are_remembered_and_no_more() {

@@ -16,9 +16,8 @@ use super::sql::{FORMAT, SERVER, Sql, Statement};
 use super::trouble::{Cause, POOLED, Trouble, passes};
 use super::{Postgres, Shared};
 use crate::backend::engine::{ConnectError, Runtime};
-use crate::random::random;
-use crate::reply::Reply;
-use crate::store::Durability;
+use crate::base::random;
+use crate::store::{Durability, Reply};
 
 /// The oldest release that has all that is used here: 13, with its 64-bit transaction numbers.
 const OLDEST: i32 = 130_000;

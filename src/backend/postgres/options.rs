@@ -8,7 +8,7 @@ use super::Postgres;
 use super::open;
 use super::place::Place;
 use crate::backend::engine::{ConnectError, Deadlines};
-use crate::reply::Reply;
+use crate::store::Reply;
 
 /// How to open a store in a PostgreSQL database.
 ///

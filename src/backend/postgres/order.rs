@@ -6,10 +6,7 @@ use super::session::Parameter;
 use super::sql::{Sql, Statement};
 use super::stored::{Stored, bytes, checksum, column, key, version};
 use crate::backend::engine::Token;
-use crate::commit::{Action, Commit, Committed, Entry, Found, Receipt};
-use crate::conflict::Conflict;
-use crate::error::Corrupt;
-use crate::expected::Expected;
+use crate::store::{Action, Commit, Committed, Conflict, Corrupt, Entry, Expected, Found, Receipt};
 
 /// A commit as the parameters of its statement.
 pub(super) struct Order<'c> {

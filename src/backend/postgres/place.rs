@@ -1,7 +1,7 @@
 //! [`Place`], where in a database a store keeps its collection.
 
 use super::super::engine::ConnectError;
-use crate::random::random;
+use crate::base::random;
 
 /// The longest name of a table: the names made of it get a suffix, and PostgreSQL cuts them at 63 bytes.
 const LONGEST_TABLE: usize = 48;

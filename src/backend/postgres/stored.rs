@@ -6,9 +6,7 @@ use tokio_postgres::Row;
 
 use super::sql::FORMAT;
 use crate::backend::checksum::Checksum;
-use crate::error::Corrupt;
-use crate::version::{Version, Versioned};
-use crate::write_id::WriteId;
+use crate::store::{Corrupt, Version, Versioned, WriteId};
 
 /// A value as it stands in a row.
 #[derive(Debug, Clone, Copy)]

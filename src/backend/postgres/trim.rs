@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::session::Budget;
-use crate::random::random;
+use crate::base::random;
 
 /// How long a trim may take.
 const LONGEST: Duration = Duration::from_secs(60);

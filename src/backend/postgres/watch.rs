@@ -16,8 +16,7 @@ use super::session::{Budget, Parameter};
 use super::stored::{Stored, version};
 use super::trouble::Trouble;
 use super::watchers::relay;
-use crate::error::{Error, Expired};
-use crate::feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
+use crate::store::{Batch, Change, ChangeKind, Changes, Error, Expired, Feed, Start};
 
 /// How many commits a watcher reads at once, at most.
 const READ: usize = 32;

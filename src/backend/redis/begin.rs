@@ -6,8 +6,8 @@ use super::link::Link;
 use super::script::OPEN;
 use super::trouble::Trouble;
 use crate::backend::engine::{ConnectError, Deadlines};
-use crate::random::random;
-use crate::write_id::WriteId;
+use crate::base::random;
+use crate::store::WriteId;
 
 /// Finds the collection, or begins it where there is nothing.
 pub(super) async fn begin(link: &Link, keys: &Keys, deadlines: &Deadlines) -> Result<(), ConnectError> {

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::script::Call;
 use super::trouble::Trouble;
-use crate::error::Outcome;
+use crate::store::Outcome;
 
 /// How many commands may wait to be written to one connection before callers wait.
 const QUEUED: usize = 1024;

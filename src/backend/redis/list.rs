@@ -7,8 +7,7 @@ use super::answer::Answer;
 use super::order;
 use super::script::SCAN;
 use super::trouble::Trouble;
-use crate::error::Error;
-use crate::store::Page;
+use crate::store::{Error, Page};
 
 /// The most ids of one page, so that a long list does not stop Redis for long.
 const MOST: usize = 10_000;

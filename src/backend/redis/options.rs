@@ -5,7 +5,7 @@ use ::redis::{Client, RedisError};
 use super::Redis;
 use super::keys::Keys;
 use crate::backend::engine::{ConnectError, Deadlines};
-use crate::reply::Reply;
+use crate::store::Reply;
 
 /// The largest value that can be allowed: an eighth of what Redis takes in one piece.
 const LARGEST: usize = 64 << 20;

@@ -8,11 +8,10 @@ use super::script::{COMMIT, Call, FREEING_COMMIT};
 use super::trouble::Trouble;
 use crate::backend::engine::Token;
 use crate::backend::record::{Damage, Record};
-use crate::commit::{Action, Commit, Committed, Entry, Found, Receipt};
-use crate::conflict::Conflict;
-use crate::error::{Corrupt, Error, Refusal};
-use crate::expected::Expected;
-use crate::version::{Version, Versioned};
+use crate::store::{
+    Action, Commit, Committed, Conflict, Corrupt, Entry, Error, Expected, Found, Receipt, Refusal, Version,
+    Versioned,
+};
 
 /// From how many bytes on a value is sent in a record that is whole but for its number. Lua looks at every byte of each
 /// string it makes: a large record is stored first and numbered afterwards, a small one is put together.

@@ -2,8 +2,7 @@
 
 use super::answer::Answer;
 use super::trouble::Trouble;
-use crate::cursor::Cursor;
-use crate::error::{Expired, Refusal};
+use crate::store::{Cursor, Expired, Refusal};
 
 /// A place in the feed of a collection.
 ///

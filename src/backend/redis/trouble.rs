@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::redis::{ErrorKind, RedisError};
 
 use crate::backend::engine::ConnectError;
-use crate::error::{Error, Failure, Outcome};
+use crate::store::{Error, Failure, Outcome};
 
 /// What went wrong between the store and Redis, without a word that may be a credential, an id or a value: the server's
 /// own texts quote arguments and user names.

@@ -18,9 +18,8 @@ use super::place::Place;
 use super::script::NEXT;
 use super::trouble::Trouble;
 use crate::backend::engine::Token;
-use crate::error::{Error, Expired};
-use crate::feed::{Batch, Change, ChangeKind, Feed};
-use crate::wake::wake;
+use crate::base::wake;
+use crate::store::{Batch, Change, ChangeKind, Error, Expired, Feed};
 
 /// How long a watcher trusts the hub to ring before it looks for itself.
 const TRUST: Duration = Duration::from_secs(5);

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::event::{Deed, Numbering, Seen};
 use super::gather::{Facts, Fate};
 use super::violation::Violation;
-use crate::expected::Expected;
-use crate::version::Version;
+use crate::store::{Expected, Version};
 
 /// The states of one id after the first, which is absence, in the order of their versions.
 #[derive(Default)]

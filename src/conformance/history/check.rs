@@ -88,10 +88,7 @@ mod tests {
 
     use super::super::event::{Deed, Numbering, Seen, Sight, Step};
     use super::*;
-    use crate::commit::Receipt;
-    use crate::expected::Expected;
-    use crate::version::Version;
-    use crate::write_id::WriteId;
+    use crate::store::{Expected, Receipt, Version, WriteId};
 
     const WRITE: WriteId = WriteId::from_bits(7);
 

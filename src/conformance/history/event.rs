@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::commit::Receipt;
-use crate::expected::Expected;
-use crate::version::Version;
-use crate::write_id::WriteId;
+use crate::store::{Expected, Receipt, Version, WriteId};
 
 /// What was asked of a store and what it answered, from the first write of its ids on.
 ///
@@ -27,7 +24,7 @@ use crate::write_id::WriteId;
 ///
 /// let violation = history.check().unwrap_err();
 /// assert_eq!(violation.to_string(), "event 1 saw version 7 of `a`, which no event can have written");
-/// # Ok::<_, ifmatch::ParseVersionError>(())
+/// # Ok::<_, ifmatch::store::ParseVersionError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {

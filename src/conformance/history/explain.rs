@@ -7,8 +7,7 @@ use super::chain::{Came, Chain, Link, bits};
 use super::event::{Deed, Numbering, Seen, Step};
 use super::gather::{Facts, Fate, Part};
 use super::violation::Violation;
-use crate::expected::Expected;
-use crate::version::Version;
+use crate::store::{Expected, Version};
 
 /// Which of several writes that fit is taken; of those it leaves, the one called first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use super::event::{Answer, Deed, Event, History, Operation, Seen, Sight, Step};
 use super::violation::Violation;
-use crate::commit::Receipt;
-use crate::version::Version;
-use crate::write_id::WriteId;
+use crate::store::{Receipt, Version, WriteId};
 
 /// What the events say, before anything is compared.
 pub(super) struct Facts<'h> {

@@ -7,7 +7,7 @@ use super::chain::{Chain, bits};
 use super::event::{Numbering, Seen};
 use super::gather::{Facts, Part};
 use super::violation::Violation;
-use crate::version::Version;
+use crate::store::Version;
 
 /// What must come before what, and from when on each moment is possible.
 pub(super) struct Order<'a> {

@@ -8,15 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::event::{Answer, Deed, Event, History, Numbering, Operation, Seen, Sight, Step};
-use crate::commit::{Action, Commit, Committed};
-use crate::conflict::{Conflict, Kind, Mismatch};
-use crate::error::{Error, Outcome};
-use crate::feed::{Changes, Start};
-use crate::reply::Reply;
-use crate::resource::Resource;
-use crate::store::{Abilities, Page, Resolution, Store};
-use crate::version::Versioned;
-use crate::write_id::WriteId;
+use crate::store::{
+    Abilities, Action, Changes, Commit, Committed, Conflict, Error, Kind, Mismatch, Outcome, Page, Reply,
+    Resolution, Resource, Start, Store, Versioned, WriteId,
+};
 
 /// How many lists the events go to, so that threads seldom wait for one another and still meet in the store.
 const LISTS: usize = 64;

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::expected::Expected;
-use crate::version::Version;
-use crate::write_id::WriteId;
+use crate::store::{Expected, Version, WriteId};
 
 /// Why a history can't have come from a store that keeps its promises. Events are named by their place in
 /// [`History::events`](super::History::events).
@@ -22,7 +20,7 @@ use crate::write_id::WriteId;
 ///     violation.to_string(),
 ///     "lost update: events 6 and 7 both replaced version 3 of `a`, with versions 4 and 5",
 /// );
-/// # Ok::<_, ifmatch::ParseVersionError>(())
+/// # Ok::<_, ifmatch::store::ParseVersionError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

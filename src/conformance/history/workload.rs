@@ -3,12 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use crate::commit::{Action, Commit, Entry};
-use crate::expected::Expected;
-use crate::resource::Resource;
-use crate::store::Store;
-use crate::version::Version;
-use crate::write_id::WriteId;
+use crate::store::{Action, Commit, Entry, Expected, Resource, Store, Version, WriteId};
 
 /// Random calls from real threads that meet on a few ids: reads, pages, commits over one to three ids that create,
 /// replace, delete and check, commits sent again under their write id, and questions after them.

@@ -7,16 +7,11 @@ use std::time::Duration;
 
 use super::network::Network;
 use super::world::Simulation;
-use crate::commit::{Action, Commit, Committed, Entry};
-use crate::error::{Error, Failure, Outcome};
-use crate::expected::Expectation;
-use crate::feed::{Batch, Changes, Feed, Start};
-use crate::reply::Reply;
-use crate::resource::Resource;
-use crate::store::{Abilities, Page, Resolution, Store};
-use crate::timer::Timer;
-use crate::version::Versioned;
-use crate::write_id::WriteId;
+use crate::collection::Timer;
+use crate::store::{
+    Abilities, Action, Batch, Changes, Commit, Committed, Entry, Error, Expectation, Failure, Feed, Outcome,
+    Page, Reply, Resolution, Resource, Start, Store, Versioned, WriteId,
+};
 
 /// A layer that puts a store behind the [`Network`] of a [`Simulation`].
 ///

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::timer::{Sleep, Timer};
+use crate::collection::{Sleep, Timer};
 
 /// Tasks on one thread under a clock of their own.
 ///
@@ -19,7 +19,7 @@ use crate::timer::{Sleep, Timer};
 ///
 /// ```
 /// use std::time::Duration;
-/// use ifmatch::Timer;
+/// use ifmatch::collection::Timer;
 /// use ifmatch::conformance::simulation::Simulation;
 ///
 /// let world = Simulation::new(1);

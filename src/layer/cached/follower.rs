@@ -5,12 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use super::shelf::Shelf;
-use crate::error::Error;
-use crate::feed::{Batch, Changes, Feed, Start};
-use crate::reply::Reply;
-use crate::resource::Resource;
-use crate::store::Store;
-use crate::sync::{AtomicU64, Mutex};
+use crate::base::{AtomicU64, Mutex};
+use crate::store::{Batch, Changes, Error, Feed, Reply, Resource, Start, Store};
 
 use std::sync::atomic::Ordering::SeqCst;
 

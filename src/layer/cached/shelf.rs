@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::fast::RandomState;
 
-use crate::resource::Resource;
-use crate::sync::RwLock;
-use crate::version::{Version, Versioned};
+use crate::base::RwLock;
+use crate::store::{Resource, Version, Versioned};
 
 /// How many stripes a shelf has at most, each with a lock of its own.
 const STRIPES: usize = 64;

@@ -6,10 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::conformance::history::{Numbering, Workload};
-use ifmatch::{
-    Abilities, Changes, Commit, Committed, Entry, Error, Etcd, Expected, Outcome, Page, Reply, Resolution,
-    Start, Store, Versioned, WriteId,
-};
+use ifmatch::store::{Abilities, Changes, Committed, Outcome, Page, Resolution, WriteId};
+use ifmatch::{Commit, Entry, Error, Etcd, Expected, Reply, Start, Store, Versioned};
 
 use super::{NODE, node, short, unused, url};
 use crate::faults::{self, Totals, dropped_calls_leave_the_old_state_or_the_new_one, patiently, runs};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use ifmatch::{Commit, Entry, Error, Etcd, Expected, Refusal, Start, Store, WriteId};
+use ifmatch::store::{Refusal, WriteId};
+use ifmatch::{Commit, Entry, Error, Etcd, Expected, Start, Store};
 
 use super::{NODE, fresh, node, unused, url};
 
@@ -204,7 +205,7 @@ fn an_engine_that_is_full_does_not_tell_whether_it_has_applied_the_write_that_fi
 
     let (id, error) = failed.expect("it is full at last");
     // It checks before and after, and says the same each time.
-    assert_eq!(error.outcome(), ifmatch::Outcome::Unknown, "{error:?}");
+    assert_eq!(error.outcome(), ifmatch::store::Outcome::Unknown, "{error:?}");
     store.get(&id).wait().unwrap();
     assert!(store.get("0").wait().unwrap().is_some());
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ifmatch::engine::{ConnectError, Deadlines};
-use ifmatch::{Commit, Entry, Etcd, Expected, Outcome, Store, WriteId};
+use ifmatch::store::{Outcome, WriteId};
+use ifmatch::{Commit, Entry, Etcd, Expected, Store};
 
 use super::{NODE, etcdctl, node, unused};
 use crate::faults::patiently;

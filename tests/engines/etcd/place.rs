@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ifmatch::engine::ConnectError;
+use ifmatch::store::{Changes, Refusal, Resolution, WriteId};
 use ifmatch::{
-    Changes, Commit, Conflict, Cursor, Entry, Error, Etcd, Expected, Kind, Refusal, Resolution, Start, Store,
-    Version, WriteId, conformance,
+    Commit, Conflict, Cursor, Entry, Error, Etcd, Expected, Kind, Start, Store, Version, conformance,
 };
 
 use super::{NODE, etcdctl, fresh, node, unused, url};
@@ -401,7 +401,7 @@ fn a_later_format_is_refused_and_left_as_it_is() {
     let running = put(&store, "a", Expected::Any, b"two").unwrap_err();
 
     assert!(matches!(&refused, ConnectError::Foreign { found } if found.contains("format 2")), "{refused}");
-    assert_eq!(running.outcome(), ifmatch::Outcome::NotApplied);
+    assert_eq!(running.outcome(), ifmatch::store::Outcome::NotApplied);
     assert_eq!(etcdctl(NODE.port, &["get", &key, "--print-value-only"]), "\u{2}later\n");
 }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use ifmatch::conformance::history::{Numbering, Workload};
 use ifmatch::engine::Deadlines;
-use ifmatch::{Commit, Entry, Error, Expected, Outcome, Postgres, Resolution, Store, WriteId};
+use ifmatch::store::{Outcome, Resolution, WriteId};
+use ifmatch::{Commit, Entry, Error, Expected, Postgres, Store};
 
 use super::{crash, open, options, processes, server, shared_server, signal};
 use crate::faults::{self, Totals, dropped_calls_leave_the_old_state_or_the_new_one, patiently};
@@ -108,7 +109,7 @@ fn a_commit_on_a_paused_server_is_unknown_and_resolves_later() {
         Resolution::Applied(committed) => assert_eq!(found.map(|found| found.version), committed.version()),
         Resolution::NotApplied => {
             assert!(found.is_none());
-            assert!(matches!(put("a", write), Err(Error::Refused(ifmatch::Refusal::Closed { .. }))));
+            assert!(matches!(put("a", write), Err(Error::Refused(ifmatch::store::Refusal::Closed { .. }))));
         }
         Resolution::Unknown => panic!("it was a moment ago"),
     }

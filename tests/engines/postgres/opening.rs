@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::thread;
 
 use ifmatch::engine::ConnectError;
-use ifmatch::{Commit, Durability, Entry, Error, Expected, Postgres, Start, Store};
+use ifmatch::store::Durability;
+use ifmatch::{Commit, Entry, Error, Expected, Postgres, Start, Store};
 
 use super::{connect, fresh_name, open, options, psql, server, server_in, shared_server, url, user};
 use crate::server::Directory;
@@ -236,7 +237,7 @@ fn what_a_dump_has_carried_into_another_cluster_begins_a_new_feed() {
     let options = Postgres::options().collection(fresh_name());
     let store = open(&options, server.port);
     let kept = put(&store, "kept");
-    let write = ifmatch::WriteId::new();
+    let write = ifmatch::store::WriteId::new();
     store
         .commit(Commit::one(Entry::put("b", Expected::Any, (*b"v").into())).with_write(write))
         .wait()
@@ -249,7 +250,7 @@ fn what_a_dump_has_carried_into_another_cluster_begins_a_new_feed() {
 
     assert!(matches!(carried.watch(Start::After(cursor)).wait(), Err(Error::Expired(_))));
     assert_eq!(carried.get("kept").wait().unwrap().unwrap().version, kept);
-    assert_eq!(carried.resolve(write).wait().unwrap(), ifmatch::Resolution::Unknown);
+    assert_eq!(carried.resolve(write).wait().unwrap(), ifmatch::store::Resolution::Unknown);
     let mut changes = carried.watch(Start::Now).wait().unwrap();
     let fresh = put(&carried, "a");
     assert_eq!(changes.next().wait().unwrap().changes[0].version, fresh);

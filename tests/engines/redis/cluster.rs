@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ifmatch::{Commit, Entry, Error, Expected, Outcome, Redis, Start, Store};
+use ifmatch::store::Outcome;
+use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store};
 
 use super::{open, say, server, until};
 use crate::faults::patiently;

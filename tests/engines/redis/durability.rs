@@ -1,7 +1,8 @@
 //! What the settings of a server say about what it keeps.
 
+use ifmatch::Store;
 use ifmatch::engine::ConnectError;
-use ifmatch::{Durability, Store};
+use ifmatch::store::Durability;
 
 use super::{STRICT, fresh, say, server, url};
 

@@ -4,7 +4,8 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use ifmatch::{Commit, Entry, Error, Expected, Redis, Resolution, Start, Store, Version, WriteId};
+use ifmatch::store::{Resolution, WriteId};
+use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store, Version};
 
 use super::{STRICT, say, server, until, url};
 use crate::faults::patiently;

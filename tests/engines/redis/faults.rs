@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use ifmatch::conformance::history::{Numbering, Workload};
 use ifmatch::engine::Deadlines;
-use ifmatch::{
-    Collection, Commit, Entry, Error, Expected, Outcome, Refusal, Resolution, Retry, Start, Store, WriteId,
-};
+use ifmatch::store::{Outcome, Refusal, Resolution, WriteId};
+use ifmatch::{Collection, Commit, Entry, Error, Expected, Retry, Start, Store};
 
 use super::{STRICT, fresh, open, say, server, shared, short, store, until, url};
 use crate::faults::{self, Totals, patiently, runs};

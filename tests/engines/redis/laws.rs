@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
+use ifmatch::codec::Codec;
 use ifmatch::conformance::Sample;
-use ifmatch::{Abilities, Codec, Durability, Encoded, Json, Store, conformance};
+use ifmatch::store::{Abilities, Durability};
+use ifmatch::{Encoded, Json, Store, conformance};
 
 use super::{fresh, open, shared, store};
 

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use ifmatch::conformance::watch::a_watcher_left_behind_expires;
 use ifmatch::engine::ConnectError;
-use ifmatch::{
-    Commit, Entry, Error, Expected, Outcome, Receipt, Redis, Refusal, Resolution, Start, Store, WriteId,
-};
+use ifmatch::store::{Outcome, Receipt, Refusal, Resolution, WriteId};
+use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store};
 
 use super::{fresh, open, say, server, shared, store, url};
 

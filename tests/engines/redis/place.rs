@@ -5,9 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::engine::ConnectError;
-use ifmatch::{
-    Changes, Commit, Entry, Error, Expected, Kind, Redis, Resolution, Start, Store, Version, WriteId,
-};
+use ifmatch::store::{Changes, Resolution, WriteId};
+use ifmatch::{Commit, Entry, Error, Expected, Kind, Redis, Start, Store, Version};
 
 use super::{fresh, open, say, server, shared, url};
 

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use ifmatch::{
-    Commit, Entry, Error, Expected, Outcome, Redis, Refusal, Resolution, Start, Store, Version, WriteId,
-};
+use ifmatch::store::{Outcome, Refusal, Resolution, WriteId};
+use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store, Version};
 
 use super::{say, server};
 use crate::server::Server;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ifmatch::{Changes, Commit, Entry, Error, Expected, Start, Store, Version};
+use ifmatch::store::Changes;
+use ifmatch::{Commit, Entry, Error, Expected, Start, Store, Version};
 
 use super::{STRICT, fresh, open, say, server, shared, short, url};
 use crate::faults::patiently;

@@ -6,10 +6,10 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use ifmatch::{
-    Action, Commit, Committed, Conflict, Entry, Error, Expectation, Expected, Failure, Found, Mismatch,
-    Outcome, Receipt, Refusal, Version, Versioned, WriteId, check_id,
+use ifmatch::store::{
+    Action, Committed, Expectation, Failure, Found, Mismatch, Outcome, Receipt, Refusal, WriteId, check_id,
 };
+use ifmatch::{Commit, Conflict, Entry, Error, Expected, Version, Versioned};
 
 use super::fault::Fault;
 use super::store::{Broken, Logged, Slot, State};

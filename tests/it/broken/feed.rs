@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use ifmatch::{Batch, Change, ChangeKind, Changes, Cursor, Error, Expired, Feed, Refusal, Start};
+use ifmatch::store::{Batch, Change, ChangeKind, Changes, Expired, Feed, Refusal};
+use ifmatch::{Cursor, Error, Start};
 
 use super::fault::Fault;
 use super::store::{Logged, State};

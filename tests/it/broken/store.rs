@@ -8,10 +8,8 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ifmatch::{
-    Abilities, Changes, Commit, Committed, Error, Page, Refusal, Reply, Resolution, Start, Store, Version,
-    Versioned, WriteId,
-};
+use ifmatch::store::{Abilities, Changes, Committed, Page, Refusal, Resolution, WriteId};
+use ifmatch::{Commit, Error, Reply, Start, Store, Version, Versioned};
 
 use super::fault::Fault;
 use super::feed::watch;

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use ifmatch::conformance::history::{History, Numbering, Recorded, Violation, Workload};
-use ifmatch::{
-    Abilities, Action, Changes, Commit, Committed, Conflict, Entry, Error, Found, Page, Receipt, Refusal,
-    Reply, Resolution, Start, Store, Version, Versioned, WriteId,
+use ifmatch::store::{
+    Abilities, Action, Changes, Committed, Found, Page, Receipt, Refusal, Resolution, WriteId,
 };
+use ifmatch::{Commit, Conflict, Entry, Error, Reply, Start, Store, Version, Versioned};
 use parking_lot::Mutex;
 
 /// One thing that a [`Broken`] store does wrong.

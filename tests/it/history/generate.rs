@@ -5,7 +5,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use ifmatch::conformance::history::{Answer, Deed, Event, History, Numbering, Operation, Seen, Sight, Step};
-use ifmatch::{Expected, Receipt, Version, WriteId};
+use ifmatch::store::{Receipt, WriteId};
+use ifmatch::{Expected, Version};
 
 use crate::dice::Dice;
 

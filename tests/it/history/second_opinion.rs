@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
 use ifmatch::conformance::history::{Answer, Deed, Event, History, Numbering, Operation, Seen, Step};
-use ifmatch::{Expected, Receipt, Version, WriteId};
+use ifmatch::store::{Receipt, WriteId};
+use ifmatch::{Expected, Version};
 
 use super::generate::{legal, mutated};
 

@@ -3,9 +3,9 @@
 
 use std::sync::Mutex;
 
+use ifmatch::store::{Abilities, Changes, Committed, Page, Receipt, Resolution, WriteId};
 use ifmatch::{
-    Abilities, Changes, Collection, Commit, Committed, Draft, Error, Memory, Page, Receipt, Reply,
-    Resolution, Start, Store, Transaction, Version, Versioned, WriteId,
+    Collection, Commit, Draft, Error, Memory, Reply, Start, Store, Transaction, Version, Versioned,
 };
 use proptest::prelude::*;
 use proptest::sample::select;

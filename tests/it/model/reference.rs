@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use ifmatch::{Advice, Intent, Kind, Origin};
+use ifmatch::Kind;
+use ifmatch::store::{Advice, Intent, Origin};
 
 /// The ids that operations are about: some are prefixes of others, and the last one can't name a resource.
 pub(crate) const IDS: [&str; 8] = ["a", "a/1", "a/2", "ab", "b", "b/ü", "c", ""];

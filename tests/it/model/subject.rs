@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use ifmatch::{
-    Batch, Changes, Commit, Committed, Conflict, Cursor, Entry, Error, Expectation, Expected, Mismatch,
-    Refusal, Resolution, Start, Store, Version, Versioned, WriteId,
-};
+use ifmatch::store::{Batch, Changes, Committed, Expectation, Mismatch, Refusal, Resolution, WriteId};
+use ifmatch::{Commit, Conflict, Cursor, Entry, Error, Expected, Start, Store, Version, Versioned};
 
 use super::reference::{
     Answer, Belief, Changed, Deed, Held, IDS, Mark, Miss, Operation, Place, Receipt, Refused, Step,

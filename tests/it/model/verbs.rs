@@ -1,6 +1,7 @@
 //! [`Verbs`], what a collection must answer, worked out from a [`Reference`].
 
-use ifmatch::{Advice, Intent, Kind, Origin};
+use ifmatch::Kind;
+use ifmatch::store::{Advice, Intent, Origin};
 
 use super::reference::{Answer, Belief, Deed, Held, IDS, Miss, Operation, Receipt, Reference, Refused, Step};
 

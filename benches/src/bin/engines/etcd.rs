@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, Compare, CompareOp, KvClient, Txn, TxnOp};
-use ifmatch::{Collection, Commit, Entry, Etcd, Expected, Retry, Store, WriteId};
+use ifmatch::{Collection, Commit, Entry, Etcd, Expected, Retry, Store};
+use ifmatch::store::WriteId;
 use ifmatch_benches::rounds::{Contender, Measured, measure};
 use tokio::runtime::{Builder, Runtime};
 

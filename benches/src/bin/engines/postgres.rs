@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
-use ifmatch::{Collection, Commit, Entry, Expected, Postgres, Retry, Store, Version, WriteId};
+use ifmatch::{Collection, Commit, Entry, Expected, Postgres, Retry, Store, Version};
+use ifmatch::store::WriteId;
 use ifmatch_benches::rounds::{Contender, Measured, measure};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::Type;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, Script, Value, cmd};
-use ifmatch::{Collection, Commit, Entry, Expected, Redis, Retry, Store, WriteId};
+use ifmatch::{Collection, Commit, Entry, Expected, Redis, Retry, Store};
+use ifmatch::store::WriteId;
 use ifmatch_benches::rounds::{Contender, measure};
 use tokio::runtime::{Builder, Runtime};
 

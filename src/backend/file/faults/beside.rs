@@ -7,8 +7,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 
 use super::*;
-use crate::feed::Start;
-use crate::version::Version;
+use crate::store::{Start, Version};
 
 /// How many commits readers look at.
 const SEEN: u64 = 2_000;

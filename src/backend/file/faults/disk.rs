@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use redb::StorageBackend;
 
-use crate::random::random;
+use crate::base::random;
 
 /// How much a disk writes as one.
 const SECTOR: usize = 512;

@@ -17,14 +17,8 @@ use super::super::view::View;
 use super::super::{File, Handle, Options, Persistence};
 use super::disk::{Fault, SimulatedDisk};
 use super::{after, commit, create, opener, read, start};
-use crate::commit::{Commit, Entry};
-use crate::conflict::Kind;
-use crate::error::Outcome;
-use crate::expected::Expected;
-use crate::random::random;
-use crate::store::{Resolution, Store};
-use crate::version::Version;
-use crate::write_id::WriteId;
+use crate::base::random;
+use crate::store::{Commit, Entry, Expected, Kind, Outcome, Resolution, Store, Version, WriteId};
 
 const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 

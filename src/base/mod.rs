@@ -1,0 +1,11 @@
+//! The ground: numbers that nobody guesses, wakers that may panic, and the locks that threads share.
+//!
+//! Nothing in this room knows what a resource or a version is.
+
+mod random;
+mod sync;
+mod wake;
+
+pub(crate) use random::random;
+pub(crate) use sync::{Apart, AtomicU64, AtomicUsize, DashMap, Mutex, RwLock};
+pub(crate) use wake::wake;

@@ -1,0 +1,230 @@
+//! [`Draft`], a private copy of a resource that is changed at leisure and then committed.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, OnceLock};
+
+use crate::collection::collection::Collection;
+use crate::collection::modify::put_version;
+use crate::store::{Commit, Entry, Reply, Resource, Versioned};
+
+/// A private copy of a resource, from [`Collection::edit`], that is changed at leisure and then committed.
+///
+/// It derefs to the value. The copy is made by the first change. Nothing is locked while it is open: if somebody else
+/// changes the resource in the meantime, [`commit`](Self::commit) is a conflict, and the draft stays as it is.
+///
+/// ```
+/// use ifmatch::{Collection, Error};
+///
+/// let notes = Collection::<String>::in_memory();
+/// notes.create("readme", "hello".to_string()).wait()?;
+///
+/// let mut draft = notes.edit("readme").wait()?;
+/// draft.push_str(", world");
+/// notes.modify("readme", |note| note.push('!')).wait()?;
+///
+/// let Err(Error::Conflict(conflict)) = draft.commit().wait() else { unreachable!() };
+/// assert_eq!(*draft, "hello, world");
+/// // Somebody decided that the draft is to win.
+/// draft.rebase(conflict.current().expect("it was not deleted"));
+/// let saved = draft.commit().wait()?;
+/// assert_eq!(draft.base(), &saved);
+/// # Ok::<_, Error>(())
+/// ```
+#[must_use = "a draft changes nothing until it is committed"]
+pub struct Draft<T: Resource> {
+    collection: Collection<T>,
+    id: Arc<str>,
+    base: Versioned<T>,
+    /// Shared with the base until the first change.
+    value: Arc<T>,
+    /// Where a transaction puts the new base once it has committed.
+    saved: Option<Saved<T>>,
+}
+
+/// The place for what a transaction made of a draft.
+pub(crate) type Saved<T> = Arc<OnceLock<Versioned<T>>>;
+
+impl<T: Resource> Draft<T> {
+    pub(crate) fn new(collection: Collection<T>, id: &str, base: Versioned<T>) -> Self {
+        let value = Arc::clone(&base.value);
+        Self { collection, id: id.into(), base, value, saved: None }
+    }
+
+    /// The id of the resource.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The state the draft is based on: the one it was opened with, or last committed as.
+    pub fn base(&self) -> &Versioned<T> {
+        self.saved.as_ref().and_then(|saved| saved.get()).unwrap_or(&self.base)
+    }
+
+    /// Bases the draft on another state, whose value it then replaces when it is committed. The draft's own value
+    /// stays as it is: what of the other value is to be kept must be brought over before.
+    ///
+    /// [`Conflict::current`](crate::Conflict::current) of a refused commit is the state to pass.
+    pub fn rebase(&mut self, base: Versioned<T>) {
+        self.base = base;
+        self.saved = None;
+    }
+}
+
+impl<T: Resource + PartialEq> Draft<T> {
+    /// Writes the draft if it differs from its base, and if that is still the stored state; the new state is the
+    /// base from then on. If it does not differ, the commit only checks that the base still is the stored state.
+    ///
+    /// A commit that is dropped while it is pending leaves the draft as it was.
+    ///
+    /// # Errors
+    ///
+    /// A [`Conflict`](crate::Conflict) if somebody else changed or deleted the resource: nothing was written, and the
+    /// draft is as it was. See [`rebase`](Self::rebase).
+    pub fn commit(&mut self) -> Reply<'_, Versioned<T>> {
+        self.take_saved();
+        let Self { collection, id, base, value, .. } = self;
+        let changed = **value != *base.value;
+        let commit = match changed {
+            true => Commit::one(Entry::put(id, &*base, Arc::clone(value))),
+            false => Commit::unchanged(Entry::check(id, &*base)),
+        };
+        collection.commit(commit).map(move |committed| {
+            if changed {
+                *base = Versioned { version: put_version(&committed), value: Arc::clone(value) };
+            } else {
+                // Another one where the value was rewritten in a newer schema.
+                base.version = committed.version().unwrap_or(base.version);
+            }
+            base.clone()
+        })
+    }
+
+    /// For a transaction: the value, if it differs from the base, and where the new base is to be put.
+    pub(crate) fn save(&mut self) -> Option<(Arc<T>, Saved<T>)> {
+        self.take_saved();
+        if *self.value == *self.base.value {
+            return None;
+        }
+        let saved = Saved::default();
+        self.saved = Some(Arc::clone(&saved));
+        Some((Arc::clone(&self.value), saved))
+    }
+}
+
+impl<T: Resource> Draft<T> {
+    fn take_saved(&mut self) {
+        if let Some(saved) = self.saved.take().and_then(|saved| saved.get().cloned()) {
+            self.base = saved;
+        }
+    }
+}
+
+impl<T: Resource> Deref for Draft<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: Resource + Clone> DerefMut for Draft<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        Arc::make_mut(&mut self.value)
+    }
+}
+
+// Hand-written: the derived impl would print the user's value.
+impl<T: Resource> fmt::Debug for Draft<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draft")
+            .field("id", &self.id)
+            .field("base", &self.base.version)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::collection::collection::Collection;
+    use crate::collection::testing::{Fault, Scripted};
+    use crate::store::{Error, Expected, Kind};
+
+    fn notes() -> Collection<String> {
+        let notes = Collection::in_memory();
+        notes.create("a", "one".to_string()).wait().unwrap();
+        notes
+    }
+
+    #[test]
+    fn a_commit_moves_the_base_and_a_second_one_only_checks() {
+        let notes = notes();
+        let mut draft = notes.edit("a").wait().unwrap();
+        draft.push_str(" two");
+        assert_eq!(*draft.base().value, "one");
+
+        let saved = draft.commit().wait().unwrap();
+
+        assert_eq!(draft.base(), &saved);
+        assert_eq!(notes.fetch("a").wait().unwrap(), saved);
+        assert_eq!(draft.commit().wait().unwrap(), saved);
+        assert_eq!(notes.fetch("a").wait().unwrap(), saved);
+    }
+
+    #[test]
+    fn a_conflict_leaves_the_draft_as_it_was_also_an_unchanged_one() {
+        let notes = notes();
+        let mut changed = notes.edit("a").wait().unwrap();
+        let mut unchanged = notes.edit("a").wait().unwrap();
+        changed.push('!');
+        let before = changed.base().clone();
+        let other = notes.put("a", "other".to_string()).wait().unwrap();
+
+        for draft in [&mut changed, &mut unchanged] {
+            let Err(Error::Conflict(conflict)) = draft.commit().wait() else { panic!("the base is stale") };
+            assert_eq!(conflict.current::<String>().unwrap(), other);
+            assert_eq!(draft.base(), &before);
+        }
+
+        assert_eq!(*changed, "one!");
+        changed.rebase(other);
+        changed.commit().wait().unwrap();
+        assert_eq!(*notes.fetch("a").wait().unwrap().value, "one!");
+    }
+
+    #[test]
+    fn a_draft_of_what_was_deleted_does_not_create_it_again() {
+        let notes = notes();
+        let mut draft = notes.edit("a").wait().unwrap();
+        draft.push('!');
+        notes.delete("a", Expected::Present).wait().unwrap();
+
+        let answer = draft.commit().wait();
+
+        assert!(matches!(answer, Err(Error::Conflict(conflict)) if *conflict.kind() == Kind::Deleted));
+        assert!(matches!(notes.edit("a").wait(), Err(Error::NotFound(missing)) if missing.is_deleted()));
+    }
+
+    #[test]
+    fn a_commit_that_is_dropped_leaves_the_draft_as_it_was() {
+        let store = Scripted::<String>::losing(&[Fault::None, Fault::HangApplied]);
+        let notes = Collection::new(store);
+        notes.create("a", "one".to_string()).wait().unwrap();
+        let mut draft = notes.edit("a").wait().unwrap();
+        draft.push('!');
+
+        drop(draft.commit());
+
+        assert_eq!(*draft.base().value, "one");
+        assert_eq!(*draft, "one!");
+        assert!(matches!(draft.commit().wait(), Err(Error::Conflict(_))));
+    }
+
+    #[test]
+    fn debug_shows_the_id_and_the_base_and_no_value() {
+        let draft = notes().edit("a").wait().unwrap();
+
+        let base = draft.base().version;
+        assert_eq!(format!("{draft:?}"), format!("Draft {{ id: \"a\", base: {base:?}, .. }}"));
+    }
+}

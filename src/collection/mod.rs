@@ -1,0 +1,24 @@
+//! The contract with users: [`Collection`], and what its calls take and give.
+//!
+//! No store is written here, and nothing is serialized.
+
+mod call;
+mod collection;
+mod draft;
+mod gate;
+mod modify;
+mod pages;
+mod retry;
+#[cfg(test)]
+pub(crate) mod testing;
+mod timer;
+mod transaction;
+
+pub use collection::Collection;
+pub use draft::Draft;
+#[cfg(all(test, shuttle))]
+pub(crate) use gate::{Called, Gate};
+pub use pages::Pages;
+pub use retry::{Ending, Report, Retry};
+pub use timer::{Sleep, ThreadTimer, Timer};
+pub use transaction::Transaction;

@@ -1,0 +1,177 @@
+//! [`Pages`], the resources of a collection, page by page.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::collection::collection::Collection;
+use crate::store::{Error, Page, Reply, Resource};
+
+/// How many resources a page has where nothing else was asked for: of values of a few kilobytes, a megabyte at most.
+const PAGE: usize = 100;
+
+/// The resources of a collection whose ids start with a prefix, page by page, from [`Collection::list`].
+///
+/// Each page is read when it is asked for. A resource that exists from the first page to the last is seen exactly
+/// once; one that comes or goes in between may be seen or not.
+///
+/// ```
+/// use ifmatch::Collection;
+///
+/// let notes = Collection::<String>::in_memory();
+/// for id in ["a/1", "a/2", "a/3", "b/1"] {
+///     notes.create(id, "text".to_string()).wait()?;
+/// }
+///
+/// let mut pages = notes.list("a/").page_size(2);
+/// let mut seen = Vec::new();
+/// while let Some(page) = pages.next().wait()? {
+///     seen.extend(page.items.into_iter().map(|(id, _)| id.to_string()));
+/// }
+/// assert_eq!(seen, ["a/1", "a/2", "a/3"]);
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
+#[must_use = "nothing is read until a page is asked for"]
+pub struct Pages<T: Resource + ?Sized> {
+    collection: Collection<T>,
+    prefix: Box<str>,
+    size: usize,
+    after: Option<Arc<str>>,
+    ended: bool,
+}
+
+impl<T: Resource + ?Sized> Pages<T> {
+    pub(crate) fn new(collection: Collection<T>, prefix: &str) -> Self {
+        Self { collection, prefix: prefix.into(), size: PAGE, after: None, ended: false }
+    }
+
+    /// The most resources one page is to have; 100 if nothing is said. 0 is refused when a page is asked for.
+    pub fn page_size(self, size: usize) -> Self {
+        Self { size, ..self }
+    }
+
+    /// The next page; `None` after the last one. Dropping the reply loses nothing: the same page is read again.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Collection::scan`]. The same page can be asked for again; after [`Error::Corrupt`] the next page begins
+    /// behind the id that it names.
+    #[expect(clippy::should_implement_trait, reason = "an iterator can't be waited for")]
+    pub fn next(&mut self) -> Reply<'_, Option<Page<T>>> {
+        if self.ended {
+            return Reply::ready(Ok(None));
+        }
+        Reply::pending(async move {
+            let after = self.after.clone();
+            let page = match self.collection.scan(&self.prefix, after.as_deref(), self.size).await {
+                Ok(page) => page,
+                Err(error) => {
+                    // What does not decode was told once, and is not to hide all that comes after it.
+                    if let Error::Corrupt(corrupt) = &error {
+                        self.after = Some(corrupt.id().into());
+                    }
+                    return Err(error);
+                }
+            };
+            match page.items.last() {
+                Some((last, _)) => self.after = Some(Arc::clone(last)),
+                // A page may be empty without being the last one: the next would be asked for after the same id.
+                None => self.ended = true,
+            }
+            self.ended |= !page.more;
+            Ok((!page.items.is_empty()).then_some(page))
+        })
+    }
+}
+
+impl<T: Resource + ?Sized> fmt::Debug for Pages<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages")
+            .field("prefix", &self.prefix)
+            .field("after", &self.after)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::collection::collection::Collection;
+    use crate::collection::retry::Retry;
+    use crate::collection::testing::{Fault, Jumping, Pace, Scripted};
+    use crate::store::{Error, Refusal};
+
+    #[cfg(feature = "json")]
+    #[test]
+    fn bytes_that_do_not_decode_are_told_once_and_hide_nothing_else() {
+        let bytes = Collection::<[u8]>::in_memory();
+        for (id, value) in [("a", "1"), ("b", "odd"), ("c", "3"), ("d", "odd")] {
+            bytes.create(id, value.as_bytes()).wait().unwrap();
+        }
+        let mut pages = Collection::<u64>::json(bytes.store().clone()).list("").page_size(2);
+        let mut next = || match pages.next().wait() {
+            Ok(page) => {
+                page.map_or_else(Vec::new, |page| page.items.iter().map(|(id, _)| id.to_string()).collect())
+            }
+            Err(error) => vec![error.to_string()],
+        };
+
+        assert_eq!(next(), ["a"]);
+        assert!(next()[0].contains("`b`"));
+        assert_eq!(next(), ["c"]);
+        assert!(next()[0].contains("`d`"));
+        assert!(next().is_empty());
+    }
+
+    #[test]
+    fn every_resource_is_seen_once_whatever_the_page_size() {
+        let numbers = Collection::<u64>::in_memory();
+        let ids: Vec<_> = (0..10).map(|number| format!("a/{number}")).collect();
+        for id in &ids {
+            numbers.create(id, 1).wait().unwrap();
+        }
+        numbers.create("b", 1).wait().unwrap();
+
+        for size in [1, 3, 5, 10, 11, 100] {
+            let mut pages = numbers.list("a/").page_size(size);
+            let mut seen = Vec::new();
+            while let Some(page) = pages.next().wait().unwrap() {
+                assert!((1..=size).contains(&page.items.len()));
+                seen.extend(page.items.into_iter().map(|(id, _)| id.to_string()));
+            }
+            assert_eq!(seen, ids, "pages of {size}");
+            assert!(pages.next().wait().unwrap().is_none());
+        }
+        assert!(numbers.list("c").next().wait().unwrap().is_none());
+        let none = numbers.list("").page_size(0).next().wait();
+        assert!(matches!(none, Err(Error::Refused(Refusal::EmptyPage))));
+    }
+
+    #[test]
+    fn a_page_that_failed_can_be_asked_for_again() {
+        let store = Arc::new(Scripted::<u64>::new(Pace::Ready, false));
+        let retry = Retry::default().timer(Jumping::new()).attempts(2);
+        let numbers = Collection::new(Arc::clone(&store)).with_retry(retry);
+        numbers.create("a", 1).wait().unwrap();
+        let mut pages = numbers.list("");
+        store.read_faults.lock().extend([Fault::Fail; 2]);
+
+        assert!(matches!(pages.next().wait(), Err(Error::Failed(_))));
+        drop(pages.next());
+
+        assert_eq!(pages.next().wait().unwrap().unwrap().items.len(), 1);
+    }
+
+    #[test]
+    fn debug_shows_how_far_it_came() {
+        let numbers = Collection::<u64>::in_memory();
+        numbers.create("a/1", 987_654).wait().unwrap();
+        let mut pages = numbers.list("a/");
+
+        pages.next().wait().unwrap();
+
+        let text = format!("{pages:?}");
+        assert_eq!(text, "Pages { prefix: \"a/\", after: Some(\"a/1\"), ended: true, .. }");
+    }
+}

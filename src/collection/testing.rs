@@ -1,0 +1,302 @@
+//! [`Scripted`], a store for tests that fails as it is told, and [`Jumping`], a clock that never waits.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::future::{pending, ready};
+use std::num::NonZeroU64;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::collection::timer::{Sleep, ThreadTimer, Timer};
+use crate::store::{
+    Abilities, Action, Changes, Commit, Committed, Conflict, Error, Failure, Found, Kind, Mismatch, Outcome,
+    Page, Receipt, Refusal, Reply, Resolution, Resource, Start, Store, Version, Versioned, WriteId,
+};
+
+/// What goes wrong with the next commit, or the next resolve, or the next read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing is applied, and the store says so.
+    Fail,
+    /// Nothing is applied, and the store can't tell.
+    LoseRequest,
+    /// It is applied, and the store can't tell.
+    LoseAnswer,
+    /// Nothing is applied, and no answer ever comes.
+    Hang,
+    /// It is applied, and no answer ever comes.
+    HangApplied,
+    /// Nothing is applied, as somebody holds a lock.
+    Lock,
+    /// Nothing goes wrong.
+    None,
+}
+
+/// How a commit takes its time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pace {
+    Ready,
+    /// Every reply is pending twice: before the store does anything, and after it has done all.
+    Yields,
+    /// The reply is pending for as long; the commit is applied at its end.
+    Pending(Duration),
+    /// The thread is parked for as long; the commit is applied at its end.
+    Parked(Duration),
+}
+
+/// A map behind a lock, whose failures follow a script.
+pub(crate) struct Scripted<T: ?Sized> {
+    state: Mutex<State<T>>,
+    pub(crate) commit_faults: Mutex<VecDeque<Fault>>,
+    pub(crate) read_faults: Mutex<VecDeque<Fault>>,
+    pub(crate) resolve_faults: Mutex<VecDeque<Fault>>,
+    pub(crate) commits: AtomicU32,
+    pub(crate) reads: AtomicU32,
+    pub(crate) resolves: AtomicU32,
+    /// The write ids seen, in order.
+    pub(crate) writes: Mutex<Vec<Option<WriteId>>>,
+    pace: Pace,
+    unknown: bool,
+    /// Answers `Unknown` to every resolve.
+    pub(crate) forgets: bool,
+    /// Says that it remembers deletions.
+    pub(crate) tombstones: bool,
+}
+
+struct State<T: ?Sized> {
+    values: BTreeMap<Arc<str>, Result<Versioned<T>, Version>>,
+    last: u64,
+    applied: HashMap<WriteId, Committed>,
+    closed: HashSet<WriteId>,
+}
+
+impl<T: Resource + ?Sized> Scripted<T> {
+    pub(crate) fn new(pace: Pace, unknown: bool) -> Self {
+        let state =
+            State { values: BTreeMap::new(), last: 100, applied: HashMap::new(), closed: HashSet::new() };
+        Self {
+            state: Mutex::new(state),
+            commit_faults: Mutex::default(),
+            read_faults: Mutex::default(),
+            resolve_faults: Mutex::default(),
+            commits: AtomicU32::new(0),
+            reads: AtomicU32::new(0),
+            resolves: AtomicU32::new(0),
+            writes: Mutex::default(),
+            pace,
+            unknown,
+            forgets: false,
+            tombstones: true,
+        }
+    }
+
+    /// A store whose answers can be lost, and these faults for its next commits.
+    pub(crate) fn losing(faults: &[Fault]) -> Self {
+        let store = Self::new(Pace::Ready, true);
+        store.commit_faults.lock().extend(faults);
+        store
+    }
+
+    pub(crate) fn sent(&self) -> u32 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn read(&self) -> u32 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    fn apply(&self, commit: Commit<'_, T>) -> Result<Committed, Error> {
+        commit.check_ids()?;
+        let state = &mut *self.state.lock();
+        if let Some(write) = commit.write() {
+            if let Some(committed) = state.applied.get(&write) {
+                return Ok(committed.clone());
+            }
+            if state.closed.contains(&write) {
+                return Err(Refusal::Closed { write }.into());
+            }
+        }
+        let judged = commit.entries().iter().filter_map(|entry| {
+            let found = match state.values.get(entry.id) {
+                Some(Ok(value)) => Found::Value(value.clone()),
+                Some(Err(version)) => Found::Deleted(*version),
+                None => Found::Nothing,
+            };
+            entry.judge(found).err()
+        });
+        let mismatches: Vec<_> = judged.collect();
+        if !mismatches.is_empty() {
+            return Err(Conflict::new(mismatches).into());
+        }
+        state.last += 1;
+        let version = Version::from_bits(NonZeroU64::new(state.last).unwrap());
+        let write = commit.write();
+        let receipts = commit.into_entries().into_iter().map(|entry| {
+            let before = state.values.get(entry.id);
+            let replaced = before.and_then(|before| before.as_ref().ok()).map(|value| value.version);
+            let now = match entry.action {
+                Action::Check => replaced,
+                Action::Put(value) => {
+                    state.values.insert(entry.id.into(), Ok(Versioned { version, value }));
+                    Some(version)
+                }
+                Action::Delete => replaced.map(|_| {
+                    state.values.insert(entry.id.into(), Err(version));
+                    version
+                }),
+            };
+            Receipt { version: now, replaced }
+        });
+        let committed: Committed = receipts.collect();
+        if let Some(write) = write {
+            state.applied.insert(write, committed.clone());
+        }
+        Ok(committed)
+    }
+}
+
+fn failed<A>(outcome: Outcome) -> Result<A, Error> {
+    Err(Failure::new(outcome, "scripted").into())
+}
+
+/// Pending once before `act` and once after it.
+fn yields<'a, A: Send + 'a>(act: impl FnOnce() -> Result<A, Error> + Send + 'a) -> Reply<'a, A> {
+    Reply::pending(async {
+        tokio::task::yield_now().await;
+        let answer = act();
+        tokio::task::yield_now().await;
+        answer
+    })
+}
+
+fn next(faults: &Mutex<VecDeque<Fault>>) -> Fault {
+    faults.lock().pop_front().unwrap_or(Fault::None)
+}
+
+impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<T>>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        match next(&self.read_faults) {
+            Fault::None => {}
+            Fault::Hang => return Reply::pending(pending()),
+            _ => return Reply::ready(failed(Outcome::NotApplied)),
+        }
+        let find = move || Ok(self.state.lock().values.get(id).and_then(|value| value.clone().ok()));
+        match self.pace {
+            Pace::Pending(_) => Reply::pending(ready(find())),
+            Pace::Yields => yields(find),
+            _ => Reply::ready(find()),
+        }
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.writes.lock().push(commit.write());
+        match next(&self.commit_faults) {
+            Fault::None => {}
+            Fault::Fail => return Reply::ready(failed(Outcome::NotApplied)),
+            Fault::LoseRequest => return Reply::ready(failed(Outcome::Unknown)),
+            Fault::Hang => return Reply::pending(pending()),
+            Fault::LoseAnswer => {
+                return Reply::ready(self.apply(commit).and_then(|_| failed(Outcome::Unknown)));
+            }
+            Fault::Lock => {
+                let entry = &commit.entries()[0];
+                let kind = Kind::Locked { holder: "somebody".into(), remaining: Duration::from_secs(1) };
+                let (intent, found) = (entry.intent(), None);
+                let mismatch = Mismatch::new::<T>(entry.id, entry.expectation, intent, kind, found, None);
+                return Reply::ready(Err(Conflict::new(vec![mismatch]).into()));
+            }
+            Fault::HangApplied => {
+                let _ = self.apply(commit);
+                return Reply::pending(pending());
+            }
+        }
+        match self.pace {
+            Pace::Ready => Reply::ready(self.apply(commit)),
+            Pace::Yields => yields(move || self.apply(commit)),
+            Pace::Pending(pace) => Reply::pending(async move {
+                ThreadTimer.sleep(pace).await;
+                self.apply(commit)
+            }),
+            Pace::Parked(pace) => {
+                std::thread::sleep(pace);
+                Reply::ready(self.apply(commit))
+            }
+        }
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.resolves.fetch_add(1, Ordering::Relaxed);
+        if next(&self.resolve_faults) != Fault::None {
+            return Reply::ready(failed(Outcome::NotApplied));
+        }
+        let mut state = self.state.lock();
+        let resolution = match state.applied.get(&write) {
+            _ if self.forgets => Resolution::Unknown,
+            Some(committed) => Resolution::Applied(committed.clone()),
+            None => {
+                state.closed.insert(write);
+                Resolution::NotApplied
+            }
+        };
+        Reply::ready(Ok(resolution))
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
+        if next(&self.read_faults) != Fault::None {
+            return Reply::ready(failed(Outcome::NotApplied));
+        }
+        let state = self.state.lock();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut items: Vec<_> = state
+            .values
+            .range::<str, _>((from, Bound::Unbounded))
+            .filter(|(id, value)| id.starts_with(prefix) && value.is_ok())
+            .map(|(id, value)| (Arc::clone(id), value.clone().unwrap()))
+            .take(limit + 1)
+            .collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Reply::ready(Ok(Page { items, more }))
+    }
+
+    fn watch<'a>(&'a self, _: Start) -> Reply<'a, Changes<T>> {
+        Reply::ready(Err(Refusal::Unsupported { what: "watching" }.into()))
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { tombstones: self.tombstones, unknown: self.unknown, ..Abilities::default() }
+    }
+}
+
+/// A clock whose sleeps end at once, and move it on by as long as they would have taken.
+#[derive(Clone)]
+pub(crate) struct Jumping {
+    start: Instant,
+    slept: Arc<Mutex<Vec<Duration>>>,
+}
+
+impl Jumping {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now(), slept: Arc::default() }
+    }
+
+    pub(crate) fn slept(&self) -> Vec<Duration> {
+        self.slept.lock().clone()
+    }
+}
+
+impl Timer for Jumping {
+    fn now(&self) -> Instant {
+        self.start + self.slept.lock().iter().sum()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let slept = Arc::clone(&self.slept);
+        Box::pin(async move { slept.lock().push(duration) })
+    }
+}

@@ -1,0 +1,14 @@
+//! Pages for those who look further.
+
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+#[doc = include_str!("performance.md")]
+pub mod performance {}
+#[doc = include_str!("stores.md")]
+pub mod stores {}
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+// Its store runs the conformance suite.
+#[cfg(feature = "conformance")]
+#[doc = include_str!("writing-a-store.md")]
+pub mod writing_a_store {}

@@ -1,0 +1,11 @@
+//! The store in this process, and its only file that touches `dashmap`.
+//!
+//! Nothing is serialized here, and no lock is held while anything of a user's runs.
+
+mod index;
+mod log;
+mod memory;
+mod table;
+mod window;
+
+pub use memory::Memory;

@@ -1,0 +1,498 @@
+//! [`Error`]: what a call can come back with instead of its answer, and what became of the write.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::store::conflict::Conflict;
+use crate::store::cursor::Cursor;
+use crate::store::id::{IdProblem, shown};
+use crate::store::version::Version;
+use crate::store::write_id::WriteId;
+
+/// What a call can come back with instead of its answer.
+///
+/// A write has four outcomes: applied (`Ok`), conflict, refused, and unknown. [`outcome`](Self::outcome) tells
+/// whether anything can have been applied: it is unknown only for a [`Failure`] that says so. HTTP statuses are
+/// those of the default table in [`http`](crate::http).
+///
+/// Not generic in the program's types: `?` works across collections. At most 48 bytes. No text of this crate shows a
+/// value or a credential; the cause, where there is one, is the `source`, and speaks in the words of the store.
+///
+/// ```
+/// use ifmatch::{Collection, Error};
+/// use ifmatch::store::Outcome;
+///
+/// let notes = Collection::<String>::in_memory();
+/// let error = notes.fetch("readme").wait().unwrap_err();
+///
+/// assert!(matches!(&error, Error::NotFound(missing) if missing.id() == "readme"));
+/// assert_eq!(error.to_string(), "`readme` does not exist");
+/// assert_eq!(error.outcome(), Outcome::NotApplied);
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An expectation was not met; nothing was changed. 409 or 412; retry as [`Conflict::retry`] says.
+    #[error("{}", .0.headline())]
+    Conflict(#[source] Conflict),
+    /// The resource that had to exist does not. 404, or 410 where it is known to be deleted; retrying can't help.
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    /// The call breaks a rule of its use or a limit; nothing was sent to the engine. Retrying can't help.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Stored bytes don't decode; they stay where they are. 500; retrying can't help.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    /// The feed no longer reaches back to the cursor. 410; list again and watch from a new cursor.
+    #[error(transparent)]
+    Expired(#[from] Expired),
+    /// The store failed. 503; [`Failure::outcome`] says whether a write can have been applied.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+const _: () = assert!(size_of::<Error>() <= 48);
+
+/// Whether a write that came back as an error can have been applied.
+///
+/// ```
+/// use ifmatch::Error;
+/// use ifmatch::store::{Failure, Outcome};
+///
+/// let lost = Error::from(Failure::new(Outcome::Unknown, "connection reset"));
+/// assert_eq!(lost.outcome(), Outcome::Unknown);
+/// assert_eq!(lost.to_string(), "the store failed, and the write may have been applied");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Nothing was applied, and nothing will be.
+    NotApplied,
+    /// It may have been applied, or may still be. [`Store::resolve`](crate::Store::resolve) can tell later.
+    Unknown,
+}
+
+impl Error {
+    /// Whether the write can have been applied.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Failed(failure) => failure.outcome(),
+            _ => Outcome::NotApplied,
+        }
+    }
+
+    /// The conflict, if this is one. Behind a wrapper of another type, ask [`conflict_in`].
+    pub fn conflict(&self) -> Option<&Conflict> {
+        match self {
+            Self::Conflict(conflict) => Some(conflict),
+            _ => None,
+        }
+    }
+}
+
+// By hand: thiserror's `#[from]` would make the conflict's text this error's text too.
+impl From<Conflict> for Error {
+    fn from(conflict: Conflict) -> Self {
+        Self::Conflict(conflict)
+    }
+}
+
+/// Finds a [`Conflict`] in an error or in what caused it, behind `Box<dyn Error>`, `anyhow` or a program's own types.
+///
+/// ```
+/// use ifmatch::{Collection, Expected, conflict_in};
+///
+/// fn rename(notes: &Collection<String>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+///     notes.replace("readme", Expected::Present, "text".to_string()).wait()?;
+///     Ok(())
+/// }
+///
+/// let error = rename(&Collection::in_memory()).unwrap_err();
+/// assert_eq!(conflict_in(&*error).unwrap().id(), "readme");
+/// ```
+pub fn conflict_in<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Conflict> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(conflict) = error.downcast_ref::<Conflict>() {
+            return Some(conflict);
+        }
+        // The only standard wrapper whose `source` skips what it wraps.
+        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// A resource that had to exist does not.
+///
+/// ```
+/// # use ifmatch::store::NotFound;
+/// assert_eq!(NotFound::new("readme").to_string(), "`readme` does not exist");
+/// assert_eq!(NotFound::deleted("readme").to_string(), "`readme` was deleted");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotFound {
+    id: Box<str>,
+    deleted: bool,
+}
+
+impl NotFound {
+    /// As far as the store remembers, the id was never written.
+    pub fn new(id: &str) -> Self {
+        Self { id: id.into(), deleted: false }
+    }
+
+    /// The id was deleted, and the store remembers that.
+    pub fn deleted(id: &str) -> Self {
+        Self { id: id.into(), deleted: true }
+    }
+
+    /// The id that was asked for.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether the store remembers a deletion.
+    pub fn is_deleted(&self) -> bool {
+        self.deleted
+    }
+}
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.deleted { "was deleted" } else { "does not exist" };
+        write!(f, "`{}` {what}", shown(&self.id))
+    }
+}
+
+impl StdError for NotFound {}
+
+/// Why a call was refused before anything was sent. Each is a mistake in the call or a limit; none is worth a retry
+/// as it is.
+///
+/// ```
+/// use ifmatch::{Collection, Error};
+/// use ifmatch::store::Refusal;
+///
+/// let notes = Collection::<String>::in_memory();
+/// let error = notes.create("", "text".to_string()).wait().unwrap_err();
+/// assert!(matches!(error, Error::Refused(Refusal::Id { .. })));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The id cannot name a resource. 400.
+    #[error("id `{}` {problem}", shown(id))]
+    Id {
+        /// The id as given, shortened.
+        id: Box<str>,
+        /// What is wrong with it.
+        problem: IdProblem,
+    },
+    /// One commit names the same id twice. 400.
+    #[error("`{}` appears twice in one commit", shown(id))]
+    Duplicate {
+        /// The id that repeats.
+        id: Box<str>,
+    },
+    /// The encoded value is over the limit. 413.
+    #[error("the value of `{}` has {bytes} bytes, and the limit is {limit}", shown(id))]
+    TooLarge {
+        /// Whose value.
+        id: Box<str>,
+        /// Its size in bytes.
+        bytes: usize,
+        /// The most the store takes, in bytes.
+        limit: usize,
+    },
+    /// The commit has more entries than the store can apply as one. 400.
+    #[error("a commit of {entries} entries, and the limit is {limit}")]
+    TooMany {
+        /// How many there are.
+        entries: usize,
+        /// How many the store takes.
+        limit: usize,
+    },
+    /// The value cannot be encoded. 422.
+    #[error("the value of `{}` cannot be encoded", shown(id))]
+    Encode {
+        /// Whose value.
+        id: Box<str>,
+        /// What the codec said.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The policy wants every write to say what it is based on, and this one did not. 428.
+    #[error("a write of `{}` must say which version it is based on", shown(id))]
+    ExpectationRequired {
+        /// The id written to.
+        id: Box<str>,
+    },
+    /// The policy does not allow this id. 403.
+    #[error("id `{}` is not allowed here", shown(id))]
+    NotAllowed {
+        /// The id.
+        id: Box<str>,
+    },
+    /// The store lacks what the call needs, as its abilities say. 501.
+    #[error("the store does not support {what}")]
+    Unsupported {
+        /// What it lacks.
+        what: &'static str,
+    },
+    /// A page of at least one resource has to be asked for. 400.
+    #[error("a page limit of 0: ask for at least one resource")]
+    EmptyPage,
+    /// The cursor is not one of this kind of store. 400.
+    #[error("the cursor is not one that this store gave")]
+    Cursor,
+    /// The write id was resolved as not applied before this commit arrived, so that it may no longer be. Draw a new
+    /// id for a new try. 409.
+    #[error("write {write} was resolved as not applied, and is refused since: draw a new write id")]
+    Closed {
+        /// The write id.
+        write: WriteId,
+    },
+    /// The store has issued its last version. 507.
+    #[error("the store has issued its last version")]
+    VersionsExhausted,
+}
+
+/// Stored bytes that do not decode. They stay as they are, and can be overwritten or deleted by a write that expects
+/// exactly [`version`](Self::version).
+///
+/// ```
+/// # #[cfg(feature = "json")] {
+/// use ifmatch::{Collection, Error};
+///
+/// let bytes = Collection::<[u8]>::in_memory();
+/// bytes.create("a", *b"not a number").wait()?;
+///
+/// let numbers = Collection::<u64>::json(bytes.store().clone());
+/// let Err(Error::Corrupt(corrupt)) = numbers.fetch("a").wait() else { unreachable!() };
+/// assert_eq!(corrupt.id(), "a");
+/// numbers.replace("a", corrupt.version(), 7).wait()?;
+/// # }
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Corrupt(Box<CorruptInner>);
+
+#[derive(Debug)]
+struct CorruptInner {
+    id: Box<str>,
+    version: Version,
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+impl Corrupt {
+    /// The bytes stored at `id` in `version` do not decode, and `source` says why.
+    pub fn new(id: &str, version: Version, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self(Box::new(CorruptInner { id: id.into(), version, source: source.into() }))
+    }
+
+    /// Where the bytes are.
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// Their version: expect it to overwrite or delete them.
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+}
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the stored bytes of `{}`, version {}, do not decode", shown(self.id()), self.version())
+    }
+}
+
+impl StdError for Corrupt {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.0.source)
+    }
+}
+
+/// The feed no longer reaches back to the cursor: changes between the two may have been missed.
+///
+/// Take a new cursor, list, and watch from there.
+///
+/// ```
+/// use ifmatch::{Collection, Error, Memory, Start};
+///
+/// let counters = Collection::new(Memory::<u64>::new().with_feed_limit(1));
+/// let mut changes = counters.watch(Start::Now).wait()?;
+/// for count in 0..1_000 {
+///     counters.put("visits", count).wait()?;
+/// }
+///
+/// let Err(Error::Expired(expired)) = changes.next().wait() else { unreachable!() };
+/// assert!(expired.oldest.is_some());
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the feed no longer has what came after the cursor")]
+pub struct Expired {
+    /// The oldest cursor the feed can still be read from, where the store has a feed.
+    pub oldest: Option<Cursor>,
+}
+
+/// The store failed: an engine was unreachable, an answer was lost, a deadline passed.
+///
+/// ```
+/// use ifmatch::store::{Failure, Outcome, WriteId};
+///
+/// let write = WriteId::from_bits(1);
+/// let lost = Failure::new(Outcome::Unknown, "connection reset").with_write(write);
+/// assert_eq!(lost.outcome(), Outcome::Unknown);
+/// assert_eq!(lost.write(), Some(write));
+/// ```
+#[derive(Debug)]
+pub struct Failure(Box<FailureInner>);
+
+#[derive(Debug)]
+struct FailureInner {
+    outcome: Outcome,
+    write: Option<WriteId>,
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+impl Failure {
+    /// A failure with what caused it. Reads and commits that were never sent are [`Outcome::NotApplied`].
+    pub fn new(outcome: Outcome, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self(Box::new(FailureInner { outcome, write: None, source: source.into() }))
+    }
+
+    /// The same with the write id under which the outcome can be asked for.
+    pub fn with_write(mut self, write: WriteId) -> Self {
+        self.0.write = Some(write);
+        self
+    }
+
+    /// The same once it is known that nothing was applied.
+    pub(crate) fn not_applied(mut self) -> Self {
+        self.0.outcome = Outcome::NotApplied;
+        self
+    }
+
+    /// Whether a write can have been applied.
+    pub fn outcome(&self) -> Outcome {
+        self.0.outcome
+    }
+
+    /// The write id to [`resolve`](crate::Store::resolve) an unknown outcome with, if the commit carried one.
+    pub fn write(&self) -> Option<WriteId> {
+        self.0.write
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.outcome(), self.write()) {
+            (Outcome::NotApplied, _) => f.write_str("the store failed, and nothing was applied"),
+            (Outcome::Unknown, None) => f.write_str("the store failed, and the write may have been applied"),
+            (Outcome::Unknown, Some(write)) => {
+                write!(f, "the store failed, and write {write} may have been applied")
+            }
+        }
+    }
+}
+
+impl StdError for Failure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.0.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::id::{MAX_ID_BYTES, check_id};
+    use crate::store::version::Versioned;
+
+    fn conflict() -> Conflict {
+        let current = Versioned::<str>::new("2".parse().unwrap(), "s3cr3t");
+        Conflict::state("readme", &current, "it is archived")
+    }
+
+    #[test]
+    fn a_message_names_every_good_id_in_full_and_no_endless_one() {
+        let [full, endless] = ["x".repeat(MAX_ID_BYTES), "\u{1b}".repeat(1 << 20)];
+        let messages = |id: &str| {
+            let stale = Conflict::state(id, &Versioned::<str>::new("2".parse().unwrap(), "v"), "no");
+            [
+                NotFound::new(id).to_string(),
+                Error::from(Refusal::NotAllowed { id: id.into() }).to_string(),
+                stale.to_string(),
+                Error::from(stale).to_string(),
+            ]
+        };
+
+        assert!(messages(&full).iter().all(|message| message.contains(&full)));
+        assert!(messages(&endless).iter().all(|message| message.len() < 8 * MAX_ID_BYTES));
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum Own {
+        #[error("saving failed")]
+        Saving(#[source] Error),
+        #[error(transparent)]
+        Transparent(#[from] Error),
+    }
+
+    #[test]
+    fn a_conflict_is_found_behind_every_usual_wrapper() {
+        let boxed: Box<dyn StdError + Send + Sync> = Box::new(Error::from(conflict()));
+        let twice: Box<dyn StdError + Send + Sync> = Box::new(std::io::Error::other(boxed));
+        let wrapped: [&(dyn StdError + 'static); 5] = [
+            &conflict(),
+            &Error::from(conflict()),
+            &Own::Saving(conflict().into()),
+            &Own::Transparent(conflict().into()),
+            &*twice,
+        ];
+
+        for error in wrapped {
+            assert_eq!(conflict_in(error).map(Conflict::id), Some("readme"), "{error:?}");
+        }
+        assert!(conflict_in(&std::io::Error::other("another")).is_none());
+        assert!(conflict_in(&std::io::Error::other(conflict())).is_some());
+    }
+
+    #[test]
+    fn every_message_makes_sense_alone() {
+        let version = "7".parse().unwrap();
+        let messages = [
+            (Error::from(conflict()).to_string(), "conflict on `readme`: it is archived (version 2)"),
+            (NotFound::new(&"x".repeat(513)).to_string(), &*format!("`{}…` does not exist", "x".repeat(64))),
+            (NotFound::deleted("a\nb").to_string(), r"`a\nb` was deleted"),
+            (check_id("").unwrap_err().to_string(), "id `` is empty"),
+            (check_id("a\0b").unwrap_err().to_string(), r"id `a\0b` contains a NUL character"),
+            (
+                Corrupt::new("a", version, "odd").to_string(),
+                "the stored bytes of `a`, version 7, do not decode",
+            ),
+            (
+                Failure::new(Outcome::Unknown, "x").with_write(WriteId::from_bits(1)).to_string(),
+                "the store failed, and write 00000000000000000000000000000001 may have been applied",
+            ),
+        ];
+
+        for (message, expected) in messages {
+            assert_eq!(message, expected);
+        }
+    }
+
+    #[test]
+    fn causes_are_sources_and_not_part_of_the_text() {
+        let corrupt = Error::from(Corrupt::new("a", "7".parse().unwrap(), "odd byte"));
+        let failed = Error::from(Failure::new(Outcome::NotApplied, "refused"));
+
+        for (error, cause) in [(corrupt, "odd byte"), (failed, "refused")] {
+            assert!(!error.to_string().contains(cause));
+            assert_eq!(error.source().map(ToString::to_string).as_deref(), Some(cause));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! [`Expected`], what a writer believes about a resource, and [`Expectation`], that belief and where it came from.
+
+use std::fmt;
+
+use crate::store::version::{Version, Versioned};
+
+/// What a writer believes about a resource at the instant its write is applied.
+///
+/// No number and no null ever stands for "new" or "anything": each has a name of its own.
+///
+/// ```
+/// use ifmatch::{Expected, Version};
+///
+/// let seven: Version = "7".parse()?;
+/// assert!(Expected::from(seven).admits(Some(seven)));
+/// assert!(!Expected::Absent.admits(Some(seven)));
+/// # Ok::<_, ifmatch::store::ParseVersionError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Expected {
+    /// Anything, also nothing: a blind write.
+    Any,
+    /// There is no value: the id was never written, or is deleted.
+    Absent,
+    /// There is a value, of whatever version.
+    Present,
+    /// There is a value of exactly this version.
+    Version(Version),
+}
+
+impl Expected {
+    /// Whether the belief is true where `found` is the version of the stored value, `None` where there is none.
+    ///
+    /// ```
+    /// # use ifmatch::Expected;
+    /// assert!(Expected::Any.admits(None));
+    /// assert!(!Expected::Present.admits(None));
+    /// ```
+    #[inline]
+    pub fn admits(self, found: Option<Version>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Absent => found.is_none(),
+            Self::Present => found.is_some(),
+            Self::Version(version) => found == Some(version),
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("anything"),
+            Self::Absent => f.write_str("no value"),
+            Self::Present => f.write_str("a value"),
+            Self::Version(version) => write!(f, "version {version}"),
+        }
+    }
+}
+
+impl From<Version> for Expected {
+    fn from(version: Version) -> Self {
+        Self::Version(version)
+    }
+}
+
+impl<T: ?Sized> From<&Versioned<T>> for Expected {
+    fn from(base: &Versioned<T>) -> Self {
+        Self::Version(base.version)
+    }
+}
+
+/// Where an expectation came from. It decides the HTTP status of a conflict (RFC 5789 §2.2): a precondition that
+/// came in a header failed with 412, a version that came in the body or as an argument conflicts with 409.
+///
+/// ```
+/// use ifmatch::{http, Collection, Expected};
+/// use ifmatch::store::{Expectation, Origin};
+///
+/// let notes = Collection::<String>::in_memory();
+/// notes.create("readme", "hello".to_string()).wait()?;
+///
+/// let error = notes.replace("readme", Expected::Absent, "mine".to_string()).wait().unwrap_err();
+/// assert_eq!(http::status(&error), 409);
+///
+/// let from_header = Expectation { expected: Expected::Absent, origin: Origin::Header };
+/// let error = notes.replace("readme", from_header, "mine".to_string()).wait().unwrap_err();
+/// assert_eq!(http::status(&error), 412);
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Origin {
+    /// The program's own code, or the body of a request.
+    #[default]
+    Argument,
+    /// A precondition header of a request.
+    Header,
+}
+
+/// An [`Expected`] and the [`Origin`] it came from: what every write takes.
+///
+/// A [`Version`], an [`Expected`] and a borrowed [`Versioned`] each convert into one, as an argument; the
+/// preconditions of a request convert into one that came from a header.
+///
+/// ```
+/// use ifmatch::Expected;
+/// use ifmatch::store::{Expectation, Origin};
+///
+/// let argument: Expectation = Expected::Absent.into();
+/// assert_eq!(argument.origin, Origin::Argument);
+/// let header = Expectation { origin: Origin::Header, ..argument };
+/// assert_eq!(header.expected, Expected::Absent);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Expectation {
+    /// What is believed.
+    pub expected: Expected,
+    /// Who said so.
+    pub origin: Origin,
+}
+
+impl From<Expected> for Expectation {
+    fn from(expected: Expected) -> Self {
+        Self { expected, origin: Origin::Argument }
+    }
+}
+
+impl From<Version> for Expectation {
+    fn from(version: Version) -> Self {
+        Expected::Version(version).into()
+    }
+}
+
+impl<T: ?Sized> From<&Versioned<T>> for Expectation {
+    fn from(base: &Versioned<T>) -> Self {
+        Expected::from(base).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_expectation_admits_what_it_says_and_nothing_else() {
+        let [one, two]: [Version; 2] = ["1", "2"].map(|text| text.parse().unwrap());
+
+        let admitted = |expected: Expected| [None, Some(one), Some(two)].map(|found| expected.admits(found));
+
+        assert_eq!(admitted(Expected::Any), [true, true, true]);
+        assert_eq!(admitted(Expected::Absent), [true, false, false]);
+        assert_eq!(admitted(Expected::Present), [false, true, true]);
+        assert_eq!(admitted(Expected::Version(one)), [false, true, false]);
+    }
+}

@@ -1,0 +1,33 @@
+//! The contract with those who write stores and layers: [`Store`], and all that goes in and out of one.
+//!
+//! Nothing in this room keeps a value, serializes one, sleeps, or knows of HTTP.
+
+mod commit;
+mod conflict;
+mod cursor;
+mod error;
+mod expected;
+mod feed;
+mod id;
+mod reply;
+mod resource;
+mod store;
+mod version;
+mod write_id;
+
+pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
+pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
+pub use cursor::{Cursor, ParseCursorError};
+pub use error::{Corrupt, Error, Expired, Failure, NotFound, Outcome, Refusal, conflict_in};
+pub use expected::{Expectation, Expected, Origin};
+pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
+pub use id::{IdProblem, MAX_ID_BYTES, check_id};
+pub use reply::Reply;
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) use reply::block_on;
+#[cfg(feature = "file")]
+pub(crate) use reply::is_blocking;
+pub use resource::Resource;
+pub use store::{Abilities, Durability, Page, Resolution, Store};
+pub use version::{ParseVersionError, Version, Versioned};
+pub use write_id::{ParseWriteIdError, WriteId};
