@@ -109,9 +109,9 @@ async fn replace(
     Required(preconditions): Required,
     Body(article): Body<Article>,
 ) -> Result<Response, Problem> {
-    let expectation = preconditions.expectation(Intent::Put, &id, || articles.get(&id)).await?;
-    let saved = articles.replace(&id, expectation, article).await?;
-    match expectation.expected {
+    let condition = preconditions.condition(Intent::Put, &id, || articles.get(&id)).await?;
+    let saved = articles.replace(&id, condition, article).await?;
+    match condition.expected {
         Expected::Absent => Ok((StatusCode::CREATED, [(LOCATION, location(&id))], saved).into_response()),
         _ => Ok(saved.into_response()),
     }
@@ -123,8 +123,8 @@ async fn delete(
     Path(id): Path<String>,
     Required(preconditions): Required,
 ) -> Result<StatusCode, Error> {
-    let expectation = preconditions.expectation(Intent::Delete, &id, || articles.get(&id)).await?;
-    articles.delete(&id, expectation).await?;
+    let condition = preconditions.condition(Intent::Delete, &id, || articles.get(&id)).await?;
+    articles.delete(&id, condition).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -55,11 +55,11 @@ fuzz_target!(|bytes: &[u8]| {
             }
         }
         let read = || Reply::ready(Ok(current.clone()));
-        match preconditions.expectation(Intent::Put, "a", read).wait() {
-            Ok(expectation) => {
-                assert_eq!(expectation.expected.admits(found), holds && fresh);
-                assert_eq!(expectation.origin == Origin::Argument, lines.is_empty());
-                assert_eq!(expectation.expected == Expected::Any, lines.is_empty());
+        match preconditions.condition(Intent::Put, "a", read).wait() {
+            Ok(condition) => {
+                assert_eq!(condition.expected.admits(found), holds && fresh);
+                assert_eq!(condition.origin == Origin::Argument, lines.is_empty());
+                assert_eq!(condition.expected == Expected::Any, lines.is_empty());
             }
             Err(_) => assert!(!(holds && fresh)),
         }

@@ -78,6 +78,6 @@ fn step(reference: &Reference, bytes: &mut impl Iterator<Item = u8>) -> Option<S
         1 => Deed::Delete,
         _ => Deed::Put(u32::from(which)),
     };
-    let origin = if what & 8 == 0 { Origin::Argument } else { Origin::Header };
+    let origin = if what & 8 == 0 { Origin::Argument } else { Origin::Protocol };
     Some(Step { id, belief, origin, deed })
 }

@@ -470,8 +470,8 @@ impl Store<[u8]> for Etcd {
             watch: true,
             tombstones: false,
             durability: *self.shared.durability.read(),
-            unknown: true,
-            restores_told: false,
+            may_lose_answers: true,
+            detects_restore: false,
         }
     }
 }

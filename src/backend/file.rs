@@ -85,7 +85,7 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// One counter serves the whole file and is kept in the same transaction as what it numbers. It starts at a random
 /// number, and leaps over a random number of versions at each opening, so that a version from a file that was deleted,
 /// replaced by an older copy or cut off by a crash matches nothing written afterwards, except by a chance of less than
-/// one in a million for each 100,000 versions lost. That chance is what [`Abilities::restores_told`] rests on here: a
+/// one in a million for each 100,000 versions lost. That chance is what [`Abilities::detects_restore`] rests on here: a
 /// file can't know that it is an older copy of itself. All entries of one commit share a version.
 ///
 /// # Limits
@@ -562,8 +562,8 @@ impl Store<[u8]> for File {
             watch: true,
             tombstones: true,
             durability,
-            unknown: true,
-            restores_told: true,
+            may_lose_answers: true,
+            detects_restore: true,
         }
     }
 }

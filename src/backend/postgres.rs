@@ -448,8 +448,8 @@ impl Store<[u8]> for Postgres {
             watch: true,
             tombstones: true,
             durability: self.shared.durability,
-            unknown: true,
-            restores_told: true,
+            may_lose_answers: true,
+            detects_restore: true,
         }
     }
 }

@@ -352,8 +352,8 @@ impl Store<[u8]> for Redis {
             watch: true,
             tombstones: true,
             durability: self.shared.durability,
-            unknown: true,
-            restores_told: true,
+            may_lose_answers: true,
+            detects_restore: true,
         }
     }
 }

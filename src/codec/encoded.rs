@@ -90,7 +90,7 @@ impl<S: Store<[u8]>, C> Encoded<S, C> {
     where
         C: Codec<T>,
     {
-        let Entry { id, expectation, action } = entry;
+        let Entry { id, condition, action } = entry;
         let action = match action {
             Action::Check => Action::Check,
             Action::Delete => Action::Delete,
@@ -107,7 +107,7 @@ impl<S: Store<[u8]>, C> Encoded<S, C> {
                 Action::Put(bytes.into())
             }
         };
-        Ok(Entry { id, expectation, action })
+        Ok(Entry { id, condition, action })
     }
 
     fn decode<T: Resource>(&self, id: &str, stored: &Versioned<[u8]>) -> Result<Versioned<T>, Corrupt>
@@ -141,14 +141,14 @@ impl<S: Store<[u8]>, C> Encoded<S, C> {
     where
         C: Codec<T>,
     {
-        let [Entry { id, expectation, .. }] = *commit.entries() else { return None };
+        let [Entry { id, condition, .. }] = *commit.entries() else { return None };
         let old = self.codec.schema_of(&stored.value) < self.codec.schema();
-        if !old || expectation.expected != Expected::Version(stored.version) {
+        if !old || condition.expected != Expected::Version(stored.version) {
             return None;
         }
         // What can't be rewritten is not the concern of a caller who changes nothing.
         let value = self.decode::<T>(id, stored).ok()?.value;
-        let put = Commit::one(self.encode(Entry::put(id, expectation, value)).ok()?);
+        let put = Commit::one(self.encode(Entry::put(id, condition, value)).ok()?);
         Some(match commit.write() {
             Some(write) => put.with_write(write),
             None => put,
@@ -334,7 +334,7 @@ mod tests {
     use crate::codec::json::Json;
     use crate::layer::probe::{self, Probe, at_once, is_pending, next_of};
     use crate::memory::Memory;
-    use crate::store::{Advice, Expectation, Intent, Kind, Origin};
+    use crate::store::{Advice, Condition, Intent, Kind, Origin};
 
     const ODD: &[u8] = b"{s3cr3t";
 
@@ -349,8 +349,8 @@ mod tests {
         store.get(id).wait()
     }
 
-    fn put(id: &str, expectation: impl Into<Expectation>, value: u32) -> Commit<'_, u32> {
-        Commit::one(Entry::put(id, expectation, value.into()))
+    fn put(id: &str, condition: impl Into<Condition>, value: u32) -> Commit<'_, u32> {
+        Commit::one(Entry::put(id, condition, value.into()))
     }
 
     fn commit(store: &dyn Store<u32>, commit: Commit<'_, u32>) -> Result<Committed, Error> {
@@ -656,7 +656,7 @@ mod tests {
     #[test]
     fn a_required_value_that_is_missing_is_the_callers_own_conflict() {
         let probe = Probe::prompt();
-        let header = Expectation { expected: Expected::Present, origin: Origin::Header };
+        let header = Condition::from_protocol(Expected::Present);
         probe.set("gone", seven());
         probe.delete("gone");
 
@@ -674,7 +674,7 @@ mod tests {
             (gone.kind(), gone.expected(), gone.intent()),
             (&Kind::Deleted, Expected::Present, Intent::Put)
         );
-        assert_eq!(never.origin(), Origin::Header);
+        assert_eq!(never.origin(), Origin::Protocol);
     }
 
     #[test]

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU64;
 
 use crate::store::{
-    Action, Commit, Conflict, Corrupt, Entry, Error, Expectation, Expected, Kind, Mismatch, Version,
-    Versioned,
+    Action, Commit, Condition, Conflict, Corrupt, Entry, Error, Expected, Kind, Mismatch, Version, Versioned,
 };
 
 /// How often a commit is sent again because others wrote the same ids in between.
@@ -34,7 +33,7 @@ impl<'a> Narrowed<'a> {
         let expected = commit
             .entries()
             .iter()
-            .map(|entry| (!is_blind(entry)).then_some(entry.expectation.expected))
+            .map(|entry| (!is_blind(entry)).then_some(entry.condition.expected))
             .collect();
         Ok(Self { commit, expected, rounds: 0 })
     }
@@ -74,7 +73,7 @@ impl<'a> Narrowed<'a> {
     pub(super) fn commit(&self) -> Commit<'a, [u8]> {
         let narrow = |(entry, expected): (&Entry<'a, [u8]>, &Option<Expected>)| {
             let mut entry = entry.clone();
-            entry.expectation.expected = expected.unwrap_or(NEVER);
+            entry.condition.expected = expected.unwrap_or(NEVER);
             entry
         };
         let narrowed =
@@ -111,8 +110,8 @@ impl<'a> Narrowed<'a> {
                 genuine.push(mismatch);
                 continue;
             };
-            if meant_by_caller(entry.expectation, &mismatch) {
-                genuine.push(mismatch.expecting(entry.expectation));
+            if meant_by_caller(entry.condition, &mismatch) {
+                genuine.push(mismatch.expecting(entry.condition));
                 continue;
             }
             // Nothing known yet where a store tells no value with its conflicts: it must be read again.
@@ -140,20 +139,20 @@ impl<'a> Narrowed<'a> {
 
 /// Whether the entry would overwrite or delete a value nobody has looked at.
 fn is_blind(entry: &Entry<'_, [u8]>) -> bool {
-    let weak = matches!(entry.expectation.expected, Expected::Any | Expected::Present);
+    let weak = matches!(entry.condition.expected, Expected::Any | Expected::Present);
     weak && !matches!(entry.action, Action::Check)
 }
 
 /// What a blind write expects where there is no value.
 fn without_value(entry: &Entry<'_, [u8]>) -> Expected {
-    match entry.expectation.expected {
+    match entry.condition.expected {
         Expected::Present => NEVER,
         _ => Expected::Absent,
     }
 }
 
 /// Whether the mismatch of a narrowed expectation is one of the caller's own expectation too.
-fn meant_by_caller(caller: Expectation, mismatch: &Mismatch) -> bool {
+fn meant_by_caller(caller: Condition, mismatch: &Mismatch) -> bool {
     match mismatch.kind() {
         Kind::Stale | Kind::Exists => false,
         Kind::Missing | Kind::Deleted => caller.expected == Expected::Present,
@@ -202,6 +201,6 @@ mod tests {
         };
 
         assert_eq!(narrowed.unread(0), Some((0, "a")));
-        assert_eq!(narrowed.commit().entries()[0].expectation.expected, NEVER);
+        assert_eq!(narrowed.commit().entries()[0].condition.expected, NEVER);
     }
 }

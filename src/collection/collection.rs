@@ -17,9 +17,7 @@ use crate::collection::retry::{Ending, Retry};
 use crate::collection::transaction::{Seen, Transaction};
 use crate::memory::Memory;
 use crate::store::{Abilities, Page, Reply, Resolution, Resource, Store, Versioned, WriteId};
-use crate::store::{
-    Changes, Commit, Committed, Conflict, Entry, Error, Expectation, Expected, Receipt, Start,
-};
+use crate::store::{Changes, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Receipt, Start};
 
 /// Versioned resources of one type, each under its id: the type that a program holds.
 ///
@@ -139,7 +137,7 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     fn over(store: Arc<dyn Store<T>>, retry: Retry) -> Self {
-        let stamps = store.abilities().unknown;
+        let stamps = store.abilities().may_lose_answers;
         let gate = Gate::new(Arc::clone(retry.clock()), retry.longest_stall());
         Self { store, stamps, shared: Arc::new(Shared { retry, gate }) }
     }
@@ -271,11 +269,11 @@ impl<T: Resource + ?Sized> Collection<T> {
     pub fn replace<'a>(
         &'a self,
         id: &'a str,
-        expectation: impl Into<Expectation>,
+        condition: impl Into<Condition>,
         value: impl Into<Arc<T>>,
     ) -> Reply<'a, Versioned<T>> {
         let value = value.into();
-        let entry = Entry::put(id, expectation, Arc::clone(&value));
+        let entry = Entry::put(id, condition, Arc::clone(&value));
         let reply = self.commit(Commit::one(entry));
         if let Some(committed) = reply.good() {
             return Reply::ready(Ok(Versioned { version: put_version(committed), value }));
@@ -316,8 +314,8 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// assert_eq!(receipt.replaced, Some(readme.version));
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
-    pub fn delete<'a>(&'a self, id: &'a str, expectation: impl Into<Expectation>) -> Reply<'a, Receipt> {
-        let reply = self.commit(Commit::one(Entry::delete(id, expectation)));
+    pub fn delete<'a>(&'a self, id: &'a str, condition: impl Into<Condition>) -> Reply<'a, Receipt> {
+        let reply = self.commit(Commit::one(Entry::delete(id, condition)));
         if let Some(committed) = reply.good() {
             return Reply::ready(Ok(committed.receipts()[0]));
         }

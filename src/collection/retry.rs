@@ -12,7 +12,7 @@ use crate::store::Error;
 ///
 /// What is tried again: a round of [`modify`](crate::Collection::modify) and its kin, and of
 /// [`transact`](crate::Collection::transact), whose own commit lost a race; a read the store failed to answer; and,
-/// for a store that says that answers can be lost ([`Abilities::unknown`](crate::store::Abilities::unknown)), a commit that
+/// for a store that says that answers can be lost ([`Abilities::may_lose_answers`](crate::store::Abilities::may_lose_answers)), a commit that
 /// is known not to have been applied. A conflict is never sent again as it was.
 ///
 /// | setting | default | because |

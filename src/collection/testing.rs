@@ -207,7 +207,7 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
                 let entry = &commit.entries()[0];
                 let kind = Kind::Locked { holder: "somebody".into(), remaining: Duration::from_secs(1) };
                 let (intent, found) = (entry.intent(), None);
-                let mismatch = Mismatch::new::<T>(entry.id, entry.expectation, intent, kind, found, None);
+                let mismatch = Mismatch::new::<T>(entry.id, entry.condition, intent, kind, found, None);
                 return Reply::ready(Err(Conflict::new(vec![mismatch]).into()));
             }
             Fault::HangApplied => {
@@ -269,7 +269,7 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { tombstones: self.tombstones, unknown: self.unknown, ..Abilities::default() }
+        Abilities { tombstones: self.tombstones, may_lose_answers: self.unknown, ..Abilities::default() }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::collection::call::Call;
 use crate::collection::collection::Collection;
 use crate::collection::draft::{Draft, Saved};
 use crate::store::{
-    Action, Committed, Conflict, Entry, Error, Expectation, Expected, Found, Intent, Kind, Mismatch, Origin,
+    Action, Committed, Condition, Conflict, Entry, Error, Expected, Found, Intent, Kind, Mismatch, Origin,
     Refusal, Reply, Resource, Versioned,
 };
 
@@ -60,7 +60,7 @@ struct Slot<T: ?Sized> {
     /// What the first read found.
     read: Option<Option<Versioned<T>>>,
     /// What the caller expects, where it said so.
-    given: Option<Expectation>,
+    given: Option<Condition>,
     action: Action<T>,
 }
 
@@ -131,9 +131,9 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// transaction.commit().wait()?;
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
-    pub fn check(&mut self, id: &str, expectation: impl Into<Expectation>) -> Result<(), Error> {
+    pub fn check(&mut self, id: &str, condition: impl Into<Condition>) -> Result<(), Error> {
         let at = self.slot(id);
-        self.slots[at].expect(expectation.into())
+        self.slots[at].expect(condition.into())
     }
 
     /// Puts a value. Unless the id was read or checked, over whatever is there.
@@ -316,21 +316,21 @@ impl<T: Resource + ?Sized> Slot<T> {
         let read = self.read.as_ref().map(as_read);
         let given = self.given.unwrap_or(Expected::Any.into());
         // What was read met what was given, and says more.
-        let expectation = Expectation { expected: read.unwrap_or(given.expected), origin: given.origin };
-        Entry { id: &self.id, expectation, action: self.action.clone() }
+        let condition = Condition { expected: read.unwrap_or(given.expected), origin: given.origin };
+        Entry { id: &self.id, condition, action: self.action.clone() }
     }
 
     /// Takes one more expectation: the stricter of two that can both hold.
-    fn expect(&mut self, wanted: Expectation) -> Result<(), Error> {
+    fn expect(&mut self, wanted: Condition) -> Result<(), Error> {
         if let Some(read) = &self.read {
             self.meets(Some(wanted), read)?;
         }
         let both = match self.given {
-            Some(given) => Expectation {
+            Some(given) => Condition {
                 expected: stricter(given.expected, wanted.expected)
                     .ok_or_else(|| Refusal::Duplicate { id: (&*self.id).into() })?,
                 // As the status speaks of the header where one failed.
-                origin: if given.origin == Origin::Header { Origin::Header } else { wanted.origin },
+                origin: if given.origin == Origin::Protocol { Origin::Protocol } else { wanted.origin },
             },
             None => wanted,
         };
@@ -338,10 +338,10 @@ impl<T: Resource + ?Sized> Slot<T> {
         Ok(())
     }
 
-    fn meets(&self, given: Option<Expectation>, found: &Option<Versioned<T>>) -> Result<(), Error> {
-        let Some(expectation) = given else { return Ok(()) };
+    fn meets(&self, given: Option<Condition>, found: &Option<Versioned<T>>) -> Result<(), Error> {
+        let Some(condition) = given else { return Ok(()) };
         let found = found.clone().map_or(Found::Nothing, Found::Value);
-        let entry = Entry { id: &self.id, expectation, action: self.action.clone() };
+        let entry = Entry { id: &self.id, condition, action: self.action.clone() };
         entry.judge(found).map_err(|mismatch| Conflict::new(vec![mismatch]).into())
     }
 
@@ -479,12 +479,12 @@ mod tests {
         let stale = numbers.fetch("a").wait().unwrap();
         numbers.put("a", 5).wait().unwrap();
         let mut transaction = numbers.transaction();
-        let header = Expectation { expected: Expected::from(&stale), origin: Origin::Header };
+        let header = Condition::from_protocol(Expected::from(&stale));
         transaction.check("a", header).unwrap();
 
         let Err(Error::Conflict(conflict)) = transaction.commit().wait() else { panic!("it was stale") };
 
-        assert_eq!(conflict.origin(), Origin::Header);
+        assert_eq!(conflict.origin(), Origin::Protocol);
     }
 
     #[test]
@@ -679,18 +679,17 @@ mod tests {
     #[test]
     fn of_two_expectations_one_from_a_header_stays_one_from_a_header() {
         let numbers = numbers();
-        let header =
-            Expectation { expected: Expected::Version("1".parse().unwrap()), origin: Origin::Header };
+        let header = Condition::from_protocol(Expected::Version("1".parse().unwrap()));
         for header_first in [true, false] {
             let mut transaction = numbers.transaction();
             let both = [header, Expected::Present.into()];
-            for expectation in if header_first { both } else { [both[1], both[0]] } {
-                transaction.check("a", expectation).unwrap();
+            for condition in if header_first { both } else { [both[1], both[0]] } {
+                transaction.check("a", condition).unwrap();
             }
             transaction.put("a", 9);
 
             let Err(Error::Conflict(conflict)) = transaction.commit().wait() else { panic!("no conflict") };
-            assert_eq!(conflict.origin(), Origin::Header);
+            assert_eq!(conflict.origin(), Origin::Protocol);
         }
     }
 

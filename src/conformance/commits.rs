@@ -36,7 +36,7 @@ pub async fn a_commit_is_all_or_nothing<T: Sample + ?Sized>(store: &Arc<dyn Stor
             Entry::check(d, Expected::Absent),
         ];
         let commit = entries.into_iter().enumerate().map(|(at, entry)| match at == failing {
-            true => Entry { expectation: wrong(at).into(), ..entry },
+            true => Entry { condition: wrong(at).into(), ..entry },
             false => entry,
         });
         let conflict =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::conformance::ground::{Ground, State};
 use crate::conformance::sample::Sample;
 use crate::store::{
-    Commit, Conflict, Entry, Expectation, Expected, Intent, Kind, Origin, Store, Version, block_on,
+    Commit, Condition, Conflict, Entry, Expected, Intent, Kind, Origin, Store, Version, block_on,
 };
 
 /// A conflict names its id, what was expected, what was found, and what was about to be done.
@@ -91,10 +91,10 @@ pub async fn a_conflict_keeps_the_origin<T: Sample + ?Sized>(store: &Arc<dyn Sto
     let old = ground.put(&id, Expected::Absent, 1).await;
     ground.put(&id, old, 2).await;
 
-    for origin in [Origin::Argument, Origin::Header] {
+    for origin in [Origin::Argument, Origin::Protocol] {
         for expected in [Expected::Absent, Expected::Version(old)] {
-            let expectation = Expectation { expected, origin };
-            let conflict = ground.conflict(ground.try_put(&id, expectation, 3).await, "a stale put");
+            let condition = Condition { expected, origin };
+            let conflict = ground.conflict(ground.try_put(&id, condition, 3).await, "a stale put");
             assert_eq!(conflict.origin(), origin, "`{id}`: the origin of {expected}");
         }
     }

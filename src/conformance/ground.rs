@@ -7,7 +7,7 @@ use crate::base::random;
 use crate::conformance::race::{self, PATIENCE};
 use crate::conformance::sample::Sample;
 use crate::store::{
-    Abilities, Commit, Committed, Conflict, Entry, Error, Expectation, Expected, Receipt, Store, Version,
+    Abilities, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Receipt, Store, Version,
 };
 
 /// The version and the number of a stored value; `None` where there is none.
@@ -66,14 +66,14 @@ impl<T: Sample + ?Sized> Ground<T> {
     pub(super) async fn try_put(
         &self,
         id: &str,
-        expected: impl Into<Expectation>,
+        expected: impl Into<Condition>,
         number: u64,
     ) -> Result<Receipt, Error> {
         self.send(Entry::put(id, expected, T::sample(number))).await
     }
 
     /// Puts a value where nothing speaks against it, and gives its version.
-    pub(super) async fn put(&self, id: &str, expected: impl Into<Expectation>, number: u64) -> Version {
+    pub(super) async fn put(&self, id: &str, expected: impl Into<Condition>, number: u64) -> Version {
         let receipt = self.try_put(id, expected, number).await;
         let receipt =
             receipt.unwrap_or_else(|error| panic!("a put of `{}` failed: {error}", id.escape_debug()));
@@ -81,7 +81,7 @@ impl<T: Sample + ?Sized> Ground<T> {
     }
 
     /// Deletes a value that is there, and gives the version of the deletion.
-    pub(super) async fn delete(&self, id: &str, expected: impl Into<Expectation>) -> Version {
+    pub(super) async fn delete(&self, id: &str, expected: impl Into<Condition>) -> Version {
         let receipt = self.send(Entry::delete(id, expected)).await;
         let receipt =
             receipt.unwrap_or_else(|error| panic!("a delete of `{}` failed: {error}", id.escape_debug()));

@@ -103,7 +103,7 @@ pub fn assert_abilities<T: Sample + ?Sized>(store: impl Store<T>, declared: Abil
 ///     let mut abilities = ifmatch::store::Abilities::default();
 ///     abilities.watch = true;
 ///     abilities.tombstones = true;
-///     abilities.restores_told = true;
+///     abilities.detects_restore = true;
 ///     abilities
 /// }
 /// ifmatch::conformance!(memory_as_declared, Memory::<u64>::new(), declared());

@@ -36,9 +36,9 @@
 //! let preconditions = Preconditions::from_headers(headers)?;
 //!
 //! let read = || Reply::ready(Ok(None::<Versioned<String>>)); // `articles.get("a1")`
-//! let expectation = preconditions.expectation(Intent::Put, "a1", read).wait()?;
+//! let condition = preconditions.condition(Intent::Put, "a1", read).wait()?;
 //!
-//! assert_eq!(expectation.expected, Expected::Version("7".parse()?));
+//! assert_eq!(condition.expected, Expected::Version("7".parse()?));
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 

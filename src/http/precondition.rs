@@ -4,8 +4,8 @@ use crate::http::Malformed;
 use crate::http::etag::Comparison;
 use crate::http::field::Tags;
 use crate::store::{
-    Conflict, Error, Expectation, Expected, Intent, Kind, Mismatch, NotFound, Origin, Reply, Resource,
-    Version, Versioned,
+    Condition, Conflict, Error, Expected, Intent, Kind, Mismatch, NotFound, Reply, Resource, Version,
+    Versioned,
 };
 
 const IF_MATCH: &str = "If-Match";
@@ -13,7 +13,7 @@ const IF_NONE_MATCH: &str = "If-None-Match";
 
 /// The headers `If-Match` and `If-None-Match` of one request.
 ///
-/// A write asks [`expectation`](Self::expectation) what they amount to and hands that to the collection; a read asks
+/// A write asks [`condition`](Self::condition) what they amount to and hands that to the collection; a read asks
 /// [`freshness`](Self::freshness). There is no conversion without the resource at hand, on purpose: a list of tags,
 /// or a tag that can't be a version of ours, says nothing that fits one [`Expected`], and must not be dropped.
 ///
@@ -31,8 +31,8 @@ const IF_NONE_MATCH: &str = "If-None-Match";
 /// # }
 /// let preconditions = Preconditions::from_headers([("if-match", "\"7\", \"8\"")])?;
 ///
-/// let expectation = preconditions.expectation(Intent::Put, "a1", || articles_get("a1")).wait()?;
-/// assert_eq!(expectation.expected, Expected::Version("8".parse()?));
+/// let condition = preconditions.condition(Intent::Put, "a1", || articles_get("a1")).wait()?;
+/// assert_eq!(condition.expected, Expected::Version("8".parse()?));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,8 +136,8 @@ impl Preconditions {
     /// # use ifmatch::store::Intent;
     /// let weakened = Preconditions::from_headers([("If-Match", "W/\"7\"")])?.lenient();
     /// # let read = || Reply::ready(Ok(None::<Versioned<String>>));
-    /// let expectation = weakened.expectation(Intent::Put, "a1", read).wait()?;
-    /// assert_eq!(expectation.expected, Expected::Version("7".parse()?));
+    /// let condition = weakened.condition(Intent::Put, "a1", read).wait()?;
+    /// assert_eq!(condition.expected, Expected::Version("7".parse()?));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn lenient(self) -> Self {
@@ -182,18 +182,18 @@ impl Preconditions {
     /// # let read = || Reply::ready(Ok(None::<Versioned<String>>));
     /// let creates = Preconditions::from_headers([("If-None-Match", "*")])?;
     ///
-    /// let expectation = creates.expectation(Intent::Put, "a1", read).wait()?;
-    /// assert_eq!((expectation.expected, expectation.origin), (Expected::Absent, Origin::Header));
+    /// let condition = creates.condition(Intent::Put, "a1", read).wait()?;
+    /// assert_eq!((condition.expected, condition.origin), (Expected::Absent, Origin::Protocol));
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
-    pub fn expectation<'a, T: Resource + ?Sized>(
+    pub fn condition<'a, T: Resource + ?Sized>(
         &'a self,
         intent: Intent,
         id: &'a str,
         read: impl FnOnce() -> Reply<'a, Option<Versioned<T>>>,
-    ) -> Reply<'a, Expectation> {
+    ) -> Reply<'a, Condition> {
         match self.without_a_look(intent) {
-            Some(expectation) => Reply::ready(Ok(expectation)),
+            Some(condition) => Reply::ready(Ok(condition)),
             None => read().then(move |current| self.narrowed(intent, id, current?)),
         }
     }
@@ -226,7 +226,7 @@ impl Preconditions {
     }
 
     /// The expectation where the headers alone tell it.
-    fn without_a_look(&self, intent: Intent) -> Option<Expectation> {
+    fn without_a_look(&self, intent: Intent) -> Option<Condition> {
         let expected = match (&self.if_match, &self.if_none_match) {
             (None, None) if intent == Intent::Delete => return Some(Expected::Present.into()),
             (None, None) => return Some(Expected::Any.into()),
@@ -236,7 +236,7 @@ impl Preconditions {
             (None, Some(Tags::Any)) if intent != Intent::Delete => Expected::Absent,
             (_, Some(_)) => return None,
         };
-        Some(Expectation { expected, origin: Origin::Header })
+        Some(Condition::from_protocol(expected))
     }
 
     /// The version that `If-Match` names, where it names exactly one. Tags beside it that are not ours never match.
@@ -252,7 +252,7 @@ impl Preconditions {
         intent: Intent,
         id: &str,
         current: Option<Versioned<T>>,
-    ) -> Result<Expectation, Error> {
+    ) -> Result<Condition, Error> {
         let found = current.as_ref().map(|current| current.version);
         let expected = match (self.verdict(found), found) {
             (Verdict::Holds, Some(version)) => Expected::Version(version),
@@ -264,7 +264,7 @@ impl Preconditions {
                 _ => return Err(self.conflict(&verdict, intent, id, current).into()),
             },
         };
-        Ok(Expectation { expected, origin: Origin::Header })
+        Ok(Condition::from_protocol(expected))
     }
 
     /// RFC 9110 §13.2.2, steps 1 and 3.
@@ -309,8 +309,8 @@ impl Preconditions {
             // "Not this version": no expectation says that, and something was found.
             _ => (Expected::Present, Kind::Stale),
         };
-        let expectation = Expectation { expected, origin: Origin::Header };
-        Conflict::new(vec![Mismatch::new(id, expectation, intent, kind, found, current)])
+        let condition = Condition::from_protocol(expected);
+        Conflict::new(vec![Mismatch::new(id, condition, intent, kind, found, current)])
     }
 
     /// What `If-Match` expected, for a message: the first version of its list, else that there is something.
@@ -325,7 +325,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::store::{Entry, Found};
+    use crate::store::{Entry, Found, Origin};
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()
@@ -340,17 +340,17 @@ mod tests {
     fn outcome(preconditions: &Preconditions, intent: Intent, found: Option<&str>) -> (String, u32) {
         let reads = Cell::new(0);
         let current = || found.map(|found| Versioned::<str>::new(version(found), "s3cr3t"));
-        let expectation = preconditions
-            .expectation(intent, "a", || {
+        let condition = preconditions
+            .condition(intent, "a", || {
                 reads.set(reads.get() + 1);
                 Reply::ready(Ok(current()))
             })
             .wait();
-        let word = match expectation {
-            Ok(Expectation { expected, origin: Origin::Argument }) => format!("argument: {expected}"),
-            Ok(Expectation { expected, origin: Origin::Header }) => expected.to_string(),
+        let word = match condition {
+            Ok(Condition { expected, origin: Origin::Argument }) => format!("argument: {expected}"),
+            Ok(Condition { expected, origin: Origin::Protocol }) => expected.to_string(),
             Err(Error::Conflict(conflict)) => {
-                assert_eq!(conflict.origin(), Origin::Header);
+                assert_eq!(conflict.origin(), Origin::Protocol);
                 assert_eq!(conflict.mismatches()[0].intent(), intent);
                 assert_eq!(conflict.current::<str>(), current());
                 assert_eq!(conflict.found(), found.map(version));
@@ -458,7 +458,7 @@ mod tests {
     fn a_failed_read_is_passed_on() {
         let list = preconditions(&[("If-Match", "\"abc\"")]);
 
-        let answer = list.expectation::<str>(Intent::Put, "a", || {
+        let answer = list.condition::<str>(Intent::Put, "a", || {
             Reply::ready(Err(crate::store::Refusal::Unsupported { what: "reading" }.into()))
         });
 
@@ -524,7 +524,7 @@ mod tests {
             let current = found.map(|found| Versioned::<str>::new(version(found), "s3cr3t"));
             let read = || Reply::ready(Ok(current));
             let headers = preconditions(headers);
-            let error = headers.expectation(Intent::Put, "a", read).wait().unwrap_err();
+            let error = headers.condition(Intent::Put, "a", read).wait().unwrap_err();
             assert!(!format!("{error:?}").contains("s3cr3t"));
             (error.to_string(), error.conflict().unwrap().to_string())
         };
@@ -539,9 +539,9 @@ mod tests {
     fn what_is_left_to_the_store_is_refused_there() {
         let list = preconditions(&[("If-Match", "\"7\", \"8\"")]);
         let read = || Reply::ready(Ok(None::<Versioned<str>>));
-        let expectation = list.expectation(Intent::Delete, "a", read).wait().unwrap();
+        let condition = list.condition(Intent::Delete, "a", read).wait().unwrap();
 
-        let judged = Entry::<str>::delete("a", expectation).judge(Found::Deleted(version("9")));
+        let judged = Entry::<str>::delete("a", condition).judge(Found::Deleted(version("9")));
 
         assert_eq!(judged.unwrap_err().kind(), &Kind::Deleted);
     }

@@ -351,7 +351,7 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Conflict, Corrupt, Expectation, Failure, IdProblem, Intent, NotFound, Origin, Outcome, Versioned,
+        Condition, Conflict, Corrupt, Failure, IdProblem, Intent, NotFound, Origin, Outcome, Versioned,
     };
 
     fn version(text: &str) -> Version {
@@ -359,11 +359,11 @@ mod tests {
     }
 
     fn mismatch(id: &str, kind: Kind, origin: Origin) -> Mismatch {
-        let expectation = Expectation { expected: version("6").into(), origin };
+        let condition = Condition { expected: version("6").into(), origin };
         let current = matches!(kind, Kind::Stale | Kind::Exists | Kind::State(_))
             .then(|| Versioned::<str>::new(version("7"), "s3cr3t"));
         let found = (kind != Kind::Missing).then(|| version("7"));
-        Mismatch::new(id, expectation, Intent::Put, kind, found, current)
+        Mismatch::new(id, condition, Intent::Put, kind, found, current)
     }
 
     fn conflict(mismatches: impl Into<Vec<Mismatch>>) -> Error {
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_conflict_is_told_in_stable_members_with_versions_as_text() {
-        let problem = Problem::new(&conflict([mismatch("a1", Kind::Stale, Origin::Header)]));
+        let problem = Problem::new(&conflict([mismatch("a1", Kind::Stale, Origin::Protocol)]));
 
         assert_eq!(
             body(&problem),
@@ -432,7 +432,7 @@ mod tests {
     #[test]
     fn a_commit_over_several_ids_lists_all_that_failed() {
         let first = mismatch("a", Kind::Missing, Origin::Argument);
-        let second = mismatch("b", Kind::Stale, Origin::Header);
+        let second = mismatch("b", Kind::Stale, Origin::Protocol);
         let problem = Problem::new(&conflict([first, second]));
 
         let body = body(&problem);
@@ -493,10 +493,10 @@ mod tests {
     fn neither_value_nor_cause_is_shown_unless_asked_for() {
         let source = || -> Box<dyn std::error::Error + Send + Sync> { "s3cr3t".into() };
         let errors = [
-            conflict([mismatch("a", Kind::Stale, Origin::Header)]),
+            conflict([mismatch("a", Kind::Stale, Origin::Protocol)]),
             conflict([
-                mismatch("a", Kind::Stale, Origin::Header),
-                mismatch("b", Kind::Exists, Origin::Header),
+                mismatch("a", Kind::Stale, Origin::Protocol),
+                mismatch("b", Kind::Exists, Origin::Protocol),
             ]),
             conflict([mismatch("a", Kind::State("full".into()), Origin::Argument)]),
             Corrupt::new("a", version("7"), source()).into(),
@@ -514,7 +514,7 @@ mod tests {
 
     #[test]
     fn the_current_value_appears_where_the_program_asks_for_it() {
-        let error = conflict([mismatch("a", Kind::Stale, Origin::Header)]);
+        let error = conflict([mismatch("a", Kind::Stale, Origin::Protocol)]);
 
         let asked = Problem::new(&error).with_current::<str>(&error);
         let mistyped = Problem::new(&error).with_current::<String>(&error);
@@ -530,7 +530,7 @@ mod tests {
 
     #[test]
     fn the_current_value_is_that_of_the_mismatch_that_decides() {
-        let mut other = mismatch("b", Kind::Stale, Origin::Header);
+        let mut other = mismatch("b", Kind::Stale, Origin::Protocol);
         other = other.map_current(|stored: Versioned<str>| Some(Versioned::<u32>::new(stored.version, 5)));
         let error = conflict([mismatch("a", Kind::Stale, Origin::Argument), other]);
 
@@ -540,7 +540,7 @@ mod tests {
 
     #[test]
     fn one_line_overrides_the_table() {
-        let error = conflict([mismatch("a", Kind::Stale, Origin::Header)]);
+        let error = conflict([mismatch("a", Kind::Stale, Origin::Protocol)]);
 
         let problem = body(&Problem::new(&error).with_status(409).with_instance("/a"));
 
@@ -551,7 +551,7 @@ mod tests {
     #[test]
     fn hostile_ids_stay_inside_their_string() {
         let id = "a\"}\r\nset-cookie: x\u{1b}[31m\0</script>";
-        let problem = Problem::new(&conflict([mismatch(id, Kind::Stale, Origin::Header)]));
+        let problem = Problem::new(&conflict([mismatch(id, Kind::Stale, Origin::Protocol)]));
 
         let text = serde_json::to_string(&problem).unwrap();
 

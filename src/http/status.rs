@@ -100,11 +100,11 @@ pub(super) fn advice(error: &Error) -> Advice {
 /// in the same commit.
 pub(super) fn decisive(conflict: &Conflict) -> &Mismatch {
     let mismatches = conflict.mismatches();
-    mismatches.iter().find(|mismatch| mismatch.origin() == Origin::Header).unwrap_or(&mismatches[0])
+    mismatches.iter().find(|mismatch| mismatch.origin() == Origin::Protocol).unwrap_or(&mismatches[0])
 }
 
 fn of_mismatch(mismatch: &Mismatch) -> u16 {
-    let from_header = mismatch.origin() == Origin::Header;
+    let from_header = mismatch.origin() == Origin::Protocol;
     match mismatch.kind() {
         Kind::Stale | Kind::Exists if from_header => 412,
         Kind::Stale | Kind::Exists | Kind::State(_) => 409,
@@ -197,15 +197,15 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Corrupt, Expectation, Expected, Expired, Failure, IdProblem, NotFound, Version, WriteId,
+        Condition, Corrupt, Expected, Expired, Failure, IdProblem, NotFound, Version, WriteId,
     };
 
     const KINDS: [Kind; 4] = [Kind::Stale, Kind::Exists, Kind::Missing, Kind::Deleted];
 
     fn mismatch(kind: Kind, origin: Origin, intent: Intent) -> Mismatch {
         let version: Version = "7".parse().unwrap();
-        let expectation = Expectation { expected: Expected::Version(version), origin };
-        Mismatch::new::<str>("a", expectation, intent, kind, None, None)
+        let condition = Condition { expected: Expected::Version(version), origin };
+        Mismatch::new::<str>("a", condition, intent, kind, None, None)
     }
 
     fn conflict(mismatches: impl Into<Vec<Mismatch>>) -> Error {
@@ -220,12 +220,12 @@ mod tests {
     fn a_conflict_has_the_status_of_the_table() {
         let statuses = |origin, intent| KINDS.map(|kind| status(&conflict([mismatch(kind, origin, intent)])));
 
-        assert_eq!(statuses(Origin::Header, Intent::Put), [412, 412, 412, 412]);
-        assert_eq!(statuses(Origin::Header, Intent::Delete), [412, 412, 404, 410]);
-        assert_eq!(statuses(Origin::Header, Intent::Check), [412, 412, 404, 410]);
+        assert_eq!(statuses(Origin::Protocol, Intent::Put), [412, 412, 412, 412]);
+        assert_eq!(statuses(Origin::Protocol, Intent::Delete), [412, 412, 404, 410]);
+        assert_eq!(statuses(Origin::Protocol, Intent::Check), [412, 412, 404, 410]);
         for intent in [Intent::Put, Intent::Delete, Intent::Check] {
             assert_eq!(statuses(Origin::Argument, intent), [409, 409, 404, 410]);
-            for origin in [Origin::Header, Origin::Argument] {
+            for origin in [Origin::Protocol, Origin::Argument] {
                 assert_eq!(status(&conflict([mismatch(locked(1), origin, intent)])), 423);
                 assert_eq!(status(&conflict([mismatch(Kind::State("x".into()), origin, intent)])), 409);
             }
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_failed_header_decides_over_what_else_failed() {
         let argument = || mismatch(Kind::Missing, Origin::Argument, Intent::Put);
-        let header = || mismatch(Kind::Stale, Origin::Header, Intent::Put);
+        let header = || mismatch(Kind::Stale, Origin::Protocol, Intent::Put);
         let exists = || mismatch(Kind::Exists, Origin::Argument, Intent::Put);
 
         assert_eq!(status(&conflict([argument(), header()])), 412);

@@ -118,7 +118,7 @@ impl<T: Resource + ?Sized, S: Store<T>> Guarded<S, T> {
         let id = entry.id;
         self.check_id(id)?;
         let writes = !matches!(entry.action, Action::Check);
-        if self.expectation_required && writes && entry.expectation.expected == Expected::Any {
+        if self.expectation_required && writes && entry.condition.expected == Expected::Any {
             return Err(Refusal::ExpectationRequired { id: id.into() });
         }
         if let (Some(limit), Action::Put(value)) = (&self.size, &entry.action) {

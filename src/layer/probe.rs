@@ -159,7 +159,7 @@ impl<T: Resource + ?Sized> Store<T> for Probe<T> {
         let entries: Vec<_> = commit
             .entries()
             .iter()
-            .map(|entry| format!("{} if {}", entry.id, entry.expectation.expected))
+            .map(|entry| format!("{} if {}", entry.id, entry.condition.expected))
             .collect();
         let tacit = self.inner.tacit.load(Ordering::Relaxed);
         let reply = self.inner.memory.commit(commit).then(move |answer| {

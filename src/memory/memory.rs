@@ -220,7 +220,7 @@ impl<T: Resource + ?Sized> Store<T> for Memory<T> {
             watch: true,
             tombstones: true,
             durability: Durability::None,
-            restores_told: true,
+            detects_restore: true,
             ..Abilities::default()
         }
     }

@@ -236,14 +236,14 @@ impl<T: Resource + ?Sized> Table<T> {
         leftovers: &mut Leftovers<T>,
     ) -> Result<Option<Receipt>, Refusal> {
         let Action::Put(value) = &mut entry.action else { return Ok(None) };
-        if entry.expectation.expected == Expected::Absent {
+        if entry.condition.expected == Expected::Absent {
             return Ok(None);
         }
         let (hash, shard) = self.place(entry.id.as_bytes());
         let mut rows = self.rows.shards()[shard].write();
         let row = rows.get_mut(hash, |(id, _)| **id == *entry.id).map(|(id, row)| (id, row.get_mut()));
         let Some((id, Row { version, value: Some(current), .. })) = row else { return Ok(None) };
-        if !entry.expectation.expected.admits(Some(*version)) {
+        if !entry.condition.expected.admits(Some(*version)) {
             return Ok(None);
         }
         let replaced = *version;
@@ -265,7 +265,7 @@ impl<T: Resource + ?Sized> Table<T> {
         let row = rows.get_mut(hash, |(id, _)| **id == *entry.id).map(|(id, row)| (id, row.get_mut()));
         let replaced = row.as_ref().and_then(|(_, row)| row.live());
         let mut full = false;
-        if !entry.expectation.expected.admits(replaced) {
+        if !entry.condition.expected.admits(replaced) {
             let found = row.map_or(Found::Nothing, |(_, row)| row.found());
             drop(rows);
             return Err(refusal([(&*entry, found)]));
@@ -333,7 +333,7 @@ impl<T: Resource + ?Sized> Table<T> {
         for (entry, step) in entries.iter().zip(&mut *steps) {
             let row = locked.shard(step.shard).get(step.hash, |(id, _)| **id == *entry.id);
             step.replaced = row.and_then(|(_, row)| row.get().live());
-            if !entry.expectation.expected.admits(step.replaced) {
+            if !entry.condition.expected.admits(step.replaced) {
                 failed.push((entry, row.map_or(Found::Nothing, |(_, row)| row.get().found())));
                 continue;
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::store::conflict::{Intent, Kind, Mismatch};
 use crate::store::error::{NotFound, Refusal};
-use crate::store::expected::{Expectation, Expected};
+use crate::store::expected::{Condition, Expected};
 use crate::store::resource::Resource;
 use crate::store::version::{Version, Versioned};
 use crate::store::write_id::WriteId;
@@ -57,7 +57,7 @@ pub struct Entry<'a, T: ?Sized> {
     /// Which resource.
     pub id: &'a str,
     /// What is believed of it.
-    pub expectation: Expectation,
+    pub condition: Condition,
     /// What is to be done.
     pub action: Action<T>,
 }
@@ -89,7 +89,7 @@ pub enum Action<T: ?Sized> {
 /// let found = Found::Value(Versioned::<str>::new("7".parse()?, "text"));
 /// assert!(Entry::check("a", Expected::Present).judge(found).is_ok());
 /// assert!(Entry::<str>::check("a", Expected::Present).judge(Found::Deleted("8".parse()?)).is_err());
-/// # Ok::<_, ifmatch::store::ParseVersionError>(())
+/// # Ok::<_, ifmatch::store::ParseError>(())
 /// ```
 pub enum Found<T: ?Sized> {
     /// A value.
@@ -287,7 +287,7 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     ///         Action::Put(text) => Action::Put(Arc::new(text.len())),
     ///         Action::Delete => Action::Delete,
     ///     };
-    ///     Ok::<_, Refusal>(Entry { id: entry.id, expectation: entry.expectation, action })
+    ///     Ok::<_, Refusal>(Entry { id: entry.id, condition: entry.condition, action })
     /// })?;
     /// assert!(matches!(&lengths.entries()[0].action, Action::Put(length) if **length == 3));
     /// # Ok::<_, Refusal>(())
@@ -350,19 +350,19 @@ impl<T: ?Sized> Clone for Commit<'_, T> {
 
 impl<'a, T: ?Sized> Entry<'a, T> {
     /// Holds only if the expectation does, and changes nothing.
-    pub fn check(id: &'a str, expectation: impl Into<Expectation>) -> Self {
-        Self { id, expectation: expectation.into(), action: Action::Check }
+    pub fn check(id: &'a str, condition: impl Into<Condition>) -> Self {
+        Self { id, condition: condition.into(), action: Action::Check }
     }
 
     /// Puts a value.
     #[inline]
-    pub fn put(id: &'a str, expectation: impl Into<Expectation>, value: Arc<T>) -> Self {
-        Self { id, expectation: expectation.into(), action: Action::Put(value) }
+    pub fn put(id: &'a str, condition: impl Into<Condition>, value: Arc<T>) -> Self {
+        Self { id, condition: condition.into(), action: Action::Put(value) }
     }
 
     /// Deletes the value.
-    pub fn delete(id: &'a str, expectation: impl Into<Expectation>) -> Self {
-        Self { id, expectation: expectation.into(), action: Action::Delete }
+    pub fn delete(id: &'a str, condition: impl Into<Condition>) -> Self {
+        Self { id, condition: condition.into(), action: Action::Delete }
     }
 
     /// What the entry is about to do.
@@ -393,7 +393,7 @@ impl<'a, T: ?Sized> Entry<'a, T> {
     where
         T: Resource,
     {
-        let expected = self.expectation.expected;
+        let expected = self.condition.expected;
         let (version, kind, current) = match found {
             Found::Value(current) => {
                 if expected.admits(Some(current.version)) {
@@ -406,13 +406,13 @@ impl<'a, T: ?Sized> Entry<'a, T> {
             Found::Deleted(version) => (Some(version), Kind::Deleted, None),
             Found::Nothing => (None, Kind::Missing, None),
         };
-        Err(Mismatch::new(self.id, self.expectation, self.intent(), kind, version, current))
+        Err(Mismatch::new(self.id, self.condition, self.intent(), kind, version, current))
     }
 }
 
 impl<T: ?Sized> Clone for Entry<'_, T> {
     fn clone(&self) -> Self {
-        Self { id: self.id, expectation: self.expectation, action: self.action.clone() }
+        Self { id: self.id, condition: self.condition, action: self.action.clone() }
     }
 }
 
@@ -488,7 +488,7 @@ impl<T: ?Sized> fmt::Debug for Entry<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
             .field("id", &self.id)
-            .field("expectation", &self.expectation)
+            .field("expectation", &self.condition)
             .field("action", &self.action)
             .finish()
     }

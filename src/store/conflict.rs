@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use crate::store::expected::{Expectation, Expected, Origin};
+use crate::store::expected::{Condition, Expected, Origin};
 use crate::store::id::{on_one_line, shown};
 use crate::store::resource::Resource;
 use crate::store::version::{Version, Versioned};
@@ -63,7 +63,7 @@ struct Inner {
 /// ```
 pub struct Mismatch {
     id: Box<str>,
-    expectation: Expectation,
+    condition: Condition,
     intent: Intent,
     kind: Kind,
     found: Option<Version>,
@@ -177,7 +177,7 @@ impl Conflict {
     /// let article = Versioned::<String>::new("3".parse()?, "text".to_string());
     /// let conflict = Conflict::state("a1", &article, "it is archived");
     /// assert_eq!(conflict.to_string(), "`a1` refuses the change: it is archived (version 3)");
-    /// # Ok::<_, ifmatch::store::ParseVersionError>(())
+    /// # Ok::<_, ifmatch::store::ParseError>(())
     /// ```
     pub fn state<T: Resource + ?Sized>(
         id: &str,
@@ -186,7 +186,7 @@ impl Conflict {
     ) -> Self {
         Self::new(vec![Mismatch {
             id: id.into(),
-            expectation: Expected::from(current).into(),
+            condition: Expected::from(current).into(),
             intent: Intent::Put,
             kind: Kind::State(reason.into()),
             found: Some(current.version),
@@ -319,7 +319,7 @@ impl Conflict {
     ///     })
     /// });
     /// assert_eq!(*numbers.current::<u64>().unwrap().value, 7);
-    /// # Ok::<_, ifmatch::store::ParseVersionError>(())
+    /// # Ok::<_, ifmatch::store::ParseError>(())
     /// ```
     pub fn map(mut self, change: impl FnMut(Mismatch) -> Mismatch) -> Self {
         self.0.mismatches = std::mem::take(&mut self.0.mismatches).into_iter().map(change).collect();
@@ -330,14 +330,14 @@ impl Conflict {
 impl Mismatch {
     pub(crate) fn new<T: Resource + ?Sized>(
         id: &str,
-        expectation: Expectation,
+        condition: Condition,
         intent: Intent,
         kind: Kind,
         found: Option<Version>,
         current: Option<Versioned<T>>,
     ) -> Self {
         let current = current.map(|current| Box::new(current) as Box<dyn Any + Send + Sync>);
-        Self { id: id.into(), expectation, intent, kind, found, current }
+        Self { id: id.into(), condition, intent, kind, found, current }
     }
 
     /// The id whose expectation failed.
@@ -347,12 +347,12 @@ impl Mismatch {
 
     /// What was expected.
     pub fn expected(&self) -> Expected {
-        self.expectation.expected
+        self.condition.expected
     }
 
     /// Where the expectation came from.
     pub fn origin(&self) -> Origin {
-        self.expectation.origin
+        self.condition.origin
     }
 
     /// What the entry was about to do.
@@ -392,8 +392,8 @@ impl Mismatch {
     }
 
     /// The mismatch as one of another expectation, for a layer that sent a narrower one than it was given.
-    pub(crate) fn expecting(self, expectation: Expectation) -> Self {
-        Self { expectation, ..self }
+    pub(crate) fn expecting(self, condition: Condition) -> Self {
+        Self { condition, ..self }
     }
 
     fn retry(&self) -> Advice {

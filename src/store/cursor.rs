@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::parse::ParseError;
+
 /// The longest text of a cursor, in bytes.
 const LONGEST: usize = 1024;
 
@@ -20,22 +22,11 @@ const LONGEST: usize = 1024;
 /// let cursor: Cursor = "any-text".parse()?;
 /// assert_eq!(cursor.as_str(), "any-text");
 /// assert!("".parse::<Cursor>().is_err());
-/// # Ok::<_, ifmatch::store::ParseCursorError>(())
+/// # Ok::<_, ifmatch::store::ParseError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cursor(Arc<str>);
-
-/// The text cannot be a cursor: it is empty, longer than 1 KiB, or has a byte that is not printable ASCII. Maps to
-/// HTTP 400.
-///
-/// ```
-/// # use ifmatch::Cursor;
-/// assert!("x".repeat(1025).parse::<Cursor>().is_err());
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a cursor: expected 1 to 1024 printable ASCII characters")]
-pub struct ParseCursorError;
 
 impl Cursor {
     /// The text, to keep or to send.
@@ -43,7 +34,7 @@ impl Cursor {
     /// ```
     /// # use ifmatch::Cursor;
     /// assert_eq!("7".parse::<Cursor>()?.as_str(), "7");
-    /// # Ok::<_, ifmatch::store::ParseCursorError>(())
+    /// # Ok::<_, ifmatch::store::ParseError>(())
     /// ```
     pub fn as_str(&self) -> &str {
         &self.0
@@ -51,16 +42,16 @@ impl Cursor {
 }
 
 impl FromStr for Cursor {
-    type Err = ParseCursorError;
+    type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let fits = (1..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        fits.then(|| Self(text.into())).ok_or(ParseCursorError)
+        fits.then(|| Self(text.into())).ok_or(ParseError::Cursor)
     }
 }
 
 impl TryFrom<String> for Cursor {
-    type Error = ParseCursorError;
+    type Error = ParseError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()

@@ -1,4 +1,4 @@
-//! [`Expected`], what a writer believes about a resource, and [`Expectation`], that belief and where it came from.
+//! [`Expected`], what a writer believes about a resource, and [`Condition`], that belief and where it came from.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::store::version::{Version, Versioned};
 /// let seven: Version = "7".parse()?;
 /// assert!(Expected::from(seven).admits(Some(seven)));
 /// assert!(!Expected::Absent.admits(Some(seven)));
-/// # Ok::<_, ifmatch::store::ParseVersionError>(())
+/// # Ok::<_, ifmatch::store::ParseError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Expected {
@@ -70,12 +70,24 @@ impl<T: ?Sized> From<&Versioned<T>> for Expected {
     }
 }
 
-/// Where an expectation came from. It decides the HTTP status of a conflict (RFC 5789 §2.2): a precondition that
-/// came in a header failed with 412, a version that came in the body or as an argument conflicts with 409.
+/// Where an expectation came from. It decides the HTTP status of a conflict (RFC 5789 §2.2): one that came in a header
+/// failed with 412, a version that came in the body or as an argument conflicts with 409.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Origin {
+    /// The program's own code, or the body of a request.
+    #[default]
+    Argument,
+    /// What the protocol of a request has for conditions, as a header of HTTP.
+    Protocol,
+}
+
+/// An [`Expected`] and the [`Origin`] it came from: what every write takes.
+///
+/// A [`Version`], an [`Expected`] and a borrowed [`Versioned`] each convert into one, as an argument.
 ///
 /// ```
-/// use ifmatch::{http, Collection, Expected};
-/// use ifmatch::store::{Expectation, Origin};
+/// use ifmatch::store::{Condition, Origin};
+/// use ifmatch::{Collection, Expected, http};
 ///
 /// let notes = Collection::<String>::in_memory();
 /// notes.create("readme", "hello".to_string()).wait()?;
@@ -83,55 +95,41 @@ impl<T: ?Sized> From<&Versioned<T>> for Expected {
 /// let error = notes.replace("readme", Expected::Absent, "mine".to_string()).wait().unwrap_err();
 /// assert_eq!(http::status(&error), 409);
 ///
-/// let from_header = Expectation { expected: Expected::Absent, origin: Origin::Header };
+/// let from_header = Condition::from_protocol(Expected::Absent);
+/// assert_eq!(from_header.origin, Origin::Protocol);
 /// let error = notes.replace("readme", from_header, "mine".to_string()).wait().unwrap_err();
 /// assert_eq!(http::status(&error), 412);
 /// # Ok::<_, ifmatch::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Origin {
-    /// The program's own code, or the body of a request.
-    #[default]
-    Argument,
-    /// A precondition header of a request.
-    Header,
-}
-
-/// An [`Expected`] and the [`Origin`] it came from: what every write takes.
-///
-/// A [`Version`], an [`Expected`] and a borrowed [`Versioned`] each convert into one, as an argument; the
-/// preconditions of a request convert into one that came from a header.
-///
-/// ```
-/// use ifmatch::Expected;
-/// use ifmatch::store::{Expectation, Origin};
-///
-/// let argument: Expectation = Expected::Absent.into();
-/// assert_eq!(argument.origin, Origin::Argument);
-/// let header = Expectation { origin: Origin::Header, ..argument };
-/// assert_eq!(header.expected, Expected::Absent);
-/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Expectation {
+pub struct Condition {
     /// What is believed.
     pub expected: Expected,
     /// Who said so.
     pub origin: Origin,
 }
 
-impl From<Expected> for Expectation {
+impl Condition {
+    /// An expectation that the protocol of a request stated, as `If-Match` does. For adapters of protocols: the calls of
+    /// [`http`](crate::http) make it themselves.
+    pub fn from_protocol(expected: impl Into<Expected>) -> Self {
+        Self { expected: expected.into(), origin: Origin::Protocol }
+    }
+}
+
+impl From<Expected> for Condition {
     fn from(expected: Expected) -> Self {
         Self { expected, origin: Origin::Argument }
     }
 }
 
-impl From<Version> for Expectation {
+impl From<Version> for Condition {
     fn from(version: Version) -> Self {
         Expected::Version(version).into()
     }
 }
 
-impl<T: ?Sized> From<&Versioned<T>> for Expectation {
+impl<T: ?Sized> From<&Versioned<T>> for Condition {
     fn from(base: &Versioned<T>) -> Self {
         Expected::from(base).into()
     }

@@ -151,7 +151,7 @@ pub struct Changes<T: ?Sized> {
 /// let mut changes = Changes::new("start".parse()?, Silent);
 /// assert!(changes.poll_next(&mut Context::from_waker(Waker::noop())).is_pending());
 /// assert!(changes.is_idle());
-/// # Ok::<_, ifmatch::store::ParseCursorError>(())
+/// # Ok::<_, ifmatch::store::ParseError>(())
 /// ```
 pub trait Feed<T: ?Sized>: Send {
     /// The next batch. Cancel-safe: a batch is taken out only by a call that returns it. After an error the feed has

@@ -184,9 +184,9 @@ pub struct Abilities {
     /// What survives a crash.
     pub durability: Durability,
     /// Whether a commit's answer can be lost. [`Collection`](crate::Collection) then gives every commit a write id.
-    pub unknown: bool,
+    pub may_lose_answers: bool,
     /// Whether versions from before the engine was restored to an older state never match what is written after it.
-    pub restores_told: bool,
+    pub detects_restore: bool,
 }
 
 impl Default for Abilities {
@@ -197,8 +197,8 @@ impl Default for Abilities {
             watch: false,
             tombstones: false,
             durability: Durability::None,
-            unknown: false,
-            restores_told: false,
+            may_lose_answers: false,
+            detects_restore: false,
         }
     }
 }

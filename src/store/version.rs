@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use crate::store::parse::ParseError;
+
 /// The opaque token of one state of one resource.
 ///
 /// A caller gets it with a value, keeps it, and hands it back with the write that is based on that value. Callers
@@ -25,7 +27,7 @@ use serde::ser::{Serialize, Serializer};
 /// assert_eq!(version.to_string(), "42");
 /// assert!("042".parse::<Version>().is_err());
 /// assert_eq!(size_of::<Option<Version>>(), 8);
-/// # Ok::<_, ifmatch::store::ParseVersionError>(())
+/// # Ok::<_, ifmatch::store::ParseError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(NonZeroU64);
@@ -50,7 +52,7 @@ impl Version {
     /// ```
     /// # use ifmatch::Version;
     /// assert_eq!("7".parse::<Version>()?.to_bits().get(), 7);
-    /// # Ok::<_, ifmatch::store::ParseVersionError>(())
+    /// # Ok::<_, ifmatch::store::ParseError>(())
     /// ```
     pub const fn to_bits(self) -> NonZeroU64 {
         self.0
@@ -69,31 +71,15 @@ impl fmt::Debug for Version {
     }
 }
 
-/// The text is not the text form of a version: 1 to 20 digits without sign, space or leading zero, at most
-/// `u64::MAX`. Maps to HTTP 400; sending the same text again cannot help.
-///
-/// ```
-/// use ifmatch::Version;
-///
-/// for text in ["", "0", "+1", " 1", "01", "1.0", "18446744073709551616"] {
-///     assert!(text.parse::<Version>().is_err(), "{text:?}");
-/// }
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a version: expected 1 to 20 decimal digits without a leading zero, at most 18446744073709551615"
-)]
-pub struct ParseVersionError;
-
 impl FromStr for Version {
-    type Err = ParseVersionError;
+    type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // `u64::from_str` takes a plus sign and leading zeros: one version must have one text.
         if !text.starts_with(|first: char| matches!(first, '1'..='9')) {
-            return Err(ParseVersionError);
+            return Err(ParseError::Version);
         }
-        text.parse().map(Self).map_err(|_| ParseVersionError)
+        text.parse().map(Self).map_err(|_| ParseError::Version)
     }
 }
 
@@ -152,7 +138,7 @@ impl<T: ?Sized> Versioned<T> {
     /// ```
     /// # use ifmatch::Versioned;
     /// let bytes = Versioned::<[u8]>::new("1".parse()?, *b"abc");
-    /// # Ok::<_, ifmatch::store::ParseVersionError>(())
+    /// # Ok::<_, ifmatch::store::ParseError>(())
     /// ```
     pub fn new(version: Version, value: impl Into<Arc<T>>) -> Self {
         Self { version, value: value.into() }
@@ -189,7 +175,7 @@ mod tests {
         let refused =
             ["", "0", "00", "01", "+1", "-1", " 1", "1 ", "1_0", "0x1", "1e3", "18446744073709551616", "١"];
         for text in refused {
-            assert_eq!(text.parse::<Version>(), Err(ParseVersionError), "{text:?}");
+            assert_eq!(text.parse::<Version>(), Err(ParseError::Version), "{text:?}");
             let json = serde_json::to_string(text).unwrap();
             assert!(serde_json::from_str::<Version>(&json).is_err(), "{json}");
         }

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::base::random;
+use crate::store::parse::ParseError;
 
 /// The name a writer gives to one commit.
 ///
@@ -30,16 +31,6 @@ pub struct WriteId {
     high: u64,
     low: u64,
 }
-
-/// The text is not a write id: 32 lower-case hexadecimal digits. Maps to HTTP 400.
-///
-/// ```
-/// # use ifmatch::store::WriteId;
-/// assert!("12".parse::<WriteId>().is_err());
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a write id: expected 32 lower-case hexadecimal digits")]
-pub struct ParseWriteIdError;
 
 impl WriteId {
     /// Draws a new id from the system's clock and randomness.
@@ -88,19 +79,19 @@ impl fmt::Debug for WriteId {
 }
 
 impl FromStr for WriteId {
-    type Err = ParseWriteIdError;
+    type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let digits = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if !digits {
-            return Err(ParseWriteIdError);
+            return Err(ParseError::WriteId);
         }
-        u128::from_str_radix(text, 16).map(Self::from_bits).map_err(|_| ParseWriteIdError)
+        u128::from_str_radix(text, 16).map(Self::from_bits).map_err(|_| ParseError::WriteId)
     }
 }
 
 impl TryFrom<String> for WriteId {
-    type Error = ParseWriteIdError;
+    type Error = ParseError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
@@ -129,7 +120,7 @@ mod tests {
     fn other_text_is_refused() {
         let short = "a".repeat(31);
         for text in ["", "xyz", &short, &"A".repeat(32), &"a".repeat(33), &format!("+{short}")] {
-            assert_eq!(text.parse::<WriteId>(), Err(ParseWriteIdError), "{text:?}");
+            assert_eq!(text.parse::<WriteId>(), Err(ParseError::WriteId), "{text:?}");
         }
     }
 

@@ -27,8 +27,8 @@
 //!     Required(preconditions): Required,
 //!     text: String,
 //! ) -> Result<Versioned<String>, Error> {
-//!     let expectation = preconditions.expectation(Intent::Put, &id, || notes.get(&id)).await?;
-//!     notes.replace(&id, expectation, text).await
+//!     let condition = preconditions.condition(Intent::Put, &id, || notes.get(&id)).await?;
+//!     notes.replace(&id, condition, text).await
 //! }
 //!
 //! let app: Router = Router::new().route("/notes/{id}", get(read).put(replace)).with_state(Notes::in_memory());

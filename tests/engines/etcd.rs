@@ -90,8 +90,8 @@ fn declared() -> Abilities {
     abilities.watch = true;
     abilities.tombstones = false;
     abilities.durability = Durability::Strict;
-    abilities.unknown = true;
-    abilities.restores_told = false;
+    abilities.may_lose_answers = true;
+    abilities.detects_restore = false;
     abilities
 }
 

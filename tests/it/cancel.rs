@@ -86,7 +86,7 @@ impl<T: Resource + ?Sized> Store<T> for Slow<T> {
 
     fn abilities(&self) -> Abilities {
         let mut abilities = Store::<T>::abilities(&*self.inner);
-        abilities.unknown = self.unknown;
+        abilities.may_lose_answers = self.unknown;
         abilities
     }
 }

@@ -38,8 +38,8 @@ fn of_file() -> Abilities {
     abilities.watch = true;
     abilities.tombstones = true;
     abilities.durability = Durability::Strict;
-    abilities.unknown = true;
-    abilities.restores_told = true;
+    abilities.may_lose_answers = true;
+    abilities.detects_restore = true;
     abilities
 }
 

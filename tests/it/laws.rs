@@ -16,7 +16,7 @@ fn of_memory() -> Abilities {
     let mut abilities = Abilities::default();
     abilities.watch = true;
     abilities.tombstones = true;
-    abilities.restores_told = true;
+    abilities.detects_restore = true;
     abilities
 }
 

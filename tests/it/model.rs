@@ -125,7 +125,7 @@ fn commits(reference: &Reference) -> BoxedStrategy<Operation> {
         4 => any::<u32>().prop_map(Deed::Put),
         2 => Just(Deed::Delete),
     ];
-    let origin = select(vec![Origin::Argument, Origin::Header]);
+    let origin = select(vec![Origin::Argument, Origin::Protocol]);
     let step = (beliefs(reference), origin, deed);
     let step = step.prop_map(|((id, belief), origin, deed)| Step { id, belief, origin, deed });
     let write = prop_oneof![3 => Just(None), 1 => (0..8u8).prop_map(Some)];

@@ -72,13 +72,13 @@ impl<'c> Plan<'c> {
     /// The plan for a commit. Where the write id is `shut_out`, it can't be applied, only found to have been.
     pub(super) fn new(commit: &'c Commit<'c, [u8]>, keys: &'c Keys, place: Arc<Place>) -> Self {
         let step = |entry: &Entry<'_, [u8]>| {
-            let ask = matches!(entry.expectation.expected, Expected::Any | Expected::Present);
+            let ask = matches!(entry.condition.expected, Expected::Any | Expected::Present);
             match entry.action {
                 _ if check_id(entry.id).is_err() => Step::Nothing,
                 Action::Check if ask => Step::Read,
                 Action::Check => Step::Nothing,
                 Action::Put(_) => Step::Put { ask },
-                Action::Delete if entry.expectation.expected == Expected::Absent => Step::Nothing,
+                Action::Delete if entry.condition.expected == Expected::Absent => Step::Nothing,
                 Action::Delete => Step::Delete { ask },
             }
         };
@@ -157,12 +157,12 @@ impl<'c> Plan<'c> {
             let key = self.keys.resource(entry.id);
             if check_id(entry.id).is_err() {
                 // Nothing can be there, so there is nothing to compare.
-                if !entry.expectation.expected.admits(None) {
+                if !entry.condition.expected.admits(None) {
                     compares.push(never(key));
                 }
                 continue;
             }
-            compares.push(match entry.expectation.expected {
+            compares.push(match entry.condition.expected {
                 Expected::Any => continue,
                 Expected::Absent => absent(key),
                 Expected::Present => Compare::create_revision(key, CompareOp::Greater, 0),
@@ -209,7 +209,7 @@ impl<'c> Plan<'c> {
                 Step::Read | Step::Put { ask: true } | Step::Delete { ask: true } => {
                     Before::Ask(entry.id.into())
                 }
-                _ => Before::Known(named(entry.expectation.expected)),
+                _ => Before::Known(named(entry.condition.expected)),
             };
             WrittenEntry { deed, before }
         };
@@ -233,7 +233,7 @@ impl<'c> Plan<'c> {
             |value: Option<&KeyValue>| value.and_then(|value| self.place.version(value.mod_revision()));
         let mut operations = operations.iter();
         let receipt = |(entry, step): (&Entry<'_, [u8]>, &Step)| {
-            let named = named(entry.expectation.expected);
+            let named = named(entry.condition.expected);
             let replaced = match step {
                 Step::Nothing => named,
                 Step::Read | Step::Put { .. } | Step::Delete { .. } => match operations.next()? {
@@ -283,8 +283,7 @@ impl<'c> Plan<'c> {
             };
             match decode(&self.place, entry.id, stored) {
                 Ok(current) => mismatches.extend(entry.judge(Found::Value(current)).err()),
-                Err(Error::Corrupt(corrupt))
-                    if entry.expectation.expected.admits(Some(corrupt.version())) => {}
+                Err(Error::Corrupt(corrupt)) if entry.condition.expected.admits(Some(corrupt.version())) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -247,7 +247,7 @@ pub(super) fn judge(
     let mut found = Vec::with_capacity(entries.len());
     let mut mismatches = Vec::new();
     for entry in entries {
-        let expected = entry.expectation.expected;
+        let expected = entry.condition.expected;
         let stored = find(&entry.id)?;
         let current = match stored.record() {
             None => None,
@@ -281,7 +281,7 @@ pub(super) fn judge(
                 }
             }
         };
-        let entry = Entry { id: &entry.id, expectation: entry.expectation, action: entry.action.clone() };
+        let entry = Entry { id: &entry.id, condition: entry.condition, action: entry.action.clone() };
         mismatches.extend(entry.judge(standing).err());
     }
     Ok(if mismatches.is_empty() { Ok(found) } else { Err(Conflict::new(mismatches).into()) })

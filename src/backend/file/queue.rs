@@ -7,7 +7,7 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 
 use super::answer::Promise;
-use crate::store::{Action, Commit, Committed, Expectation, Resolution, WriteId};
+use crate::store::{Action, Commit, Committed, Condition, Resolution, WriteId};
 
 /// How many calls may wait.
 const CALLS: usize = 65_536;
@@ -69,7 +69,7 @@ pub(super) struct Order {
 
 pub(super) struct OrderEntry {
     pub(super) id: Box<str>,
-    pub(super) expectation: Expectation,
+    pub(super) condition: Condition,
     pub(super) action: Action<[u8]>,
 }
 
@@ -226,7 +226,7 @@ impl From<Commit<'_, [u8]>> for Order {
         let write = commit.write();
         let own = |entry: crate::store::Entry<'_, [u8]>| OrderEntry {
             id: entry.id.into(),
-            expectation: entry.expectation,
+            condition: entry.condition,
             action: entry.action,
         };
         let entries = match commit.into_one() {
@@ -334,7 +334,7 @@ mod tests {
     fn a_turn_is_bounded_also_where_it_is_taken_bit_by_bit() {
         let large = || {
             let action = Action::Put(vec![0; SHARED_BYTES / 2 + 1].into());
-            let entry = OrderEntry { id: "a".into(), expectation: Expected::Any.into(), action };
+            let entry = OrderEntry { id: "a".into(), condition: Expected::Any.into(), action };
             Call::Commit { order: Order { entries: vec![entry], write: None }, promise: promise().0 }
         };
         let (many, bytes) = (queue(SHARED + 1), queue(0));

@@ -53,8 +53,8 @@ impl<'c> Order<'c> {
             tag: i64::from(Token::draw_tag()),
             ids: entries.iter().map(|entry| entry.id).collect(),
             deeds: entries.iter().map(|entry| letter(deed(&entry.action))).collect(),
-            expected: entries.iter().map(|entry| letter(expectation(entry.expectation.expected))).collect(),
-            versions: entries.iter().map(|entry| named(entry.expectation.expected)).collect(),
+            expected: entries.iter().map(|entry| letter(condition(entry.condition.expected))).collect(),
+            versions: entries.iter().map(|entry| named(entry.condition.expected)).collect(),
             checksums: entries
                 .iter()
                 .map(|entry| value(entry).map_or(0, |value| checksum(collection, entry.id, value)))
@@ -144,7 +144,7 @@ impl<'c> Order<'c> {
             let entry = self.entry(row, 0)?;
             let stored = Stored::at(row, 1)?;
             let version = stored.map(Stored::version);
-            if entry.expectation.expected.admits(version) {
+            if entry.condition.expected.admits(version) {
                 receipts.push(Receipt { version, replaced: version });
                 continue;
             }
@@ -214,7 +214,7 @@ fn deed(action: &Action<[u8]>) -> u8 {
     }
 }
 
-fn expectation(expected: Expected) -> u8 {
+fn condition(expected: Expected) -> u8 {
     match expected {
         Expected::Any => b'a',
         Expected::Absent => b'n',

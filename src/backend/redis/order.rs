@@ -78,7 +78,7 @@ fn spec(entry: &Entry<'_, [u8]>) -> Vec<u8> {
         Action::Put(_) => b'P',
         Action::Delete => b'd',
     };
-    match entry.expectation.expected {
+    match entry.condition.expected {
         Expected::Any => vec![action, b'*'],
         Expected::Absent => vec![action, b'0'],
         Expected::Present => vec![action, b'1'],

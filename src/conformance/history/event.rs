@@ -24,7 +24,7 @@ use crate::store::{Expected, Receipt, Version, WriteId};
 ///
 /// let violation = history.check().unwrap_err();
 /// assert_eq!(violation.to_string(), "event 1 saw version 7 of `a`, which no event can have written");
-/// # Ok::<_, ifmatch::store::ParseVersionError>(())
+/// # Ok::<_, ifmatch::store::ParseError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {

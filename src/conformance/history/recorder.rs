@@ -85,7 +85,7 @@ impl<S, T: ?Sized> Recorded<S, T> {
         let entries = commit.entries().iter();
         let steps = entries.map(|entry| Step {
             id: entry.id.into(),
-            expected: entry.expectation.expected,
+            expected: entry.condition.expected,
             deed: match &entry.action {
                 Action::Check => Deed::Check,
                 Action::Put(value) => Deed::Put((self.fingerprint)(value)),

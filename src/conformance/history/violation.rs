@@ -20,7 +20,7 @@ use crate::store::{Expected, Version, WriteId};
 ///     violation.to_string(),
 ///     "lost update: events 6 and 7 both replaced version 3 of `a`, with versions 4 and 5",
 /// );
-/// # Ok::<_, ifmatch::store::ParseVersionError>(())
+/// # Ok::<_, ifmatch::store::ParseError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

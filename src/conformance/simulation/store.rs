@@ -9,7 +9,7 @@ use super::network::Network;
 use super::world::Simulation;
 use crate::collection::Timer;
 use crate::store::{
-    Abilities, Action, Batch, Changes, Commit, Committed, Entry, Error, Expectation, Failure, Feed, Outcome,
+    Abilities, Action, Batch, Changes, Commit, Committed, Condition, Entry, Error, Failure, Feed, Outcome,
     Page, Reply, Resolution, Resource, Start, Store, Versioned, WriteId,
 };
 
@@ -24,7 +24,7 @@ use crate::store::{
 ///
 /// let world = Simulation::new(7);
 /// let store = Simulated::new(&world, Memory::<u64>::new()).with_network(Network::calm());
-/// assert!(store.abilities().unknown);
+/// assert!(store.abilities().may_lose_answers);
 /// ```
 pub struct Simulated<T: ?Sized> {
     store: Arc<dyn Store<T>>,
@@ -45,7 +45,7 @@ enum Fate {
 
 /// A commit that outlives the call that sent it.
 struct Parcel<T: ?Sized> {
-    entries: Vec<(String, Expectation, Action<T>)>,
+    entries: Vec<(String, Condition, Action<T>)>,
     write: Option<WriteId>,
 }
 
@@ -148,15 +148,15 @@ impl<T: Resource + ?Sized> Simulated<T> {
 impl<T: Resource + ?Sized> Parcel<T> {
     fn of(commit: &Commit<'_, T>) -> Self {
         let entries = commit.entries().iter();
-        let entries = entries.map(|entry| (entry.id.to_owned(), entry.expectation, entry.action.clone()));
+        let entries = entries.map(|entry| (entry.id.to_owned(), entry.condition, entry.action.clone()));
         Self { entries: entries.collect(), write: commit.write() }
     }
 
     fn commit(&self) -> Commit<'_, T> {
         let entries = self.entries.iter();
-        let entries = entries.map(|(id, expectation, action)| Entry {
+        let entries = entries.map(|(id, condition, action)| Entry {
             id,
-            expectation: *expectation,
+            condition: *condition,
             action: action.clone(),
         });
         let commit: Commit<'_, T> = entries.collect();
@@ -193,7 +193,7 @@ impl<T: Resource + ?Sized> Store<T> for Simulated<T> {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { unknown: true, ..self.store.abilities() }
+        Abilities { may_lose_answers: true, ..self.store.abilities() }
     }
 }
 

@@ -117,7 +117,7 @@ fn a_restore_from_a_backup_is_not_told_and_a_place_laid_anew_tells_it() {
 
     restore(&mut server, backup);
 
-    assert!(!store.abilities().restores_told);
+    assert!(!store.abilities().detects_restore);
     let store = open(server.port, "restored").unwrap();
     let again = patiently(|| put(&store, "a", kept, b"three"));
     // What no client of etcd's can tell: another value has the version of the one that was lost.

@@ -28,8 +28,8 @@ pub(super) fn of_postgres() -> Abilities {
     // What it is with the usual settings, the tests of opening show.
     abilities.durability =
         Durability::Relaxed { may_lose: "anything, where the machine loses power: `fsync` is off" };
-    abilities.unknown = true;
-    abilities.restores_told = true;
+    abilities.may_lose_answers = true;
+    abilities.detects_restore = true;
     abilities
 }
 

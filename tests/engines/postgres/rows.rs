@@ -8,7 +8,7 @@ use ifmatch::{Commit, Entry, Error, Expected, Kind, Postgres, Store};
 
 use super::{fresh_name, open, options, psql, shared_server};
 
-fn put<'c>(id: &'c str, expected: impl Into<ifmatch::store::Expectation>, value: &[u8]) -> Commit<'c, [u8]> {
+fn put<'c>(id: &'c str, expected: impl Into<ifmatch::store::Condition>, value: &[u8]) -> Commit<'c, [u8]> {
     Commit::one(Entry::put(id, expected, value.into()))
 }
 

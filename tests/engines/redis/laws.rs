@@ -23,8 +23,8 @@ fn abilities() -> Abilities {
     abilities.durability = Durability::Relaxed {
         may_lose: "all commits since the last snapshot, when the server ends or crashes: appendonly is off",
     };
-    abilities.unknown = true;
-    abilities.restores_told = true;
+    abilities.may_lose_answers = true;
+    abilities.detects_restore = true;
     abilities
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::store::{
-    Action, Committed, Expectation, Failure, Found, Mismatch, Outcome, Receipt, Refusal, WriteId, check_id,
+    Action, Committed, Condition, Failure, Found, Mismatch, Outcome, Receipt, Refusal, WriteId, check_id,
 };
 use ifmatch::{Commit, Conflict, Entry, Error, Expected, Version, Versioned};
 
@@ -105,7 +105,7 @@ impl Broken {
     fn judge(&self, state: &State, at: usize, entry: &Entry<'_, u64>) -> Result<(), Mismatch> {
         let mut entry = entry.clone();
         let slot = state.slots.get(&self.key(entry.id));
-        let expected = entry.expectation.expected;
+        let expected = entry.condition.expected;
         let lenient = match (self.fault, &entry.action) {
             (Fault::PutIgnoresPresent, Action::Put(_)) => expected == Expected::Present,
             (Fault::DeleteIgnoresExpectation, Action::Delete)
@@ -135,7 +135,7 @@ impl Broken {
             None => Found::Nothing,
         };
         if self.is(Fault::FalseConflict) && matches!(expected, Expected::Version(_)) && self.nth() % 10 == 9 {
-            return Entry { expectation: Expected::Absent.into(), ..entry }.judge(found);
+            return Entry { condition: Expected::Absent.into(), ..entry }.judge(found);
         }
         if entry.judge(again(&found)).is_ok() {
             return Ok(());
@@ -151,13 +151,13 @@ impl Broken {
             (_, found, _) => found,
         };
         match self.fault {
-            Fault::OriginLost => entry.expectation = expected.into(),
+            Fault::OriginLost => entry.condition = expected.into(),
             Fault::IntentLost => entry.action = Action::Check,
             _ => {}
         }
         match entry.judge(again(&found)) {
             // The state before may satisfy the expectation: then it is told as another failure.
-            Ok(()) => Entry { expectation: impossible(), ..entry }.judge(found),
+            Ok(()) => Entry { condition: impossible(), ..entry }.judge(found),
             mismatch => mismatch,
         }
     }
@@ -294,7 +294,7 @@ fn pause() {
 }
 
 /// An expectation that no state satisfies.
-fn impossible() -> Expectation {
+fn impossible() -> Condition {
     Expected::Version(Version::from_bits(u64::MAX.try_into().unwrap())).into()
 }
 

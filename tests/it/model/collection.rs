@@ -172,7 +172,7 @@ impl Store<u32> for Doubtful {
 
     fn abilities(&self) -> Abilities {
         let mut abilities = self.0.abilities();
-        abilities.unknown = true;
+        abilities.may_lose_answers = true;
         abilities
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use ifmatch::store::{Batch, Changes, Committed, Expectation, Mismatch, Refusal, Resolution, WriteId};
+use ifmatch::store::{Batch, Changes, Committed, Condition, Mismatch, Refusal, Resolution, WriteId};
 use ifmatch::{Commit, Conflict, Cursor, Entry, Error, Expected, Start, Store, Version, Versioned};
 
 use super::reference::{
@@ -136,11 +136,11 @@ impl Subject {
     }
 
     fn entry(&self, step: &Step) -> Entry<'static, u32> {
-        let expectation = Expectation { expected: self.expected(step.belief), origin: step.origin };
+        let condition = Condition { expected: self.expected(step.belief), origin: step.origin };
         match step.deed {
-            Deed::Check => Entry::check(IDS[step.id], expectation),
-            Deed::Put(value) => Entry::put(IDS[step.id], expectation, Arc::new(value)),
-            Deed::Delete => Entry::delete(IDS[step.id], expectation),
+            Deed::Check => Entry::check(IDS[step.id], condition),
+            Deed::Put(value) => Entry::put(IDS[step.id], condition, Arc::new(value)),
+            Deed::Delete => Entry::delete(IDS[step.id], condition),
         }
     }
 
