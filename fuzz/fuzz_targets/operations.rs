@@ -2,9 +2,9 @@
 
 #![no_main]
 
-#[path = "../../tests/it/model/reference.rs"]
+#[path = "../../tests/model/reference.rs"]
 mod reference;
-#[path = "../../tests/it/model/subject.rs"]
+#[path = "../../tests/model/subject.rs"]
 mod subject;
 
 use ifmatch::Memory;

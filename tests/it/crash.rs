@@ -1,4 +1,4 @@
-//! What is left of a process that was killed, and what a forked one may do.
+//! What is left of a process that was killed.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -169,46 +169,4 @@ fn what_a_killed_process_had_acknowledged_is_there_and_nothing_in_part() {
     }
     println!("{kills} kills, {acknowledged} commits begun, {in_doubt} in doubt and resolved");
     assert!(in_doubt > 0 || kills < 10, "no child was killed in the middle of a commit");
-}
-
-#[cfg(unix)]
-#[test]
-fn a_forked_child_is_refused_and_does_no_harm() {
-    let directory = Directory::new();
-    let store = File::open(directory.file()).unwrap();
-    let mut changes = store.watch(ifmatch::Start::Now).wait().unwrap();
-    for number in 0..50 {
-        store.commit(Commit::one(put(&format!("before/{number}"), number))).wait().unwrap();
-    }
-
-    match fork::fork().unwrap() {
-        fork::Fork::Child => {
-            let refused = [
-                store.get("before/1").wait().is_err(),
-                store.commit(Commit::one(put("child", 1))).wait().is_err(),
-                store.commit(Commit::one(Entry::check("a", Expected::Absent))).wait().is_err(),
-                store.scan("", None, 1).wait().is_err(),
-                store.resolve(WriteId::new()).wait().is_err(),
-                store.watch(ifmatch::Start::Now).wait().is_err(),
-                changes.next().wait().is_err(),
-                store.sync().wait().is_err(),
-                store.compact().wait().is_err(),
-                store.backup(directory.file().with_extension("copy")).is_err(),
-            ];
-            let message = store.get("a").wait().unwrap_err();
-            let names = std::error::Error::source(&message).unwrap().to_string().contains("forked");
-            drop(store);
-            std::mem::forget(directory);
-            std::process::exit(if refused == [true; 10] && names { 0 } else { 1 });
-        }
-        fork::Fork::Parent(child) => assert_eq!(fork::waitpid(child).unwrap(), 0),
-    }
-
-    assert!(File::open(directory.file()).is_err(), "the child gave up its parent's lock");
-    for number in 0..50 {
-        store.commit(Commit::one(put(&format!("after/{number}"), number))).wait().unwrap();
-    }
-    drop((changes, store));
-    let store = File::open(directory.file()).unwrap();
-    assert_eq!(store.scan("", None, 1000).wait().unwrap().items.len(), 100);
 }

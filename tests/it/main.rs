@@ -24,7 +24,6 @@ mod later;
 #[cfg(feature = "conformance")]
 mod laws;
 mod manifest;
-mod model;
 mod reentry;
 #[cfg(feature = "conformance")]
 mod simulation;

@@ -11,7 +11,7 @@ use ifmatch::{Expected, Version};
 use crate::dice::Dice;
 
 /// A history that a store made which keeps its promises, with some of its answers lost.
-pub(super) fn legal(seed: u64) -> History {
+pub(crate) fn legal(seed: u64) -> History {
     let mut dice = Dice::new(seed);
     let numbering = if dice.below(3) == 0 { Numbering::PerId } else { Numbering::StoreWide };
     let ids = (0..1 + dice.below(3)).map(|id| ["a", "b", "c"][id as usize].into()).collect();
@@ -24,7 +24,7 @@ pub(super) fn legal(seed: u64) -> History {
 }
 
 /// A history with one to three of its answers or times changed.
-pub(super) fn mutated(seed: u64) -> History {
+pub(crate) fn mutated(seed: u64) -> History {
     let mut history = legal(seed);
     let mut dice = Dice::new(!seed);
     for _ in 0..1 + dice.below(3) {

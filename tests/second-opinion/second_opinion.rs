@@ -1,5 +1,9 @@
 //! The checker against `porcupine-rs`, which searches all orders, on small histories.
 
+#[path = "../it/dice.rs"]
+mod dice;
+mod generate;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
@@ -7,7 +11,7 @@ use ifmatch::conformance::history::{Answer, Deed, Event, History, Numbering, Ope
 use ifmatch::store::{Receipt, WriteId};
 use ifmatch::{Expected, Version};
 
-use super::generate::{legal, mutated};
+use generate::{legal, mutated};
 
 /// How many histories are judged, unless `IFMATCH_HISTORIES` says otherwise.
 const HISTORIES: u64 = 20_000;

@@ -1,7 +1,5 @@
 //! What the crate keeps in memory has limits. A binary of its own: it counts every allocation of the process.
 
-#![cfg(feature = "json")]
-
 use std::sync::Arc;
 
 use ifmatch::codec::Codec;
