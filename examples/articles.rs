@@ -1,8 +1,8 @@
 //! A complete service: articles that several people edit at once, and nobody's change is lost.
 //!
 //! Run with `cargo run --features axum --example articles`. Options: `--port 3000` (0 picks a free port) and
-//! `--store memory`, or with the feature of each `--store file:PATH`, `postgres://…`, `etcd://…`, `redis://…`. The README shows
-//! a dialogue with it.
+//! `--store memory`, or with the feature of each `--store file:PATH`, `postgres://…`, `etcd://…`, `redis://…`.
+//! `src/docs/dialogue.md` shows a dialogue with it.
 
 use std::error::Error as StdError;
 use std::net::Ipv4Addr;

@@ -18,7 +18,33 @@
 //! # Ok::<_, Error>(())
 //! ```
 //!
-//! Every call gives a [`Reply`]: await it, or without an async runtime [`wait`](Reply::wait) for it.
+//! Every call gives a [`Reply`]: await it, or without an async runtime [`wait`](Reply::wait) for it. A value is given as
+//! `T` or as `Arc<T>`, so `"hello".into()` is ambiguous where `"hello".to_string()` is not.
+//!
+//! # Several ids at one instant
+//!
+//! ```
+//! use ifmatch::{Collection, Error, Kind};
+//!
+//! let stock = Collection::<u32>::in_memory();
+//! stock.create("apples", 3).wait()?;
+//!
+//! // Reads, changes, commits; on a conflict again from the current value. The closure may run more than once.
+//! stock.modify("apples", |count| *count -= 1).wait()?;
+//!
+//! // What was read is checked, so nothing can change underneath.
+//! let mut swap = stock.transaction();
+//! let apples = swap.get("apples").wait()?.map_or(0, |apples| *apples);
+//! swap.put("apples", apples - 1);
+//! swap.put("pears", 1);
+//! stock.modify("apples", |count| *count += 10).wait()?; // somebody else was faster
+//!
+//! let Err(Error::Conflict(conflict)) = swap.commit().wait() else { unreachable!() };
+//! assert_eq!(conflict.kind(), &Kind::Stale);
+//! assert_eq!(*conflict.current::<u32>().unwrap().value, 12);
+//! assert!(stock.get("pears").wait()?.is_none()); // all or nothing
+//! # Ok::<_, Error>(())
+//! ```
 //!
 //! # Where to look
 //!
@@ -26,6 +52,7 @@
 //!   [`modify`](Collection::modify), drafts, transactions, lists and watches.
 //! - [`Error`] and [`Conflict`] say what went wrong, and what to do about it.
 //! - [`http`] has entity tags, preconditions, statuses and problem bodies, for any framework.
+//! - [`docs::dialogue`] is a dialogue with the service of `examples/articles.rs`, through curl.
 //! - [`docs::stores`] compares the stores: in memory, in a file, on PostgreSQL, etcd and Redis.
 //! - [`Store`] is for those who write stores; [`docs::writing_a_store`] shows how.
 //! - [`docs::architecture`] tells how it all hangs together.

@@ -2,6 +2,8 @@
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}
+#[doc = include_str!("dialogue.md")]
+pub mod dialogue {}
 #[doc = include_str!("performance.md")]
 pub mod performance {}
 #[doc = include_str!("stores.md")]

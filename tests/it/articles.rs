@@ -1,4 +1,4 @@
-//! The service of `examples/articles.rs`, driven over a real socket, through the dialogue of the README among others.
+//! The service of `examples/articles.rs`, driven over a real socket, through the dialogues of the documents among others.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,10 +10,12 @@ use std::{env, fs, process, thread};
 
 use serde_json::Value;
 
-const README: &str = include_str!("../../README.md");
+/// Documents that show a dialogue, each with the number of commands in it.
+const DIALOGUES: [(&str, usize); 2] =
+    [(include_str!("../../README.md"), 3), (include_str!("../../src/docs/dialogue.md"), 15)];
 
-/// What the README says for the address of the service.
-const README_ADDRESS: &str = "localhost:3000";
+/// What they say for the address of the service.
+const SHOWN_ADDRESS: &str = "localhost:3000";
 
 /// The running service, killed when the test ends.
 struct Service {
@@ -163,16 +165,16 @@ impl Answer {
     }
 }
 
-/// A command of the README and the output shown under it.
+/// A command of a dialogue and the output shown under it.
 struct Step {
     command: String,
     output: String,
 }
 
-/// The dialogue: what stands in the README's `console` blocks.
-fn dialogue() -> Vec<Step> {
+/// The dialogue of a document: what stands in its `console` blocks.
+fn dialogue(document: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let mut lines = README.lines();
+    let mut lines = document.lines();
     while lines.by_ref().any(|line| line == "```console") {
         while let Some(line) = lines.next().filter(|line| *line != "```") {
             let Some(command) = line.strip_prefix("$ ") else {
@@ -217,13 +219,23 @@ fn normalised(steps: &[Step]) -> Vec<(String, String)> {
     steps.iter().map(&mut normal).collect()
 }
 
-fn assert_same(answered: &[Step]) {
-    let shown = dialogue();
-    assert!(shown.len() > 10, "the README has a dialogue");
-    for (answered, shown) in normalised(answered).iter().zip(normalised(&shown)) {
-        assert_eq!(answered.1, shown.1, "the service answers otherwise than the README shows: {}", shown.0);
+/// Runs the commands of each dialogue against a service of its own, and holds the answers against those shown.
+fn assert_answered(directory: &str, mut run: impl FnMut(&Service, &Path, &str) -> String) {
+    for (document, count) in DIALOGUES {
+        let (service, directory) = (Service::start(), Directory::new(directory));
+        let shown = dialogue(document);
+        let mut answer = |shown: &Step| {
+            let output = run(&service, &directory.0, &shown.command);
+            Step { command: shown.command.clone(), output }
+        };
+
+        let answered: Vec<Step> = shown.iter().map(&mut answer).collect();
+
+        assert_eq!(shown.len(), count, "commands in a dialogue");
+        for ((command, answered), (_, shown)) in normalised(&answered).iter().zip(normalised(&shown)) {
+            assert_eq!(*answered, shown, "the service answers otherwise than is shown: {command}");
+        }
     }
-    assert_eq!(answered.len(), shown.len());
 }
 
 /// An empty directory of this test's own, removed when the test ends.
@@ -243,7 +255,7 @@ impl Drop for Directory {
     }
 }
 
-/// What curl does for the options that the README uses.
+/// What curl does for the options that the dialogues use.
 fn play_curl(service: &Service, directory: &Path, command: &str) -> String {
     let mut words = words(command, directory).into_iter();
     assert_eq!(words.next().as_deref(), Some("curl"), "{command}");
@@ -269,7 +281,7 @@ fn play_curl(service: &Service, directory: &Path, command: &str) -> String {
         }
     }
     let method = method.unwrap_or_else(|| if body.is_empty() { "GET" } else { "POST" }.to_owned());
-    let path = url.expect("an address").strip_prefix(README_ADDRESS).expect("the service's own").to_owned();
+    let path = url.expect("an address").strip_prefix(SHOWN_ADDRESS).expect("the service's own").to_owned();
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
 
     let answer = service.ask(&method, &path, &headers, &body);
@@ -307,35 +319,23 @@ fn words(command: &str, directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_dialogue_of_the_readme_is_what_the_service_answers() {
-    let (service, directory) = (Service::start(), Directory::new("played"));
-
-    let play = |step: Step| {
-        let output = play_curl(&service, &directory.0, &step.command);
-        Step { output, ..step }
-    };
-    let answered: Vec<Step> = dialogue().into_iter().map(play).collect();
-
-    assert_same(&answered);
+fn the_dialogues_shown_are_what_the_service_answers() {
+    assert_answered("played", play_curl);
 }
 
 #[test]
 #[ignore = "needs curl 7.82 or later"]
-fn the_dialogue_of_the_readme_is_what_curl_itself_shows() {
-    let (service, directory) = (Service::start(), Directory::new("curl"));
+fn the_dialogues_shown_are_what_curl_itself_shows() {
     let missing = "curl is missing: apt-get install curl";
     Command::new("curl").arg("--version").output().expect(missing);
 
-    let run = |step: Step| {
-        let command = step.command.replace(README_ADDRESS, &service.address).replacen("curl", "curl -sS", 1);
+    assert_answered("curl", |service, directory, command| {
+        let command = command.replace(SHOWN_ADDRESS, &service.address).replacen("curl", "curl -sS", 1);
         let shell =
-            Command::new("sh").arg("-c").arg(&command).current_dir(&directory.0).output().expect("sh runs");
+            Command::new("sh").arg("-c").arg(&command).current_dir(directory).output().expect("sh runs");
         assert!(shell.stderr.is_empty(), "{command}: {}", String::from_utf8_lossy(&shell.stderr));
-        Step { output: String::from_utf8(shell.stdout).expect("text").replace('\r', ""), ..step }
-    };
-    let answered: Vec<Step> = dialogue().into_iter().map(run).collect();
-
-    assert_same(&answered);
+        String::from_utf8(shell.stdout).expect("text").replace('\r', "")
+    });
 }
 
 #[test]

@@ -58,6 +58,25 @@ fn the_stated_rust_version_is_that_of_the_manifest() {
 }
 
 #[test]
+fn the_readme_has_at_most_a_thousand_words() {
+    let words = read("README.md").split_whitespace().count();
+
+    assert!(words <= 1000, "{words} words: what is added here takes as much out, into `src/docs`");
+}
+
+#[test]
+fn each_link_of_the_readme_leads_to_a_file() {
+    let readme = read("README.md");
+    let links: Vec<&str> =
+        readme.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).collect();
+
+    assert!(links.contains(&"src/docs/dialogue.md"), "{links:?}");
+    for link in links {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(link).is_file(), "{link} leads nowhere");
+    }
+}
+
+#[test]
 fn every_locked_dependency_is_past_its_known_advisories() {
     let least = [
         ("bytes", [1, 11, 1]),
