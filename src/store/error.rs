@@ -11,7 +11,7 @@ use crate::store::write_id::WriteId;
 
 /// What a call can come back with instead of its answer.
 ///
-/// A write has four outcomes: applied (`Ok`), conflict, refused, and unknown. [`outcome`](Self::outcome) tells
+/// A write ends in one of four ways: applied (`Ok`), conflict, refused, or unknown. [`outcome`](Self::outcome) tells
 /// whether anything can have been applied: it is unknown only for a [`Failure`] that says so. HTTP statuses are
 /// those of the default table in [`http`](crate::http).
 ///
