@@ -471,15 +471,15 @@ mod tests {
     fn only_a_write_that_expects_their_version_changes_bytes_that_do_not_decode() {
         for (probe, write) in [
             (Probe::prompt(), None),
-            (Probe::prompt(), Some(WriteId::new())),
+            (Probe::prompt(), Some(WriteId::after(None))),
             (Probe::late(), None),
-            (Probe::late(), Some(WriteId::new())),
-            (Probe::tacit(), Some(WriteId::new())),
+            (Probe::late(), Some(WriteId::after(None))),
+            (Probe::tacit(), Some(WriteId::after(None))),
         ] {
             let store = over(&probe);
             let version = probe.set("a", ODD);
             let stamped = |commit: Commit<'static, u32>| match write {
-                Some(_) => commit.with_write(WriteId::new()),
+                Some(_) => commit.with_write(WriteId::after(None)),
                 None => commit,
             };
 
@@ -559,7 +559,7 @@ mod tests {
         at_once(store.commit(put("a", Expected::Present, 1).and(Entry::delete("b", Expected::Any)))).unwrap();
         at_once(store.get("a")).unwrap();
         at_once(store.scan("", None, 1)).unwrap();
-        at_once(store.resolve(WriteId::new())).unwrap();
+        at_once(store.resolve(WriteId::after(None))).unwrap();
         let _ = at_once(store.watch(Start::Now)).unwrap();
 
         let late = Probe::late();
@@ -633,7 +633,7 @@ mod tests {
             }
         });
 
-        commit(&over(&probe), put("a", Expected::Present, 1).with_write(WriteId::new())).unwrap();
+        commit(&over(&probe), put("a", Expected::Present, 1).with_write(WriteId::after(None))).unwrap();
 
         assert_eq!(*probe.peek("a").unwrap().value, *b"1");
     }
@@ -729,7 +729,7 @@ mod tests {
                 let probe = Probe::prompt();
                 let store = over(&probe);
                 probe.set("a", seven());
-                let resent = put("a", expected, 1).with_write(WriteId::new());
+                let resent = put("a", expected, 1).with_write(WriteId::after(None));
 
                 let first = commit(&store, resent.clone()).unwrap();
                 change(&probe);
@@ -748,7 +748,7 @@ mod tests {
         let store: &dyn Store<u32> = &over(&probe);
 
         for expected in [Expected::Any, Expected::Absent] {
-            let write = WriteId::new();
+            let write = WriteId::after(None);
             let id = if expected == Expected::Any { "a" } else { "b" };
             let committed = store.commit(put(id, expected, 1).with_write(write)).wait().unwrap();
             assert_eq!(store.resolve(write).wait().unwrap(), Resolution::Applied(committed));

@@ -6,8 +6,9 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::collection::retry::{Ending, Report, Retry};
+use crate::collection::stamps::Stamps;
 use crate::store::{
-    Action, Commit, Committed, Entry, Error, Expected, Failure, NotFound, Outcome, Reply, Resolution,
+    Commit, Committed, Entry, Error, Expected, Failure, NotFound, Outcome, Refusal, Reply, Resolution,
     Resource, Store, Versioned, WriteId,
 };
 
@@ -126,7 +127,7 @@ impl<'a> Call<'a> {
     pub(crate) async fn fetch<'s, T: Resource + ?Sized>(
         &mut self,
         store: &'s dyn Store<T>,
-        stamps: bool,
+        stamps: &Stamps,
         id: &'s str,
         mut first: Option<Reply<'s, Option<Versioned<T>>>>,
     ) -> Result<Versioned<T>, Error> {
@@ -152,19 +153,30 @@ impl<'a> Call<'a> {
     pub(crate) async fn commit<'s, T: Resource + ?Sized>(
         &mut self,
         store: &'s dyn Store<T>,
-        stamps: bool,
+        stamps: &Stamps,
         commit: &Commit<'s, T>,
         first: Option<Sent<'s>>,
     ) -> Result<Committed, Error> {
         let mut sent = first.unwrap_or_else(|| send(store, stamps, commit));
         loop {
             self.attempts += 1;
-            let failure = match self.bound(sent.reply).await {
+            let answer = self.bound(sent.reply).await;
+            answer.iter().for_each(|answer| stamps.note(answer));
+            let failure = match answer {
                 Some(Err(Error::Failed(failure))) => failure,
+                // The id was drawn for this sending alone, so nothing was applied under it. The next one is drawn at the
+                // version that the refusal told.
+                Some(Err(Error::Refused(Refusal::Outside { .. })))
+                    if commit.write().is_none() && self.may_try() =>
+                {
+                    sent = send(store, stamps, commit);
+                    continue;
+                }
                 Some(answer) => return answer,
                 None => Failure::new(Outcome::Unknown, TooLate(self.retry.longest())),
             };
-            let failure = match applies_nothing(commit) {
+            // Of no entries nothing is known: see `commit_in_time` of the collection.
+            let failure = match !commit.entries().is_empty() && commit.applies_nothing() {
                 true => failure.not_applied(),
                 false => match self.settle(store, sent.write, failure).await {
                     Ok(committed) => return Ok(committed),
@@ -172,7 +184,7 @@ impl<'a> Call<'a> {
                 },
             };
             // Where answers can't be lost the store is in this process: what failed there will not mend itself.
-            let again = stamps && failure.outcome() == Outcome::NotApplied;
+            let again = stamps.needed() && failure.outcome() == Outcome::NotApplied;
             // The store closed an id of the caller's: the next try needs one that only the caller can give.
             let closed = commit.write().is_some() && failure.write().is_some();
             if !again || closed || !self.pause().await {
@@ -214,25 +226,20 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Sends a commit, under a fresh write id if the store needs one and it has none.
+/// Sends a commit, under a fresh write id if the store needs one and it has none. What applies nothing needs none.
 pub(crate) fn send<'s, T: Resource + ?Sized>(
     store: &'s dyn Store<T>,
-    stamps: bool,
+    stamps: &Stamps,
     commit: &Commit<'s, T>,
 ) -> Sent<'s> {
-    let write = commit.write().or_else(|| stamps.then(WriteId::new));
+    let stamped = stamps.needed() && !commit.applies_nothing();
+    let write = commit.write().or_else(|| stamped.then(|| stamps.draw()));
     let commit = commit.clone();
     let commit = match write {
         Some(write) => commit.with_write(write),
         None => commit,
     };
     Sent { reply: store.commit(commit), write }
-}
-
-/// Whether all it does is to check. Of no entries nothing is known: see `commit_in_time` of the collection.
-fn applies_nothing<T: ?Sized>(commit: &Commit<'_, T>) -> bool {
-    let entries = commit.entries();
-    !entries.is_empty() && entries.iter().all(|entry| matches!(entry.action, Action::Check))
 }
 
 /// The error of a commit of one, where that a resource is not there is no conflict but an answer.
@@ -377,6 +384,36 @@ mod tests {
         assert_eq!(store.read(), 4);
         numbers.get("a").wait().unwrap_err();
         assert!(numbers.scan("", None, 9).wait().unwrap().items.is_empty());
+    }
+
+    #[test]
+    fn a_collection_that_was_idle_for_longer_than_the_store_remembers_draws_anew() {
+        let store = Arc::new(Scripted::losing(&[]).remembering(4));
+        let [busy, idle] = [numbers(&store), numbers(&store)];
+        idle.create("idle", 1).wait().unwrap();
+        for number in 0..20 {
+            busy.put("busy", number).wait().unwrap();
+        }
+        let sent = store.sent();
+
+        idle.put("idle", 2).wait().unwrap();
+        idle.put("idle", 3).wait().unwrap();
+
+        assert_eq!(store.sent() - sent, 3, "one is refused, and tells where to draw the next one");
+        let kept =
+            Commit::one(Entry::put("idle", Expected::Any, Arc::new(4))).with_write(WriteId::after(None));
+        let refused = idle.commit(kept).wait().unwrap_err();
+        assert!(matches!(refused, Error::Refused(Refusal::Outside { newest: Some(_), .. })), "{refused}");
+        assert_eq!(refused.outcome(), Outcome::Unknown, "a caller's id may have been sent before");
+    }
+
+    #[test]
+    fn checks_go_without_a_write_id() {
+        let store = Arc::new(Scripted::<u64>::losing(&[]));
+
+        numbers(&store).fetch("a").wait().unwrap_err();
+
+        assert_eq!(*store.writes.lock(), [None]);
     }
 
     #[test]

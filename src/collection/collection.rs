@@ -14,6 +14,7 @@ use crate::collection::gate::Gate;
 use crate::collection::modify::{at_once, in_time, put_version};
 use crate::collection::pages::Pages;
 use crate::collection::retry::{Ending, Retry};
+use crate::collection::stamps::Stamps;
 use crate::collection::transaction::{Seen, Transaction};
 use crate::memory::Memory;
 use crate::store::{Abilities, Page, Reply, Resolution, Resource, Store, Versioned, WriteId};
@@ -55,13 +56,12 @@ use crate::store::{Changes, Commit, Committed, Condition, Conflict, Entry, Error
 /// ```
 pub struct Collection<T: Resource + ?Sized> {
     store: Arc<dyn Store<T>>,
-    /// Whether answers of the store can be lost, so that every commit needs a write id. Asked once: it is on the way
-    /// of every write.
-    stamps: bool,
     shared: Arc<Shared<T>>,
 }
 
 struct Shared<T: ?Sized> {
+    /// The store's abilities are asked once: they are on the way of every write.
+    stamps: Stamps,
     retry: Retry,
     gate: Gate<T>,
 }
@@ -137,9 +137,9 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     fn over(store: Arc<dyn Store<T>>, retry: Retry) -> Self {
-        let stamps = store.abilities().may_lose_answers;
+        let stamps = Stamps::new(store.abilities().may_lose_answers);
         let gate = Gate::new(Arc::clone(retry.clock()), retry.longest_stall());
-        Self { store, stamps, shared: Arc::new(Shared { retry, gate }) }
+        Self { store, shared: Arc::new(Shared { stamps, retry, gate }) }
     }
 
     /// The store, layers included.
@@ -171,8 +171,8 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     #[inline]
-    pub(crate) fn stamps(&self) -> bool {
-        self.stamps
+    pub(crate) fn stamps(&self) -> &Stamps {
+        &self.shared.stamps
     }
 
     #[inline]
@@ -230,7 +230,7 @@ impl<T: Resource + ?Sized> Collection<T> {
             Err(reply) => reply,
         };
         Reply::pending(async move {
-            Call::new(self.retry()).fetch(&*self.store, self.stamps, id, Some(first)).await
+            Call::new(self.retry()).fetch(&*self.store, self.stamps(), id, Some(first)).await
         })
     }
 
@@ -347,10 +347,10 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// ```
     #[inline]
     pub fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
-        if self.stamps {
+        let write = commit.write();
+        if write.is_some() || self.stamps().needed() {
             return self.commit_stamped(commit);
         }
-        let write = commit.write();
         let mut reply = self.store.commit(commit);
         if reply.is_pending() {
             reply = self.commit_in_time(Sent { reply, write });
@@ -361,23 +361,48 @@ impl<T: Resource + ?Sized> Collection<T> {
     #[cold]
     fn commit_in_time<'a>(&'a self, sent: Sent<'a>) -> Reply<'a, Committed> {
         Reply::pending(async move {
-            // Nothing is sent again where answers can't be lost, so no entry is needed for that.
+            // Nothing is sent again where answers can't be lost and there is no write id, so no entry is needed for that.
             let nothing = Commit::from_iter([]);
-            Call::new(self.retry()).commit(&*self.store, false, &nothing, Some(sent)).await
+            Call::new(self.retry()).commit(&*self.store, self.stamps(), &nothing, Some(sent)).await
         })
     }
 
     fn commit_stamped<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
-        let sent = send(&*self.store, true, &commit);
-        let reply = match sent.reply.into_ready() {
-            Ok(Err(Error::Failed(failure))) => Reply::ready(Err(Error::Failed(failure))),
-            Ok(answer) => return Reply::ready(answer),
+        let Sent { reply, write } = send(&*self.store, self.stamps(), &commit);
+        let reply = match reply.into_ready() {
+            Ok(answer @ Err(Error::Failed(_) | Error::Refused(_))) => Reply::ready(answer),
+            Ok(answer) => {
+                self.stamps().note(&answer);
+                return Reply::ready(answer);
+            }
             Err(reply) => reply,
         };
-        let sent = Sent { reply, write: sent.write };
+        let sent = Sent { reply, write };
         Reply::pending(async move {
-            Call::new(self.retry()).commit(&*self.store, true, &commit, Some(sent)).await
+            Call::new(self.retry()).commit(&*self.store, self.stamps(), &commit, Some(sent)).await
         })
+    }
+
+    /// A fresh write id, for a commit whose outcome the program itself wants to ask for later. It is drawn at the newest
+    /// version that this collection has heard of: draw it shortly before it is used.
+    ///
+    /// Where the collection has written nothing for as long as the store remembers, or nothing yet, the commit may come
+    /// back as [`Refusal::Outside`](crate::store::Refusal::Outside), with nothing applied: draw again, and send again.
+    ///
+    /// ```
+    /// use ifmatch::store::Resolution;
+    /// use ifmatch::{Collection, Commit, Entry, Expected};
+    ///
+    /// let notes = Collection::<str>::in_memory();
+    /// let write = notes.write_id();
+    /// let create = Commit::one(Entry::put("readme", Expected::Absent, "hello".into()));
+    /// let committed = notes.commit(create.with_write(write)).wait()?;
+    ///
+    /// assert_eq!(notes.resolve(write).wait()?, Resolution::Applied(committed));
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn write_id(&self) -> WriteId {
+        self.stamps().draw()
     }
 
     /// What became of a commit whose outcome was unknown.
@@ -387,7 +412,7 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// use ifmatch::store::{Resolution, WriteId};
     ///
     /// let notes = Collection::<str>::in_memory();
-    /// let write = WriteId::new();
+    /// let write = notes.write_id();
     /// let commit = Commit::one(Entry::put("readme", Expected::Absent, "hello".into())).with_write(write);
     /// let committed = notes.commit(commit).wait()?;
     /// assert_eq!(notes.resolve(write).wait()?, Resolution::Applied(committed));
@@ -552,7 +577,7 @@ impl<T: Resource + ?Sized> Collection<T> {
         let checks: Commit<'_, T> = seen.iter().map(|(id, read)| Entry::check(id, *read)).collect();
         let checked = match checks.entries() {
             [] => return None,
-            _ => call.commit(&*self.store, self.stamps, &checks, None).await,
+            _ => call.commit(&*self.store, self.stamps(), &checks, None).await,
         };
         match checked {
             Err(Error::Conflict(conflict)) => Some(conflict),
@@ -705,7 +730,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
 impl<T: Resource + ?Sized> Clone for Collection<T> {
     #[inline]
     fn clone(&self) -> Self {
-        Self { store: Arc::clone(&self.store), stamps: self.stamps, shared: Arc::clone(&self.shared) }
+        Self { store: Arc::clone(&self.store), shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -807,7 +832,7 @@ mod tests {
     }
 
     #[test]
-    fn every_commit_to_a_store_that_loses_answers_has_its_own_write_id() {
+    fn every_commit_that_may_apply_something_has_its_own_write_id_where_answers_can_be_lost() {
         let store = Arc::new(Scripted::<u64>::new(Pace::Ready, true));
         let numbers = Collection::new(Arc::clone(&store));
         numbers.create("a", 1).wait().unwrap();
@@ -822,8 +847,9 @@ mod tests {
         transaction.commit().wait().unwrap();
         numbers.delete("a", Expected::Any).wait().unwrap();
 
-        let writes: std::collections::HashSet<_> =
-            store.writes.lock().iter().map(|write| write.expect("a write id")).collect();
-        assert_eq!(writes.len(), 7);
+        let writes = store.writes.lock();
+        let ids: std::collections::HashSet<_> = writes.iter().flatten().collect();
+        // All but the check of the fetch. What `modify` left alone may be kept in an old schema, and then it is written.
+        assert_eq!((writes.len(), ids.len()), (7, 6));
     }
 }

@@ -55,7 +55,8 @@ where
     E: From<Error> + Send + 'a,
     F: FnMut(T) -> Ready<Result<T, E>> + Send + 'a,
 {
-    let short = !collection.stamps() && !collection.retry().reports() && !collection.gate().has_line(id);
+    let short =
+        !collection.stamps().needed() && !collection.retry().reports() && !collection.gate().has_line(id);
     let begun = if short { first_round(collection, id, &mut decide) } else { Begun::No };
     match begun {
         Begun::Sent(base, verdict, reply) => match reply.into_ready() {

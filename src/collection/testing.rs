@@ -1,6 +1,6 @@
 //! [`Scripted`], a store for tests that fails as it is told, and [`Jumping`], a clock that never waits.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::{pending, ready};
 use std::num::NonZeroU64;
 use std::ops::Bound;
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::collection::timer::{Sleep, ThreadTimer, Timer};
 use crate::store::{
     Abilities, Action, Changes, Commit, Committed, Conflict, Error, Failure, Found, Kind, Mismatch, Outcome,
-    Page, Receipt, Refusal, Reply, Resolution, Resource, Start, Store, Version, Versioned, WriteId,
+    Page, Receipt, Refusal, Reply, Resolution, Resource, Start, Store, Version, Versioned, Window, WriteId,
 };
 
 /// What goes wrong with the next commit, or the next resolve, or the next read.
@@ -69,14 +69,18 @@ pub(crate) struct Scripted<T: ?Sized> {
 struct State<T: ?Sized> {
     values: BTreeMap<Arc<str>, Result<Versioned<T>, Version>>,
     last: u64,
-    applied: HashMap<WriteId, Committed>,
-    closed: HashSet<WriteId>,
+    window: Window<Committed>,
+}
+
+impl<T: ?Sized> State<T> {
+    fn newest(&self) -> Option<Version> {
+        NonZeroU64::new(self.last).map(Version::from_bits)
+    }
 }
 
 impl<T: Resource + ?Sized> Scripted<T> {
     pub(crate) fn new(pace: Pace, unknown: bool) -> Self {
-        let state =
-            State { values: BTreeMap::new(), last: 100, applied: HashMap::new(), closed: HashSet::new() };
+        let state = State { values: BTreeMap::new(), last: 100, window: Window::new(1000) };
         Self {
             state: Mutex::new(state),
             commit_faults: Mutex::default(),
@@ -100,6 +104,12 @@ impl<T: Resource + ?Sized> Scripted<T> {
         store
     }
 
+    /// Remembers so many commits under a write id.
+    pub(crate) fn remembering(self, commits: usize) -> Self {
+        self.state.lock().window = Window::new(commits);
+        self
+    }
+
     pub(crate) fn sent(&self) -> u32 {
         self.commits.load(Ordering::Relaxed)
     }
@@ -111,13 +121,11 @@ impl<T: Resource + ?Sized> Scripted<T> {
     fn apply(&self, commit: Commit<'_, T>) -> Result<Committed, Error> {
         commit.check_ids()?;
         let state = &mut *self.state.lock();
-        if let Some(write) = commit.write() {
-            if let Some(committed) = state.applied.get(&write) {
-                return Ok(committed.clone());
-            }
-            if state.closed.contains(&write) {
-                return Err(Refusal::Closed { write }.into());
-            }
+        let remembered = commit.remembered_write().map(|write| (write, commit.fingerprint()));
+        if let Some((write, fingerprint)) = remembered
+            && let Some(committed) = state.window.recall(write, fingerprint, state.newest())?
+        {
+            return Ok(committed.clone());
         }
         let judged = commit.entries().iter().filter_map(|entry| {
             let found = match state.values.get(entry.id) {
@@ -133,7 +141,6 @@ impl<T: Resource + ?Sized> Scripted<T> {
         }
         state.last += 1;
         let version = Version::from_bits(NonZeroU64::new(state.last).unwrap());
-        let write = commit.write();
         let receipts = commit.into_entries().into_iter().map(|entry| {
             let before = state.values.get(entry.id);
             let replaced = before.and_then(|before| before.as_ref().ok()).map(|value| value.version);
@@ -151,8 +158,8 @@ impl<T: Resource + ?Sized> Scripted<T> {
             Receipt { version: now, replaced }
         });
         let committed: Committed = receipts.collect();
-        if let Some(write) = write {
-            state.applied.insert(write, committed.clone());
+        if let Some((write, fingerprint)) = remembered {
+            state.window.remember(write, fingerprint, committed.clone());
         }
         Ok(committed)
     }
@@ -234,16 +241,11 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
         if next(&self.resolve_faults) != Fault::None {
             return Reply::ready(failed(Outcome::NotApplied));
         }
-        let mut state = self.state.lock();
-        let resolution = match state.applied.get(&write) {
-            _ if self.forgets => Resolution::Unknown,
-            Some(committed) => Resolution::Applied(committed.clone()),
-            None => {
-                state.closed.insert(write);
-                Resolution::NotApplied
-            }
-        };
-        Reply::ready(Ok(resolution))
+        if self.forgets {
+            return Reply::ready(Ok(Resolution::Unknown));
+        }
+        let state = &mut *self.state.lock();
+        Reply::ready(Ok(state.window.ask(write, state.newest()).into()))
     }
 
     fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::conformance::ground::Ground;
 use crate::conformance::sample::Sample;
 use crate::conformance::watcher::{Seen, Watcher, watched, write_alone, write_and_delete};
-use crate::store::{Commit, Entry, Error, Expected, Refusal, Start, Store, Version, WriteId};
+use crate::store::{Commit, Entry, Error, Expected, Refusal, Start, Store, Version};
 
 /// A store can be watched exactly where its abilities say so.
 pub async fn a_store_is_watched_as_declared<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
@@ -141,7 +141,8 @@ pub async fn the_feed_replays_no_values<T: Sample + ?Sized>(store: &Arc<dyn Stor
 pub async fn what_changes_nothing_is_not_reported<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
     let Some(ground) = watched("what_changes_nothing_is_not_reported", store) else { return };
     let [id, nothing, end] = ["a", "nothing", "end"].map(|name| ground.id(name));
-    let write = Commit::one(Entry::put(&id, Expected::Absent, T::sample(1))).with_write(WriteId::new());
+    let write =
+        Commit::one(Entry::put(&id, Expected::Absent, T::sample(1))).with_write(ground.write_id().await);
     let committed = ground.commit(write.clone()).await.unwrap_or_else(|error| panic!("`{id}`: {error}"));
     let mut watcher = Watcher::now(&ground).await;
 

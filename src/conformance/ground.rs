@@ -8,6 +8,7 @@ use crate::conformance::race::{self, PATIENCE};
 use crate::conformance::sample::Sample;
 use crate::store::{
     Abilities, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Receipt, Store, Version,
+    WriteId,
 };
 
 /// The version and the number of a stored value; `None` where there is none.
@@ -78,6 +79,12 @@ impl<T: Sample + ?Sized> Ground<T> {
         let receipt =
             receipt.unwrap_or_else(|error| panic!("a put of `{}` failed: {error}", id.escape_debug()));
         receipt.version.unwrap_or_else(|| panic!("the receipt of a put of `{id}` has no version"))
+    }
+
+    /// A write id, drawn at the newest version there is.
+    pub(super) async fn write_id(&self) -> WriteId {
+        let newest = self.put(&self.id("drawn"), Expected::Any, 0).await;
+        WriteId::after(Some(newest))
     }
 
     /// Deletes a value that is there, and gives the version of the deletion.

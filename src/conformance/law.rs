@@ -240,6 +240,12 @@ macro_rules! __laws {
                 a_write_resolved_as_not_applied_is_closed
                 a_conflicted_write_does_not_resolve_as_applied
                 a_write_and_its_resolution_agree
+                a_write_id_names_one_commit
+                a_deletion_of_nothing_is_remembered
+                checks_are_judged_whatever_their_write_id
+                asking_after_write_ids_shuts_out_no_other
+                a_write_id_from_ahead_is_not_ours
+                beyond_the_window_nothing_is_applied_again
             ;
         }
     };

@@ -73,7 +73,7 @@ pub async fn a_dropped_commit_leaves_old_or_new<T: Sample + ?Sized>(store: &Arc<
         let ids = ["a", "b"].map(|name| ground.id(format_args!("{polls}{name}")));
         let of_a = ground.put(&ids[0], Expected::Absent, 1).await;
         let of_b = ground.put(&ids[1], Expected::Absent, 1).await;
-        let commit = Commit::one(Entry::put(&ids[0], of_a, T::sample(2))).with_write(WriteId::new());
+        let commit = Commit::one(Entry::put(&ids[0], of_a, T::sample(2))).with_write(ground.write_id().await);
         let commit = if several { commit.and(Entry::put(&ids[1], of_b, T::sample(2))) } else { commit };
         dropped_after(polls, store.commit(commit));
 
@@ -110,7 +110,7 @@ pub async fn a_dropped_read_leaves_nothing_locked<T: Sample + ?Sized>(store: &Ar
         dropped_after(polls, store.get(&id));
         dropped_after(polls, store.scan(ground.prefix(), None, 10));
         dropped_after(polls, store.watch(Start::Now));
-        dropped_after(polls, store.resolve(WriteId::new()));
+        dropped_after(polls, store.resolve(WriteId::after(None)));
         dropped_after(polls, store.commit(Commit::one(Entry::check(&id, Expected::Present))));
 
         let target = id.clone();
@@ -137,7 +137,7 @@ pub async fn all_calls_at_once_return<T: Sample + ?Sized>(store: &Arc<dyn Store<
                 2 => drop(store.scan(ground.prefix(), None, 10).wait()),
                 3 => drop(store.watch(Start::Now).wait()),
                 4 => {
-                    drop(store.resolve(WriteId::new()).wait());
+                    drop(store.resolve(WriteId::after(None)).wait());
                     drop(block_on(ground.send(Entry::delete(&other, Expected::Any))));
                 }
                 _ => {

@@ -124,7 +124,9 @@ impl Problem {
                 }
             }
             Error::NotFound(missing) => inner.facts.resource_id = Some(missing.id().into()),
-            Error::Refused(Refusal::Closed { write }) => inner.write_id = Some(*write),
+            Error::Refused(
+                Refusal::Closed { write } | Refusal::Reused { write } | Refusal::Outside { write, .. },
+            ) => inner.write_id = Some(*write),
             Error::Refused(refusal) => inner.facts.resource_id = id_of(refusal).map(Box::from),
             Error::Corrupt(corrupt) => {
                 inner.facts.resource_id = Some(corrupt.id().into());
@@ -293,6 +295,8 @@ fn id_of(refusal: &Refusal) -> Option<&str> {
         | Refusal::EmptyPage
         | Refusal::Cursor
         | Refusal::Closed { .. }
+        | Refusal::Reused { .. }
+        | Refusal::Outside { .. }
         | Refusal::VersionsExhausted => None,
     }
 }

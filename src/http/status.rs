@@ -135,7 +135,7 @@ fn of_refusal(refusal: &Refusal) -> u16 {
         | Refusal::EmptyPage
         | Refusal::Cursor => 400,
         Refusal::NotAllowed { .. } => 403,
-        Refusal::Closed { .. } => 409,
+        Refusal::Closed { .. } | Refusal::Reused { .. } | Refusal::Outside { .. } => 409,
         Refusal::TooLarge { .. } => 413,
         Refusal::Encode { .. } => 422,
         Refusal::ExpectationRequired { .. } => 428,
@@ -157,6 +157,8 @@ fn word_of_refusal(refusal: &Refusal) -> &'static str {
         Refusal::EmptyPage => "empty-page",
         Refusal::Cursor => "bad-cursor",
         Refusal::Closed { .. } => "write-closed",
+        Refusal::Reused { .. } => "write-reused",
+        Refusal::Outside { .. } => "write-outside",
         Refusal::VersionsExhausted => "versions-exhausted",
     }
 }
@@ -261,6 +263,8 @@ mod tests {
             (Refusal::EmptyPage, 400, "empty-page"),
             (Refusal::Cursor, 400, "bad-cursor"),
             (Refusal::Closed { write }, 409, "write-closed"),
+            (Refusal::Reused { write }, 409, "write-reused"),
+            (Refusal::Outside { write, newest: None }, 409, "write-outside"),
             (Refusal::VersionsExhausted, 507, "versions-exhausted"),
         ];
 

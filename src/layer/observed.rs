@@ -379,8 +379,8 @@ mod tests {
         assert!(at_once(store.commit(put("a"))).unwrap_err().conflict().is_some());
         assert_eq!(at_once(store.scan("", None, 9)).unwrap().items.len(), 1);
         assert_eq!(
-            at_once(store.resolve(WriteId::new())).unwrap(),
-            probe.resolve(WriteId::new()).wait().unwrap()
+            at_once(store.resolve(WriteId::after(None))).unwrap(),
+            probe.resolve(WriteId::after(None)).wait().unwrap()
         );
         let _ = at_once(store.watch(Start::Now)).unwrap();
         assert_eq!(store.abilities(), probe.abilities());

@@ -138,6 +138,16 @@ impl Log {
         Ok(version)
     }
 
+    /// The last version issued.
+    pub(super) fn newest(&self) -> Option<Version> {
+        NonZeroU64::new(self.counter.0.load(Ordering::Acquire) & !WATCHED).map(Version::from_bits)
+    }
+
+    /// Takes a version for a commit that changed nothing.
+    pub(super) fn pass(&self, wake: &mut impl Extend<Waker>) -> Result<Version, Refusal> {
+        self.publish(std::iter::empty, wake)
+    }
+
     /// Begins to watch, and to record if nobody did before.
     pub(super) fn watch(&self, from: Start) -> Result<Watcher, Error> {
         let after = match &from {

@@ -7,14 +7,17 @@ use std::task::{Context, Poll};
 use crate::base::{Mutex, random};
 use crate::memory::log::{Log, Read, Watcher};
 use crate::memory::table::{Leftovers, Table};
-use crate::memory::window::{Known, Window};
 use crate::store::{
     Abilities, Batch, Change, ChangeKind, Changes, Commit, Committed, Durability, Error, Expired, Failure,
-    Feed, Outcome, Page, Refusal, Reply, Resolution, Resource, Start, Store, Version, Versioned, WriteId,
+    Feed, Outcome, Page, Receipt, Refusal, Reply, Resolution, Resource, Start, Store, Version, Versioned,
+    Window, WriteId,
 };
 
 /// How many ids a scan takes from the index at a time, so that a page of any size holds up no writer for long.
 const SCAN_STRIDE: usize = 256;
+
+/// How many commits under a write id are remembered. Default of [`Memory::with_window`].
+const REMEMBERED: usize = 100_000;
 
 /// The store that lives in this process, for values of any type: they are neither cloned nor serialized.
 ///
@@ -34,7 +37,8 @@ const SCAN_STRIDE: usize = 256;
 ///   a conflict on an id deleted earlier says `Missing` instead of `Deleted`.
 /// - The feed is recorded from the first watch on and reaches back 65,536 changes; see
 ///   [`with_feed_limit`](Self::with_feed_limit).
-/// - The last 100,000 write ids that were applied are remembered, and as many that were resolved as not applied.
+/// - The last 100,000 commits under a write id are remembered, and as many ids that were resolved as not applied; see
+///   [`with_window`](Self::with_window).
 /// - Versions end at 2^63 - 2^32; a write past that is [`Refusal::VersionsExhausted`].
 ///
 /// # Cost
@@ -60,7 +64,7 @@ pub struct Memory<T: Resource + ?Sized> {
 struct Inner<T: ?Sized> {
     table: Table<T>,
     log: Log,
-    window: Mutex<Window>,
+    window: Mutex<Window<Committed>>,
 }
 
 impl<T: Resource + ?Sized> Memory<T> {
@@ -90,7 +94,7 @@ impl<T: Resource + ?Sized> Memory<T> {
             inner: Arc::new(Inner {
                 table: Table::new(),
                 log: Log::new(last),
-                window: Mutex::new(Window::default()),
+                window: Mutex::new(Window::new(REMEMBERED)),
             }),
         }
     }
@@ -103,6 +107,17 @@ impl<T: Resource + ?Sized> Memory<T> {
     /// ```
     pub fn with_feed_limit(self, changes: usize) -> Self {
         self.inner.log.limit_to(changes.max(1));
+        self
+    }
+
+    /// The same store with a memory of `commits` commits under a write id instead of 100,000; at least one.
+    ///
+    /// ```
+    /// # use ifmatch::Memory;
+    /// let store = Memory::<String>::new().with_window(1_000);
+    /// ```
+    pub fn with_window(self, commits: usize) -> Self {
+        *self.inner.window.lock() = Window::new(commits);
         self
     }
 }
@@ -127,25 +142,21 @@ impl<T: Resource + ?Sized> Drop for Memory<T> {
 }
 
 impl<T: Resource + ?Sized> Inner<T> {
-    /// Applies a commit, or answers as before where its write id has already come.
-    #[inline]
+    /// Applies a commit under a write id, or answers as before where that has already come.
     fn once(
         &self,
-        write: Option<WriteId>,
+        write: WriteId,
+        fingerprint: u64,
         apply: impl FnOnce() -> Result<Committed, Error>,
     ) -> Result<Committed, Error> {
-        let Some(write) = write else { return apply() };
         // Held while the commit applies, so that of two sends at the same time one finds the other's answer.
         let mut window = self.window.lock();
-        match window.recall(write) {
-            Known::Applied(committed) => Ok(committed),
-            Known::Closed => Err(Refusal::Closed { write }.into()),
-            Known::Nothing => {
-                let committed = apply()?;
-                window.remember(write, committed.clone());
-                Ok(committed)
-            }
+        if let Some(committed) = window.recall(write, fingerprint, self.log.newest())? {
+            return Ok(committed.clone());
         }
+        let committed = apply()?;
+        window.remember(write, fingerprint, committed.clone());
+        Ok(committed)
     }
 
     /// Applies a commit that is not a plain one of one entry.
@@ -154,7 +165,17 @@ impl<T: Resource + ?Sized> Inner<T> {
         commit.check_ids()?;
         // They and the commit are dropped after the locks.
         let mut leftovers = Leftovers::default();
-        self.once(commit.write(), || self.table.commit_many(commit.entries_mut(), &self.log, &mut leftovers))
+        let Some(write) = commit.remembered_write() else {
+            return self.table.commit_many(commit.entries_mut(), &self.log, &mut leftovers);
+        };
+        self.once(write, commit.fingerprint(), || {
+            let committed = self.table.commit_many(commit.entries_mut(), &self.log, &mut leftovers)?;
+            // A deletion that found nothing is remembered too, or it would delete what came since when it is sent again.
+            if !committed.receipts().iter().any(Receipt::changed) {
+                self.log.pass(&mut leftovers)?;
+            }
+            Ok(committed)
+        })
     }
 
     fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<T>, Error> {
@@ -200,7 +221,9 @@ impl<T: Resource + ?Sized> Store<T> for Memory<T> {
     }
 
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
-        Reply::ready(Ok(self.inner.window.lock().resolve(write)))
+        let Inner { window, log, .. } = &*self.inner;
+        let asked = window.lock().ask(write, log.newest());
+        Reply::ready(Ok(asked.into()))
     }
 
     fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
@@ -221,6 +244,7 @@ impl<T: Resource + ?Sized> Store<T> for Memory<T> {
             tombstones: true,
             durability: Durability::None,
             detects_restore: true,
+            window: self.inner.window.lock().limit(),
             ..Abilities::default()
         }
     }

@@ -6,6 +6,5 @@ mod index;
 mod log;
 mod memory;
 mod table;
-mod window;
 
 pub use memory::Memory;

@@ -139,6 +139,13 @@ pub struct Receipt {
     pub replaced: Option<Version>,
 }
 
+impl Receipt {
+    /// Whether the id changed: a check leaves the version that it found, and a deletion of nothing leaves nothing.
+    pub fn changed(&self) -> bool {
+        self.version.is_some() && self.version != self.replaced
+    }
+}
+
 /// A list that needs no allocation for one element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum OneOrMany<E> {
@@ -208,7 +215,7 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     ///
     /// let notes = Collection::<str>::in_memory();
     /// let put = Entry::put("readme", Expected::Absent, "hello".into());
-    /// let commit = Commit::one(put).with_write(WriteId::new());
+    /// let commit = Commit::one(put).with_write(notes.write_id());
     ///
     /// let first = notes.commit(commit.clone()).wait()?;
     /// assert_eq!(notes.commit(commit).wait()?, first); // recognised, so no conflict
@@ -233,6 +240,51 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     #[inline]
     pub fn write(&self) -> Option<WriteId> {
         self.write
+    }
+
+    /// The write id that a store has to remember: none where all entries are checks. Those apply nothing, so there is
+    /// nothing to be recognised, and nothing is lost when they are judged again.
+    #[inline]
+    pub fn remembered_write(&self) -> Option<WriteId> {
+        self.write.filter(|_| !self.only_checks())
+    }
+
+    /// Whether it applies nothing, whatever store it comes to: all its entries are checks, and no codec makes a put of one.
+    pub(crate) fn applies_nothing(&self) -> bool {
+        !self.unchanged && self.only_checks()
+    }
+
+    #[inline]
+    fn only_checks(&self) -> bool {
+        self.entries().iter().all(|entry| matches!(entry.action, Action::Check))
+    }
+
+    /// What tells this commit from another under the same write id: a hash of its ids and actions, in order. Neither
+    /// expectations nor values count: a store in memory can't compare values, and a map encodes otherwise each time.
+    ///
+    /// The same on every machine and in every release, so that a store may keep it: FNV-1a, 64 bits.
+    ///
+    /// ```
+    /// use ifmatch::{Commit, Entry, Expected};
+    ///
+    /// let put = |id, text: &str| Commit::<str>::one(Entry::put(id, Expected::Any, text.into()));
+    /// assert_eq!(put("a", "one").fingerprint(), put("a", "two").fingerprint());
+    /// assert_ne!(put("a", "one").fingerprint(), put("b", "one").fingerprint());
+    /// ```
+    pub fn fingerprint(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        for entry in self.entries() {
+            add(match entry.action {
+                Action::Check => 0,
+                Action::Put(_) => 1,
+                Action::Delete => 2,
+            });
+            // The length first: no other list of ids has the same bytes.
+            (entry.id.len() as u64).to_le_bytes().into_iter().for_each(&mut add);
+            entry.id.bytes().for_each(&mut add);
+        }
+        hash
     }
 
     /// The entries, in order.

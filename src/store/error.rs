@@ -77,6 +77,7 @@ impl Error {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Failed(failure) => failure.outcome(),
+            Self::Refused(Refusal::Outside { .. }) => Outcome::Unknown,
             _ => Outcome::NotApplied,
         }
     }
@@ -253,6 +254,23 @@ pub enum Refusal {
     Closed {
         /// The write id.
         write: WriteId,
+    },
+    /// Another commit was applied under this write id, and this one was not: one id names one commit. 409.
+    #[error("write {write} is the id of another commit that was applied: draw a new write id")]
+    Reused {
+        /// The write id.
+        write: WriteId,
+    },
+    /// The write id is from outside of the history that the store remembers: from before its oldest remembered commit, or
+    /// from after its newest one, as an id of another store or of a state that was lost. This sending applied nothing.
+    /// Whether an earlier one did can't be told, so [`Error::outcome`] is [`Outcome::Unknown`]. 409; a commit that was
+    /// never sent before may be sent under a new id, drawn [`after`](WriteId::after) `newest`.
+    #[error("write {write} is not from the commits that the store remembers: draw a new write id")]
+    Outside {
+        /// The write id.
+        write: WriteId,
+        /// The store's newest version, where it has issued one.
+        newest: Option<Version>,
     },
     /// The store has issued its last version. 507.
     #[error("the store has issued its last version")]

@@ -14,6 +14,7 @@ mod reply;
 mod resource;
 mod store;
 mod version;
+mod window;
 mod write_id;
 
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
@@ -32,4 +33,5 @@ pub(crate) use reply::is_blocking;
 pub use resource::Resource;
 pub use store::{Abilities, Durability, Page, Resolution, Store};
 pub use version::{Version, Versioned};
+pub use window::{Asked, Window};
 pub use write_id::WriteId;

@@ -40,8 +40,10 @@ pub trait Store<T: Resource + ?Sized>: Send + Sync + 'static {
     ///
     /// A [`Conflict`](crate::Conflict) that names every id whose expectation failed; a
     /// [`Refusal`](crate::store::Refusal), with nothing sent, for what the store cannot enforce; a
-    /// [`Failure`](crate::store::Failure) that says whether the commit can have been applied. A commit whose write id was
-    /// already applied is answered as it was then.
+    /// [`Failure`](crate::store::Failure) that says whether the commit can have been applied.
+    ///
+    /// A commit under a write id is applied once, by the rules of [`Window`](crate::store::Window): sent again, it is
+    /// answered as it was then. A commit of checks alone applies nothing, and its write id is passed over.
     fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed>;
 
     /// What became of the commit with this write id.
@@ -98,10 +100,10 @@ impl<T: Resource + ?Sized, S: Store<T> + ?Sized> Store<T> for Arc<S> {
 ///
 /// ```
 /// use ifmatch::Collection;
-/// use ifmatch::store::{Resolution, WriteId};
+/// use ifmatch::store::Resolution;
 ///
 /// let notes = Collection::<String>::in_memory();
-/// let write = WriteId::new(); // of a commit whose answer was lost
+/// let write = notes.write_id(); // of a commit whose answer was lost
 /// match notes.resolve(write).wait()? {
 ///     Resolution::Applied(committed) => println!("applied as {:?}", committed.version()),
 ///     Resolution::NotApplied => println!("never arrived: send it again, under a new write id"),
@@ -115,7 +117,8 @@ pub enum Resolution {
     Applied(Committed),
     /// It was not applied, and no longer can be: the store refuses it should it still arrive.
     NotApplied,
-    /// The store can't tell: it no longer remembers commits of that age.
+    /// The store can't tell: it no longer remembers commits of that age, never issued a version that this id names, or
+    /// has closed as many ids as it keeps.
     Unknown,
 }
 
@@ -183,6 +186,9 @@ pub struct Abilities {
     pub tombstones: bool,
     /// What survives a crash.
     pub durability: Durability,
+    /// How many of the latest commits under a write id it remembers; 0 where it does not say. See
+    /// [`Window`](crate::store::Window).
+    pub window: usize,
     /// Whether a commit's answer can be lost. [`Collection`](crate::Collection) then gives every commit a write id.
     pub may_lose_answers: bool,
     /// Whether versions from before the engine was restored to an older state never match what is written after it.
@@ -197,6 +203,7 @@ impl Default for Abilities {
             watch: false,
             tombstones: false,
             durability: Durability::None,
+            window: 0,
             may_lose_answers: false,
             detects_restore: false,
         }

@@ -1,48 +1,63 @@
-//! [`WriteId`], the name a writer gives to one commit so that its outcome can be asked for later.
+//! [`WriteId`], the name of one commit, by which a store recognises it and tells what became of it.
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::random;
 use crate::store::parse::ParseError;
+use crate::store::version::Version;
 
-/// The name a writer gives to one commit.
+/// The name of one commit.
 ///
 /// A store keeps it in the same commit, so that it recognises a commit that is sent again, and so that
 /// [`resolve`](crate::Store::resolve) can tell what became of one whose acknowledgement was lost.
 ///
-/// 128 bits: the time it was drawn in milliseconds (48 bits) and 80 random bits; the text form is 32 hexadecimal
-/// digits. The time puts ids in rough order of age, which lets a store with a bounded memory tell an id it never
-/// saw from one it may have forgotten; no promise rests on clocks being right.
+/// 128 bits: a place in the store's history, which is the newest version that whoever drew the id had seen, and 64 random
+/// bits. A commit always lands after its place. So a store that remembers its latest commits only still tells an id that
+/// it never saw from one that it forgot, whatever the clocks say; [`Window`](crate::store::Window) has the rules.
+///
+/// The text form is 32 hexadecimal digits.
 ///
 /// ```
-/// use ifmatch::store::WriteId;
+/// use ifmatch::Collection;
 ///
-/// let write = WriteId::new();
-/// assert_ne!(write, WriteId::new());
+/// let notes = Collection::<String>::in_memory();
+/// let write = notes.write_id();
+/// assert_ne!(write, notes.write_id());
 /// assert_eq!(write.to_string().parse(), Ok(write));
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WriteId {
-    high: u64,
-    low: u64,
+    place: u64,
+    random: u64,
 }
 
 impl WriteId {
-    /// Draws a new id from the system's clock and randomness.
+    /// Draws a new id for a commit to a store whose newest version known to the caller is `seen`; `None` where the caller
+    /// knows none.
+    ///
+    /// An older version than the newest is fine as long as the store still remembers what came after it.
+    /// [`Collection::write_id`](crate::Collection::write_id) keeps track of it.
     ///
     /// ```
-    /// # use ifmatch::store::WriteId;
-    /// assert_ne!(WriteId::new(), WriteId::new());
+    /// use ifmatch::store::WriteId;
+    ///
+    /// let seen = "7".parse()?;
+    /// let write = WriteId::after(Some(seen));
+    /// assert_eq!(write.place(), Some(seen));
+    /// assert_ne!(write, WriteId::after(Some(seen)));
+    /// # Ok::<_, ifmatch::store::ParseError>(())
     /// ```
-    #[expect(clippy::new_without_default, reason = "no id is the default one: each call draws another")]
-    pub fn new() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        Self { high: now << 16 | random() >> 48, low: random() }
+    pub fn after(seen: Option<Version>) -> Self {
+        Self { place: seen.map_or(0, |version| version.to_bits().get()), random: random() }
+    }
+
+    /// The newest version that whoever drew the id had seen; `None` where that was none.
+    pub fn place(self) -> Option<Version> {
+        self.place.try_into().ok().map(Version::from_bits)
     }
 
     /// The id with these bits, for tests and for stores that keep ids as bytes.
@@ -52,17 +67,17 @@ impl WriteId {
     /// assert_eq!(WriteId::from_bits(10).to_string(), "0000000000000000000000000000000a");
     /// ```
     pub const fn from_bits(bits: u128) -> Self {
-        Self { high: (bits >> 64) as u64, low: bits as u64 }
+        Self { place: (bits >> 64) as u64, random: bits as u64 }
     }
 
-    /// The 128 bits; ids drawn later have larger ones, as far as the clocks that drew them agree.
+    /// The 128 bits: the place, then the random ones. Ids of a later place have larger ones.
     ///
     /// ```
     /// # use ifmatch::store::WriteId;
     /// assert_eq!(WriteId::from_bits(10).to_bits(), 10);
     /// ```
     pub const fn to_bits(self) -> u128 {
-        (self.high as u128) << 64 | self.low as u128
+        (self.place as u128) << 64 | self.random as u128
     }
 }
 
@@ -110,7 +125,7 @@ mod tests {
 
     #[test]
     fn an_id_survives_its_text_and_its_bits() {
-        for write in [WriteId::from_bits(0), WriteId::from_bits(u128::MAX), WriteId::new()] {
+        for write in [WriteId::from_bits(0), WriteId::from_bits(u128::MAX), WriteId::after(None)] {
             assert_eq!(write.to_string().parse(), Ok(write));
             assert_eq!(WriteId::from_bits(write.to_bits()), write);
         }

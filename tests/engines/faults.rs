@@ -218,7 +218,7 @@ impl<S: Store<[u8]>> Store<[u8]> for Stamped<S> {
     }
 
     fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
-        let write = commit.write().unwrap_or_else(WriteId::new);
+        let write = commit.write().unwrap_or_else(|| WriteId::after(None));
         self.0.commit(commit.with_write(write))
     }
 

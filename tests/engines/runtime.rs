@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ROUNDS: u64 = 12;
 
 fn put(id: &str) -> Commit<'_, [u8]> {
-    Commit::one(Entry::put(id, Expected::Any, (*b"x").into())).with_write(WriteId::new())
+    Commit::one(Entry::put(id, Expected::Any, (*b"x").into())).with_write(WriteId::after(None))
 }
 
 fn assert_ended(error: &Error, outcome: Outcome) {
@@ -46,7 +46,7 @@ where
             let (store, tell) = (Arc::clone(&store), tell.clone());
             thread::spawn(move || {
                 let error = loop {
-                    let write = WriteId::new();
+                    let write = WriteId::after(None);
                     let put = Entry::put("a", Expected::Any, (*b"x").into());
                     if let Err(error) = store.commit(Commit::one(put).with_write(write)).wait() {
                         if let (Error::Failed(failure), Outcome::Unknown) = (&error, error.outcome()) {
@@ -111,7 +111,7 @@ where
         assert_ended(&store.get("a").wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.commit(put("a")).wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.scan("", None, 10).wait().unwrap_err(), Outcome::NotApplied);
-        assert_ended(&store.resolve(WriteId::new()).wait().unwrap_err(), Outcome::NotApplied);
+        assert_ended(&store.resolve(WriteId::after(None)).wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.watch(Start::Now).wait().unwrap_err(), Outcome::NotApplied);
     }
 }

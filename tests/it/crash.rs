@@ -46,7 +46,7 @@ fn commit_for_ever(path: &Path) {
     let write_on = |writer: usize| {
         let [left, right, guest] = ids(writer);
         for next in number(&store, &left).unwrap_or(0) + 1.. {
-            let write = WriteId::new();
+            let write = WriteId::after(None);
             println!("begins {writer} {next} {write} .");
             let guest = match next % 2 {
                 0 => put(&guest, next),

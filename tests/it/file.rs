@@ -172,7 +172,7 @@ fn a_reply_that_is_dropped_leaves_the_store_whole() {
 #[test]
 fn a_write_is_recognised_and_resolved_across_restarts() {
     let directory = Directory::new();
-    let [write, other, late] = [WriteId::new(), WriteId::new(), WriteId::new()];
+    let [write, other, late] = [WriteId::after(None), WriteId::after(None), WriteId::after(None)];
     let send = |store: &File, write| {
         let both = Commit::one(put("a", Expected::Absent, "one")).and(Entry::check("b", Expected::Absent));
         store.commit(both.with_write(write)).wait()
@@ -196,7 +196,7 @@ fn a_write_is_recognised_and_resolved_across_restarts() {
 fn outside_the_window_a_write_is_unknown_and_a_closed_one_stays_out() {
     let directory = Directory::new();
     let open = || File::options().history(64).open(directory.file()).unwrap();
-    let [applied, closed] = [WriteId::new(), WriteId::new()];
+    let [applied, closed] = [WriteId::after(None), WriteId::after(None)];
     let store = open();
     store.commit(Commit::one(put("a", Expected::Any, "")).with_write(applied)).wait().unwrap();
     assert_eq!(store.resolve(closed).wait().unwrap(), Resolution::NotApplied);
@@ -209,7 +209,7 @@ fn outside_the_window_a_write_is_unknown_and_a_closed_one_stays_out() {
         assert_eq!(store.resolve(closed).wait().unwrap(), Resolution::Unknown);
         let late = store.commit(Commit::one(put("a", Expected::Any, "")).with_write(closed)).wait();
         assert!(matches!(late, Err(Error::Refused(Refusal::Closed { .. }))));
-        assert_eq!(store.resolve(WriteId::new()).wait().unwrap(), Resolution::NotApplied);
+        assert_eq!(store.resolve(WriteId::after(None)).wait().unwrap(), Resolution::NotApplied);
     };
     check(store);
     check(open());
@@ -223,7 +223,7 @@ fn the_feed_goes_on_after_a_restart_and_tells_when_it_cannot() {
     let before = store.watch(Start::Now).wait().unwrap().cursor().clone();
     let both = Commit::one(put("a", Expected::Any, "one")).and(put("b", Expected::Any, "bee"));
     store.commit(both).wait().unwrap();
-    store.resolve(WriteId::new()).wait().unwrap();
+    store.resolve(WriteId::after(None)).wait().unwrap();
     commit(&store, put("a", Expected::Any, "two")).unwrap();
     commit(&store, Entry::delete("b", Expected::Any)).unwrap();
     drop(store);
@@ -446,7 +446,7 @@ fn a_backup_is_one_state_taken_while_writes_go_on() {
         let value = number.to_string();
         store.commit(Commit::one(put("a", Expected::Any, &value)).and(put("b", Expected::Any, &value))).wait()
     };
-    let write = WriteId::new();
+    let write = WriteId::after(None);
     let first = store.commit(Commit::one(put("c", Expected::Any, "c")).with_write(write)).wait().unwrap();
     let before = store.watch(Start::Now).wait().unwrap().cursor().clone();
     both(0).unwrap();
@@ -478,7 +478,7 @@ fn a_backup_has_what_is_recent_and_what_is_settled() {
     commit(&store, put("gone", Expected::Any, "settled")).unwrap();
     commit(&store, Entry::delete("gone", Expected::Any)).unwrap();
     store.compact().wait().unwrap();
-    let writes = [(); 100].map(|()| WriteId::new());
+    let writes = [(); 100].map(|()| WriteId::after(None));
     for (number, write) in writes.iter().enumerate() {
         let id = format!("recent/{number:03}");
         store.commit(Commit::one(put(&id, Expected::Any, &id)).with_write(*write)).wait().unwrap();

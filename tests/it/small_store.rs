@@ -1,10 +1,11 @@
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ifmatch::store::{
-    Abilities, Action, Changes, Committed, Found, Page, Receipt, Refusal, Resolution, WriteId, check_id,
+    Abilities, Action, Changes, Committed, Found, Page, Receipt, Refusal, Resolution, Window, WriteId,
+    check_id,
 };
 use ifmatch::{Commit, Conflict, Error, Reply, Start, Store, Version, Versioned};
 
@@ -17,21 +18,14 @@ pub(crate) struct SmallStore(Mutex<State>);
 struct State {
     last_version: u64,
     values: BTreeMap<Arc<str>, Versioned<[u8]>>,
-    /// What became of a write: its answer, or `None` once it was resolved as not applied.
-    writes: HashMap<WriteId, Option<Committed>>,
-    write_order: VecDeque<WriteId>,
+    window: Window<Committed>,
 }
 
 impl SmallStore {
     /// An empty store. Give each store another start, as from the clock or from randomness: a version from before a
     /// restart must not match a value written after it.
     pub(crate) fn new(start: u64) -> Self {
-        Self(Mutex::new(State {
-            last_version: start,
-            values: BTreeMap::new(),
-            writes: HashMap::new(),
-            write_order: VecDeque::new(),
-        }))
+        Self(Mutex::new(State { last_version: start, values: BTreeMap::new(), window: Window::new(WRITES) }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -58,11 +52,11 @@ impl State {
     /// Checks all entries, then applies all of them.
     fn commit(&mut self, commit: Commit<'_, [u8]>) -> Result<Committed, Error> {
         commit.check_ids()?;
-        let write = commit.write();
-        match write.and_then(|write| Some((write, self.writes.get(&write)?))) {
-            Some((_, Some(committed))) => return Ok(committed.clone()),
-            Some((write, None)) => return Err(Refusal::Closed { write }.into()),
-            None => {}
+        let remembered = commit.remembered_write().map(|write| (write, commit.fingerprint()));
+        if let Some((write, fingerprint)) = remembered
+            && let Some(committed) = self.window.recall(write, fingerprint, self.newest())?
+        {
+            return Ok(committed.clone());
         }
 
         let mut mismatches = Vec::new();
@@ -96,32 +90,19 @@ impl State {
             receipts.push(Receipt { version: now, replaced });
         }
         let committed = Committed::from_iter(receipts);
-        if let Some(write) = write {
-            self.remember(write, Some(committed.clone()));
+        if let Some((write, fingerprint)) = remembered {
+            self.window.remember(write, fingerprint, committed.clone());
         }
         Ok(committed)
     }
 
     fn resolve(&mut self, write: WriteId) -> Resolution {
-        match self.writes.get(&write) {
-            Some(Some(committed)) => Resolution::Applied(committed.clone()),
-            Some(None) => Resolution::NotApplied,
-            // It may be one that was forgotten: then nothing is known of it.
-            None if self.write_order.len() == WRITES => Resolution::Unknown,
-            None => {
-                self.remember(write, None);
-                Resolution::NotApplied
-            }
-        }
+        let newest = self.newest();
+        self.window.ask(write, newest).into()
     }
 
-    fn remember(&mut self, write: WriteId, outcome: Option<Committed>) {
-        if self.write_order.len() == WRITES {
-            let oldest = self.write_order.pop_front();
-            oldest.and_then(|oldest| self.writes.remove(&oldest));
-        }
-        self.writes.insert(write, outcome);
-        self.write_order.push_back(write);
+    fn newest(&self) -> Option<Version> {
+        NonZeroU64::new(self.last_version).map(Version::from_bits)
     }
 }
 

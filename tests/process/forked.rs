@@ -36,7 +36,7 @@ fn a_forked_child_is_refused_and_does_no_harm() {
                 store.commit(put("child")).wait().is_err(),
                 store.commit(Commit::one(Entry::check("a", Expected::Absent))).wait().is_err(),
                 store.scan("", None, 1).wait().is_err(),
-                store.resolve(WriteId::new()).wait().is_err(),
+                store.resolve(WriteId::after(None)).wait().is_err(),
                 store.watch(Start::Now).wait().is_err(),
                 changes.next().wait().is_err(),
                 store.sync().wait().is_err(),

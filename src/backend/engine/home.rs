@@ -167,7 +167,7 @@ mod tests {
     fn a_call_after_the_end_was_not_applied_and_one_that_was_under_way_may_have_been() {
         let runtime = runtime();
         let home = home(&runtime);
-        let write = WriteId::new();
+        let write = WriteId::after(None);
         let mut context = Context::from_waker(Waker::noop());
         let mut begun = pin!(home.commit(Some(write), call()));
         assert!(begun.as_mut().poll(&mut context).is_pending());

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_floor_of_now_is_older_than_every_write_after_it() {
-        assert!(floor_of_now() < WriteId::new());
+        assert!(floor_of_now() < WriteId::after(None));
         assert!(floor_text(WriteId::from_bits(9)) < floor_text(WriteId::from_bits(10)));
     }
 }

@@ -104,7 +104,7 @@ fn work(disk: &SimulatedDisk, persistence: Persistence, history: usize) {
     create(disk);
     let store = start(disk, persistence, history).unwrap();
     for number in 1..=COMMITS {
-        commit(&store, number, WriteId::new()).wait().unwrap();
+        commit(&store, number, WriteId::after(None)).wait().unwrap();
         disk.acknowledge(number);
     }
     store.close().unwrap();
@@ -117,7 +117,7 @@ fn worked() -> [Vec<u8>; 2] {
         create(&disk);
         let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
         for number in 1..=COMMITS {
-            commit(&store, number, WriteId::new()).wait().unwrap();
+            commit(&store, number, WriteId::after(None)).wait().unwrap();
         }
         if !is_settled {
             assert!(!store.shared.handle.read(|view| Ok(view.recent().is_empty())).unwrap());
@@ -202,7 +202,7 @@ fn every_crash_image_of_a_creation_is_a_whole_store_or_none() {
                 Err(error) => panic!("{error}"),
             }
             let store = start(&image, Persistence::Immediate, 64).unwrap();
-            commit(&store, 1, WriteId::new()).wait().unwrap();
+            commit(&store, 1, WriteId::after(None)).wait().unwrap();
             whole += 1;
         }
         let finished = SimulatedDisk::of(disk.confirmed());
@@ -231,7 +231,7 @@ fn survive(history: usize, fault: Fault, at: usize) -> usize {
     let mut acknowledged = 0;
     let mut doubtful = Vec::new();
     for number in 1..=SURVIVING {
-        let write = WriteId::new();
+        let write = WriteId::after(None);
         match commit(&store, number, write).wait() {
             Ok(()) => acknowledged = number,
             Err(error) => {
@@ -299,7 +299,7 @@ fn a_flipped_bit_or_a_cut_is_found_or_harmless() {
             assert!(number <= COMMITS, "{what}: `{id}` is {number}");
         }
         let _ = store.scan("", None, 10).wait();
-        let _ = commit(&store, 1, WriteId::new()).wait();
+        let _ = commit(&store, 1, WriteId::after(None)).wait();
         let _ = store.close();
     };
     for whole in worked() {

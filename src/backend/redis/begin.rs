@@ -14,7 +14,7 @@ pub(super) async fn begin(link: &Link, keys: &Keys, deadlines: &Deadlines) -> Re
     const ACTION: &str = "run scripts, which need Redis 7 or later";
     let names = [&keys.meta, &keys.ids, &keys.deleted, &keys.log, &keys.writes, &keys.closed];
     // Of earlier write ids a new collection knows nothing; those of an earlier one at this place are among them.
-    let now = WriteId::new().to_bits() >> 80 << 80;
+    let now = WriteId::after(None).to_bits() >> 80 << 80;
     let call = OPEN
         .call(&names, 64)
         .argument(format!("{:016x}", random()))

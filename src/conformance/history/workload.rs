@@ -110,13 +110,19 @@ impl<'w, T: Resource + ?Sized, V: Fn(u64) -> Arc<T>> Caller<'w, T, V> {
         let only_checks = self.dice.below(5) == 0;
         let commit: Commit<'w, T> = places.iter().map(|at| self.entry(thread, *at, only_checks)).collect();
         let commit = if self.dice.below(8) == 0 {
-            let commit = commit.with_write(WriteId::new());
+            let commit = commit.with_write(self.write_id());
             self.last = Some(commit.clone());
             commit
         } else {
             commit
         };
         self.learn(&places, commit);
+    }
+
+    /// A write id, drawn at the newest version that this thread knows.
+    fn write_id(&self) -> WriteId {
+        let known = self.known.iter().flatten().flatten();
+        WriteId::after(known.copied().max_by_key(|version| version.to_bits()))
     }
 
     fn entry(&mut self, thread: u64, at: usize, only_check: bool) -> Entry<'w, T> {

@@ -93,10 +93,10 @@ fn ten_thousand_dropped_calls_leave_the_old_state_or_the_new_one() {
 fn a_deadline_on_a_paused_server_is_unknown_and_resolves_later() {
     let server = server(&["--appendonly", "no"]);
     let store = open(fresh().deadlines(short()), server.port);
-    let (arrives, late) = (WriteId::new(), WriteId::new());
+    let (arrives, late) = (WriteId::after(None), WriteId::after(None));
     let put = |id, write| Commit::one(Entry::put(id, Expected::Absent, (*b"value").into())).with_write(write);
     // So that the server knows the script.
-    store.commit(put("before", WriteId::new())).wait().unwrap();
+    store.commit(put("before", WriteId::after(None))).wait().unwrap();
 
     server.pause();
     let unanswered = store.commit(put("a", arrives)).wait().unwrap_err();
@@ -179,7 +179,8 @@ fn a_script_cache_that_was_emptied_is_filled_again() {
 fn what_redis_refuses_to_run_is_not_applied() {
     let mut server = server(&["--appendonly", "no"]);
     let store = open(fresh(), server.port);
-    let put = |id| Commit::one(Entry::put(id, Expected::Any, (*b"value").into())).with_write(WriteId::new());
+    let put =
+        |id| Commit::one(Entry::put(id, Expected::Any, (*b"value").into())).with_write(WriteId::after(None));
     store.commit(put("a")).wait().unwrap();
     let refused = |store: &Arc<dyn Store<[u8]>>| {
         let error = store.commit(put("b")).wait().unwrap_err();
@@ -194,7 +195,7 @@ fn what_redis_refuses_to_run_is_not_applied() {
         store.get("a").wait().err(),
         store.scan("", None, 9).wait().err(),
         store.watch(Start::Now).wait().err(),
-        store.resolve(WriteId::new()).wait().err(),
+        store.resolve(WriteId::after(None)).wait().err(),
     ];
     for error in read {
         let error = error.expect("a replica is not read");
@@ -230,7 +231,7 @@ fn every_call_ends_by_its_deadline_where_nothing_answers() {
         assert_eq!(store.get("a").wait().unwrap_err().outcome(), Outcome::NotApplied);
         proxy.plan(Fault::HalfOpen);
         let put = Entry::put("a", Expected::Any, (*b"value").into());
-        let write = WriteId::new();
+        let write = WriteId::after(None);
         let _ = store.commit(Commit::one(put).with_write(write)).wait().unwrap_err();
         proxy.cut_all();
         assert_eq!(patiently(|| store.resolve(write).wait()), Resolution::NotApplied);

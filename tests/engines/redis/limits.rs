@@ -177,7 +177,7 @@ fn full_memory_refuses_puts_whole_and_lets_deletions_and_reads_through() {
 
     let refused = loop {
         let [one, other] = [written, written + 1].map(|number: usize| number.to_string());
-        let write = WriteId::new();
+        let write = WriteId::after(None);
         let pair = put(&one, &value).and(Entry::put(&other, Expected::Absent, value[..].into()));
         match store.commit(pair.with_write(write)).wait() {
             Ok(_) => written += 2,
@@ -206,7 +206,7 @@ fn full_memory_refuses_puts_whole_and_lets_deletions_and_reads_through() {
 fn the_feed_deletions_and_write_ids_reach_back_as_far_as_told_and_no_further() {
     let options = || Redis::options().collection("bounded").history(64);
     let store = open(options(), shared().port);
-    let (first, closed) = (WriteId::new(), WriteId::new());
+    let (first, closed) = (WriteId::after(None), WriteId::after(None));
     let begin = store.watch(Start::Now).wait().unwrap().cursor().clone();
     let mut slow = store.watch(Start::Now).wait().unwrap();
     store.commit(put("first", b"1").with_write(first)).wait().unwrap();
@@ -220,7 +220,7 @@ fn the_feed_deletions_and_write_ids_reach_back_as_far_as_told_and_no_further() {
     assert!(deleted(&store));
 
     for number in 0..200_u64 {
-        store.commit(put("other", &number.to_be_bytes()).with_write(WriteId::new())).wait().unwrap();
+        store.commit(put("other", &number.to_be_bytes()).with_write(WriteId::after(None))).wait().unwrap();
     }
 
     assert!(!deleted(&store));
@@ -263,7 +263,7 @@ fn closed_write_ids_are_bounded_and_stay_closed() {
     let store = Redis::options().collection("closed").history(64).connect(url(shared().port)).wait().unwrap();
     let ahead = WriteId::from_bits(u128::MAX);
     assert_eq!(store.resolve(ahead).wait().unwrap(), Resolution::NotApplied);
-    let closed: Vec<WriteId> = (0..100).map(|_| WriteId::new()).collect();
+    let closed: Vec<WriteId> = (0..100).map(|_| WriteId::after(None)).collect();
     for write in &closed {
         assert_eq!(store.resolve(*write).wait().unwrap(), Resolution::NotApplied);
     }

@@ -19,7 +19,7 @@ fn put(store: &dyn Store<[u8]>, id: &str, expected: impl Into<Expected>) -> Resu
 fn after_a_wipe_no_old_version_matches_and_every_old_cursor_is_expired() {
     let server = server(&["--appendonly", "no"]);
     let store = open(Redis::options(), server.port);
-    let applied = WriteId::new();
+    let applied = WriteId::after(None);
     let mut watching = store.watch(Start::Now).wait().unwrap();
     let early = watching.cursor().clone();
     let old = put(&*store, "a", Expected::Absent).unwrap();
@@ -64,10 +64,10 @@ fn every_call_begins_a_wiped_collection_anew() {
     assert_eq!(changes.next().wait().unwrap().changes[0].version, version);
     wipe();
     // Drawn before the collection began again: it may have been applied before.
-    let earlier = WriteId::new();
+    let earlier = WriteId::after(None);
     thread::sleep(Duration::from_millis(2));
     assert_eq!(store.resolve(earlier).wait().unwrap(), Resolution::Unknown);
-    assert_eq!(store.resolve(WriteId::new()).wait().unwrap(), Resolution::NotApplied);
+    assert_eq!(store.resolve(WriteId::after(None)).wait().unwrap(), Resolution::NotApplied);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_later_format_is_refused_and_left_as_it_is() {
     assert!(put(&*store, "b", Expected::Any).is_err());
     assert!(store.scan("", None, 9).wait().is_err());
     assert!(store.watch(Start::Now).wait().is_err());
-    assert!(store.resolve(WriteId::new()).wait().is_err());
+    assert!(store.resolve(WriteId::after(None)).wait().is_err());
 
     say(shared().address(), "HSET ifmatch:{later}:meta format 1");
     assert!(store.get("b").wait().unwrap().is_none());

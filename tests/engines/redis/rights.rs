@@ -62,7 +62,7 @@ fn a_script_that_is_stopped_by_a_narrowed_right_leaves_nothing_half_done() {
     for left_with in narrowed.iter().cycle().take(3 * narrowed.len()) {
         number += 1;
         for (commit, left) in steps(number) {
-            let write = WriteId::new();
+            let write = WriteId::after(None);
             rights(left_with);
             let answer = store.commit(commit.clone().with_write(write)).wait();
             rights("~* +@all");
@@ -124,7 +124,7 @@ fn a_write_id_is_shut_out_before_it_is_forgotten() {
     let (narrowed, mut closed) = (narrowed(), Vec::new());
 
     for number in 0..300 {
-        let write = WriteId::new();
+        let write = WriteId::after(None);
         // Closing one forgets another by then: every second time it is stopped somewhere.
         if number % 2 == 0 {
             rights(&narrowed[number / 2 % narrowed.len()]);

@@ -155,7 +155,7 @@ fn alone(runtime: &Runtime, url: &str, whence: &str, size: usize) {
             let collection = key.split(['{', '}']).nth(1).unwrap();
             let mut version = hand.get(&key).await[2..10].to_vec();
             for _ in 0..count {
-                let write = WriteId::new().to_bits();
+                let write = WriteId::after(None).to_bits();
                 version = hand.swap(collection, "theirs", &version, &value, write).await;
             }
         }
@@ -166,7 +166,7 @@ fn alone(runtime: &Runtime, url: &str, whence: &str, size: usize) {
             let mut version = store.get("ours").await.unwrap().unwrap().version;
             for _ in 0..count {
                 let put = Entry::put("ours", version, Arc::clone(&value));
-                let committed = store.commit(Commit::one(put).with_write(WriteId::new())).await.unwrap();
+                let committed = store.commit(Commit::one(put).with_write(WriteId::after(None))).await.unwrap();
                 version = committed.version().unwrap();
             }
         }
@@ -240,7 +240,7 @@ fn hot(url: &str) {
                             let current = store.get("count").await.unwrap().unwrap();
                             let count: u64 = std::str::from_utf8(&current.value).unwrap().parse().unwrap();
                             let put = Entry::put("count", current.version, number(count + 1));
-                            if store.commit(Commit::one(put).with_write(WriteId::new())).await.is_ok() {
+                            if store.commit(Commit::one(put).with_write(WriteId::after(None))).await.is_ok() {
                                 break;
                             }
                         }

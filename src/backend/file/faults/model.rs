@@ -47,7 +47,7 @@ struct Model {
 impl Model {
     /// Makes a commit of a few entries, whose values have one of some sizes, or closes a write id.
     fn step(&mut self, store: &File, sizes: &[usize]) {
-        let write = WriteId::new();
+        let write = WriteId::after(None);
         let first = random() as usize;
         let weight = 1 + random() as usize % 3;
         if first.is_multiple_of(10) {
@@ -281,7 +281,7 @@ fn a_view_stays_as_it_was_while_commits_go_on() {
         create(&disk);
         let store = start_with(&disk, history);
         for number in 1..=2 {
-            commit(&store, number, WriteId::new()).wait().unwrap();
+            commit(&store, number, WriteId::after(None)).wait().unwrap();
         }
         let view = store.shared.handle.with(|_, view| Ok(Arc::clone(view))).unwrap();
         let look = || {
@@ -292,7 +292,7 @@ fn a_view_stays_as_it_was_while_commits_go_on() {
         };
         let before = look();
         for number in 3..=8 {
-            commit(&store, number, WriteId::new()).wait().unwrap();
+            commit(&store, number, WriteId::after(None)).wait().unwrap();
             assert!(look() == before);
             assert!(view.next(view.last, |_| true).unwrap().is_none());
         }
@@ -308,14 +308,14 @@ fn what_did_not_wait_for_a_sync_is_synced_when_asked_and_when_closed() {
         let confirmed = || read(&opener(&SimulatedDisk::of(disk.confirmed())).open().unwrap());
         let store = start(&disk, Persistence::Eventual, 64).unwrap();
         for number in 1..=commits {
-            commit(&store, number, WriteId::new()).wait().unwrap();
+            commit(&store, number, WriteId::after(None)).wait().unwrap();
         }
         assert!(store.shared.committer.lock().deadline().is_some());
         store.close().unwrap();
         assert_eq!(confirmed(), after(commits));
 
         let store = start(&disk, Persistence::Eventual, 64).unwrap();
-        commit(&store, 3, WriteId::new()).wait().unwrap();
+        commit(&store, 3, WriteId::after(None)).wait().unwrap();
         store.sync().wait().unwrap();
         assert_eq!(confirmed(), after(3));
         assert!(store.shared.committer.lock().deadline().is_none());
@@ -327,7 +327,7 @@ fn a_write_that_is_sent_twice_in_one_turn_is_applied_once() {
     let disk = SimulatedDisk::default();
     create(&disk);
     let store = start_with(&disk, 64);
-    let write = WriteId::new();
+    let write = WriteId::after(None);
     let send =
         || store.commit(Commit::one(Entry::put("a", Expected::Absent, (*b"one").into())).with_write(write));
 
@@ -348,9 +348,11 @@ fn once_the_disk_is_well_the_next_commit_succeeds() {
         create(&disk);
         let store = start(&disk, Persistence::Immediate, 64).unwrap();
         disk.fail(Fault::Full, at);
-        failed += usize::from(commit(&store, 1, WriteId::new()).wait().is_err());
+        failed += usize::from(commit(&store, 1, WriteId::after(None)).wait().is_err());
         disk.heal();
-        commit(&store, 2, WriteId::new()).wait().unwrap_or_else(|error| panic!("operation {at}: {error}"));
+        commit(&store, 2, WriteId::after(None))
+            .wait()
+            .unwrap_or_else(|error| panic!("operation {at}: {error}"));
     }
     assert!(failed > 0);
 }
@@ -363,7 +365,7 @@ fn what_the_file_shows_to_be_absent_is_told_as_not_applied() {
         create(&disk);
         let store = start(&disk, Persistence::Immediate, 64).unwrap();
         disk.fail(Fault::Error, at);
-        let write = WriteId::new();
+        let write = WriteId::after(None);
         let Err(error) = commit(&store, 1, write).wait() else { continue };
         failed += 1;
         let told = error.outcome() == Outcome::NotApplied;

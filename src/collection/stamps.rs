@@ -1,0 +1,53 @@
+//! [`Stamps`], where the write ids of a collection's commits come from.
+
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::store::{Committed, Error, Refusal, Version, WriteId};
+
+/// Draws the write ids of a collection's commits, at the newest version that it has heard of.
+///
+/// Reads are not listened to: that would be a shared counter on the way of each. A collection that has not written for
+/// as long as the store remembers draws an id that is too old, is told the newest version with the refusal, and draws
+/// again.
+#[derive(Debug, Default)]
+pub(crate) struct Stamps {
+    /// Whether every commit needs an id, because answers of the store can be lost.
+    needed: bool,
+    /// The bits of the newest version; 0 before the first.
+    newest: AtomicU64,
+}
+
+impl Stamps {
+    pub(crate) fn new(needed: bool) -> Self {
+        Self { needed, newest: AtomicU64::new(0) }
+    }
+
+    #[inline]
+    pub(crate) fn needed(&self) -> bool {
+        self.needed
+    }
+
+    pub(crate) fn draw(&self) -> WriteId {
+        WriteId::after(NonZeroU64::new(self.newest.load(Ordering::Relaxed)).map(Version::from_bits))
+    }
+
+    /// Takes note of the versions that an answer tells.
+    pub(crate) fn note(&self, answer: &Result<Committed, Error>) {
+        let told = match answer {
+            Ok(committed) => committed.receipts().iter().filter_map(|receipt| receipt.version).next_back(),
+            Err(Error::Conflict(conflict)) => conflict.mismatches()[0].found(),
+            Err(Error::Refused(Refusal::Outside { newest, .. })) => {
+                // Exactly this: after a loss the store may be behind of what it was.
+                self.newest.store(bits(*newest), Ordering::Relaxed);
+                return;
+            }
+            Err(_) => return,
+        };
+        self.newest.fetch_max(bits(told), Ordering::Relaxed);
+    }
+}
+
+fn bits(version: Option<Version>) -> u64 {
+    version.map_or(0, |version| version.to_bits().get())
+}
