@@ -77,6 +77,42 @@ pub async fn receipts_follow_the_order_of_entries<T: Sample + ?Sized>(store: &Ar
     ground.clear().await;
 }
 
+/// All writes of one commit share one version, deletions included; its checks have the versions they found.
+pub async fn all_writes_of_a_commit_share_one_version<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let ground = Ground::new("all_writes_of_a_commit_share_one_version", store);
+    if ground.abilities().entries < 5 {
+        return;
+    }
+    let [new, replaced, deleted, checked, never] =
+        ["new", "replaced", "deleted", "checked", "never"].map(|name| ground.id(name));
+    // A write of its own each, so that the ids have versions that differ.
+    for id in [&replaced, &deleted, &checked] {
+        ground.put(id, Expected::Absent, 1).await;
+    }
+    let found = ground.read(&checked).await.map(|(version, _)| version);
+
+    let commit = Commit::one(Entry::put(&new, Expected::Absent, T::sample(2)))
+        .and(Entry::delete(&deleted, Expected::Present))
+        .and(Entry::check(&checked, Expected::Present))
+        .and(Entry::delete(&never, Expected::Any))
+        .and(Entry::put(&replaced, Expected::Any, T::sample(2)));
+    let committed = applied(&ground, ground.commit(commit).await);
+
+    let versions: Vec<_> = committed.receipts().iter().map(|receipt| receipt.version).collect();
+    let shared = committed.version();
+    assert!(shared.is_some() && shared != found, "{}: a commit that writes has a version", ground.prefix());
+    assert_eq!(
+        versions,
+        [shared, shared, found, None, shared],
+        "{}: the versions that a commit made and found",
+        ground.prefix()
+    );
+    for id in [&new, &replaced] {
+        ground.assert_state(id, shared.map(|version| (version, 2)), "a commit over several ids").await;
+    }
+    ground.clear().await;
+}
+
 /// A reader that sees one part of a commit sees every other part of it from then on.
 pub async fn a_commit_is_never_seen_torn<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
     let ground = Ground::new("a_commit_is_never_seen_torn", store);
