@@ -57,22 +57,22 @@ pub async fn receipts_follow_the_order_of_entries<T: Sample + ?Sized>(store: &Ar
     if ground.abilities().entries < 4 {
         return;
     }
-    let [d, b, c, a] = ["d", "b", "c", "a"].map(|name| ground.id(name));
+    let [d, c, b, a] = ["d", "c", "b", "a"].map(|name| ground.id(name));
     let of_b = ground.put(&b, Expected::Absent, 1).await;
     let of_c = ground.put(&c, Expected::Absent, 2).await;
 
     let commit = Commit::one(Entry::put(&d, Expected::Absent, T::sample(3)))
-        .and(Entry::delete(&b, of_b))
-        .and(Entry::check(&c, of_c))
+        .and(Entry::delete(&c, of_c))
+        .and(Entry::check(&b, of_b))
         .and(Entry::put(&a, Expected::Absent, T::sample(4)));
     let committed = applied(&ground, ground.commit(commit).await);
 
-    let [put_d, deleted_b, checked_c, put_a] = committed.receipts() else {
+    let [put_d, deleted_c, checked_b, put_a] = committed.receipts() else {
         panic!("{}: four entries have four receipts", ground.prefix());
     };
     assert_eq!(ground.read(&d).await, put_d.version.map(|version| (version, 3)), "`{d}`");
-    assert_eq!((deleted_b.replaced, ground.read(&b).await), (Some(of_b), None), "`{b}`");
-    assert_eq!(checked_c.version, Some(of_c), "`{c}`");
+    assert_eq!((deleted_c.replaced, ground.read(&c).await), (Some(of_c), None), "`{c}`");
+    assert_eq!(checked_b.version, Some(of_b), "`{b}`");
     assert_eq!(ground.read(&a).await, put_a.version.map(|version| (version, 4)), "`{a}`");
     ground.clear().await;
 }
