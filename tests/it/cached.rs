@@ -262,8 +262,10 @@ impl Drop for Frail {
     }
 }
 
+type Frails = Arc<Memory<Frail>>;
+
 /// A cache over memory that holds the last handle of the value of `a`, which panics as it is dropped.
-fn cache_of_a_frail_value() -> (Arc<Memory<Frail>>, Cached<Arc<Memory<Frail>>, Frail>) {
+fn cache_of_a_frail_value() -> (Frails, Cached<Frails, Frail>) {
     let frail = |panics| Arc::new(Frail(Arc::new(AtomicBool::new(panics))));
     let put = |id, panics| Entry::put(id, Expected::Any, frail(panics));
     let memory = Arc::new(Memory::<Frail>::new());
