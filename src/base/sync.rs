@@ -7,14 +7,14 @@
 pub(crate) use {
     dashmap::DashMap,
     parking_lot::{Mutex, RwLock},
-    std::sync::atomic::{AtomicU64, AtomicUsize},
+    std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize},
 };
 
 #[cfg(all(test, shuttle))]
 mod explored;
 
 #[cfg(all(test, shuttle))]
-pub(crate) use explored::{AtomicU64, AtomicUsize, DashMap, Mutex, RwLock};
+pub(crate) use explored::{AtomicBool, AtomicU64, AtomicUsize, DashMap, Mutex, RwLock};
 
 /// A value in cache lines of its own: what all threads change would otherwise take its neighbours away from those that
 /// only read them.

@@ -114,9 +114,11 @@ impl<T: ?Sized> Gate<T> {
                 }
             }
         };
-        // The last handle of a value may run its drop: never under the lock.
+        let place = Place { gate: self, id, ticket, known: None };
+        // The last handle of a value may run its drop: never under the lock, and only once there is a place to leave,
+        // should it panic.
         drop(unused);
-        Place { gate: self, id, ticket, known: None }
+        place
     }
 
     /// Whether `ticket` is at the head; if not, `waker` is woken when it is.

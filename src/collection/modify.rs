@@ -183,8 +183,12 @@ where
         let error = match call.commit(store, stamps, &verdict.commit(id, &base), first).await {
             Ok(committed) => {
                 let changed = matches!(verdict, Verdict::Change(_));
+                // This may be its last handle, whose drop may take its time: the next in line is called first.
+                let replaced = Arc::clone(&base.value);
                 let now = verdict.conclude(base, &committed).map_err(Stop::Own)?;
                 stand.knows(&now);
+                drop(stand);
+                drop(replaced);
                 return Ok((now, changed));
             }
             Err(error) => missing_in(error),

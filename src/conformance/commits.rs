@@ -57,23 +57,59 @@ pub async fn receipts_follow_the_order_of_entries<T: Sample + ?Sized>(store: &Ar
     if ground.abilities().entries < 4 {
         return;
     }
-    let [d, b, c, a] = ["d", "b", "c", "a"].map(|name| ground.id(name));
+    let [d, c, b, a] = ["d", "c", "b", "a"].map(|name| ground.id(name));
     let of_b = ground.put(&b, Expected::Absent, 1).await;
     let of_c = ground.put(&c, Expected::Absent, 2).await;
 
     let commit = Commit::one(Entry::put(&d, Expected::Absent, T::sample(3)))
-        .and(Entry::delete(&b, of_b))
-        .and(Entry::check(&c, of_c))
+        .and(Entry::delete(&c, of_c))
+        .and(Entry::check(&b, of_b))
         .and(Entry::put(&a, Expected::Absent, T::sample(4)));
     let committed = applied(&ground, ground.commit(commit).await);
 
-    let [put_d, deleted_b, checked_c, put_a] = committed.receipts() else {
+    let [put_d, deleted_c, checked_b, put_a] = committed.receipts() else {
         panic!("{}: four entries have four receipts", ground.prefix());
     };
     assert_eq!(ground.read(&d).await, put_d.version.map(|version| (version, 3)), "`{d}`");
-    assert_eq!((deleted_b.replaced, ground.read(&b).await), (Some(of_b), None), "`{b}`");
-    assert_eq!(checked_c.version, Some(of_c), "`{c}`");
+    assert_eq!((deleted_c.replaced, ground.read(&c).await), (Some(of_c), None), "`{c}`");
+    assert_eq!(checked_b.version, Some(of_b), "`{b}`");
     assert_eq!(ground.read(&a).await, put_a.version.map(|version| (version, 4)), "`{a}`");
+    ground.clear().await;
+}
+
+/// All writes of one commit share one version, deletions included; its checks have the versions they found.
+pub async fn all_writes_of_a_commit_share_one_version<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let ground = Ground::new("all_writes_of_a_commit_share_one_version", store);
+    if ground.abilities().entries < 5 {
+        return;
+    }
+    let [new, replaced, deleted, checked, never] =
+        ["new", "replaced", "deleted", "checked", "never"].map(|name| ground.id(name));
+    // A write of its own each, so that the ids have versions that differ.
+    for id in [&replaced, &deleted, &checked] {
+        ground.put(id, Expected::Absent, 1).await;
+    }
+    let found = ground.read(&checked).await.map(|(version, _)| version);
+
+    let commit = Commit::one(Entry::put(&new, Expected::Absent, T::sample(2)))
+        .and(Entry::delete(&deleted, Expected::Present))
+        .and(Entry::check(&checked, Expected::Present))
+        .and(Entry::delete(&never, Expected::Any))
+        .and(Entry::put(&replaced, Expected::Any, T::sample(2)));
+    let committed = applied(&ground, ground.commit(commit).await);
+
+    let versions: Vec<_> = committed.receipts().iter().map(|receipt| receipt.version).collect();
+    let shared = committed.version();
+    assert!(shared.is_some() && shared != found, "{}: a commit that writes has a version", ground.prefix());
+    assert_eq!(
+        versions,
+        [shared, shared, found, None, shared],
+        "{}: the versions that a commit made and found",
+        ground.prefix()
+    );
+    for id in [&new, &replaced] {
+        ground.assert_state(id, shared.map(|version| (version, 2)), "a commit over several ids").await;
+    }
     ground.clear().await;
 }
 

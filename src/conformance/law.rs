@@ -151,6 +151,7 @@ macro_rules! __laws {
                 an_empty_commit_changes_nothing
                 a_commit_is_all_or_nothing
                 receipts_follow_the_order_of_entries
+                all_writes_of_a_commit_share_one_version
                 a_commit_is_never_seen_torn
                 checks_of_absent_ids_stop_write_skew
                 checks_of_versions_stop_write_skew

@@ -182,7 +182,7 @@ impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Cached<S, T> {
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {
         self.store.watch(from).map(|changes| {
             let cursor = changes.cursor().clone();
-            Changes::new(cursor, Told { changes, shelf: Arc::clone(&self.shelf) })
+            Changes::new(cursor, Told::new(changes, Arc::clone(&self.shelf)))
         })
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use crate::base::{Apart, AtomicU64, Mutex, wake};
+use super::sleeper::Sleeper;
+use crate::base::{Apart, AtomicU64, Mutex};
 use crate::store::{Cursor, Error, Expired, Refusal, Start, Version};
 
 /// How many changes the feed reaches back unless told otherwise.
@@ -38,7 +39,8 @@ struct Ring {
     limit: usize,
     /// The last revision that is not in the ring any more, or never was: the oldest place to read on from.
     oldest: u64,
-    waiting: HashMap<u64, Waker>,
+    /// By the key of the watcher. Those that were woken are taken out by the next commit, if not by their own watcher.
+    waiting: HashMap<u64, Arc<Sleeper>>,
     watchers: u64,
     closed: bool,
 }
@@ -98,26 +100,27 @@ impl Log {
         self.ring.lock().limit = changes;
     }
 
-    /// Takes the next version, and records `changes` under it if the store is watched. The wakers that `wake` is
-    /// given are to be woken once every lock is released.
+    /// Takes the next version, and records `changes` under it if the store is watched. Those that `asleep` is given are
+    /// to be woken once every lock is released, before anything else of the program's runs and before the commit is
+    /// answered.
     #[inline]
     pub(super) fn publish<I: Iterator<Item = Record>>(
         &self,
         changes: impl FnOnce() -> I,
-        wake: &mut impl Extend<Waker>,
+        asleep: &mut impl Extend<Arc<Sleeper>>,
     ) -> Result<Version, Refusal> {
         let taken = self.counter.0.fetch_add(1, Ordering::AcqRel);
         if taken < LAST {
             return Ok(version(taken + 1));
         }
-        self.publish_watched(changes(), wake)
+        self.publish_watched(changes(), asleep)
     }
 
     #[cold]
     fn publish_watched(
         &self,
         changes: impl Iterator<Item = Record>,
-        wake: &mut impl Extend<Waker>,
+        asleep: &mut impl Extend<Arc<Sleeper>>,
     ) -> Result<Version, Refusal> {
         // Numbers must enter the ring in order. The one just taken may be overtaken on the way to the ring's lock, so it
         // stays unused, and another is taken inside.
@@ -132,7 +135,9 @@ impl Log {
         if taken & WATCHED != 0 {
             changes.for_each(|change| ring.push(version.to_bits(), change));
             if !ring.waiting.is_empty() {
-                wake.extend(ring.waiting.drain().map(|(_, waker)| waker));
+                // All of them, also those that were woken already: the last handle is not to be dropped under the lock.
+                asleep.extend(ring.waiting.values().map(Arc::clone));
+                ring.waiting.retain(|_, sleeper| !sleeper.is_woken());
             }
         }
         Ok(version)
@@ -172,22 +177,25 @@ impl Log {
     /// Reads the batch after the watcher's position, or keeps the waker.
     pub(super) fn read(&self, watcher: &Watcher, waker: &Waker) -> Read {
         // Wakers are the program's code, their clones and drops included: neither happens under the lock.
-        let waker = waker.clone();
-        let mut replaced = None;
+        let mut waker = Some(waker.clone());
         let mut ring = self.ring.lock();
         let read = ring.read(watcher).unwrap_or_else(|Overtaken| Read::Expired(self.cursor(ring.oldest)));
-        if matches!(read, Read::Nothing) {
-            replaced = ring.waiting.insert(watcher.key, waker);
-        }
+        let before = match read {
+            Read::Nothing => {
+                waker.take().and_then(|waker| ring.waiting.insert(watcher.key, Sleeper::new(waker)))
+            }
+            _ => ring.waiting.remove(&watcher.key),
+        };
         drop(ring);
-        drop(replaced);
+        before.into_iter().for_each(Sleeper::release);
+        drop(waker);
         read
     }
 
     /// Forgets the waker of a watcher that is gone.
     pub(super) fn leave(&self, watcher: &Watcher) {
         let left = self.ring.lock().waiting.remove(&watcher.key);
-        drop(left);
+        left.into_iter().for_each(Sleeper::release);
     }
 
     /// Whether no waker is kept.
@@ -202,7 +210,8 @@ impl Log {
         ring.closed = true;
         let waiting = std::mem::take(&mut ring.waiting);
         drop(ring);
-        waiting.into_values().for_each(wake);
+        waiting.values().for_each(|sleeper| sleeper.wake());
+        waiting.into_values().for_each(Sleeper::release);
     }
 
     /// The text of a place in this log.

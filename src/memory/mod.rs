@@ -5,6 +5,7 @@
 mod index;
 mod log;
 mod memory;
+mod sleeper;
 mod table;
 
 pub use memory::Memory;

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
 
 use dashmap::SharedValue;
 use foldhash::SharedSeed;
@@ -16,7 +15,8 @@ use foldhash::fast::SeedableRandomState;
 
 use super::index::Index;
 use super::log::{Log, Record};
-use crate::base::{Apart, DashMap, RwLock, random, wake};
+use super::sleeper::Sleeper;
+use crate::base::{Apart, DashMap, RwLock, random};
 use crate::store::{
     Action, Committed, Conflict, Entry, Error, Expected, Found, Receipt, Refusal, Resource, Version,
     Versioned, check_id,
@@ -65,21 +65,23 @@ struct Row<T: ?Sized> {
 
 /// What a commit displaced and whom it wakes. Dropping it runs the program's code, so its owner holds no lock.
 ///
-/// A value that another one replaces is not among it: the two change places, and the old one is dropped with the entry.
+/// Fields are dropped in their order: the watchers are woken first, as the `Drop` of a value may take any time or panic.
+/// A value that another one replaces is not among it: the two change places, and the old one is dropped with the entry,
+/// which has to outlive this.
 pub(super) struct Leftovers<T: ?Sized> {
-    deleted: Option<Arc<T>>,
     /// In a box, because most commits have nothing here, and then there is one null pointer to look at.
     more: Option<Box<More<T>>>,
+    deleted: Option<Arc<T>>,
 }
 
 struct More<T: ?Sized> {
+    asleep: Vec<Arc<Sleeper>>,
     deleted: Vec<Arc<T>>,
-    wake: Vec<Waker>,
 }
 
 impl<T: ?Sized> Leftovers<T> {
     fn more(&mut self) -> &mut More<T> {
-        self.more.get_or_insert_with(|| Box::new(More { deleted: Vec::new(), wake: Vec::new() }))
+        self.more.get_or_insert_with(|| Box::new(More { asleep: Vec::new(), deleted: Vec::new() }))
     }
 
     fn keep(&mut self, value: Arc<T>) {
@@ -93,19 +95,20 @@ impl<T: ?Sized> Leftovers<T> {
 impl<T: ?Sized> Default for Leftovers<T> {
     #[inline]
     fn default() -> Self {
-        Self { deleted: None, more: None }
+        Self { more: None, deleted: None }
     }
 }
 
-impl<T: ?Sized> Extend<Waker> for Leftovers<T> {
-    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
-        self.more().wake.extend(wakers);
+impl<T: ?Sized> Extend<Arc<Sleeper>> for Leftovers<T> {
+    fn extend<I: IntoIterator<Item = Arc<Sleeper>>>(&mut self, asleep: I) {
+        self.more().asleep.extend(asleep);
     }
 }
 
 impl<T: ?Sized> Drop for More<T> {
     fn drop(&mut self) {
-        self.wake.drain(..).for_each(wake);
+        self.asleep.iter().for_each(|sleeper| sleeper.wake());
+        self.asleep.drain(..).for_each(Sleeper::release);
     }
 }
 

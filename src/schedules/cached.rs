@@ -85,3 +85,39 @@ fn two_writers_and_a_reader_agree_on_what_is_held_in_the_end() {
         assert_eq!(cached.get("a").wait().unwrap(), memory.get("a").wait().unwrap());
     });
 }
+
+/// The `Drop` of the values that `b` has is slow: others get to run during it.
+struct Slow(Option<u64>);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        if self.0.is_none() {
+            (0..8).for_each(|_| thread::yield_now());
+        }
+    }
+}
+
+#[test]
+fn a_cache_that_follows_has_heard_of_a_commit_when_it_is_answered_whoever_else_is_held_up() {
+    explore(|| {
+        let memory = Arc::new(Memory::<Slow>::starting_at("1000".parse().unwrap()));
+        let put = |id, value| Commit::one(Entry::put(id, Expected::Any, Slow(value).into()));
+        memory
+            .commit(put("a", Some(1)).and(Entry::put("b", Expected::Any, Slow(None).into())))
+            .wait()
+            .unwrap();
+        let cached = Cached::following(Arc::clone(&memory)).unwrap();
+        let read = |id| cached.get(id).wait().unwrap().and_then(|found| found.value.0);
+        assert_eq!([read("a"), read("a")], [Some(1); 2]);
+        let others = [Entry::delete("b", Expected::Any), Entry::put("b", Expected::Any, Slow(None).into())];
+        let others = others.map(|entry| {
+            let memory = Arc::clone(&memory);
+            thread::spawn(move || drop(memory.commit(Commit::one(entry)).wait().unwrap()))
+        });
+
+        memory.commit(put("a", Some(2))).wait().unwrap();
+
+        assert_eq!(read("a"), Some(2));
+        others.into_iter().for_each(|other| other.join().unwrap());
+    });
+}

@@ -1,7 +1,8 @@
 //! The layer that keeps resources in memory, under real threads.
 
-use std::sync::Arc;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use ifmatch::conformance::history::{Checked, Numbering, Recorded, Workload};
@@ -201,4 +202,109 @@ fn the_drop_of_a_value_may_read_through_the_cache() {
     for id in ["a", "b", "c"] {
         cached.commit(Commit::one(Entry::delete(id, Expected::Any))).wait().unwrap();
     }
+}
+
+/// Values are dropped only once the caches know better: what others write meanwhile is seen.
+#[test]
+fn a_cache_that_follows_hears_of_a_commit_while_the_drop_of_another_value_takes_its_time() {
+    /// A value whose `Drop` says that it has begun, and then waits until it may end.
+    struct Slow(Option<(mpsc::Sender<()>, mpsc::Receiver<()>)>);
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            if let Some((begun, end)) = self.0.take() {
+                begun.send(()).unwrap();
+                let _ = end.recv();
+            }
+        }
+    }
+
+    fn put<'a>(id: &'a str, value: Mutex<Slow>) -> Commit<'a, Mutex<Slow>> {
+        Commit::one(Entry::put(id, Expected::Any, value.into()))
+    }
+
+    let others: [fn() -> Commit<'static, Mutex<Slow>>; 4] = [
+        || Commit::one(Entry::delete("b", Expected::Any)),
+        || put("b", Mutex::new(Slow(None))),
+        || Commit::one(Entry::delete("b", Expected::Any)).and(Entry::check("c", Expected::Any)),
+        || put("b", Mutex::new(Slow(None))).and(Entry::check("c", Expected::Any)),
+    ];
+    for other in others {
+        let memory = Arc::new(Memory::<Mutex<Slow>>::new());
+        let cached = Cached::following(Arc::clone(&memory)).unwrap();
+        let (begins, begun) = mpsc::channel();
+        let (ends, end) = mpsc::channel();
+        memory.commit(put("a", Mutex::new(Slow(None)))).wait().unwrap();
+        memory.commit(put("b", Mutex::new(Slow(Some((begins, end)))))).wait().unwrap();
+        let version = |store: &dyn Store<Mutex<Slow>>| store.get("a").wait().unwrap().unwrap().version;
+        assert_eq!(version(&cached), version(&cached));
+        thread::scope(|scope| {
+            scope.spawn(|| memory.commit(other()).wait().unwrap());
+            begun.recv().unwrap();
+
+            memory.commit(put("a", Mutex::new(Slow(None)))).wait().unwrap();
+            let (seen, stored) = (version(&cached), version(&memory));
+
+            ends.send(()).unwrap();
+            assert_eq!(seen, stored);
+        });
+    }
+}
+
+/// A value that panics as it is dropped, once.
+struct Frail(Arc<AtomicBool>);
+
+impl Drop for Frail {
+    fn drop(&mut self) {
+        if self.0.swap(false, Ordering::SeqCst) {
+            panic::resume_unwind(Box::new("no message for the console"));
+        }
+    }
+}
+
+type Frails = Arc<Memory<Frail>>;
+
+/// A cache over memory that holds the last handle of the value of `a`, which panics as it is dropped.
+fn cache_of_a_frail_value() -> (Frails, Cached<Frails, Frail>) {
+    let frail = |panics| Arc::new(Frail(Arc::new(AtomicBool::new(panics))));
+    let put = |id, panics| Entry::put(id, Expected::Any, frail(panics));
+    let memory = Arc::new(Memory::<Frail>::new());
+    let cached = Cached::following(Arc::clone(&memory)).unwrap();
+    memory.commit(Commit::one(put("a", true)).and(put("b", false))).wait().unwrap();
+    for id in ["a", "b", "a", "b"] {
+        cached.get(id).wait().unwrap();
+    }
+    (memory, cached)
+}
+
+#[test]
+fn a_value_that_panics_as_it_is_dropped_makes_no_gap_in_a_feed_through_the_cache() {
+    let (memory, cached) = cache_of_a_frail_value();
+    let mut changes = cached.watch(Start::Now).wait().unwrap();
+    let both = ["a", "b"].map(|id| Entry::delete(id, Expected::Any));
+    memory.commit(both.into_iter().collect()).wait().unwrap();
+
+    let next = panic::catch_unwind(AssertUnwindSafe(|| drop(changes.next().wait())));
+
+    assert!(next.is_err());
+    assert_eq!(changes.next().wait().unwrap().changes.len(), 2);
+    assert!(["a", "b"].iter().all(|id| cached.get(id).wait().unwrap().is_none()));
+}
+
+#[test]
+fn a_value_that_panics_as_it_is_dropped_does_not_stop_a_cache_from_following() {
+    let (memory, cached) = cache_of_a_frail_value();
+    let both = ["a", "b"].map(|id| Entry::delete(id, Expected::Any));
+    memory.commit(both.into_iter().collect()).wait().unwrap();
+
+    assert!(panic::catch_unwind(AssertUnwindSafe(|| drop(cached.get("b").wait()))).is_err());
+
+    assert!(["a", "b"].iter().all(|id| cached.get(id).wait().unwrap().is_none()));
+    let calm = || Arc::new(Frail(Arc::default()));
+    memory.commit(Commit::one(Entry::put("b", Expected::Any, calm()))).wait().unwrap();
+    let held = cached.get("b").wait().unwrap().unwrap();
+    drop(memory.commit(Commit::one(Entry::put("a", Expected::Any, calm()))).wait().unwrap());
+    let _ = cached.get("b").wait().unwrap();
+    // Three handles: this one, the store's, and the one that the cache holds again.
+    assert_eq!(Arc::strong_count(&held.value), 3);
 }

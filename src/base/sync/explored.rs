@@ -5,7 +5,7 @@ use std::hash::BuildHasherDefault;
 use std::marker::PhantomData;
 use std::sync::PoisonError;
 
-pub(crate) use shuttle::sync::atomic::{AtomicU64, AtomicUsize};
+pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use dashmap::SharedValue;
 use shuttle::sync::{MutexGuard, RwLockReadGuard, RwLockWriteGuard};

@@ -63,8 +63,9 @@ impl<T: Resource + ?Sized> Follower<T> {
     pub(super) fn catch_up<S: Store<T>>(&self, store: &Arc<S>, shelf: &Shelf<T>) -> bool {
         // Taken out, so that neither the store nor the `Drop` of a value runs under the lock.
         let Some(mut place) = self.place.lock().take() else { return false };
+        let mut taken = Taken { follower: self, place: Place::Away };
         let caught_up = self.take(&mut place, store, shelf);
-        *self.place.lock() = Some(place);
+        taken.place = place;
         caught_up
     }
 
@@ -110,22 +111,48 @@ impl<T: Resource + ?Sized> Follower<T> {
     }
 }
 
+/// The place of a follower while somebody takes from the feed. Where the program's own code panics meanwhile, as the
+/// `Drop` of a value may, nobody knows what the shelf was told: the feed begins anew, which clears the shelf.
+struct Taken<'a, T: Resource + ?Sized> {
+    follower: &'a Follower<T>,
+    place: Place<T>,
+}
+
+impl<T: Resource + ?Sized> Drop for Taken<'_, T> {
+    fn drop(&mut self) {
+        let place = std::mem::replace(&mut self.place, Place::Away);
+        *self.follower.place.lock() = Some(place);
+    }
+}
+
 /// A feed on its way to a watcher: the cache hears of a change before the watcher does.
 pub(super) struct Told<T: Resource + ?Sized> {
-    pub(super) changes: Changes<T>,
-    pub(super) shelf: Arc<Shelf<T>>,
+    changes: Changes<T>,
+    shelf: Arc<Shelf<T>>,
+    /// Not delivered yet: the `Drop` of a value that the shelf lets go of may panic, and must not make a gap.
+    batch: Option<Batch<T>>,
+}
+
+impl<T: Resource + ?Sized> Told<T> {
+    pub(super) fn new(changes: Changes<T>, shelf: Arc<Shelf<T>>) -> Self {
+        Self { changes, shelf, batch: None }
+    }
 }
 
 impl<T: Resource + ?Sized> Feed<T> for Told<T> {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<T>, Error>> {
-        self.changes.poll_next(context).map_ok(|batch| {
-            tell(&self.shelf, &batch);
-            batch
-        })
+        if self.batch.is_none() {
+            match std::task::ready!(self.changes.poll_next(context)) {
+                Ok(batch) => self.batch = Some(batch),
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        self.batch.iter().for_each(|batch| tell(&self.shelf, batch));
+        Poll::Ready(Ok(self.batch.take().expect("it was put there above")))
     }
 
     fn is_idle(&self) -> bool {
-        self.changes.is_idle()
+        self.batch.is_none() && self.changes.is_idle()
     }
 }
 

@@ -179,15 +179,16 @@ impl<T: Resource + ?Sized> Shelf<T> {
 
     /// Lets go of everything, as if something had happened to every id.
     pub(super) fn clear(&self) {
-        for stripe in &self.stripes {
+        let empty = |stripe: &RwLock<Stripe<T>>| {
             let mut stripe = stripe.write();
             stripe.marks.iter_mut().for_each(|mark| mark.moment += 1);
-            let gone = std::mem::take(&mut stripe.slots);
             stripe.turns.clear();
             stripe.bytes = 0;
-            drop(stripe);
-            drop(gone);
-        }
+            std::mem::take(&mut stripe.slots)
+        };
+        // All of it, before the first value is dropped: that may take its time, or panic.
+        let gone: Vec<_> = self.stripes.iter().map(empty).collect();
+        drop(gone);
     }
 
     /// How many resources are held.

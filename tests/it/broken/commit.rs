@@ -45,8 +45,9 @@ impl Broken {
         }
         let mut logged = Vec::new();
         let mut receipts = Vec::new();
+        let number = state.next_number();
         for entry in &entries {
-            receipts.push(self.apply(&mut state, entry, &mut logged));
+            receipts.push(self.apply(&mut state, number, entry, &mut logged));
             if self.is(Fault::TornCommit) {
                 drop(state);
                 pause();
@@ -173,8 +174,9 @@ impl Broken {
         match self.fault {
             Fault::PartialCommit | Fault::LoserWrites => {
                 let applied = if self.is(Fault::PartialCommit) { first } else { entries.len() };
+                let number = state.next_number();
                 for entry in &entries[..applied] {
-                    self.apply(&mut state, entry, &mut logged);
+                    self.apply(&mut state, number, entry, &mut logged);
                 }
             }
             Fault::FirstMismatchOnly => mismatches.truncate(1),
@@ -206,7 +208,13 @@ impl Broken {
         Conflict::new(mismatches).into()
     }
 
-    fn apply(&self, state: &mut State, entry: &Entry<'_, u64>, logged: &mut Vec<Logged>) -> Receipt {
+    fn apply(
+        &self,
+        state: &mut State,
+        number: u64,
+        entry: &Entry<'_, u64>,
+        logged: &mut Vec<Logged>,
+    ) -> Receipt {
         let key = self.key(entry.id);
         let current = state.slots.get(&key).and_then(|slot| {
             Some(Versioned { version: slot.version, value: Arc::clone(slot.value.as_ref()?) })
@@ -228,25 +236,32 @@ impl Broken {
         if value.is_none() && current.is_none() && !self.is(Fault::DeleteOfNothingMakesVersion) {
             return Receipt { version: None, replaced: None };
         }
-        let version = self.issue(state, current.as_ref(), value.as_deref());
+        let version = self.issue(state, number, current.as_ref(), value.as_deref());
         logged.push(Logged { id: entry.id.into(), version, value: value.clone() });
         state.slots.insert(key, Slot { version, value, before: current });
         let replaced = replaced.filter(|_| !self.is(Fault::ReceiptForgetsReplaced));
         Receipt { version: Some(version), replaced }
     }
 
-    fn issue(&self, state: &mut State, current: Option<&Versioned<u64>>, value: Option<&u64>) -> Version {
-        state.clock += 1;
+    /// The version of one entry of the commit with this number.
+    fn issue(
+        &self,
+        state: &mut State,
+        number: u64,
+        current: Option<&Versioned<u64>>,
+        value: Option<&u64>,
+    ) -> Version {
         let bits = match (self.fault, current, value) {
-            (Fault::VersionsGoDown, ..) => (1 << 50) - state.clock,
+            (Fault::VersionsGoDown, ..) => (1 << 50) - number,
             (Fault::ReuseAfterDelete, Some(current), _) => current.version.to_bits().get() + 1,
             (Fault::ReuseAfterDelete, None, _) => 1,
             (Fault::VersionOfValue, _, Some(value)) => value + 1,
-            (Fault::VersionTwice, ..) => state.clock / 2,
+            (Fault::VersionTwice, ..) => number / 2,
+            (Fault::VersionAnEntry, ..) => state.next_number(),
             (Fault::EqualValueKeepsVersion, Some(current), Some(value)) if *current.value == *value => {
                 current.version.to_bits().get()
             }
-            _ => state.clock,
+            _ => number,
         };
         Version::from_bits(bits.try_into().unwrap())
     }

@@ -32,6 +32,8 @@ pub(super) enum Fault {
     AnyLiveVersionMatches,
     ReceiptForgetsReplaced,
     ReceiptsAreSorted,
+    /// The counter goes on with each entry of a commit.
+    VersionAnEntry,
     IntentLost,
     OriginLost,
     MissingAsDeleted,
@@ -145,6 +147,7 @@ pub(super) const CAUGHT: &[(Fault, &[&str])] = &[
     (Fault::AnyLiveVersionMatches, &["a_version_belongs_to_its_id"]),
     (Fault::ReceiptForgetsReplaced, &["a_receipt_tells_what_was_replaced", "receipts_link_into_one_chain"]),
     (Fault::ReceiptsAreSorted, &["receipts_follow_the_order_of_entries"]),
+    (Fault::VersionAnEntry, &["all_writes_of_a_commit_share_one_version"]),
     (Fault::IntentLost, &["a_conflict_names_what_was_expected_and_found"]),
     (Fault::OriginLost, &["a_conflict_keeps_the_origin"]),
     (Fault::MissingAsDeleted, &["a_conflict_says_why"]),

@@ -47,6 +47,13 @@ pub(super) struct Logged {
     pub(super) value: Option<Arc<u64>>,
 }
 
+impl State {
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+}
+
 impl Broken {
     pub(super) fn new(fault: Fault) -> Self {
         let state = State { clock: 1 << 40, ..State::default() };
