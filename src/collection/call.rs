@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::collection::retry::{Ending, Report, Retry};
 use crate::store::{
-    Action, Commit, Committed, Entry, Error, Expected, Failure, NotFound, Outcome, Reply, Resolution,
-    Resource, Store, Versioned, WriteId,
+    Commit, Committed, Entry, Error, Expected, Failure, NotFound, Outcome, Reply, Resolution, Resource,
+    Store, Versioned, WriteId,
 };
 
 /// One call of a user on a collection, and the only place that sends again.
@@ -164,7 +164,7 @@ impl<'a> Call<'a> {
                 Some(answer) => return answer,
                 None => Failure::new(Outcome::Unknown, TooLate(self.retry.longest())),
             };
-            let failure = match applies_nothing(commit) {
+            let failure = match commit.applies_nothing() {
                 true => failure.not_applied(),
                 false => match self.settle(store, sent.write, failure).await {
                     Ok(committed) => return Ok(committed),
@@ -227,12 +227,6 @@ pub(crate) fn send<'s, T: Resource + ?Sized>(
         None => commit,
     };
     Sent { reply: store.commit(commit), write }
-}
-
-/// Whether all it does is to check. Of no entries nothing is known: see `commit_in_time` of the collection.
-fn applies_nothing<T: ?Sized>(commit: &Commit<'_, T>) -> bool {
-    let entries = commit.entries();
-    !entries.is_empty() && entries.iter().all(|entry| matches!(entry.action, Action::Check))
 }
 
 /// The error of a commit of one, where that a resource is not there is no conflict but an answer.

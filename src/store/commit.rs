@@ -229,6 +229,19 @@ impl<'a, T: ?Sized> Commit<'a, T> {
         self.unchanged
     }
 
+    /// Whether it changes nothing wherever it goes: it only checks, and stands for no write. Of no entries nothing is
+    /// known.
+    pub(crate) fn applies_nothing(&self) -> bool {
+        let entries = self.entries();
+        let checks = |entry: &Entry<'_, T>| matches!(entry.action, Action::Check);
+        !self.unchanged && !entries.is_empty() && entries.iter().all(checks)
+    }
+
+    /// The same commit under no write id.
+    pub(crate) fn without_write(self) -> Self {
+        Self { write: None, ..self }
+    }
+
     /// The write id, if it has one.
     #[inline]
     pub fn write(&self) -> Option<WriteId> {
