@@ -8,8 +8,14 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::codec::codec::Codec;
+use crate::codec::json::same::Compared;
+use crate::codec::json::written::NoNumber;
 
 mod limits;
+mod same;
+#[cfg(test)]
+mod shapes;
+mod written;
 
 /// The codec that stores values as JSON, through serde. Feature `json`, on by default.
 ///
@@ -17,9 +23,13 @@ mod limits;
 /// before anything is built from it; so is anything but white space after the one value. Errors tell line and column,
 /// never what is there.
 ///
-/// What would not decode again is not encoded. JSON has no infinities and no NaN, for one: serde_json writes them as
-/// `null`, which is no number. So bytes with a `null` in them are decoded before they are stored, which doubles the cost
-/// of writing values with an empty `Option`.
+/// # What is not encoded
+///
+/// A value that would not read back as it was: one whose JSON does not decode, or decodes to a value that is encoded
+/// otherwise (the order of lists and members aside, which a set or a map changes each time); a float that is no number,
+/// and a `Some` that reads back as `None`, both of which serde_json writes as `null`. To know, every value is decoded
+/// and encoded once more as it is put. What leaves no trace in the JSON is not seen, and reads back as something else: a
+/// field under `#[serde(skip)]` that is not at its default, a flattened `Option` of a struct with nothing in it.
 ///
 /// ```
 /// use ifmatch::Json;
@@ -38,10 +48,15 @@ pub struct Json;
 impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     fn encode(&self, value: &T) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
         let bytes = serde_json::to_vec(value).map_err(|_| Fault::Unwritable)?;
-        // What is stored must be readable again.
+        // What is stored must be readable again, and be what was put.
         limits::check(&bytes)?;
-        if has_null(&bytes) {
-            serde_json::from_slice::<T>(&bytes).map_err(|_| Fault::Unreturnable)?;
+        let hidden = if has_null(&bytes) { hidden(value)? } else { Vec::new() };
+        let back: T = serde_json::from_slice(&bytes).map_err(|_| Fault::Unreturnable)?;
+        if !reads_as(&bytes, &back) {
+            return Err(Fault::Changed.into());
+        }
+        if !hidden.is_empty() && written::written(&back).ok().as_ref() != Some(&hidden) {
+            return Err(Fault::Hidden { place: hidden[0].clone() }.into());
         }
         Ok(bytes)
     }
@@ -56,11 +71,31 @@ fn has_null(bytes: &[u8]) -> bool {
     bytes.windows(4).any(|window| window == b"null")
 }
 
+/// The places of what is written as `null` and is not `None`.
+fn hidden<T: Serialize>(value: &T) -> Result<Vec<String>, Fault> {
+    written::written(value).map_err(|NoNumber(place)| match place {
+        Some(place) => Fault::NoNumber { place },
+        None => Fault::Unwritable,
+    })
+}
+
+/// Whether a value is encoded as these bytes, but for the order of its maps and sets.
+fn reads_as<T: Serialize>(bytes: &[u8], value: &T) -> bool {
+    let mut compared = Compared::with(bytes);
+    if serde_json::to_writer(&mut compared, value).is_ok() {
+        return compared.is_whole();
+    }
+    serde_json::to_vec(value).is_ok_and(|again| same::same(bytes, &again))
+}
+
 /// What is left of a serde_json error: its messages quote the data, as in ``unknown variant `s3cr3t` ``.
 #[derive(Debug)]
 enum Fault {
     Unwritable,
     Unreturnable,
+    Changed,
+    NoNumber { place: String },
+    Hidden { place: String },
     Unreadable { what: &'static str, line: usize, column: usize },
 }
 
@@ -79,9 +114,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unwritable => f.write_str("the value cannot be written as JSON"),
-            Self::Unreturnable => {
-                f.write_str("the value would not read back from JSON: a number that is none?")
-            }
+            Self::Unreturnable => f.write_str("the value would not read back from its JSON"),
+            Self::Changed => f.write_str("the value would read back from its JSON as another one"),
+            Self::NoNumber { place } => write!(f, "a float that is no number{}", At(place)),
+            Self::Hidden { place } => write!(f, "a `Some` that would read back as `None`{}", At(place)),
             Self::Unreadable { what, line, column } => {
                 write!(f, "{what}, at line {line}, column {column}")
             }
@@ -90,6 +126,15 @@ impl fmt::Display for Fault {
 }
 
 impl StdError for Fault {}
+
+/// Where in a value something is; of the value itself nothing is said.
+struct At<'p>(&'p str);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ", at `{}`", self.0) }
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,6 @@ mod codec;
 mod encoded;
 #[cfg(feature = "json")]
 mod json;
-mod narrowed;
 mod schema;
 
 pub use codec::Codec;

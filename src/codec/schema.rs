@@ -148,9 +148,10 @@ mod tests {
     use super::*;
     use crate::codec::encoded::Encoded;
     use crate::codec::json::Json;
-    use crate::collection::Collection;
+    use crate::collection::testing::{Fault, Jumping, Scripted};
+    use crate::collection::{Collection, Retry};
     use crate::memory::Memory;
-    use crate::store::{Error, Expected, Version};
+    use crate::store::{Commit, Entry, Error, Expected, Outcome, Store, Version, WriteId};
 
     fn schema(number: u32) -> impl Codec<u64> {
         // Each schema counts in units ten times as small as the one before.
@@ -226,6 +227,76 @@ mod tests {
             assert_eq!(numbers.modify("a", |_| ()).wait().unwrap(), now);
             assert_eq!(numbers.fetch("a").wait().unwrap(), now);
         }
+    }
+
+    /// The ways to write without a change, and what they say of the version now.
+    const UNCHANGED: [fn(&Collection<u64>) -> Result<Version, Error>; 2] = [
+        |numbers| Ok(numbers.modify("a", |_| ()).wait()?.version),
+        |numbers| Ok(numbers.edit("a").wait()?.commit().wait()?.version),
+    ];
+
+    fn losing(store: &Arc<Scripted<[u8]>>) -> Collection<u64> {
+        let retry = Retry::default().timer(Jumping::new()).random(|| u64::MAX);
+        Collection::new(Encoded::new(Arc::clone(store), schema(1))).with_retry(retry)
+    }
+
+    #[test]
+    fn an_unchanged_write_that_rewrites_is_settled_as_the_write_it_is() {
+        for write in UNCHANGED {
+            for (fault, sent) in [(Fault::LoseAnswer, 1), (Fault::LoseRequest, 2), (Fault::Fail, 2)] {
+                let store = Arc::new(Scripted::<[u8]>::losing(&[Fault::None, fault]));
+                Collection::<u64>::json(Arc::clone(&store)).create("a", 7).wait().unwrap();
+
+                let version = write(&losing(&store)).unwrap();
+
+                assert_eq!(store.get("a").wait().unwrap().unwrap().version, version, "{fault:?}");
+                assert_eq!(store.sent(), 1 + sent, "{fault:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unchanged_write_that_rewrites_and_cannot_be_settled_has_an_unknown_outcome() {
+        for write in UNCHANGED {
+            let mut store = Scripted::<[u8]>::losing(&[Fault::None, Fault::LoseAnswer]);
+            store.forgets = true;
+            let store = Arc::new(store);
+            Collection::<u64>::json(Arc::clone(&store)).create("a", 7).wait().unwrap();
+
+            let error = write(&losing(&store)).unwrap_err();
+
+            assert_eq!(error.outcome(), Outcome::Unknown, "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unchanged_write_of_what_is_up_to_date_goes_under_no_write_id() {
+        for write in UNCHANGED {
+            for fault in [Fault::None, Fault::LoseAnswer] {
+                let store = Arc::new(Scripted::<[u8]>::losing(&[Fault::None, fault]));
+                let numbers = losing(&store);
+                let created = numbers.create("a", 7).wait().unwrap();
+
+                assert_eq!(write(&numbers).unwrap(), created.version);
+
+                let writes = store.writes.lock();
+                assert!(writes[0].is_some() && writes[1..].iter().all(Option::is_none), "{writes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_unchanged_write_that_arrives_twice_is_answered_as_the_first_time() {
+        let bytes = Arc::new(Memory::<[u8]>::new());
+        let old = Collection::<u64>::json(bytes.clone()).create("a", 7).wait().unwrap();
+        let store: &dyn Store<u64> = &Encoded::new(bytes.clone(), schema(1));
+        let twice = Commit::unchanged(Entry::check("a", &old)).with_write(WriteId::after(None));
+
+        let first = store.commit(twice.clone()).wait().unwrap();
+        assert_eq!(store.commit(twice).wait().unwrap(), first);
+
+        let late = Commit::unchanged(Entry::check("a", &old)).with_write(WriteId::after(None));
+        assert!(matches!(store.commit(late).wait(), Err(Error::Conflict(_))));
     }
 
     #[test]

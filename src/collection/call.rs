@@ -175,8 +175,7 @@ impl<'a> Call<'a> {
                 Some(answer) => return answer,
                 None => Failure::new(Outcome::Unknown, TooLate(self.retry.longest())),
             };
-            // Of no entries nothing is known: see `commit_in_time` of the collection.
-            let failure = match !commit.entries().is_empty() && commit.applies_nothing() {
+            let failure = match commit.applies_nothing() {
                 true => failure.not_applied(),
                 false => match self.settle(store, sent.write, failure).await {
                     Ok(committed) => return Ok(committed),

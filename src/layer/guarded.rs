@@ -48,8 +48,6 @@ impl<T: Resource + ?Sized, S: Store<T>> Guarded<S, T> {
     /// Every put and delete must say what it expects: [`Expected::Any`] is refused with
     /// [`Refusal::ExpectationRequired`], HTTP status 428.
     ///
-    /// Put this above an [`Encoded`](crate::Encoded), not below it, where all writes expect something.
-    ///
     /// ```
     /// use ifmatch::{Commit, Entry, Expected, Guarded, Memory, Store};
     ///

@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -28,7 +28,6 @@ struct Inner<T: Resource + ?Sized> {
     prompt: AtomicUsize,
     calls: Mutex<Vec<String>>,
     before_commits: Mutex<Option<Meddler<T>>>,
-    tacit: AtomicBool,
 }
 
 impl<T: Resource + ?Sized> Probe<T> {
@@ -42,13 +41,6 @@ impl<T: Resource + ?Sized> Probe<T> {
         Self::prompt_for(0)
     }
 
-    /// Its conflicts tell no values.
-    pub(crate) fn tacit() -> Self {
-        let probe = Self::prompt();
-        probe.inner.tacit.store(true, Ordering::Relaxed);
-        probe
-    }
-
     /// So many replies are ready, and those after them pending at their first poll.
     pub(crate) fn prompt_for(calls: usize) -> Self {
         let first: Version = "1".parse().unwrap();
@@ -57,7 +49,6 @@ impl<T: Resource + ?Sized> Probe<T> {
             prompt: AtomicUsize::new(calls),
             calls: Mutex::default(),
             before_commits: Mutex::new(None),
-            tacit: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -161,15 +152,7 @@ impl<T: Resource + ?Sized> Store<T> for Probe<T> {
             .iter()
             .map(|entry| format!("{} if {}", entry.id, entry.condition.expected))
             .collect();
-        let tacit = self.inner.tacit.load(Ordering::Relaxed);
-        let reply = self.inner.memory.commit(commit).then(move |answer| {
-            answer.map_err(|error| match error {
-                Error::Conflict(conflict) if tacit => conflict
-                    .map(|mismatch| mismatch.map_current(|_: Versioned<T>| None::<Versioned<T>>))
-                    .into(),
-                other => other,
-            })
-        });
+        let reply = self.inner.memory.commit(commit);
         self.answer(format!("commit {}", entries.join(", ")), reply)
     }
 

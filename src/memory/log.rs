@@ -149,7 +149,7 @@ impl Log {
     }
 
     /// Takes a version for a commit that changed nothing.
-    pub(super) fn pass(&self, wake: &mut impl Extend<Waker>) -> Result<Version, Refusal> {
+    pub(super) fn pass(&self, wake: &mut impl Extend<Arc<Sleeper>>) -> Result<Version, Refusal> {
         self.publish(std::iter::empty, wake)
     }
 

@@ -236,6 +236,17 @@ impl<'a, T: ?Sized> Commit<'a, T> {
         self.unchanged
     }
 
+    /// Whether it changes nothing wherever it goes: it only checks, and stands for no write. Of no entries nothing is
+    /// known.
+    pub(crate) fn applies_nothing(&self) -> bool {
+        !self.unchanged && !self.entries().is_empty() && self.only_checks()
+    }
+
+    /// The same commit under no write id.
+    pub(crate) fn without_write(self) -> Self {
+        Self { write: None, ..self }
+    }
+
     /// The write id, if it has one.
     #[inline]
     pub fn write(&self) -> Option<WriteId> {
@@ -247,11 +258,6 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     #[inline]
     pub fn remembered_write(&self) -> Option<WriteId> {
         self.write.filter(|_| !self.only_checks())
-    }
-
-    /// Whether it applies nothing, whatever store it comes to: all its entries are checks, and no codec makes a put of one.
-    pub(crate) fn applies_nothing(&self) -> bool {
-        !self.unchanged && self.only_checks()
     }
 
     #[inline]

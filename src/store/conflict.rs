@@ -272,11 +272,6 @@ impl Conflict {
         self
     }
 
-    /// The mismatches, for a layer that passes on some of them.
-    pub(crate) fn into_mismatches(self) -> Vec<Mismatch> {
-        self.0.mismatches
-    }
-
     /// One line for the error around a conflict, whose `source` is the conflict itself: other words, the same facts.
     pub(crate) fn headline(&self) -> String {
         let first = self.first();
@@ -389,11 +384,6 @@ impl Mismatch {
             None => None,
         };
         self
-    }
-
-    /// The mismatch as one of another expectation, for a layer that sent a narrower one than it was given.
-    pub(crate) fn expecting(self, condition: Condition) -> Self {
-        Self { condition, ..self }
     }
 
     fn retry(&self) -> Advice {

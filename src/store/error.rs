@@ -277,8 +277,11 @@ pub enum Refusal {
     VersionsExhausted,
 }
 
-/// Stored bytes that do not decode. They stay as they are, and can be overwritten or deleted by a write that expects
-/// exactly [`version`](Self::version).
+/// Stored bytes that do not decode. They stay as they are until a write expects exactly
+/// [`version`](Self::version).
+///
+/// Where it is the value that does not decode, and not the store's own record of it, a write that expects
+/// [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present) overwrites or deletes it too.
 ///
 /// ```
 /// # #[cfg(feature = "json")] {

@@ -35,8 +35,7 @@ pub struct Version(NonZeroU64);
 const _: () = assert!(size_of::<Option<Version>>() == 8);
 
 impl Version {
-    /// The version a store composed into these 64 bits. For store authors, who must never issue the largest number:
-    /// [`Encoded`](crate::Encoded) expects it where nothing may match.
+    /// The version a store composed into these 64 bits. For store authors.
     ///
     /// ```
     /// # use ifmatch::Version;
