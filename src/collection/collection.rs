@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 #[cfg(feature = "json")]
-use crate::codec::Encoded;
-#[cfg(feature = "json")]
 use crate::codec::Json;
+#[cfg(feature = "json")]
+use crate::codec::encoded::Encoded;
 use crate::collection::call::{Call, Sent, send};
 use crate::collection::gate::Gate;
 use crate::collection::retry::Retry;
