@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::collection::retry::{Ending, Report, Retry};
+use crate::collection::retry::{Effect, Report, Retry};
 use crate::store::{
     Action, Commit, Committed, Entry, Error, Expected, Failure, NotFound, Outcome, Reply, Resolution,
     Resource, Store, Versioned, WriteId,
@@ -53,9 +53,9 @@ impl<'a> Call<'a> {
         self.retry.longest().saturating_sub(self.elapsed())
     }
 
-    pub(crate) fn report(&self, id: Option<&str>, ending: Ending<'_>) {
+    pub(crate) fn report(&self, id: Option<&str>, effect: Effect<'_>) {
         if self.retry.reports() {
-            let report = Report { id, attempts: self.attempts, elapsed: self.elapsed(), ending };
+            let report = Report { id, attempts: self.attempts, elapsed: self.elapsed(), effect };
             self.retry.tell(&report);
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::collection::call::{Call, Sent, missing_in};
 use crate::collection::collection::{Collection, put_version};
 use crate::collection::gate::{Called, Place};
-use crate::collection::retry::Ending;
+use crate::collection::retry::Effect;
 use crate::store::{Commit, Committed, Conflict, Entry, Error, Kind, Reply, Resource, Versioned};
 
 impl<T: Resource + Clone + PartialEq> Collection<T> {
@@ -216,10 +216,10 @@ where
         call.report(
             Some(id),
             match &answer {
-                Ok((_, true)) => Ending::Applied,
-                Ok((_, false)) => Ending::Unchanged,
-                Err(Stop::Own(_)) => Ending::Refused,
-                Err(Stop::Error(error)) => Ending::Failed(error),
+                Ok((_, true)) => Effect::Applied,
+                Ok((_, false)) => Effect::Unchanged,
+                Err(Stop::Own(_)) => Effect::Refused,
+                Err(Stop::Error(error)) => Effect::Failed(error),
             },
         );
         match answer {
@@ -384,7 +384,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use crate::collection::collection::Collection;
-    use crate::collection::retry::{Ending, Retry};
+    use crate::collection::retry::{Effect, Retry};
     use crate::collection::testing::{Fault, Jumping, Pace, Scripted};
     use crate::store::{Advice, Conflict, Error, Expected, Kind, NotFound, conflict_in};
 
@@ -678,13 +678,13 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let tell = Arc::clone(&told);
         let retry = Retry::default().timer(Jumping::new()).attempts(2).report(move |report| {
-            let ending = match report.ending {
-                Ending::Applied => "applied",
-                Ending::Unchanged => "unchanged",
-                Ending::Refused => "refused",
-                Ending::Failed(_) => "failed",
+            let effect = match report.effect {
+                Effect::Applied => "applied",
+                Effect::Unchanged => "unchanged",
+                Effect::Refused => "refused",
+                Effect::Failed(_) => "failed",
             };
-            tell.lock().push((report.id.map(str::to_owned), report.attempts, ending));
+            tell.lock().push((report.id.map(str::to_owned), report.attempts, effect));
         });
         let counters = Collection::<u64>::in_memory().with_retry(retry);
         counters.create("a", 1).wait().unwrap();
@@ -696,7 +696,7 @@ mod tests {
         counters.modify("a", race).wait().unwrap_err();
 
         let expected = [(1, "applied"), (1, "unchanged"), (1, "refused"), (2, "failed")];
-        assert_eq!(*told.lock(), expected.map(|(attempts, ending)| (Some("a".to_owned()), attempts, ending)));
+        assert_eq!(*told.lock(), expected.map(|(attempts, effect)| (Some("a".to_owned()), attempts, effect)));
     }
 
     #[test]

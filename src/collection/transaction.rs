@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::collection::call::Call;
 use crate::collection::collection::Collection;
 use crate::collection::draft::{Draft, Saved};
-use crate::collection::retry::Ending;
+use crate::collection::retry::Effect;
 use crate::store::{
     Action, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Found, Intent, Kind, Mismatch,
     Origin, Refusal, Reply, Resource, Versioned,
@@ -134,14 +134,14 @@ impl<T: Resource + ?Sized> Collection<T> {
                         Some(_) if call.pause().await => continue,
                         Some(conflict) => break conflict.exhausted(call.attempts()).into(),
                         None => {
-                            call.report(None, Ending::Refused);
+                            call.report(None, Effect::Refused);
                             return Err(error);
                         }
                     },
                 };
                 let error = match transaction.send(&mut call).await {
                     Ok(_) => {
-                        call.report(None, Ending::Applied);
+                        call.report(None, Effect::Applied);
                         return Ok(answer);
                     }
                     Err(error) => error,
@@ -155,7 +155,7 @@ impl<T: Resource + ?Sized> Collection<T> {
                     error => break error,
                 }
             };
-            call.report(None, Ending::Failed(&error));
+            call.report(None, Effect::Failed(&error));
             Err(error.into())
         })
     }
