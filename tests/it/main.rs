@@ -25,6 +25,7 @@ mod later;
 mod laws;
 mod manifest;
 mod reentry;
+mod rooms;
 #[cfg(feature = "conformance")]
 mod simulation;
 #[cfg(feature = "conformance")]
