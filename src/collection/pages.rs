@@ -61,7 +61,7 @@ impl<T: Resource + ?Sized> Pages<T> {
         Self { collection, prefix: prefix.into(), size: PAGE, after: None, ended: false }
     }
 
-    /// The most resources one page is to have; 100 if nothing is said. 0 is refused when a page is asked for.
+    /// The most resources one page may have. Default: 100. 0 is refused when a page is asked for.
     pub fn page_size(self, size: usize) -> Self {
         Self { size, ..self }
     }

@@ -43,7 +43,7 @@ impl Options {
         }
     }
 
-    /// Which of several collections under one prefix: `default` unless told otherwise. 1 to 48 ASCII letters, digits, `-`
+    /// Which of several collections under one prefix. Default: `default`. 1 to 48 ASCII letters, digits, `-`
     /// and `_`.
     ///
     /// ```
@@ -53,7 +53,7 @@ impl Options {
         Self { collection: name.into(), ..self }
     }
 
-    /// What all keys begin with, where the URL does not say it: `ifmatch` unless told otherwise. 1 to 200 ASCII letters,
+    /// What all keys begin with, where the URL does not say it. Default: `ifmatch`. 1 to 200 ASCII letters,
     /// digits, `.`, `-`, `_`, `~` and `/`.
     ///
     /// ```
@@ -78,7 +78,7 @@ impl Options {
         Self { deadlines: deadlines.bounded(), ..self }
     }
 
-    /// How many write ids are kept: 100,000 unless told otherwise, and at least 64. Each takes about 150 bytes in etcd. They
+    /// How many write ids are kept. Default: 100,000, and at least 64. Each takes about 150 bytes in etcd. They
     /// leave together, so that at times there are an eighth more for each store on the collection.
     ///
     /// How far the feed reaches back is not for the store to say: until etcd is compacted, see
@@ -91,7 +91,7 @@ impl Options {
         Self { history: commits.max(LEAST_HISTORY), ..self }
     }
 
-    /// The most bytes a value may have: 1 MiB unless told otherwise. More than 1.5 MB needs a
+    /// The most bytes a value may have. Default: 1 MiB. More than 1.5 MB needs a
     /// [`request_limit`](Self::request_limit) too.
     ///
     /// ```
@@ -101,7 +101,7 @@ impl Options {
         Self { value_limit: bytes, ..self }
     }
 
-    /// The most bytes a commit may have as a whole: 1.5 MiB unless told otherwise, as etcd itself. Set it to what etcd is
+    /// The most bytes a commit may have as a whole. Default: 1.5 MiB, as etcd itself. Set it to what etcd is
     /// started with as `--max-request-bytes`: nothing tells a client.
     ///
     /// ```

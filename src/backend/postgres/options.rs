@@ -46,7 +46,7 @@ impl Options {
         }
     }
 
-    /// Which collection of the tables the store is: `default` unless told otherwise. Any text of 1 to 128 bytes.
+    /// Which collection of the tables the store is. Default: `default`. Any text of 1 to 128 bytes.
     ///
     /// Collections share tables and connections' cost, and see nothing of each other.
     pub fn collection(mut self, name: impl Into<String>) -> Self {
@@ -54,7 +54,7 @@ impl Options {
         self
     }
 
-    /// What the names of the tables begin with: `ifmatch` unless told otherwise.
+    /// What the names of the tables begin with. Default: `ifmatch`.
     ///
     /// 1 to 48 characters of `a-z`, `0-9` and `_`, not beginning with a digit.
     pub fn table(mut self, name: impl Into<String>) -> Self {
@@ -62,7 +62,7 @@ impl Options {
         self
     }
 
-    /// The schema the tables are in: `public` unless told otherwise. The same rule as for [`table`](Self::table). It is
+    /// The schema the tables are in. Default: `public`. The same rule as for [`table`](Self::table). It is
     /// created where it is missing.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.place.schema = name.into();
@@ -79,7 +79,7 @@ impl Options {
         Self { strict: true, ..self }
     }
 
-    /// How many commits the feed, write ids and deletions reach back: 100,000 unless told otherwise, and at least 64.
+    /// How many commits the feed, write ids and deletions reach back. Default: 100,000, and at least 64.
     ///
     /// A row each, of about 200 bytes with its indexes. Each store that writes trims now and then, not with each
     /// commit, so there may be a tenth more. Commits are also kept while a transaction that began before them is open.
@@ -87,12 +87,12 @@ impl Options {
         Self { history: commits.max(64), ..self }
     }
 
-    /// The most bytes a value may have: 1 MiB unless told otherwise. PostgreSQL takes up to a gigabyte.
+    /// The most bytes a value may have. Default: 1 MiB. PostgreSQL takes up to a gigabyte.
     pub fn value_limit(self, bytes: usize) -> Self {
         Self { value_limit: bytes, ..self }
     }
 
-    /// The most connections at once: 16 unless told otherwise, and at least one. Each call under way has one of its own.
+    /// The most connections at once. Default: 16, and at least one. Each call under way has one of its own.
     pub fn connections(self, most: usize) -> Self {
         Self { connections: most.max(1), ..self }
     }

@@ -36,14 +36,14 @@ impl Options {
         }
     }
 
-    /// Which collection: `default` unless told otherwise. Each has its own versions, feed and limits.
+    /// Which collection. Default: `default`. Each has its own versions, feed and limits.
     ///
     /// 1 to 64 ASCII letters, digits, `_`, `-` and `.`; another name is refused when the store connects.
     pub fn collection(self, name: impl Into<String>) -> Self {
         Self { collection: name.into(), ..self }
     }
 
-    /// What every key begins with: `ifmatch` unless told otherwise. The same rules hold as for the collection.
+    /// What every key begins with. Default: `ifmatch`. The same rules hold as for the collection.
     pub fn prefix(self, prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), ..self }
     }
@@ -58,7 +58,7 @@ impl Options {
         Self { strict: true, ..self }
     }
 
-    /// How many commits the feed, deletions and write ids reach back: 100,000 unless told otherwise, and at least 64.
+    /// How many commits the feed, deletions and write ids reach back. Default: 100,000, and at least 64.
     ///
     /// Redis keeps them in memory, about 200 bytes each, and up to 16 more of them. Where stores of one collection differ,
     /// the smallest holds.
@@ -66,7 +66,7 @@ impl Options {
         Self { history: commits.clamp(64, 1 << 30), ..self }
     }
 
-    /// The most bytes a value may have: 1 MiB unless told otherwise, and at most 64 MiB.
+    /// The most bytes a value may have. Default: 1 MiB, and at most 64 MiB.
     pub fn value_limit(self, bytes: usize) -> Self {
         Self { value_limit: bytes.min(LARGEST), ..self }
     }
