@@ -49,12 +49,16 @@
 //! # Where to look
 //!
 //! - [`Collection`] is what most programs use: [`create`](Collection::create), [`replace`](Collection::replace),
-//!   [`modify`](Collection::modify), drafts, transactions, lists and watches.
-//! - [`Error`] and [`Conflict`] say what went wrong, and what to do about it.
-//! - [`http`] has entity tags, preconditions, statuses and problem bodies, for any framework.
+//!   [`modify`](Collection::modify), drafts, transactions, lists and watches. What its calls take and give besides is
+//!   in [`collection`].
+//! - [`Error`] and [`Conflict`] say what went wrong, and what to do about it. Their parts are in [`store`].
+//! - [`Encoded`] keeps values in a store of bytes; [`codec`] has the formats. [`Cached`], [`Guarded`] and [`Observed`]
+//!   wrap any store; [`layer`] shows how to write one.
+//! - [`http`] has entity tags, preconditions, statuses and problem bodies, for any framework; [`web`] has the glue.
 //! - [`docs::dialogue`] is a dialogue with the service of `examples/articles.rs`, through curl.
-//! - [`docs::stores`] compares the stores: in memory, in a file, on PostgreSQL, etcd and Redis.
-//! - [`Store`] is for those who write stores; [`docs::writing_a_store`] shows how.
+//! - [`Memory`], [`File`], [`Postgres`], [`Etcd`] and [`Redis`] are the stores; [`docs::stores`] compares them.
+//! - [`Store`] is for those who write stores; [`docs::writing_a_store`] shows how, and
+//!   [`conformance`](mod@conformance) tests them.
 //! - [`docs::architecture`] tells how it all hangs together.
 //!
 //! # Features
@@ -86,56 +90,93 @@
     allow(rustdoc::broken_intra_doc_links)
 )]
 
-#[cfg(any(feature = "etcd", feature = "file", feature = "postgres", feature = "redis"))]
-mod backend;
-mod base;
-pub mod codec;
+// In the order in which a reader needs them, which is also that of the front page.
+
+// For users.
 pub mod collection;
-#[cfg(feature = "conformance")]
-pub mod conformance;
-pub mod docs;
-pub mod http;
-pub mod layer;
-mod memory;
-#[cfg(all(test, shuttle))]
-mod schedules;
 pub mod store;
+
+pub mod codec;
+pub mod layer;
+
+pub mod http;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod web;
+
+// Stores.
+mod memory;
+
+#[cfg(any(feature = "etcd", feature = "file", feature = "postgres", feature = "redis"))]
+mod backend;
+
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+#[doc(inline)]
+pub use backend::file;
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+#[doc(inline)]
+pub use backend::postgres;
+
+#[cfg(feature = "etcd")]
+#[cfg_attr(docsrs, doc(cfg(feature = "etcd")))]
+#[doc(inline)]
+pub use backend::etcd;
+
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+#[doc(inline)]
+pub use backend::redis;
+
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))))]
+#[doc(inline)]
+pub use backend::engine;
+
+// For those who write stores, or want to know more.
+#[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub mod conformance;
+
+pub mod docs;
+
+mod base;
+
+#[cfg(all(test, shuttle))]
+mod schedules;
 
 // Its examples run, and every promise of its first screen with them.
 #[cfg(all(doctest, feature = "axum"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))))]
-pub use backend::engine;
+// What a program types that uses a collection. Layers have their one place here.
 #[cfg(feature = "etcd")]
 #[cfg_attr(docsrs, doc(cfg(feature = "etcd")))]
-pub use backend::etcd::{self, Etcd};
+pub use backend::etcd::Etcd;
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub use backend::file::File;
 #[cfg(all(fuzzing, feature = "file"))]
 #[doc(hidden)]
 pub use backend::file::fuzzed;
-#[cfg(feature = "file")]
-#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
-pub use backend::file::{self, File};
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
-pub use backend::postgres::{self, Postgres};
+pub use backend::postgres::Postgres;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use backend::redis::{self, Redis};
-#[doc(inline)]
+pub use backend::redis::Redis;
 #[cfg(feature = "json")]
-pub use codec::Json;
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 #[doc(inline)]
-pub use codec::{Encoded, Schema};
+pub use codec::Json;
+pub use codec::encoded::Encoded;
 #[doc(inline)]
 pub use collection::{Collection, Draft, Retry, Transaction};
-#[doc(inline)]
-pub use layer::{Cached, Guarded, Observed};
+pub use layer::cached::Cached;
+pub use layer::guarded::Guarded;
+pub use layer::observed::Observed;
 pub use memory::Memory;
 #[doc(inline)]
 pub use store::{

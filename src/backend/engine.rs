@@ -1,5 +1,7 @@
 //! What the stores on engines of their own share: [`Deadlines`], [`ConnectError`], where their connections live, and how
 //! they compose versions.
+//!
+//! No driver is used here, and nothing knows which engine it serves.
 
 mod deadlines;
 mod error;

@@ -4,6 +4,7 @@ mod address;
 mod durability;
 mod keys;
 mod nodes;
+mod open;
 mod options;
 mod place;
 mod plan;
@@ -194,7 +195,7 @@ impl fmt::Debug for Etcd {
 
 impl Shared {
     fn new(nodes: Nodes, runtime: Runtime, keys: Keys, options: &Options) -> Self {
-        let (deadlines, history, value_limit, request_limit) = options.limits();
+        let &Options { deadlines, history, value_limit, request_limit, .. } = options;
         Self {
             nodes,
             runtime,
@@ -461,7 +462,7 @@ impl Store<[u8]> for Etcd {
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
-        self.shared.runtime.reply(watch::watch(&self.shared, from))
+        self.shared.runtime.reply(watching::watch(&self.shared, from))
     }
 
     fn abilities(&self) -> Abilities {

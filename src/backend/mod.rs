@@ -1,4 +1,7 @@
 //! Stores that outlive the process, one file each, and the record they all keep.
+//!
+//! All of them hold bytes: none serializes a value, knows its type, or knows another store. Only this room touches drivers,
+//! disks and tokio.
 
 mod checksum;
 #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]

@@ -3,6 +3,7 @@
 mod alarm;
 mod cursor;
 mod idle;
+mod news;
 mod open;
 mod options;
 mod order;
@@ -44,6 +45,9 @@ const ENTRIES: usize = 1_000;
 
 /// The most bytes the values of one commit may have.
 const COMMIT_BYTES: usize = 64 << 20;
+
+/// How long a trim of the history may take.
+const LONGEST_TRIM: Duration = Duration::from_secs(60);
 
 /// What is wrong where the row of a collection is gone.
 const EMPTIED: &str = "the tables of the store were emptied or replaced";
@@ -224,7 +228,7 @@ impl Shared {
                     if changed(commit, &committed) {
                         self.watchers.hint();
                     }
-                    self.trimming.count(self);
+                    self.count_commit();
                     return Ok(committed);
                 }
                 Err(Answer::Error(error)) => return Err(error),
@@ -317,11 +321,27 @@ impl Shared {
         Ok(match first.try_get::<_, i8>(0).map_err(|error| self.misread(&error))? as u8 {
             b'r' => Resolution::Applied(receipts(entries).map_err(|error| self.misread(&error))?),
             b'x' => {
-                self.trimming.count(self);
+                self.count_commit();
                 Resolution::NotApplied
             }
             _ => Resolution::Unknown,
         })
+    }
+
+    /// Counts a commit, and trims the history where there were many, in a task of its own: no commit waits for it.
+    fn count_commit(self: &Arc<Self>) {
+        if !self.trimming.count() {
+            return;
+        }
+        let shared = Arc::clone(self);
+        self.runtime.handle().spawn(async move {
+            let Self { engine, sql, place, trimming, .. } = &*shared;
+            // What can't be trimmed now is trimmed the next time.
+            let _ = engine
+                .ask(Budget::new(LONGEST_TRIM), &sql.trim, &[&place.collection, &trimming.history()])
+                .await;
+            trimming.done();
+        });
     }
 
     /// Refuses what the store can't hold, before anything is sent.

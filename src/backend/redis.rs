@@ -6,6 +6,7 @@ mod hub;
 mod keys;
 mod link;
 mod list;
+mod open;
 mod options;
 mod order;
 mod place;
@@ -17,7 +18,7 @@ mod watch;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-use ::redis::{Client, Cmd, Value};
+use ::redis::{Cmd, Value};
 use parking_lot::Mutex;
 
 use crate::backend::engine::{ConnectError, Deadlines, Runtime};
@@ -152,35 +153,6 @@ impl Redis {
     pub fn options() -> Options {
         Options::new()
     }
-
-    fn open(client: Client, keys: Keys, options: Options) -> Reply<'static, Self, ConnectError> {
-        let refused = |source: Box<dyn std::error::Error + Send + Sync>| {
-            Reply::ready(Err(ConnectError::Refused { action: "start", source }))
-        };
-        let runtime = match Runtime::current_or_own() {
-            Ok(runtime) => runtime,
-            Err(error) => return refused(error.into()),
-        };
-        let link = match Link::new(client, options.deadlines.connect) {
-            Ok(link) => Arc::new(link),
-            Err(error) => return Reply::ready(Err(options::no_url(&error))),
-        };
-        let opening = async move {
-            let durability = settings::durability(&link, &options.deadlines).await?;
-            if let (true, Durability::Relaxed { may_lose }) = (options.strict, durability) {
-                return Err(ConnectError::Relaxed { may_lose });
-            }
-            begin(&link, &keys, &options.deadlines).await?;
-            Ok((link, keys, durability, options))
-        };
-        runtime.reply(opening).then(|opened| {
-            let (link, keys, durability, options) = opened?;
-            let Options { deadlines, history, value_limit, .. } = options;
-            let hub = Mutex::default();
-            let shared = Shared { link, keys, deadlines, history, value_limit, durability, hub, runtime };
-            Ok(Self { shared: Arc::new(shared) })
-        })
-    }
 }
 
 impl fmt::Debug for Redis {
@@ -296,7 +268,8 @@ impl Shared {
     fn hub(&self) -> Arc<Hub> {
         let mut current = self.hub.lock();
         current.upgrade().unwrap_or_else(|| {
-            let hub = Arc::new(Hub::start(self));
+            let (link, log) = (Arc::clone(&self.link), self.keys.log.clone());
+            let hub = Arc::new(Hub::start(link, log, self.deadlines.read, self.runtime.handle()));
             *current = Arc::downgrade(&hub);
             hub
         })

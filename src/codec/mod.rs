@@ -1,13 +1,15 @@
-//! The only place that serializes: codecs, and the layer from a store of values to a store of bytes.
+//! The only place that serializes values: codecs, their schemas, and [`Encoded`](crate::Encoded), the layer from a store
+//! of values to a store of bytes.
+//!
+//! Nothing here knows an engine, and no error shows what was encoded.
 
 mod codec;
-mod encoded;
+pub(crate) mod encoded;
 #[cfg(feature = "json")]
 mod json;
 mod schema;
 
 pub use codec::Codec;
-pub use encoded::Encoded;
 #[cfg(feature = "json")]
 pub use json::Json;
 pub use schema::Schema;

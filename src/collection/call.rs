@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::collection::retry::{Ending, Report, Retry};
+use crate::collection::retry::{Effect, Report, Retry};
 use crate::collection::stamps::Stamps;
 use crate::store::{
     Commit, Committed, Entry, Error, Expected, Failure, NotFound, Outcome, Refusal, Reply, Resolution,
@@ -54,9 +54,9 @@ impl<'a> Call<'a> {
         self.retry.longest().saturating_sub(self.elapsed())
     }
 
-    pub(crate) fn report(&self, id: Option<&str>, ending: Ending<'_>) {
+    pub(crate) fn report(&self, id: Option<&str>, effect: Effect<'_>) {
         if self.retry.reports() {
-            let report = Report { id, attempts: self.attempts, elapsed: self.elapsed(), ending };
+            let report = Report { id, attempts: self.attempts, elapsed: self.elapsed(), effect };
             self.retry.tell(&report);
         }
     }

@@ -1,24 +1,21 @@
 //! [`Collection`], the contract with users: the verbs on a store's resources.
 
 use std::fmt;
-use std::future::{Future, ready};
 use std::sync::Arc;
 
 #[cfg(feature = "json")]
-use crate::codec::Encoded;
-#[cfg(feature = "json")]
 use crate::codec::Json;
+#[cfg(feature = "json")]
+use crate::codec::encoded::Encoded;
 use crate::collection::call::{Call, Sent, send};
-use crate::collection::draft::Draft;
 use crate::collection::gate::Gate;
-use crate::collection::modify::{at_once, in_time, put_version};
-use crate::collection::pages::Pages;
-use crate::collection::retry::{Ending, Retry};
+use crate::collection::retry::Retry;
 use crate::collection::stamps::Stamps;
-use crate::collection::transaction::{Seen, Transaction};
 use crate::memory::Memory;
-use crate::store::{Abilities, Page, Reply, Resolution, Resource, Store, Versioned, WriteId};
-use crate::store::{Changes, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Receipt, Start};
+use crate::store::{
+    Abilities, Changes, Commit, Committed, Condition, Entry, Error, Expected, Page, Receipt, Reply,
+    Resolution, Resource, Start, Store, Version, Versioned, WriteId,
+};
 
 /// Versioned resources of one type, each under its id: the type that a program holds.
 ///
@@ -442,21 +439,6 @@ impl<T: Resource + ?Sized> Collection<T> {
         self.read(self.store.scan(prefix, after, limit), move || self.store.scan(prefix, after, limit))
     }
 
-    /// All resources whose id starts with `prefix`, page by page, in byte order of their ids.
-    ///
-    /// ```
-    /// # use ifmatch::Collection;
-    /// let notes = Collection::<String>::in_memory();
-    /// let mut pages = notes.list("");
-    /// while let Some(page) = pages.next().wait()? {
-    ///     println!("{} more", page.items.len());
-    /// }
-    /// # Ok::<_, ifmatch::Error>(())
-    /// ```
-    pub fn list(&self, prefix: &str) -> Pages<T> {
-        Pages::new(self.clone(), prefix)
-    }
-
     /// The feed of commits from a place on; see [`Changes`].
     ///
     /// # Errors
@@ -475,114 +457,6 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// ```
     pub fn watch(&self, from: Start) -> Reply<'_, Changes<T>> {
         self.read(self.store.watch(from.clone()), move || self.store.watch(from.clone()))
-    }
-
-    /// A new [`Transaction`], with nothing read or written yet.
-    ///
-    /// ```
-    /// # use ifmatch::Collection;
-    /// let stock = Collection::<u32>::in_memory();
-    /// stock.create("apples", 3).wait()?;
-    ///
-    /// let mut swap = stock.transaction();
-    /// let apples = swap.get("apples").wait()?.map_or(0, |apples| *apples);
-    /// swap.put("apples", apples - 1);
-    /// swap.put("pears", 1);
-    /// swap.commit().wait()?;
-    /// # Ok::<_, ifmatch::Error>(())
-    /// ```
-    pub fn transaction(&self) -> Transaction<T> {
-        Transaction::new(self.clone())
-    }
-
-    /// Does `work` in a transaction and commits it, and again where the commit lost a race for what the work had read.
-    ///
-    /// `work` may run more than once: keep it free of other effects. It gives the transaction back with its answer.
-    /// What it expects on its own account, by [`check`](Transaction::check), [`create`](Transaction::create) or
-    /// [`save`](Transaction::save), is not tried again when it fails.
-    ///
-    /// # Errors
-    ///
-    /// The work's own error as it is, with nothing committed. Where a check shows that what the work had read has
-    /// changed since, or never stood there at one instant, the work decides again instead. The last conflict once
-    /// [`Retry`] allows no more tries.
-    ///
-    /// ```
-    /// use ifmatch::{Collection, Error};
-    ///
-    /// let accounts = Collection::<i64>::in_memory();
-    /// accounts.create("ann", 100).wait()?;
-    ///
-    /// let left = accounts
-    ///     .transact(|mut transfer| async move {
-    ///         let ann = transfer.get("ann").await?.map_or(0, |ann| *ann);
-    ///         let bob = transfer.get("bob").await?.map_or(0, |bob| *bob);
-    ///         transfer.put("ann", ann - 30);
-    ///         transfer.put("bob", bob + 30);
-    ///         Ok::<_, Error>((transfer, ann - 30))
-    ///     })
-    ///     .wait()?;
-    /// assert_eq!(left, 70);
-    /// # Ok::<_, Error>(())
-    /// ```
-    pub fn transact<'a, R, E, F, Fut>(&'a self, mut work: F) -> Reply<'a, R, E>
-    where
-        R: Send + 'a,
-        E: From<Error> + Send + 'a,
-        F: FnMut(Transaction<T>) -> Fut + Send + 'a,
-        Fut: Future<Output = Result<(Transaction<T>, R), E>> + Send,
-    {
-        Reply::pending(async move {
-            let mut call = Call::new(self.retry());
-            let error = loop {
-                let transaction = self.transaction();
-                let seen = transaction.seen();
-                let Some(done) = call.bound(work(transaction)).await else { break call.too_late() };
-                let (mut transaction, answer) = match done {
-                    Ok(done) => done,
-                    Err(error) => match self.changed_since(&seen, &mut call).await {
-                        Some(_) if call.pause().await => continue,
-                        Some(conflict) => break conflict.exhausted(call.attempts()).into(),
-                        None => {
-                            call.report(None, Ending::Refused);
-                            return Err(error);
-                        }
-                    },
-                };
-                let error = match transaction.send(&mut call).await {
-                    Ok(_) => {
-                        call.report(None, Ending::Applied);
-                        return Ok(answer);
-                    }
-                    Err(error) => error,
-                };
-                match error {
-                    Error::Conflict(conflict) if transaction.may_mend(&conflict) => {
-                        if !call.pause().await {
-                            break conflict.exhausted(call.attempts()).into();
-                        }
-                    }
-                    error => break error,
-                }
-            };
-            call.report(None, Ending::Failed(&error));
-            Err(error.into())
-        })
-    }
-
-    /// The conflict, where a check shows that what a transaction has read was changed since, or never was there at one
-    /// instant.
-    async fn changed_since(&self, seen: &Seen, call: &mut Call<'_>) -> Option<Conflict> {
-        let seen = std::mem::take(&mut *seen.lock());
-        let checks: Commit<'_, T> = seen.iter().map(|(id, read)| Entry::check(id, *read)).collect();
-        let checked = match checks.entries() {
-            [] => return None,
-            _ => call.commit(&*self.store, self.stamps(), &checks, None).await,
-        };
-        match checked {
-            Err(Error::Conflict(conflict)) => Some(conflict),
-            _ => None,
-        }
     }
 
     /// A read that is answered with an error, or not yet, gets the deadline and the tries of the [`Retry`].
@@ -608,125 +482,6 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 }
 
-impl<T: Resource + Clone + PartialEq> Collection<T> {
-    /// Opens a private copy of a resource, to be changed and then committed.
-    ///
-    /// ```
-    /// # use ifmatch::Collection;
-    /// # let notes = Collection::<String>::in_memory();
-    /// # notes.create("readme", "hello".to_string()).wait()?;
-    /// let mut draft = notes.edit("readme").wait()?;
-    /// draft.push_str(", world");
-    /// draft.commit().wait()?;
-    /// # Ok::<_, ifmatch::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] where there is nothing to edit.
-    pub fn edit<'a>(&'a self, id: &'a str) -> Reply<'a, Draft<T>> {
-        self.fetch(id).map(|base| Draft::new(self.clone(), id, base))
-    }
-
-    /// Reads a resource, changes a copy of it by `change`, and commits that if nobody else was faster; else again,
-    /// from the value the other one left. Gives the state now.
-    ///
-    /// `change` may run more than once, with nothing locked: keep it free of other effects. A value that it leaves
-    /// as it was, by the type's own `==`, is not written: there is no new version, and no feed event. Each try costs a
-    /// clone of the value and a commit, and the first one a read.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] where there is nothing to change. The last [`Conflict`](crate::Conflict) once [`Retry`]
-    /// allows no more tries: 409, and worth trying later.
-    ///
-    /// ```
-    /// # use ifmatch::Collection;
-    /// let counters = Collection::<u64>::in_memory();
-    /// counters.create("visits", 0).wait()?;
-    /// let visits = counters.modify("visits", |count| *count += 1).wait()?;
-    /// assert_eq!(*visits.value, 1);
-    /// # Ok::<_, ifmatch::Error>(())
-    /// ```
-    pub fn modify<'a>(
-        &'a self,
-        id: &'a str,
-        mut change: impl FnMut(&mut T) + Send + 'a,
-    ) -> Reply<'a, Versioned<T>> {
-        at_once(self, id, move |mut value| {
-            change(&mut value);
-            ready(Ok(value))
-        })
-    }
-
-    /// [`modify`](Self::modify) by a closure that may refuse, with an error of the program's own or with
-    /// [`Conflict::state`](crate::Conflict::state).
-    ///
-    /// # Errors
-    ///
-    /// The closure's error as it is. It is returned only once a check has shown that the value it was decided on is
-    /// still the stored one; else the closure decides again.
-    ///
-    /// ```
-    /// use ifmatch::{Collection, Error};
-    ///
-    /// #[derive(Debug)]
-    /// enum Withdrawal {
-    ///     TooMuch,
-    ///     Store(Error),
-    /// }
-    ///
-    /// impl From<Error> for Withdrawal {
-    ///     fn from(error: Error) -> Self {
-    ///         Self::Store(error)
-    ///     }
-    /// }
-    ///
-    /// let accounts = Collection::<u64>::in_memory();
-    /// accounts.create("ann", 20).wait()?;
-    /// let refused = accounts
-    ///     .try_modify("ann", |balance| {
-    ///         *balance = balance.checked_sub(30).ok_or(Withdrawal::TooMuch)?;
-    ///         Ok(())
-    ///     })
-    ///     .wait();
-    /// assert!(matches!(refused, Err(Withdrawal::TooMuch)));
-    /// # Ok::<_, Error>(())
-    /// ```
-    pub fn try_modify<'a, E: From<Error> + Send + 'a>(
-        &'a self,
-        id: &'a str,
-        mut change: impl FnMut(&mut T) -> Result<(), E> + Send + 'a,
-    ) -> Reply<'a, Versioned<T>, E> {
-        at_once(self, id, move |mut value| {
-            let changed = change(&mut value);
-            ready(changed.map(|()| value))
-        })
-    }
-
-    /// [`try_modify`](Self::try_modify) by a future: `change` takes the copy and gives the changed value back.
-    ///
-    /// The deadline of the [`Retry`] bounds the future too.
-    ///
-    /// ```
-    /// # use ifmatch::{Collection, Error};
-    /// # async fn price() -> u64 { 7 }
-    /// let prices = Collection::<u64>::in_memory();
-    /// prices.create("tea", 5).wait()?;
-    /// let tea = prices.modify_async("tea", |old| async move { Ok::<_, Error>(old.max(price().await)) }).wait()?;
-    /// assert_eq!(*tea.value, 7);
-    /// # Ok::<_, Error>(())
-    /// ```
-    pub fn modify_async<'a, E, F, Fut>(&'a self, id: &'a str, change: F) -> Reply<'a, Versioned<T>, E>
-    where
-        E: From<Error> + Send + 'a,
-        F: FnMut(T) -> Fut + Send + 'a,
-        Fut: Future<Output = Result<T, E>> + Send,
-    {
-        in_time(self, id, change)
-    }
-}
-
 impl<T: Resource + ?Sized> Clone for Collection<T> {
     #[inline]
     fn clone(&self) -> Self {
@@ -740,19 +495,27 @@ impl<T: Resource + ?Sized> fmt::Debug for Collection<T> {
     }
 }
 
+/// The version of the value that a commit of one put.
+#[inline]
+pub(crate) fn put_version(committed: &Committed) -> Version {
+    committed.version().expect("a store gives a value that was put a version")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collection::draft::Draft;
+    use crate::collection::pages::Pages;
     use crate::collection::testing::{Pace, Scripted};
-    use crate::store::Kind;
+    use crate::collection::transaction::Transaction;
+    use crate::store::{Conflict, Kind};
 
     #[test]
     fn what_a_program_holds_goes_to_other_threads() {
         fn moves<T: Send>() {}
         fn is_shared<T: Send + Sync>() {}
 
-        is_shared::<(Collection<str>, Draft<String>, Transaction<str>, crate::collection::pages::Pages<str>)>(
-        );
+        is_shared::<(Collection<str>, Draft<String>, Transaction<str>, Pages<str>)>();
         is_shared::<(Error, Conflict, Retry, Memory<str>, Page<str>, Commit<'_, str>, Versioned<str>)>();
         moves::<(Changes<str>, Reply<'_, Versioned<str>>)>();
     }

@@ -4,8 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 
-use crate::collection::collection::Collection;
-use crate::collection::modify::put_version;
+use crate::collection::collection::{Collection, put_version};
 use crate::store::{Commit, Entry, Reply, Resource, Versioned};
 
 /// A private copy of a resource, from [`Collection::edit`], that is changed at leisure and then committed.
@@ -45,8 +44,29 @@ pub struct Draft<T: Resource> {
 /// The place for what a transaction made of a draft.
 pub(crate) type Saved<T> = Arc<OnceLock<Versioned<T>>>;
 
+impl<T: Resource + Clone + PartialEq> Collection<T> {
+    /// Opens a private copy of a resource, to be changed and then committed.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// # let notes = Collection::<String>::in_memory();
+    /// # notes.create("readme", "hello".to_string()).wait()?;
+    /// let mut draft = notes.edit("readme").wait()?;
+    /// draft.push_str(", world");
+    /// draft.commit().wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] where there is nothing to edit.
+    pub fn edit<'a>(&'a self, id: &'a str) -> Reply<'a, Draft<T>> {
+        self.fetch(id).map(|base| Draft::new(self.clone(), id, base))
+    }
+}
+
 impl<T: Resource> Draft<T> {
-    pub(crate) fn new(collection: Collection<T>, id: &str, base: Versioned<T>) -> Self {
+    fn new(collection: Collection<T>, id: &str, base: Versioned<T>) -> Self {
         let value = Arc::clone(&base.value);
         Self { collection, id: id.into(), base, value, saved: None }
     }

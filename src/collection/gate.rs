@@ -223,7 +223,7 @@ mod tests {
 
     use super::*;
     use crate::collection::collection::Collection;
-    use crate::collection::retry::{Ending, Retry};
+    use crate::collection::retry::{Effect, Retry};
     use crate::collection::testing::{Pace, Scripted};
     use crate::collection::timer::ThreadTimer;
     use crate::store::{Error, Refusal};
@@ -664,7 +664,7 @@ mod tests {
         let ended = Arc::clone(&ends);
         let retry =
             Retry::default().stall(MILLISECOND * 60_000).deadline(MILLISECOND * 5).report(move |report| {
-                if matches!(report.ending, Ending::Failed(Error::Failed(_))) && report.attempts == 0 {
+                if matches!(report.effect, Effect::Failed(Error::Failed(_))) && report.attempts == 0 {
                     ended.fetch_add(1, Ordering::Relaxed);
                 }
             });

@@ -20,6 +20,6 @@ pub use draft::Draft;
 #[cfg(all(test, shuttle))]
 pub(crate) use gate::{Called, Gate};
 pub use pages::Pages;
-pub use retry::{Ending, Report, Retry};
+pub use retry::{Effect, Report, Retry};
 pub use timer::{Sleep, ThreadTimer, Timer};
 pub use transaction::Transaction;

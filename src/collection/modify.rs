@@ -1,13 +1,113 @@
 //! The loop behind `modify` and its kin: read, let the closure decide, commit, and again where the commit lost a race.
 
-use std::future::{Future, Ready};
+use std::future::{Future, Ready, ready};
 use std::sync::Arc;
 
 use crate::collection::call::{Call, Sent, missing_in};
-use crate::collection::collection::Collection;
+use crate::collection::collection::{Collection, put_version};
 use crate::collection::gate::{Called, Place};
-use crate::collection::retry::Ending;
+use crate::collection::retry::Effect;
 use crate::store::{Commit, Committed, Conflict, Entry, Error, Kind, Reply, Resource, Versioned};
+
+impl<T: Resource + Clone + PartialEq> Collection<T> {
+    /// Reads a resource, changes a copy of it by `change`, and commits that if nobody else was faster; else again,
+    /// from the value the other one left. Gives the state now.
+    ///
+    /// `change` may run more than once, with nothing locked: keep it free of other effects. A value that it leaves
+    /// as it was, by the type's own `==`, is not written: there is no new version, and no feed event. Each try costs a
+    /// clone of the value and a commit, and the first one a read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] where there is nothing to change. The last [`Conflict`](crate::Conflict) once [`Retry`]
+    /// allows no more tries: 409, and worth trying later.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let counters = Collection::<u64>::in_memory();
+    /// counters.create("visits", 0).wait()?;
+    /// let visits = counters.modify("visits", |count| *count += 1).wait()?;
+    /// assert_eq!(*visits.value, 1);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn modify<'a>(
+        &'a self,
+        id: &'a str,
+        mut change: impl FnMut(&mut T) + Send + 'a,
+    ) -> Reply<'a, Versioned<T>> {
+        at_once(self, id, move |mut value| {
+            change(&mut value);
+            ready(Ok(value))
+        })
+    }
+
+    /// [`modify`](Self::modify) by a closure that may refuse, with an error of the program's own or with
+    /// [`Conflict::state`](crate::Conflict::state).
+    ///
+    /// # Errors
+    ///
+    /// The closure's error as it is. It is returned only once a check has shown that the value it was decided on is
+    /// still the stored one; else the closure decides again.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Error};
+    ///
+    /// #[derive(Debug)]
+    /// enum Withdrawal {
+    ///     TooMuch,
+    ///     Store(Error),
+    /// }
+    ///
+    /// impl From<Error> for Withdrawal {
+    ///     fn from(error: Error) -> Self {
+    ///         Self::Store(error)
+    ///     }
+    /// }
+    ///
+    /// let accounts = Collection::<u64>::in_memory();
+    /// accounts.create("ann", 20).wait()?;
+    /// let refused = accounts
+    ///     .try_modify("ann", |balance| {
+    ///         *balance = balance.checked_sub(30).ok_or(Withdrawal::TooMuch)?;
+    ///         Ok(())
+    ///     })
+    ///     .wait();
+    /// assert!(matches!(refused, Err(Withdrawal::TooMuch)));
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn try_modify<'a, E: From<Error> + Send + 'a>(
+        &'a self,
+        id: &'a str,
+        mut change: impl FnMut(&mut T) -> Result<(), E> + Send + 'a,
+    ) -> Reply<'a, Versioned<T>, E> {
+        at_once(self, id, move |mut value| {
+            let changed = change(&mut value);
+            ready(changed.map(|()| value))
+        })
+    }
+
+    /// [`try_modify`](Self::try_modify) by a future: `change` takes the copy and gives the changed value back.
+    ///
+    /// The deadline of the [`Retry`] bounds the future too.
+    ///
+    /// ```
+    /// # use ifmatch::{Collection, Error};
+    /// # async fn price() -> u64 { 7 }
+    /// let prices = Collection::<u64>::in_memory();
+    /// prices.create("tea", 5).wait()?;
+    /// let tea = prices.modify_async("tea", |old| async move { Ok::<_, Error>(old.max(price().await)) }).wait()?;
+    /// assert_eq!(*tea.value, 7);
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn modify_async<'a, E, F, Fut>(&'a self, id: &'a str, change: F) -> Reply<'a, Versioned<T>, E>
+    where
+        E: From<Error> + Send + 'a,
+        F: FnMut(T) -> Fut + Send + 'a,
+        Fut: Future<Output = Result<T, E>> + Send,
+    {
+        in_time(self, id, change)
+    }
+}
 
 /// What the closure made of a value.
 enum Verdict<T, E> {
@@ -45,7 +145,7 @@ impl<E> From<Error> for Stop<E> {
 
 /// Changes `id` by a closure that decides at once. Where the store answers at once too and there is no race, so does
 /// this, without a future.
-pub(crate) fn at_once<'a, T, E, F>(
+fn at_once<'a, T, E, F>(
     collection: &'a Collection<T>,
     id: &'a str,
     mut decide: F,
@@ -69,7 +169,7 @@ where
 }
 
 /// Changes `id` by a closure that decides later.
-pub(crate) fn in_time<'a, T, E, F, Fut>(
+fn in_time<'a, T, E, F, Fut>(
     collection: &'a Collection<T>,
     id: &'a str,
     decide: F,
@@ -117,10 +217,10 @@ where
         call.report(
             Some(id),
             match &answer {
-                Ok((_, true)) => Ending::Applied,
-                Ok((_, false)) => Ending::Unchanged,
-                Err(Stop::Own(_)) => Ending::Refused,
-                Err(Stop::Error(error)) => Ending::Failed(error),
+                Ok((_, true)) => Effect::Applied,
+                Ok((_, false)) => Effect::Unchanged,
+                Err(Stop::Own(_)) => Effect::Refused,
+                Err(Stop::Error(error)) => Effect::Failed(error),
             },
         );
         match answer {
@@ -276,12 +376,6 @@ impl<T: Resource + PartialEq, E> Verdict<T, E> {
     }
 }
 
-/// The version of the value that a commit of one put.
-#[inline]
-pub(crate) fn put_version(committed: &Committed) -> crate::store::Version {
-    committed.version().expect("a store gives a value that was put a version")
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::Future;
@@ -295,7 +389,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use crate::collection::collection::Collection;
-    use crate::collection::retry::{Ending, Retry};
+    use crate::collection::retry::{Effect, Retry};
     use crate::collection::testing::{Fault, Jumping, Pace, Scripted};
     use crate::store::{Advice, Conflict, Error, Expected, Kind, NotFound, conflict_in};
 
@@ -589,13 +683,13 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let tell = Arc::clone(&told);
         let retry = Retry::default().timer(Jumping::new()).attempts(2).report(move |report| {
-            let ending = match report.ending {
-                Ending::Applied => "applied",
-                Ending::Unchanged => "unchanged",
-                Ending::Refused => "refused",
-                Ending::Failed(_) => "failed",
+            let effect = match report.effect {
+                Effect::Applied => "applied",
+                Effect::Unchanged => "unchanged",
+                Effect::Refused => "refused",
+                Effect::Failed(_) => "failed",
             };
-            tell.lock().push((report.id.map(str::to_owned), report.attempts, ending));
+            tell.lock().push((report.id.map(str::to_owned), report.attempts, effect));
         });
         let counters = Collection::<u64>::in_memory().with_retry(retry);
         counters.create("a", 1).wait().unwrap();
@@ -607,7 +701,7 @@ mod tests {
         counters.modify("a", race).wait().unwrap_err();
 
         let expected = [(1, "applied"), (1, "unchanged"), (1, "refused"), (2, "failed")];
-        assert_eq!(*told.lock(), expected.map(|(attempts, ending)| (Some("a".to_owned()), attempts, ending)));
+        assert_eq!(*told.lock(), expected.map(|(attempts, effect)| (Some("a".to_owned()), attempts, effect)));
     }
 
     #[test]

@@ -39,12 +39,29 @@ pub struct Pages<T: Resource + ?Sized> {
     ended: bool,
 }
 
+impl<T: Resource + ?Sized> Collection<T> {
+    /// All resources whose id starts with `prefix`, page by page, in byte order of their ids.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let notes = Collection::<String>::in_memory();
+    /// let mut pages = notes.list("");
+    /// while let Some(page) = pages.next().wait()? {
+    ///     println!("{} more", page.items.len());
+    /// }
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn list(&self, prefix: &str) -> Pages<T> {
+        Pages::new(self.clone(), prefix)
+    }
+}
+
 impl<T: Resource + ?Sized> Pages<T> {
-    pub(crate) fn new(collection: Collection<T>, prefix: &str) -> Self {
+    fn new(collection: Collection<T>, prefix: &str) -> Self {
         Self { collection, prefix: prefix.into(), size: PAGE, after: None, ended: false }
     }
 
-    /// The most resources one page is to have; 100 if nothing is said. 0 is refused when a page is asked for.
+    /// The most resources one page may have. Default: 100. 0 is refused when a page is asked for.
     pub fn page_size(self, size: usize) -> Self {
         Self { size, ..self }
     }

@@ -52,11 +52,11 @@ type Hook = Arc<dyn Fn(&Report<'_>) + Send + Sync>;
 ///
 /// ```
 /// use ifmatch::{Collection, Retry};
-/// use ifmatch::collection::Ending;
+/// use ifmatch::collection::Effect;
 ///
 /// let retry = Retry::default().report(|report| {
 ///     assert_eq!((report.id, report.attempts), (Some("counter"), 1));
-///     assert!(matches!(report.ending, Ending::Applied));
+///     assert!(matches!(report.effect, Effect::Applied));
 /// });
 /// let counters = Collection::<u64>::in_memory().with_retry(retry);
 /// counters.create("counter", 1).wait()?;
@@ -72,36 +72,36 @@ pub struct Report<'a> {
     pub attempts: u32,
     /// How long it took by the clock of the [`Timer`].
     pub elapsed: Duration,
-    /// How it ended.
-    pub ending: Ending<'a>,
+    /// What it came to.
+    pub effect: Effect<'a>,
 }
 
-/// How a call ended that may have tried several times.
+/// What a call came to that may have tried several times.
 ///
 /// ```
-/// use ifmatch::collection::Ending;
+/// use ifmatch::collection::Effect;
 ///
 /// /// What a counter of calls is labelled with.
-/// fn label(ending: &Ending<'_>) -> &'static str {
-///     match ending {
-///         Ending::Applied | Ending::Unchanged => "done",
-///         Ending::Refused => "refused",
-///         Ending::Failed(error) if error.conflict().is_some() => "contended",
+/// fn label(effect: &Effect<'_>) -> &'static str {
+///     match effect {
+///         Effect::Applied | Effect::Unchanged => "done",
+///         Effect::Refused => "refused",
+///         Effect::Failed(error) if error.conflict().is_some() => "contended",
 ///         _ => "failed",
 ///     }
 /// }
-/// assert_eq!(label(&Ending::Unchanged), "done");
+/// assert_eq!(label(&Effect::Unchanged), "done");
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Ending<'a> {
+pub enum Effect<'a> {
     /// The change was applied.
     Applied,
     /// The closure changed nothing, so nothing was written.
     Unchanged,
     /// The closure refused, with an error of its own.
     Refused,
-    /// This error.
+    /// It failed with this error, which tells whether anything can have been applied.
     Failed(&'a Error),
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -9,9 +10,10 @@ use parking_lot::Mutex;
 use crate::collection::call::Call;
 use crate::collection::collection::Collection;
 use crate::collection::draft::{Draft, Saved};
+use crate::collection::retry::Effect;
 use crate::store::{
-    Action, Committed, Condition, Conflict, Entry, Error, Expected, Found, Intent, Kind, Mismatch, Origin,
-    Refusal, Reply, Resource, Versioned,
+    Action, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Found, Intent, Kind, Mismatch,
+    Origin, Refusal, Reply, Resource, Versioned,
 };
 
 /// Reads and writes of several ids that are committed as one, from [`Collection::transaction`].
@@ -53,7 +55,7 @@ pub struct Transaction<T: Resource + ?Sized> {
 
 /// What a transaction has read, shared with `transact`, which has to know it where the work fails and the transaction
 /// is gone.
-pub(crate) type Seen = Arc<Mutex<Vec<(Arc<str>, Expected)>>>;
+type Seen = Arc<Mutex<Vec<(Arc<str>, Expected)>>>;
 
 struct Slot<T: ?Sized> {
     id: Arc<str>,
@@ -64,8 +66,118 @@ struct Slot<T: ?Sized> {
     action: Action<T>,
 }
 
+impl<T: Resource + ?Sized> Collection<T> {
+    /// A new [`Transaction`], with nothing read or written yet.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let stock = Collection::<u32>::in_memory();
+    /// stock.create("apples", 3).wait()?;
+    ///
+    /// let mut swap = stock.transaction();
+    /// let apples = swap.get("apples").wait()?.map_or(0, |apples| *apples);
+    /// swap.put("apples", apples - 1);
+    /// swap.put("pears", 1);
+    /// swap.commit().wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn transaction(&self) -> Transaction<T> {
+        Transaction::new(self.clone())
+    }
+
+    /// Does `work` in a transaction and commits it, and again where the commit lost a race for what the work had read.
+    ///
+    /// `work` may run more than once: keep it free of other effects. It gives the transaction back with its answer.
+    /// What it expects on its own account, by [`check`](Transaction::check), [`create`](Transaction::create) or
+    /// [`save`](Transaction::save), is not tried again when it fails.
+    ///
+    /// # Errors
+    ///
+    /// The work's own error as it is, with nothing committed. Where a check shows that what the work had read has
+    /// changed since, or never stood there at one instant, the work decides again instead. The last conflict once
+    /// [`Retry`] allows no more tries.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Error};
+    ///
+    /// let accounts = Collection::<i64>::in_memory();
+    /// accounts.create("ann", 100).wait()?;
+    ///
+    /// let left = accounts
+    ///     .transact(|mut transfer| async move {
+    ///         let ann = transfer.get("ann").await?.map_or(0, |ann| *ann);
+    ///         let bob = transfer.get("bob").await?.map_or(0, |bob| *bob);
+    ///         transfer.put("ann", ann - 30);
+    ///         transfer.put("bob", bob + 30);
+    ///         Ok::<_, Error>((transfer, ann - 30))
+    ///     })
+    ///     .wait()?;
+    /// assert_eq!(left, 70);
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn transact<'a, R, E, F, Fut>(&'a self, mut work: F) -> Reply<'a, R, E>
+    where
+        R: Send + 'a,
+        E: From<Error> + Send + 'a,
+        F: FnMut(Transaction<T>) -> Fut + Send + 'a,
+        Fut: Future<Output = Result<(Transaction<T>, R), E>> + Send,
+    {
+        Reply::pending(async move {
+            let mut call = Call::new(self.retry());
+            let error = loop {
+                let transaction = self.transaction();
+                let seen = transaction.seen();
+                let Some(done) = call.bound(work(transaction)).await else { break call.too_late() };
+                let (mut transaction, answer) = match done {
+                    Ok(done) => done,
+                    Err(error) => match self.changed_since(&seen, &mut call).await {
+                        Some(_) if call.pause().await => continue,
+                        Some(conflict) => break conflict.exhausted(call.attempts()).into(),
+                        None => {
+                            call.report(None, Effect::Refused);
+                            return Err(error);
+                        }
+                    },
+                };
+                let error = match transaction.send(&mut call).await {
+                    Ok(_) => {
+                        call.report(None, Effect::Applied);
+                        return Ok(answer);
+                    }
+                    Err(error) => error,
+                };
+                match error {
+                    Error::Conflict(conflict) if transaction.may_mend(&conflict) => {
+                        if !call.pause().await {
+                            break conflict.exhausted(call.attempts()).into();
+                        }
+                    }
+                    error => break error,
+                }
+            };
+            call.report(None, Effect::Failed(&error));
+            Err(error.into())
+        })
+    }
+
+    /// The conflict, where a check shows that what a transaction has read was changed since, or never was there at one
+    /// instant.
+    async fn changed_since(&self, seen: &Seen, call: &mut Call<'_>) -> Option<Conflict> {
+        let seen = std::mem::take(&mut *seen.lock());
+        let checks: Commit<'_, T> = seen.iter().map(|(id, read)| Entry::check(id, *read)).collect();
+        let checked = match checks.entries() {
+            [] => return None,
+            _ => call.commit(&**self.store(), self.stamps(), &checks, None).await,
+        };
+        match checked {
+            Err(Error::Conflict(conflict)) => Some(conflict),
+            _ => None,
+        }
+    }
+}
+
 impl<T: Resource + ?Sized> Transaction<T> {
-    pub(crate) fn new(collection: Collection<T>) -> Self {
+    fn new(collection: Collection<T>) -> Self {
         Self {
             collection,
             slots: Vec::new(),
@@ -229,7 +341,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
         })
     }
 
-    pub(crate) async fn send(&mut self, call: &mut Call<'_>) -> Result<Committed, Error> {
+    async fn send(&mut self, call: &mut Call<'_>) -> Result<Committed, Error> {
         if self.slots.is_empty() {
             return Ok(Committed::from_iter([]));
         }
@@ -249,7 +361,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
 
     /// Whether the work can come to another end where it reads again: everything that failed was read, not expected
     /// by the caller.
-    pub(crate) fn may_mend(&self, conflict: &Conflict) -> bool {
+    fn may_mend(&self, conflict: &Conflict) -> bool {
         let read = |mismatch: &Mismatch| {
             let slot = self.by_id.get(mismatch.id()).map(|at| &self.slots[*at]);
             slot.is_some_and(|slot| slot.read.is_some() && slot.given.is_none())
@@ -257,7 +369,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
         conflict.mismatches().iter().all(read)
     }
 
-    pub(crate) fn seen(&self) -> Seen {
+    fn seen(&self) -> Seen {
         Arc::clone(&self.seen)
     }
 

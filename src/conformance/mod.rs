@@ -1,5 +1,7 @@
 //! The promises of a store as tests that any store author can run. Needs the feature `conformance`.
 //!
+//! The laws know only the contract: no law knows the store it judges, or passes over what a store finds hard.
+//!
 //! Each law is one public async function that takes a store and panics where the store breaks the law.
 //! [`conformance!`](crate::conformance!) makes one `#[test]` of each:
 //!

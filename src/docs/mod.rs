@@ -1,4 +1,4 @@
-//! Pages for those who look further.
+//! Pages for those who look further. No code is here but examples, which are tested.
 
 #[doc = include_str!("architecture.md")]
 pub mod architecture {}

@@ -1,5 +1,8 @@
 //! The protocol on HTTP, without any framework: entity tags, preconditions, the status table and problem bodies.
 //!
+//! Nothing here reads or writes a store: a handler does, with what this room made of its headers. No type of a framework is
+//! in it; those are in [`web`](crate::web).
+//!
 //! The rule behind the statuses is that of RFC 5789 §2.2: a failed precondition that came in a **header** is 412,
 //! the same conflict with the version in the body or an argument is **409**.
 //!

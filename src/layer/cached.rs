@@ -13,7 +13,7 @@ use crate::store::{
 use follower::{Follower, Told};
 use shelf::{Limits, Shelf, Write};
 
-/// How many resources are held unless told otherwise.
+/// The default for how many resources are held.
 const RESOURCES: usize = 10_000;
 
 /// A layer that keeps what was read and written in memory, up to a number of resources and of bytes: a hit costs what a

@@ -287,7 +287,8 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
-    use crate::codec::{Codec, Encoded};
+    use crate::codec::Codec;
+    use crate::codec::encoded::Encoded;
     use crate::layer::probe::{Probe, at_once, is_pending, next_of};
     use crate::memory::Memory;
     use crate::store::Corrupt;

@@ -1,8 +1,10 @@
 //! Layers: stores that wrap a store.
 //!
+//! No layer here serializes, compares versions to know which is newer, or knows of another layer.
+//!
 //! A layer has the same [`Store`](crate::Store) on both sides. It looks at a call on the way down, at its answer on the
-//! way up, or at both: [`Observed`] measures, [`Guarded`] refuses, [`Cached`] remembers, [`Encoded`](crate::Encoded) translates values into
-//! bytes. There is no trait for layers and no builder: a layer is a type that holds a store and is one, and
+//! way up, or at both: [`Observed`](crate::Observed) measures, [`Guarded`](crate::Guarded) refuses,
+//! [`Cached`](crate::Cached) remembers, [`Encoded`](crate::Encoded) translates values into bytes. There is no trait for layers and no builder: a layer is a type that holds a store and is one, and
 //! [`Collection::layer`](crate::Collection::layer) takes any function from a store to a store. The one added last sees
 //! a call first.
 //!
@@ -75,13 +77,12 @@
 //! # Ok::<_, Error>(())
 //! ```
 
-mod cached;
-mod guarded;
-mod observed;
+// The layers themselves are at the root of the crate, and nowhere else.
+pub(crate) mod cached;
+pub(crate) mod guarded;
+pub(crate) mod observed;
 #[cfg(test)]
 #[cfg_attr(not(feature = "json"), allow(dead_code, reason = "the tests of `Encoded` need a codec"))]
 pub(crate) mod probe;
 
-pub use cached::Cached;
-pub use guarded::Guarded;
-pub use observed::{Ending, Event, Observed, Operation};
+pub use observed::{Ending, Event, Operation};

@@ -10,7 +10,7 @@ use super::sleeper::Sleeper;
 use crate::base::{Apart, AtomicU64, Mutex};
 use crate::store::{Cursor, Error, Expired, Refusal, Start, Version};
 
-/// How many changes the feed reaches back unless told otherwise.
+/// The default for how many changes the feed reaches back.
 const CHANGES: usize = 65_536;
 
 /// The bit of the counter that says whether commits are recorded.

@@ -1,4 +1,4 @@
-//! The store in this process, and its only file that touches `dashmap`.
+//! [`Memory`], the store in this process: rows, their order, the feed's log, and the window of write ids.
 //!
 //! Nothing is serialized here, and no lock is held while anything of a user's runs.
 

@@ -34,7 +34,7 @@ const FEW: usize = 4;
 /// How many deletions a shard remembers, at least.
 const BURIED_PER_SHARD: usize = 1024;
 
-/// How many more it remembers before it forgets as many at once.
+/// Deletions are forgotten in groups of this size: a shard may hold so many more until the next group is full.
 const BURIED_BEYOND: usize = 32;
 
 type Id = Arc<str>;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::store::conflict::Conflict;
 use crate::store::cursor::Cursor;
-use crate::store::id::{IdProblem, shown};
+use crate::store::id::{IdProblem, shortened, shown};
 use crate::store::version::Version;
 use crate::store::write_id::WriteId;
 
@@ -427,10 +427,23 @@ impl StdError for Failure {
     }
 }
 
+/// Checks that an id can name a resource: 1 to 512 bytes without U+0000. For store authors, who may check an id only
+/// when they are about to create it.
+///
+/// ```
+/// use ifmatch::store::{check_id, MAX_ID_BYTES};
+///
+/// assert!(check_id(&"x".repeat(MAX_ID_BYTES)).is_ok());
+/// assert!(check_id("").is_err());
+/// ```
+pub fn check_id(id: &str) -> Result<(), Refusal> {
+    IdProblem::of(id).map_or(Ok(()), |problem| Err(Refusal::Id { id: shortened(id).into(), problem }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::id::{MAX_ID_BYTES, check_id};
+    use crate::store::id::MAX_ID_BYTES;
     use crate::store::version::Versioned;
 
     fn conflict() -> Conflict {

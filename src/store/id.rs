@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-use crate::store::error::Refusal;
-
 /// The longest id, in bytes of UTF-8.
 pub const MAX_ID_BYTES: usize = 512;
 
@@ -30,23 +28,16 @@ pub enum IdProblem {
     Nul,
 }
 
-/// Checks that an id can name a resource: 1 to 512 bytes without U+0000. For store authors, who may check an id only
-/// when they are about to create it.
-///
-/// ```
-/// use ifmatch::store::{check_id, MAX_ID_BYTES};
-///
-/// assert!(check_id(&"x".repeat(MAX_ID_BYTES)).is_ok());
-/// assert!(check_id("").is_err());
-/// ```
-pub fn check_id(id: &str) -> Result<(), Refusal> {
-    let problem = match id {
-        "" => IdProblem::Empty,
-        _ if id.len() > MAX_ID_BYTES => IdProblem::TooLong,
-        _ if id.bytes().any(|byte| byte == 0) => IdProblem::Nul,
-        _ => return Ok(()),
-    };
-    Err(Refusal::Id { id: shortened(id).into(), problem })
+impl IdProblem {
+    /// What keeps a text from naming a resource.
+    pub(crate) fn of(id: &str) -> Option<Self> {
+        match id {
+            "" => Some(Self::Empty),
+            _ if id.len() > MAX_ID_BYTES => Some(Self::TooLong),
+            _ if id.bytes().any(|byte| byte == 0) => Some(Self::Nul),
+            _ => None,
+        }
+    }
 }
 
 /// An id: escaped, since one from a request may hold line breaks or terminal sequences, and not endless.

@@ -20,10 +20,10 @@ mod write_id;
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
 pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
 pub use cursor::Cursor;
-pub use error::{Corrupt, Error, Expired, Failure, NotFound, Outcome, Refusal, conflict_in};
+pub use error::{Corrupt, Error, Expired, Failure, NotFound, Outcome, Refusal, check_id, conflict_in};
 pub use expected::{Condition, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
-pub use id::{IdProblem, MAX_ID_BYTES, check_id};
+pub use id::{IdProblem, MAX_ID_BYTES};
 pub use parse::ParseError;
 pub use reply::Reply;
 #[cfg(any(test, feature = "conformance"))]

@@ -26,6 +26,7 @@ mod laws;
 mod lazy;
 mod manifest;
 mod reentry;
+mod rooms;
 #[cfg(feature = "conformance")]
 mod simulation;
 #[cfg(feature = "conformance")]

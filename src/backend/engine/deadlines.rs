@@ -19,11 +19,11 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Deadlines {
-    /// To connect, and to log in: 5 seconds unless told otherwise.
+    /// To connect, and to log in. Default: 5 seconds.
     pub connect: Duration,
-    /// To read, to list, to resolve and to begin a watch: 5 seconds unless told otherwise.
+    /// To read, to list, to resolve and to begin a watch. Default: 5 seconds.
     pub read: Duration,
-    /// To commit: 10 seconds unless told otherwise. Waiting for another commit's locks is part of it.
+    /// To commit. Default: 10 seconds. Waiting for another commit's locks is part of it.
     pub commit: Duration,
 }
 

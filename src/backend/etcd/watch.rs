@@ -13,50 +13,15 @@ use super::place::Place;
 use super::plan::{ENTRIES, decode, found};
 use super::recent::Revision;
 use super::trouble::Trouble;
-use super::watching::Watching;
 use super::{Shared, revision};
 use crate::backend::engine::ConnectError;
-use crate::store::{
-    Batch, Change, ChangeKind, Changes, Cursor, Error, Expired, Failure, Outcome, Refusal, Start,
-};
+use crate::store::{Batch, Change, ChangeKind, Cursor, Error, Expired, Failure, Outcome, Refusal, Start};
 
 /// How long a watcher waits before it tries the next node: after the first try, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// How many revisions a watcher takes at once of what others have read.
 const TAKEN: usize = 64;
-
-/// Begins a watch.
-pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[u8]>, Error> {
-    let after = match &from {
-        Start::Now => None,
-        Start::After(cursor) => Some(parse(cursor)?),
-    };
-    let mut watch = Watch {
-        shared: Arc::clone(shared),
-        place: shared.place(),
-        position: 0,
-        stream: None,
-        waiting: VecDeque::new(),
-        is_listening: Arc::default(),
-        pause: Duration::ZERO,
-    };
-    let seen = watch.look().await?;
-    let epoch = seen.place.epoch;
-    watch.place = seen.place;
-    watch.position = match after {
-        None => seen.newest,
-        // No revision 0 can be asked for, and nothing was ever there.
-        Some((of, position)) if of == epoch && (1..=seen.newest).contains(&position) => position,
-        Some(_) => return Err(watch.expired().await),
-    };
-    if after.is_some() && watch.is_compacted(watch.position).await? {
-        return Err(watch.expired().await);
-    }
-    let start = cursor(epoch, watch.position);
-    let handle = shared.runtime.handle().clone();
-    Ok(shared.runtime.changes(start, Watching::new(watch, handle)))
-}
 
 /// The text of a place in the feed.
 fn cursor(epoch: u64, position: i64) -> Cursor {
@@ -100,6 +65,36 @@ struct Seen {
 }
 
 impl Watch {
+    /// Begins a watch; its cursor, and the watch.
+    pub(super) async fn start(shared: &Arc<Shared>, from: Start) -> Result<(Cursor, Self), Error> {
+        let after = match &from {
+            Start::Now => None,
+            Start::After(cursor) => Some(parse(cursor)?),
+        };
+        let mut watch = Self {
+            shared: Arc::clone(shared),
+            place: shared.place(),
+            position: 0,
+            stream: None,
+            waiting: VecDeque::new(),
+            is_listening: Arc::default(),
+            pause: Duration::ZERO,
+        };
+        let seen = watch.look().await?;
+        let epoch = seen.place.epoch;
+        watch.place = seen.place;
+        watch.position = match after {
+            None => seen.newest,
+            // No revision 0 can be asked for, and nothing was ever there.
+            Some((of, position)) if of == epoch && (1..=seen.newest).contains(&position) => position,
+            Some(_) => return Err(watch.expired().await),
+        };
+        if after.is_some() && watch.is_compacted(watch.position).await? {
+            return Err(watch.expired().await);
+        }
+        Ok((cursor(epoch, watch.position), watch))
+    }
+
     /// The next batch, however long that takes.
     pub(super) async fn next(&mut self) -> Result<Batch<[u8]>, Error> {
         loop {

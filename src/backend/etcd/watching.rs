@@ -8,12 +8,19 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tokio::runtime::Handle;
 
+use super::Shared;
 use super::watch::Watch;
 use crate::base::wake;
-use crate::store::{Batch, Error, Expired, Feed};
+use crate::store::{Batch, Changes, Error, Expired, Feed, Start};
+
+/// Begins a feed.
+pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[u8]>, Error> {
+    let (start, watch) = Watch::start(shared, from).await?;
+    Ok(shared.runtime.changes(start, Watching::new(watch, shared.runtime.handle().clone())))
+}
 
 /// The feed: a watch that is idle, or the look for its next batch, which goes on where a dropped reply left it.
-pub(super) struct Watching {
+struct Watching {
     handle: Handle,
     state: State,
     /// Whether the watch waits for etcd to call.
@@ -23,7 +30,7 @@ pub(super) struct Watching {
 
 impl Watching {
     /// The feed of a watch, whose connections live in this runtime.
-    pub(super) fn new(watch: Watch, handle: Handle) -> Self {
+    fn new(watch: Watch, handle: Handle) -> Self {
         let is_listening = watch.is_listening();
         Self { handle, state: State::Idle(Box::new(watch)), is_listening, expired: None }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use tokio_postgres::Row;
+
 use crate::store::{Cursor, Refusal};
 
 /// How long the text of the transactions that were under way may be: a cursor has at most 1 KiB.
@@ -85,6 +87,24 @@ impl Snapshot {
         running.sort_unstable();
         Some(Self { running })
     }
+}
+
+/// The place that a row of epoch, transaction, version and snapshot names.
+pub(super) fn spot_of(row: &Row) -> Result<Spot, tokio_postgres::Error> {
+    let snapshot = Snapshot::parse(row.try_get(3)?).unwrap_or_default();
+    Ok(Spot::new(row.try_get(0)?, mark_of(row, 1)?.unwrap_or_default(), &snapshot))
+}
+
+/// The mark in two columns of a row; none where there is no commit.
+pub(super) fn mark_of(row: &Row, column: usize) -> Result<Option<Mark>, tokio_postgres::Error> {
+    let Some(xid) = row.try_get::<_, Option<&str>>(column)? else { return Ok(None) };
+    let version = row.try_get(column + 1)?;
+    Ok(Some(Mark { xid: xid.parse().unwrap_or_default(), version }))
+}
+
+/// The numbers of transactions as parameters of a statement.
+pub(super) fn numbers(running: &[u64]) -> Vec<String> {
+    running.iter().map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

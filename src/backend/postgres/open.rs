@@ -28,20 +28,43 @@ const OLDEST: i32 = 130_000;
 const SETTINGS: &str =
     r"-c default_transaction_isolation=read\ committed -c enable_seqscan=off -c ifmatch.settings=reached";
 
-/// Opens a store with connections of its own.
-pub(super) fn connect(options: Options, url: &str) -> Reply<'static, Postgres, ConnectError> {
-    let pool = match own_pool(&options, url) {
-        Ok(pool) => pool,
-        Err(error) => return Reply::ready(Err(error)),
-    };
-    let (pool, endpoint) = pool;
-    let settings = if options.prepares { Settings::Sent } else { Settings::NotSent };
-    open(options, pool, endpoint, settings)
-}
+impl Options {
+    /// Opens the store in the database of this URL, `postgres://user:password@host:port/database`, or of a list of
+    /// `key=value` pairs, as libpq has them. Several hosts may be named; only one that takes writes is used.
+    ///
+    /// Makes its tables and functions where they are missing. Two processes may do so at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], which shows neither the URL nor the login.
+    pub fn connect(&self, url: &str) -> Reply<'static, Postgres, ConnectError> {
+        let (pool, endpoint) = match own_pool(self, url) {
+            Ok(own) => own,
+            Err(error) => return Reply::ready(Err(error)),
+        };
+        let settings = if self.prepares { Settings::Sent } else { Settings::NotSent };
+        open(self.clone(), pool, endpoint, settings)
+    }
 
-/// Opens a store with the connections of somebody else.
-pub(super) fn with_pool(options: Options, pool: Pool) -> Reply<'static, Postgres, ConnectError> {
-    open(options, pool, "the server of the pool".to_owned(), Settings::NotSent)
+    /// Opens the store with the connections of a pool that there is already.
+    ///
+    /// Its connections must be of one primary server, have `read committed` as their default isolation level, and go to
+    /// it directly, or through a proxy that keeps prepared statements (PgBouncer from 1.21 on, with
+    /// `max_prepared_statements`), unless [`unprepared`](Self::unprepared) is set. [`connections`](Self::connections) has no
+    /// effect.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// ```no_run
+    /// # fn pool() -> deadpool_postgres::Pool { unreachable!() }
+    /// let store = ifmatch::Postgres::options().with_pool(pool()).wait()?;
+    /// # Ok::<_, ifmatch::engine::ConnectError>(())
+    /// ```
+    pub fn with_pool(&self, pool: Pool) -> Reply<'static, Postgres, ConnectError> {
+        open(self.clone(), pool, "the server of the pool".to_owned(), Settings::NotSent)
+    }
 }
 
 /// Whether connections began with [`SETTINGS`].

@@ -2,13 +2,8 @@
 
 use std::fmt;
 
-use deadpool_postgres::Pool;
-
-use super::Postgres;
-use super::open;
 use super::place::Place;
-use crate::backend::engine::{ConnectError, Deadlines};
-use crate::store::Reply;
+use crate::backend::engine::Deadlines;
 
 /// How to open a store in a PostgreSQL database.
 ///
@@ -51,7 +46,7 @@ impl Options {
         }
     }
 
-    /// Which collection of the tables the store is: `default` unless told otherwise. Any text of 1 to 128 bytes.
+    /// Which collection of the tables the store is. Default: `default`. Any text of 1 to 128 bytes.
     ///
     /// Collections share tables and connections' cost, and see nothing of each other.
     pub fn collection(mut self, name: impl Into<String>) -> Self {
@@ -59,7 +54,7 @@ impl Options {
         self
     }
 
-    /// What the names of the tables begin with: `ifmatch` unless told otherwise.
+    /// What the names of the tables begin with. Default: `ifmatch`.
     ///
     /// 1 to 48 characters of `a-z`, `0-9` and `_`, not beginning with a digit.
     pub fn table(mut self, name: impl Into<String>) -> Self {
@@ -67,7 +62,7 @@ impl Options {
         self
     }
 
-    /// The schema the tables are in: `public` unless told otherwise. The same rule as for [`table`](Self::table). It is
+    /// The schema the tables are in. Default: `public`. The same rule as for [`table`](Self::table). It is
     /// created where it is missing.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.place.schema = name.into();
@@ -79,12 +74,12 @@ impl Options {
         Self { deadlines: deadlines.bounded(), ..self }
     }
 
-    /// Refuses a server whose settings let a crash lose acknowledged commits, with [`ConnectError::Relaxed`].
+    /// Refuses a server whose settings let a crash lose acknowledged commits, with [`ConnectError::Relaxed`](crate::engine::ConnectError::Relaxed).
     pub fn require_strict(self) -> Self {
         Self { strict: true, ..self }
     }
 
-    /// How many commits the feed, write ids and deletions reach back: 100,000 unless told otherwise, and at least 64.
+    /// How many commits the feed, write ids and deletions reach back. Default: 100,000, and at least 64.
     ///
     /// A row each, of about 200 bytes with its indexes. Each store that writes trims now and then, not with each
     /// commit, so there may be a tenth more. Commits are also kept while a transaction that began before them is open.
@@ -92,12 +87,12 @@ impl Options {
         Self { history: commits.max(64), ..self }
     }
 
-    /// The most bytes a value may have: 1 MiB unless told otherwise. PostgreSQL takes up to a gigabyte.
+    /// The most bytes a value may have. Default: 1 MiB. PostgreSQL takes up to a gigabyte.
     pub fn value_limit(self, bytes: usize) -> Self {
         Self { value_limit: bytes, ..self }
     }
 
-    /// The most connections at once: 16 unless told otherwise, and at least one. Each call under way has one of its own.
+    /// The most connections at once. Default: 16, and at least one. Each call under way has one of its own.
     pub fn connections(self, most: usize) -> Self {
         Self { connections: most.max(1), ..self }
     }
@@ -105,7 +100,7 @@ impl Options {
     /// Prepares no statements and sets nothing for a connection, as a proxy demands that gives each transaction another
     /// one, such as PgBouncer in transaction mode.
     ///
-    /// Without this, opening a store there fails with [`ConnectError::Refused`], whose source names this option. A read costs
+    /// Without this, opening a store there fails with [`ConnectError::Refused`](crate::engine::ConnectError::Refused), whose source names this option. A read costs
     /// about a third more of the server's time with it. Such a proxy must leave the default isolation level at
     /// `read committed`.
     pub fn unprepared(self) -> Self {
@@ -119,38 +114,6 @@ impl Options {
     #[cfg_attr(docsrs, doc(cfg(feature = "postgres-tls")))]
     pub fn tls(self, configuration: rustls::ClientConfig) -> Self {
         Self { tls: Some(super::tls::Tls::new(configuration)), ..self }
-    }
-
-    /// Opens the store in the database of this URL, `postgres://user:password@host:port/database`, or of a list of
-    /// `key=value` pairs, as libpq has them. Several hosts may be named; only one that takes writes is used.
-    ///
-    /// Makes its tables and functions where they are missing. Two processes may do so at once.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectError`], which shows neither the URL nor the login.
-    pub fn connect(&self, url: &str) -> Reply<'static, Postgres, ConnectError> {
-        open::connect(self.clone(), url)
-    }
-
-    /// Opens the store with the connections of a pool that there is already.
-    ///
-    /// Its connections must be of one primary server, have `read committed` as their default isolation level, and go to
-    /// it directly, or through a proxy that keeps prepared statements (PgBouncer from 1.21 on, with
-    /// `max_prepared_statements`), unless [`unprepared`](Self::unprepared) is set. [`connections`](Self::connections) has no
-    /// effect.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    ///
-    /// ```no_run
-    /// # fn pool() -> deadpool_postgres::Pool { unreachable!() }
-    /// let store = ifmatch::Postgres::options().with_pool(pool()).wait()?;
-    /// # Ok::<_, ifmatch::engine::ConnectError>(())
-    /// ```
-    pub fn with_pool(&self, pool: Pool) -> Reply<'static, Postgres, ConnectError> {
-        open::with_pool(self.clone(), pool)
     }
 }
 

@@ -1,15 +1,8 @@
 //! [`Trimming`], how the history of a collection stays bounded.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
-use super::Shared;
-use super::session::Budget;
 use crate::base::random;
-
-/// How long a trim may take.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// How the history of a collection stays bounded: now and then, and in a task of its own, so that no commit waits for it.
 pub(super) struct Trimming {
@@ -30,24 +23,25 @@ impl Trimming {
         (history / 16).max(8)
     }
 
-    /// Counts a commit, and trims where there were many since the last time.
-    pub(super) fn count(&self, shared: &Arc<Shared>) {
+    /// Counts a commit. Tells whether to trim now: there were many since the last time, and nobody trims yet. Whoever is
+    /// told so trims, and says when it is [`done`](Self::done).
+    pub(super) fn count(&self) -> bool {
         let commits = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
         if commits < Self::interval(self.history) || self.under_way.swap(true, Ordering::SeqCst) {
-            return;
+            return false;
         }
         self.commits.store(0, Ordering::Relaxed);
-        let shared = Arc::clone(shared);
-        shared.runtime.handle().clone().spawn(async move {
-            let trimming = &shared.trimming;
-            let history = i64::try_from(trimming.history).unwrap_or(i64::MAX);
-            // What can't be trimmed now is trimmed the next time.
-            let _ = shared
-                .engine
-                .ask(Budget::new(LONGEST), &shared.sql.trim, &[&shared.place.collection, &history])
-                .await;
-            trimming.under_way.store(false, Ordering::SeqCst);
-        });
+        true
+    }
+
+    /// A trim has ended.
+    pub(super) fn done(&self) {
+        self.under_way.store(false, Ordering::SeqCst);
+    }
+
+    /// How many commits are to be left.
+    pub(super) fn history(&self) -> i64 {
+        i64::try_from(self.history).unwrap_or(i64::MAX)
     }
 }
 

@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_postgres::Row;
 
-use super::Shared;
-use super::cursor::{Mark, Snapshot, Spot};
+use super::cursor::{Mark, Snapshot, Spot, mark_of, numbers, spot_of};
 use super::session::{Budget, Parameter};
 use super::stored::{Stored, version};
 use super::trouble::Trouble;
 use super::watchers::relay;
+use super::{Shared, news};
 use crate::store::{Batch, Change, ChangeKind, Changes, Error, Expired, Feed, Start};
 
 /// How many commits a watcher reads at once, at most.
@@ -79,7 +79,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
             }
         }
     };
-    let key = shared.watchers.enter(shared);
+    let key = news::enter(shared);
     let shared = Arc::clone(shared);
     let watch = Watch {
         shared: Arc::clone(&shared),
@@ -103,18 +103,6 @@ async fn newest(shared: &Shared, budget: Budget) -> Result<Spot, Error> {
     spot_of(row).map_err(|error| shared.failure(error.to_string()))
 }
 
-/// The place that a row of epoch, transaction, version and snapshot names.
-pub(super) fn spot_of(row: &Row) -> Result<Spot, tokio_postgres::Error> {
-    let snapshot = Snapshot::parse(row.try_get(3)?).unwrap_or_default();
-    Ok(Spot::new(row.try_get(0)?, mark_of(row, 1)?.unwrap_or_default(), &snapshot))
-}
-
-fn mark_of(row: &Row, column: usize) -> Result<Option<Mark>, tokio_postgres::Error> {
-    let Some(xid) = row.try_get::<_, Option<&str>>(column)? else { return Ok(None) };
-    let version = row.try_get(column + 1)?;
-    Ok(Some(Mark { xid: xid.parse().unwrap_or_default(), version }))
-}
-
 /// Looks once for what comes after a place.
 async fn look(shared: &Shared, place: &Spot, most: usize) -> Result<Look, Trouble> {
     let collection = &shared.place.collection;
@@ -129,10 +117,6 @@ async fn look(shared: &Shared, place: &Spot, most: usize) -> Result<Look, Troubl
     let rows = shared.engine.ask(budget(), &shared.sql.oldest, &[collection]).await?;
     let oldest = rows.first().map(spot_of).transpose().map_err(|error| Trouble::of_answer(&error))?;
     Ok(Look::Overtaken(Expired { oldest: oldest.and_then(|oldest| oldest.cursor()) }))
-}
-
-pub(super) fn numbers(running: &[u64]) -> Vec<String> {
-    running.iter().map(ToString::to_string).collect()
 }
 
 /// What the rows of a look say: nothing where the log no longer has what comes after the place.

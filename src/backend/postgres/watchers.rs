@@ -1,32 +1,13 @@
-//! [`Watchers`], who waits for the next commit, and what finds out that there is one.
+//! [`Watchers`], who waits for the next commit.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
-
-use super::Shared;
-use super::cursor::Spot;
-use super::session::Budget;
-use super::watch::{numbers, spot_of};
-
-/// How often the engine is asked for commits of other processes while there are some.
-const BUSY: Duration = Duration::from_millis(20);
-
-/// The same after a while without any.
-const QUIET: Duration = Duration::from_millis(50);
-
-/// How many times in vain until it is quiet.
-const PATIENCE: u32 = 50;
-
-/// The least time between two times of waking everybody, so that a busy writer does not make readers of all of us.
-const BREATH: Duration = Duration::from_millis(1);
 
 /// Who waits for the next commit.
 ///
@@ -40,18 +21,17 @@ pub(super) struct Watchers {
     pub(super) live: AtomicUsize,
     /// How often there was news.
     news: AtomicU64,
-    hint: Notify,
-    asking: AtomicBool,
+    pub(super) hint: Notify,
+    /// Whether a task asks the engine for news.
+    pub(super) asking: AtomicBool,
 }
 
 impl Watchers {
-    /// One more feed.
-    pub(super) fn enter(&self, shared: &Arc<Shared>) -> u64 {
+    /// One more feed: its key, and whether a task must begin to ask the engine.
+    pub(super) fn enter(&self) -> (u64, bool) {
         self.live.fetch_add(1, Ordering::SeqCst);
-        if !self.asking.swap(true, Ordering::SeqCst) {
-            shared.runtime.handle().spawn(ask(Arc::downgrade(shared)));
-        }
-        self.issued.fetch_add(1, Ordering::Relaxed)
+        let begins = !self.asking.swap(true, Ordering::SeqCst);
+        (self.issued.fetch_add(1, Ordering::Relaxed), begins)
     }
 
     pub(super) fn leave(&self, key: u64) {
@@ -74,7 +54,8 @@ impl Watchers {
         }
     }
 
-    fn wake(&self, handle: &Handle) {
+    /// There is news.
+    pub(super) fn wake(&self, handle: &Handle) {
         self.news.fetch_add(1, Ordering::SeqCst);
         let waiting = std::mem::take(&mut *self.waiting.lock());
         for waker in waiting.into_values() {
@@ -100,48 +81,4 @@ pub(super) fn relay(handle: &Handle, waker: &Waker) -> Waker {
     }
 
     Waker::from(Arc::new(Relay(handle.clone(), waker.clone())))
-}
-
-/// Asks the engine for news as long as somebody watches.
-async fn ask(shared: Weak<Shared>) {
-    let mut place: Option<Spot> = None;
-    let mut in_vain = 0;
-    loop {
-        let Some(shared) = shared.upgrade() else { return };
-        let watchers = &shared.watchers;
-        if watchers.live.load(Ordering::SeqCst) == 0 {
-            watchers.asking.store(false, Ordering::SeqCst);
-            // Somebody may have come in between, and found that a task asks already.
-            if watchers.live.load(Ordering::SeqCst) == 0 || watchers.asking.swap(true, Ordering::SeqCst) {
-                return;
-            }
-        }
-        let wait = if in_vain < PATIENCE { BUSY } else { QUIET };
-        let hinted = timeout(wait, watchers.hint.notified()).await.is_ok();
-        let news = hinted || is_news(&shared, &mut place).await;
-        in_vain = if news { 0 } else { in_vain + 1 };
-        // Now and then without a reason, for whoever could not be told all there was.
-        let news = news || in_vain % PATIENCE == PATIENCE - 1;
-        if news {
-            watchers.wake(shared.runtime.handle());
-            drop(shared);
-            sleep(BREATH).await;
-        }
-    }
-}
-
-/// Whether there is a commit that was not there when this was asked last.
-async fn is_news(shared: &Shared, place: &mut Option<Spot>) -> bool {
-    let running = place.as_ref().map(|place| numbers(&place.running)).unwrap_or_default();
-    let budget = Budget::new(shared.deadlines.read);
-    let asked = shared.engine.ask(budget, &shared.sql.newest, &[&shared.place.collection, &running]).await;
-    // Whoever looks for itself finds out what is wrong.
-    let Ok(rows) = asked else { return true };
-    let Some((now, late)) = rows.first().and_then(|row| Some((spot_of(row).ok()?, row.try_get(4).ok()?)))
-    else {
-        return true;
-    };
-    let news = late || place.as_ref().is_none_or(|place| place.last != now.last || place.epoch != now.epoch);
-    *place = Some(now);
-    news
 }

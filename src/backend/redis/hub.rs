@@ -1,14 +1,15 @@
 //! [`Hub`], which rings when there are new commits.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::{Cmd, RedisError, Value};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::Shared;
-use super::link::Wire;
+use super::link::{Link, Wire};
 use super::trouble::Trouble;
 
 /// How long one wait for a commit lasts. A collection that was wiped meanwhile is noticed after it.
@@ -27,11 +28,10 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn start(shared: &Shared) -> Self {
+    /// Rings for what comes into this log. `limit` bounds each answer of the server, `handle` is where it runs.
+    pub(super) fn start(link: Arc<Link>, log: String, limit: Duration, handle: &Handle) -> Self {
         let bell = watch::Sender::new(());
         let ring = bell.clone();
-        let (link, log) = (shared.link.clone(), shared.keys.log.clone());
-        let limit = shared.deadlines.read;
         let listening = async move {
             loop {
                 if let Ok(wire) = link.connect().await {
@@ -40,7 +40,7 @@ impl Hub {
                 sleep(PAUSE).await;
             }
         };
-        let task = shared.runtime.handle().spawn(listening).abort_handle();
+        let task = handle.spawn(listening).abort_handle();
         Self { bell, task }
     }
 

@@ -1,11 +1,6 @@
 //! [`Options`], how to open a collection on Redis.
 
-use ::redis::{Client, RedisError};
-
-use super::Redis;
-use super::keys::Keys;
-use crate::backend::engine::{ConnectError, Deadlines};
-use crate::store::Reply;
+use crate::backend::engine::Deadlines;
 
 /// The largest value that can be allowed: an eighth of what Redis takes in one piece.
 const LARGEST: usize = 64 << 20;
@@ -21,8 +16,8 @@ const LARGEST: usize = 64 << 20;
 #[derive(Debug, Clone)]
 #[must_use = "options open nothing by themselves"]
 pub struct Options {
-    prefix: String,
-    collection: String,
+    pub(super) prefix: String,
+    pub(super) collection: String,
     pub(super) deadlines: Deadlines,
     pub(super) strict: bool,
     pub(super) history: usize,
@@ -41,14 +36,14 @@ impl Options {
         }
     }
 
-    /// Which collection: `default` unless told otherwise. Each has its own versions, feed and limits.
+    /// Which collection. Default: `default`. Each has its own versions, feed and limits.
     ///
     /// 1 to 64 ASCII letters, digits, `_`, `-` and `.`; another name is refused when the store connects.
     pub fn collection(self, name: impl Into<String>) -> Self {
         Self { collection: name.into(), ..self }
     }
 
-    /// What every key begins with: `ifmatch` unless told otherwise. The same rules hold as for the collection.
+    /// What every key begins with. Default: `ifmatch`. The same rules hold as for the collection.
     pub fn prefix(self, prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), ..self }
     }
@@ -63,7 +58,7 @@ impl Options {
         Self { strict: true, ..self }
     }
 
-    /// How many commits the feed, deletions and write ids reach back: 100,000 unless told otherwise, and at least 64.
+    /// How many commits the feed, deletions and write ids reach back. Default: 100,000, and at least 64.
     ///
     /// Redis keeps them in memory, about 200 bytes each, and up to 16 more of them. Where stores of one collection differ,
     /// the smallest holds.
@@ -71,50 +66,8 @@ impl Options {
         Self { history: commits.clamp(64, 1 << 30), ..self }
     }
 
-    /// The most bytes a value may have: 1 MiB unless told otherwise, and at most 64 MiB.
+    /// The most bytes a value may have. Default: 1 MiB, and at most 64 MiB.
     pub fn value_limit(self, bytes: usize) -> Self {
         Self { value_limit: bytes.min(LARGEST), ..self }
     }
-
-    /// Opens the collection on the server at `url`, or begins it where there is nothing.
-    ///
-    /// `redis://[user[:password]@]host[:port][/database]`, or `redis+unix:///path`. `rediss://` needs the feature
-    /// `redis-tls`.
-    ///
-    /// # Errors
-    ///
-    /// [`ConnectError`], which shows neither the URL nor anything in it but host and port.
-    pub fn connect(self, url: impl AsRef<str>) -> Reply<'static, Redis, ConnectError> {
-        match Client::open(url.as_ref()) {
-            Ok(client) => self.with_client(client),
-            Err(error) => Reply::ready(Err(no_url(&error))),
-        }
-    }
-
-    /// The same with a client that the program has set up, for certificates of its own and the like. The store uses only its
-    /// settings, and makes connections of its own.
-    ///
-    /// ```no_run
-    /// use ifmatch::Redis;
-    ///
-    /// let client = redis::Client::open("redis://127.0.0.1")?;
-    /// let store = Redis::options().with_client(client).wait()?;
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn with_client(self, client: Client) -> Reply<'static, Redis, ConnectError> {
-        match Keys::new(&self.prefix, &self.collection) {
-            Ok(keys) => Redis::open(client, keys, self),
-            Err(error) => Reply::ready(Err(error)),
-        }
-    }
-}
-
-/// What is wrong with a URL, in our words: the driver's own quote parts of it.
-pub(super) fn no_url(error: &RedisError) -> ConnectError {
-    let tls = error.to_string().contains("TLS");
-    let problem = match tls {
-        true => "it asks for TLS, which needs the feature `redis-tls`",
-        false => "it is not of the form redis://[user[:password]@]host[:port][/database]",
-    };
-    ConnectError::Usage { what: "URL", problem: problem.to_owned() }
 }

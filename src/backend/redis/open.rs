@@ -1,0 +1,87 @@
+//! Opening a collection: the connection, what the server promises, and the place of the collection there.
+
+use std::sync::Arc;
+
+use ::redis::{Client, RedisError};
+use parking_lot::Mutex;
+
+use super::begin::begin;
+use super::keys::Keys;
+use super::link::Link;
+use super::options::Options;
+use super::{Redis, Shared, settings};
+use crate::backend::engine::{ConnectError, Runtime};
+use crate::store::{Durability, Reply};
+
+impl Options {
+    /// Opens the collection on the server at `url`, or begins it where there is nothing.
+    ///
+    /// `redis://[user[:password]@]host[:port][/database]`, or `redis+unix:///path`. `rediss://` needs the feature
+    /// `redis-tls`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`], which shows neither the URL nor anything in it but host and port.
+    pub fn connect(self, url: impl AsRef<str>) -> Reply<'static, Redis, ConnectError> {
+        match Client::open(url.as_ref()) {
+            Ok(client) => self.with_client(client),
+            Err(error) => Reply::ready(Err(no_url(&error))),
+        }
+    }
+
+    /// The same with a client that the program has set up, for certificates of its own and the like. The store uses only its
+    /// settings, and makes connections of its own.
+    ///
+    /// ```no_run
+    /// use ifmatch::Redis;
+    ///
+    /// let client = redis::Client::open("redis://127.0.0.1")?;
+    /// let store = Redis::options().with_client(client).wait()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_client(self, client: Client) -> Reply<'static, Redis, ConnectError> {
+        match Keys::new(&self.prefix, &self.collection) {
+            Ok(keys) => open(client, keys, self),
+            Err(error) => Reply::ready(Err(error)),
+        }
+    }
+}
+
+fn open(client: Client, keys: Keys, options: Options) -> Reply<'static, Redis, ConnectError> {
+    let refused = |source: Box<dyn std::error::Error + Send + Sync>| {
+        Reply::ready(Err(ConnectError::Refused { action: "start", source }))
+    };
+    let runtime = match Runtime::current_or_own() {
+        Ok(runtime) => runtime,
+        Err(error) => return refused(error.into()),
+    };
+    let link = match Link::new(client, options.deadlines.connect) {
+        Ok(link) => Arc::new(link),
+        Err(error) => return Reply::ready(Err(no_url(&error))),
+    };
+    let opening = async move {
+        let durability = settings::durability(&link, &options.deadlines).await?;
+        if let (true, Durability::Relaxed { may_lose }) = (options.strict, durability) {
+            return Err(ConnectError::Relaxed { may_lose });
+        }
+        begin(&link, &keys, &options.deadlines).await?;
+        Ok((link, keys, durability, options))
+    };
+    runtime.reply(opening).then(|opened| {
+        let (link, keys, durability, options) = opened?;
+        let Options { deadlines, history, value_limit, .. } = options;
+        let hub = Mutex::default();
+        let shared = Shared { link, keys, deadlines, history, value_limit, durability, hub, runtime };
+        Ok(Redis { shared: Arc::new(shared) })
+    })
+}
+
+/// What is wrong with a URL, in our words: the driver's own quote parts of it.
+fn no_url(error: &RedisError) -> ConnectError {
+    let tls = error.to_string().contains("TLS");
+    let problem = match tls {
+        true => "it asks for TLS, which needs the feature `redis-tls`",
+        false => "it is not of the form redis://[user[:password]@]host[:port][/database]",
+    };
+    ConnectError::Usage { what: "URL", problem: problem.to_owned() }
+}
