@@ -80,26 +80,18 @@ pub(super) fn pieces(row: &[u8]) -> impl Iterator<Item = Result<&[u8], LogDamage
 }
 
 /// The commits after a position in the row of the log that ends with the one at `last`.
-///
-/// In files of format 1 a row is one bare commit. It begins with the format of its record, and a row of several with 0,
-/// since no commit without its values takes 16 MiB.
 pub(super) fn commits_in(
     last: u64,
     row: &[u8],
     after: u64,
 ) -> impl Iterator<Item = Result<Logged, LogDamage>> {
-    let is_bare = row.first().is_some_and(|first| *first != 0);
-    let bare = is_bare.then_some(Ok(row));
-    let several = pieces(if is_bare { &[] } else { row });
-    let later = move |piece: &Result<&[u8], _>| {
+    let is_later = move |piece: &Result<&[u8], _>| {
         piece.as_ref().map_or(true, |piece| Record::claimed_version(piece).to_bits().get() > after)
     };
-    bare.into_iter().chain(several.filter(later)).map(move |piece| {
+    pieces(row).filter(is_later).map(move |piece| {
         let logged = Logged::decode(piece?)?;
         match logged.position.get() {
-            claimed if claimed > last || (is_bare && claimed != last) => {
-                Err(LogDamage::Misplaced { row: last, claimed })
-            }
+            claimed if claimed > last => Err(LogDamage::Misplaced { row: last, claimed }),
             _ => Ok(logged),
         }
     })
@@ -219,9 +211,9 @@ mod tests {
         }
     }
 
-    /// These bytes are on disks: add to the list, never change it.
+    /// From the first release on these bytes are on disks: add to the list, never change it.
     #[test]
-    fn commits_of_every_format_are_read_for_ever() {
+    fn a_commit_is_read_for_ever() {
         let closed = Logged { entries: None, ..logged() };
         let golden = [
             (
@@ -236,11 +228,6 @@ mod tests {
             let hex: String = logged.encode().iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(hex, bytes);
             assert_eq!(Logged::decode(&logged.encode()), Ok(logged.clone()));
-            // The row of format 1.
-            let row: Vec<_> = commits_in(9, &logged.encode(), 0).collect();
-            assert_eq!(row, [Ok(logged.clone())]);
-            let elsewhere: Vec<_> = commits_in(10, &logged.encode(), 0).collect();
-            assert_eq!(elsewhere, [Err(LogDamage::Misplaced { row: 10, claimed: 9 })]);
         }
     }
 

@@ -162,7 +162,7 @@ mod tests {
         row
     }
 
-    /// These bytes are on disks: add to them, never change them.
+    /// From the first release on these bytes are on disks: add to them, never change them.
     #[test]
     fn rows_are_read_for_ever() {
         let hex: String = row().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -12,10 +12,7 @@ use crate::base::random;
 use crate::store::WriteId;
 
 /// The format of the tables: what is in them, and how.
-pub(super) const FORMAT: u64 = 2;
-
-/// The format before, whose commits were all settled.
-const SETTLED: u64 = 1;
+pub(super) const FORMAT: u64 = 1;
 
 /// Id to [`Record`](crate::backend::record::Record): what has a value.
 pub(super) const RESOURCES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("resources");
@@ -23,7 +20,7 @@ pub(super) const RESOURCES: TableDefinition<&[u8], &[u8]> = TableDefinition::new
 /// Id to version: what was deleted, as far as the log reaches back. An id that was created again may still be here.
 pub(super) const DELETED: TableDefinition<&[u8], u64> = TableDefinition::new("deleted");
 
-/// Position of the last to [commits in order](super::log::commits_in): those that are settled. Rows of format 1 have one.
+/// Position of the last to [commits in order](super::log::commits_in): those that are settled.
 pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 
 /// Position of the last to [commits with their values](super::recent), in order: what is not settled.
@@ -86,29 +83,18 @@ pub(super) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error
     Ok(())
 }
 
-/// Which format the tables have; every table must be there. The format before is made this one.
+/// Which format the tables have. Every table of a format that is known must be there.
 pub(super) fn format(database: &Database) -> Result<u64, redb::Error> {
     let snapshot = database.begin_read()?;
-    let facts = snapshot.open_table(FACTS)?;
-    let format = facts.get(FORMAT_FACT)?.map_or(0, |format| format.value());
-    if format == FORMAT || format == SETTLED {
+    let format = snapshot.open_table(FACTS)?.get(FORMAT_FACT)?.map_or(0, |format| format.value());
+    if format == FORMAT {
         snapshot.open_table(RESOURCES)?;
         snapshot.open_table(DELETED)?;
         snapshot.open_table(LOG)?;
-    }
-    if format == FORMAT {
         snapshot.open_table(RECENT)?;
         snapshot.open_table(NEWEST)?;
     }
-    if format != SETTLED {
-        return Ok(format);
-    }
-    let transaction = database.begin_write()?;
-    transaction.open_table(RECENT)?;
-    transaction.open_table(NEWEST)?;
-    transaction.open_table(FACTS)?.insert(FORMAT_FACT, FORMAT)?;
-    transaction.commit()?;
-    Ok(FORMAT)
+    Ok(format)
 }
 
 /// What the file knows of itself.
@@ -146,93 +132,29 @@ pub(super) fn note_floor(
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU64;
-
     use redb::backends::InMemoryBackend;
 
-    use super::super::File;
-    use super::super::log::{Done, Logged, LoggedEntry};
     use super::*;
-    use crate::backend::record::Record;
-    use crate::store::{Commit, Entry, Expected, Resolution, Start, Store, Version};
 
-    const WRITE: WriteId = WriteId::from_bits(77);
-
-    /// What was written in format 1: every commit settled, in a row of its own.
-    fn write_format_1(path: &std::path::Path) {
-        let database = Database::create(path).unwrap();
-        let transaction = database.begin_write().unwrap();
-        let position = |bits| NonZeroU64::new(bits).unwrap();
-        let done = |done| Some(vec![LoggedEntry { done, replaced: None }]);
-        let commits = [
-            Logged { position: position(11), write: None, entries: done(Done::Put("a".into())) },
-            Logged { position: position(12), write: Some(WRITE), entries: done(Done::Put("b".into())) },
-            Logged { position: position(13), write: None, entries: done(Done::Deleted("b".into())) },
-        ];
-        {
-            let mut resources = transaction.open_table(RESOURCES).unwrap();
-            let record =
-                Record { version: Version::from_bits(position(11)), write: None, value: b"one" }.encode("a");
-            resources.insert(b"a".as_slice(), record.as_slice()).unwrap();
-            transaction.open_table(DELETED).unwrap().insert(b"b".as_slice(), 13).unwrap();
-            let mut log = transaction.open_table(LOG).unwrap();
-            for commit in commits {
-                log.insert(commit.position.get(), commit.encode().as_slice()).unwrap();
-            }
-            let mut facts = transaction.open_table(FACTS).unwrap();
-            for (fact, value) in [(FORMAT_FACT, SETTLED), (IDENTITY, 5), (FLOOR, 10)] {
-                facts.insert(fact, value).unwrap();
-            }
-        }
-        transaction.commit().unwrap();
-    }
-
-    /// Files of this format are on disks: what they hold stays readable for ever.
-    #[test]
-    fn a_file_of_the_format_before_goes_on_as_one_of_this() {
-        let path = std::env::temp_dir().join(format!("ifmatch-format-1-{}", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        write_format_1(&path);
-
-        for opening in 1..=3 {
-            let store = File::open(&path).unwrap();
-            assert_eq!(store.get("a").wait().unwrap().unwrap().version.to_string(), "11");
-            assert!(store.get("b").wait().unwrap().is_none());
-            let Resolution::Applied(committed) = store.resolve(WRITE).wait().unwrap() else {
-                panic!("the write is in the log")
-            };
-            assert_eq!(committed.version().unwrap().to_bits().get(), 12);
-            let from = Start::After("f5.a".parse().unwrap());
-            let mut changes = store.watch(from).wait().unwrap();
-            let mut ids = Vec::new();
-            for _ in 0..2 + opening {
-                ids.push(changes.next().wait().unwrap().changes[0].id.to_string());
-            }
-            assert_eq!(ids, ["a", "b", "b", "c", "c"][..2 + opening]);
-            let again = Commit::one(Entry::put("c", Expected::Any, opening.to_string().into_bytes().into()));
-            store.commit(again).wait().unwrap();
-            let found = store.get("c").wait().unwrap().unwrap();
-            assert_eq!(&*found.value, opening.to_string().as_bytes());
-        }
-        let noted = noted(&Database::open(&path).unwrap());
-        assert_eq!(noted, FORMAT, "a release that does not know it must refuse it");
-        std::fs::remove_file(path).unwrap();
-    }
-
-    fn noted(database: &Database) -> u64 {
-        let facts = database.begin_read().unwrap().open_table(FACTS).unwrap();
-        facts.get(FORMAT_FACT).unwrap().unwrap().value()
-    }
-
-    #[test]
-    fn a_file_of_the_format_before_without_its_tables_is_left_alone() {
+    fn laid() -> Database {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        lay(&database, Origin::new()).unwrap();
+        database
+    }
+
+    /// The first release writes format 1: a later one counts on.
+    #[test]
+    fn a_new_file_has_the_first_format() {
+        assert_eq!(format(&laid()).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_file_that_lacks_a_table_is_none_of_this_store() {
+        let database = laid();
         let transaction = database.begin_write().unwrap();
-        transaction.open_table(FACTS).unwrap().insert(FORMAT_FACT, SETTLED).unwrap();
+        transaction.delete_table(RECENT).unwrap();
         transaction.commit().unwrap();
 
         assert!(format(&database).is_err());
-
-        assert_eq!(noted(&database), SETTLED);
     }
 }

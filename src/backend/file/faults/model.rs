@@ -184,29 +184,6 @@ fn start_with(disk: &SimulatedDisk, history: usize) -> File {
     File::start(Handle::open(opener(disk)).unwrap(), &Options::new().history(history)).unwrap()
 }
 
-/// Makes a file whose commits are all settled one of the format before, which had each in a row of its own.
-fn make_it_the_format_before(disk: &SimulatedDisk) {
-    let database = opener(disk).open().unwrap();
-    let transaction = database.begin_write().unwrap();
-    {
-        let mut log = transaction.open_table(LOG).unwrap();
-        let mut rows = Vec::new();
-        for row in log.iter().unwrap() {
-            let (last, row) = row.unwrap();
-            rows.extend(commits_in(last.value(), row.value(), 0).map(Result::unwrap));
-        }
-        log.retain(|_, _| false).unwrap();
-        for logged in rows {
-            log.insert(logged.position.get(), logged.encode().as_slice()).unwrap();
-        }
-        transaction.open_table(schema::FACTS).unwrap().insert(0, 1).unwrap();
-    }
-    transaction.delete_table(RECENT).unwrap();
-    transaction.delete_table(NEWEST).unwrap();
-    transaction.commit().unwrap();
-    database.close().unwrap();
-}
-
 /// Commits, compacts, closes and crashes at random, and looks every so many steps.
 fn run(history: usize, steps: usize, every: usize, sizes: &[usize]) {
     let mut disk = SimulatedDisk::default();
@@ -214,16 +191,11 @@ fn run(history: usize, steps: usize, every: usize, sizes: &[usize]) {
     let mut store = start_with(&disk, history);
     let mut model = Model::default();
     for step in 1..=steps {
-        let chance = random() % 90;
-        match chance {
+        match random() % 90 {
             0 => store.close().unwrap(),
             1 => {
                 disk = SimulatedDisk::of(disk.confirmed());
                 drop(store);
-            }
-            2 => {
-                store.close().unwrap();
-                make_it_the_format_before(&disk);
             }
             _ => {
                 model.step(&store, sizes);
@@ -234,8 +206,7 @@ fn run(history: usize, steps: usize, every: usize, sizes: &[usize]) {
             }
         }
         store = start_with(&disk, history);
-        // Rows that were parted may leave the log one by one.
-        if chance == 2 || random().is_multiple_of(2) {
+        if random().is_multiple_of(2) {
             store.compact().wait().unwrap();
         }
         model.check(&store, history);
