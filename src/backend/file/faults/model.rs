@@ -10,10 +10,8 @@ use std::time::{Duration, Instant};
 use redb::ReadableTable;
 
 use super::super::committer::Committer;
-use super::super::log::commits_in;
-use super::super::recent::{self, Commits};
-use super::super::schema::{self, DELETED, LOG, NEWEST, RECENT};
-use super::super::view::View;
+use super::super::recent::tables::{self as schema, DELETED, LOG, NEWEST, RECENT};
+use super::super::recent::{self, Commits, View, commits_in};
 use super::super::{File, Handle, Options, Persistence};
 use super::disk::{Fault, SimulatedDisk};
 use super::{after, commit, create, opener, read, start};
@@ -82,14 +80,14 @@ impl Model {
     /// Looks whether the store shows what it must, in memory and in the file.
     fn check(&self, store: &File, history: usize) {
         let shared = &store.shared;
-        let standing = shared.committer.lock().standing().clone();
-        let floor = standing.floor;
+        let extent = store.serving.committer.lock().extent().clone();
+        let floor = extent.floor;
         let there: Vec<_> = self.commits.iter().copied().filter(|(position, ..)| *position > floor).collect();
         let looked = shared.handle.with(|database, view| {
             let loaded = View::load(database)?;
             let tables = loaded.snapshot();
             assert_eq!((view.last, view.floor), (loaded.last, floor));
-            assert_eq!((loaded.floor, schema::facts(tables)?.forgotten), (floor, standing.forgotten));
+            assert_eq!((loaded.floor, schema::facts(tables)?.forgotten), (floor, extent.forgotten));
 
             let (recent, again) = (view.recent(), loaded.recent());
             assert_eq!(recent.list(), again.list());
@@ -104,7 +102,7 @@ impl Model {
             }
             let newest = tables.open_table(NEWEST)?.get(())?;
             let newest = newest.map_or_else(Vec::new, |row| row.value().to_vec());
-            assert!(newest == standing.newest && newest.len() <= LONG_ROW);
+            assert!(newest == extent.newest() && newest.len() <= LONG_ROW);
 
             let mut oldest_row = None;
             for row in tables.open_table(LOG)?.iter()? {
@@ -116,7 +114,7 @@ impl Model {
             }
             let weight =
                 |commits: &[(_, usize, _)]| commits.iter().map(|(_, weight, _)| weight).sum::<usize>();
-            assert_eq!(standing.weight, weight(&there));
+            assert_eq!(extent.weight, weight(&there));
             assert!(weight(&there) >= weight(&self.commits).min(history), "the log is too short");
             let settled = weight(&there) - recent_weight;
             assert!(settled < history + oldest_row.unwrap_or(1), "the log is too long");
@@ -281,7 +279,7 @@ fn what_did_not_wait_for_a_sync_is_synced_when_asked_and_when_closed() {
         for number in 1..=commits {
             commit(&store, number, WriteId::new()).wait().unwrap();
         }
-        assert!(store.shared.committer.lock().deadline().is_some());
+        assert!(store.serving.committer.lock().deadline().is_some());
         store.close().unwrap();
         assert_eq!(confirmed(), after(commits));
 
@@ -289,7 +287,7 @@ fn what_did_not_wait_for_a_sync_is_synced_when_asked_and_when_closed() {
         commit(&store, 3, WriteId::new()).wait().unwrap();
         store.sync().wait().unwrap();
         assert_eq!(confirmed(), after(3));
-        assert!(store.shared.committer.lock().deadline().is_none());
+        assert!(store.serving.committer.lock().deadline().is_none());
     }
 }
 
@@ -355,7 +353,7 @@ fn who_comes_while_others_are_judged_shares_their_turn() {
     shared.queue.served(2);
 
     // The store's own thread can't serve meanwhile.
-    let committer = shared.committer.lock();
+    let committer = store.serving.committer.lock();
     let first = put("a");
     let (served, second) = thread::scope(|scope| {
         let later = scope.spawn(|| {

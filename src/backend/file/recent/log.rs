@@ -17,24 +17,24 @@ const CLOSED: u8 = 1;
 /// for each entry a byte for what was done, the version replaced or 0 (8 bytes), and for a put and a delete the length
 /// of the id (2 bytes) and the id. Numbers are big-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Logged {
+pub(crate) struct Logged {
     /// The place in the log, and the version of all that the commit changed.
-    pub(super) position: NonZeroU64,
-    pub(super) write: Option<WriteId>,
+    pub(crate) position: NonZeroU64,
+    pub(crate) write: Option<WriteId>,
     /// What was applied; `None` where the write id was closed, so that its commit can't be applied any more.
-    pub(super) entries: Option<Vec<LoggedEntry>>,
+    pub(crate) entries: Option<Vec<LoggedEntry>>,
 }
 
 /// One entry of a logged commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LoggedEntry {
-    pub(super) done: Done,
-    pub(super) replaced: Option<Version>,
+pub(crate) struct LoggedEntry {
+    pub(crate) done: Done,
+    pub(crate) replaced: Option<Version>,
 }
 
 /// What an entry did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Done {
+pub(crate) enum Done {
     /// It only checked.
     Checked,
     /// There was nothing to delete.
@@ -45,7 +45,7 @@ pub(super) enum Done {
 
 /// Why bytes are not a logged commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LogDamage {
+pub(crate) enum LogDamage {
     #[error("the log has {0}")]
     Record(#[from] Damage),
     #[error("the log has a commit in the row of {row} that says it is at {claimed}")]
@@ -57,14 +57,14 @@ pub(super) enum LogDamage {
 }
 
 /// Adds a piece to a row: its length (4 bytes, big-endian) and its bytes.
-pub(super) fn push(row: &mut Vec<u8>, piece: &[u8]) {
+pub(crate) fn push(row: &mut Vec<u8>, piece: &[u8]) {
     let length = u32::try_from(piece.len()).expect("a commit has at most 64 MiB of values");
     row.extend(length.to_be_bytes());
     row.extend(piece);
 }
 
 /// The pieces of a row. Allocates nothing.
-pub(super) fn pieces(row: &[u8]) -> impl Iterator<Item = Result<&[u8], LogDamage>> {
+pub(crate) fn pieces(row: &[u8]) -> impl Iterator<Item = Result<&[u8], LogDamage>> {
     let mut rest = row;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -80,7 +80,7 @@ pub(super) fn pieces(row: &[u8]) -> impl Iterator<Item = Result<&[u8], LogDamage
 }
 
 /// The commits after a position in the row of the log that ends with the one at `last`.
-pub(super) fn commits_in(
+pub(crate) fn commits_in(
     last: u64,
     row: &[u8],
     after: u64,
@@ -98,7 +98,7 @@ pub(super) fn commits_in(
 }
 
 impl Logged {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         /// The most bytes of an entry beside its id.
         const ENTRY: usize = 11;
 
@@ -125,7 +125,7 @@ impl Logged {
     }
 
     /// Reads one commit. Allocates in proportion to the bytes.
-    pub(super) fn decode(stored: &[u8]) -> Result<Self, LogDamage> {
+    pub(crate) fn decode(stored: &[u8]) -> Result<Self, LogDamage> {
         let record = Record::decode("", stored)?;
         let position = record.version.to_bits();
         let entries = decode_entries(record.value).ok_or(LogDamage::Entries { position: position.get() })?;
@@ -133,7 +133,7 @@ impl Logged {
     }
 
     /// The answer the commit was given.
-    pub(super) fn committed(&self) -> Committed {
+    pub(crate) fn committed(&self) -> Committed {
         let version = Version::from_bits(self.position);
         let receipt = |entry: &LoggedEntry| {
             let version = match entry.done {
@@ -147,7 +147,7 @@ impl Logged {
     }
 
     /// The ids it changed, and whether they were deleted.
-    pub(super) fn changes(&self) -> impl Iterator<Item = (&Arc<str>, bool)> {
+    pub(crate) fn changes(&self) -> impl Iterator<Item = (&Arc<str>, bool)> {
         self.entries.iter().flatten().filter_map(|entry| match &entry.done {
             Done::Checked | Done::Nothing => None,
             Done::Put(id) => Some((id, false)),
@@ -156,7 +156,7 @@ impl Logged {
     }
 
     /// How much of the log's limit it takes up.
-    pub(super) fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         self.entries.as_ref().map_or(0, Vec::len).max(1)
     }
 }

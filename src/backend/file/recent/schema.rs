@@ -7,30 +7,30 @@
 
 use redb::{Database, ReadTransaction, ReadableDatabase, Table, TableDefinition};
 
-use super::window::Forgotten;
+use crate::backend::file::window::Forgotten;
 use crate::base::random;
 use crate::store::WriteId;
 
 /// The format of the tables: what is in them, and how.
-pub(super) const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 1;
 
 /// Id to [`Record`](crate::backend::record::Record): what has a value.
-pub(super) const RESOURCES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("resources");
+pub(crate) const RESOURCES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("resources");
 
 /// Id to version: what was deleted, as far as the log reaches back. An id that was created again may still be here.
-pub(super) const DELETED: TableDefinition<&[u8], u64> = TableDefinition::new("deleted");
+pub(crate) const DELETED: TableDefinition<&[u8], u64> = TableDefinition::new("deleted");
 
 /// Position of the last to [commits in order](super::log::commits_in): those that are settled.
-pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+pub(crate) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 
 /// Position of the last to [commits with their values](super::recent), in order: what is not settled.
-pub(super) const RECENT: TableDefinition<u64, &[u8]> = TableDefinition::new("recent");
+pub(crate) const RECENT: TableDefinition<u64, &[u8]> = TableDefinition::new("recent");
 
 /// The same for the newest of all: one row, or none at first.
-pub(super) const NEWEST: TableDefinition<(), &[u8]> = TableDefinition::new("newest");
+pub(crate) const NEWEST: TableDefinition<(), &[u8]> = TableDefinition::new("newest");
 
 /// The facts below, by number.
-pub(super) const FACTS: TableDefinition<u8, u64> = TableDefinition::new("facts");
+pub(crate) const FACTS: TableDefinition<u8, u64> = TableDefinition::new("facts");
 
 /// Which format the tables have.
 const FORMAT_FACT: u8 = 0;
@@ -44,14 +44,14 @@ const YOUNGEST_CLOSED: [u8; 2] = [5, 6];
 
 /// What a new file begins with.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Origin {
-    pub(super) identity: u64,
+pub(crate) struct Origin {
+    pub(crate) identity: u64,
     /// The number before the first version.
-    pub(super) floor: u64,
+    pub(crate) floor: u64,
 }
 
 impl Origin {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Below 2^62: as many versions again are left to issue, and the leaps at each opening.
         Self { identity: random(), floor: random() >> 2 }
     }
@@ -59,14 +59,14 @@ impl Origin {
 
 /// What a file knows of itself.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts {
-    pub(super) identity: u64,
-    pub(super) floor: u64,
-    pub(super) forgotten: Forgotten,
+pub(crate) struct Facts {
+    pub(crate) identity: u64,
+    pub(crate) floor: u64,
+    pub(crate) forgotten: Forgotten,
 }
 
 /// Lays the tables of a new file.
-pub(super) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error> {
+pub(crate) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         transaction.open_table(RESOURCES)?;
@@ -84,7 +84,7 @@ pub(super) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error
 }
 
 /// Which format the tables have. Every table of a format that is known must be there.
-pub(super) fn format(database: &Database) -> Result<u64, redb::Error> {
+pub(crate) fn format(database: &Database) -> Result<u64, redb::Error> {
     let snapshot = database.begin_read()?;
     let format = snapshot.open_table(FACTS)?.get(FORMAT_FACT)?.map_or(0, |format| format.value());
     if format == FORMAT {
@@ -98,7 +98,7 @@ pub(super) fn format(database: &Database) -> Result<u64, redb::Error> {
 }
 
 /// What the file knows of itself.
-pub(super) fn facts(snapshot: &ReadTransaction) -> Result<Facts, redb::Error> {
+pub(crate) fn facts(snapshot: &ReadTransaction) -> Result<Facts, redb::Error> {
     let facts = snapshot.open_table(FACTS)?;
     let fact = |number: u8| Ok::<_, redb::Error>(facts.get(number)?.map(|fact| fact.value()));
     let missing = |what: &str| redb::Error::Corrupted(format!("the file does not know its {what}"));
@@ -116,7 +116,7 @@ pub(super) fn facts(snapshot: &ReadTransaction) -> Result<Facts, redb::Error> {
 }
 
 /// Notes that commits up to `floor` have left the log.
-pub(super) fn note_floor(
+pub(crate) fn note_floor(
     facts: &mut Table<'_, u8, u64>,
     floor: u64,
     forgotten: Forgotten,
