@@ -1,8 +1,8 @@
 //! [`File`], the durable store: one file that survives a crash.
 
-mod answer;
 mod backup;
 mod batch;
+mod caught;
 mod committer;
 mod disk;
 #[cfg(test)]
@@ -13,50 +13,42 @@ pub mod fuzzed;
 mod handle;
 #[cfg(feature = "json")]
 mod lines;
-mod log;
 mod open;
+mod open_error;
 mod options;
+mod promise;
 mod queue;
 mod recent;
-mod schema;
-mod settle;
-mod view;
+mod serving;
+mod shared;
+mod trouble;
 mod watch;
+mod watchers;
 mod window;
 
 use std::fmt;
-use std::future::Future;
-use std::ops::Bound;
 use std::path::Path;
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
-use std::thread::{self, JoinHandle, ThreadId};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
 
-use crate::backend::limits::Limits;
-use crate::backend::record::Record;
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Corrupt, Durability, Error, Page, Refusal, Reply,
-    Resolution, Start, Store, Versioned, WriteId, is_blocking,
+    Abilities, Action, Changes, Commit, Committed, Durability, Error, Page, Reply, Resolution, Start, Store,
+    Versioned, WriteId,
 };
-use answer::{Answer, promise};
-use committer::Committer;
-use handle::{Handle, What};
-use queue::{Call, Full, Order, Queue};
-use window::{Known, Unknown, Window};
+use handle::Handle;
+use promise::promise;
+use queue::{OwnedCommit, Queue, Request};
+use serving::Serving;
+use shared::{ENTRIES, Shared};
+use trouble::Cause;
+use watchers::Watchers;
 
 #[cfg(feature = "json")]
 pub use lines::ImportError;
-pub use open::OpenError;
+pub use open_error::OpenError;
 pub use options::{Options, Persistence};
-
-/// The most entries one commit may have.
-const ENTRIES: usize = 10_000;
-
-/// The most bytes the values of one commit may have.
-const COMMIT_BYTES: usize = 64 << 20;
 
 /// The durable store: one file that survives a crash of the program and of the machine.
 ///
@@ -133,22 +125,8 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// ```
 pub struct File {
     shared: Arc<Shared>,
+    serving: Arc<Serving>,
     thread: Option<JoinHandle<Result<(), Error>>>,
-}
-
-/// What the callers and the committing thread share.
-struct Shared {
-    handle: Handle,
-    queue: Queue,
-    committer: Mutex<Committer>,
-    /// The thread that commits.
-    thread: OnceLock<ThreadId>,
-    watchers: watch::Watchers,
-    window: Mutex<Window>,
-    identity: u64,
-    history: usize,
-    value_limit: usize,
-    persistence: Persistence,
 }
 
 impl File {
@@ -172,36 +150,33 @@ impl File {
         Options::new()
     }
 
+    /// Starts to serve from an open file.
     fn start(handle: Handle, options: &Options) -> Result<Self, OpenError> {
         let path = handle.path().to_path_buf();
         let refuse = |error: Error| OpenError::Corrupt {
             path: path.clone(),
             found: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
         };
-        let identity = handle.read(|view| Ok(schema::facts(view.snapshot())?.identity)).map_err(refuse)?;
-        let mut shared = Shared {
+        let identity = handle.read(recent::View::identity).map_err(refuse)?;
+        let shared = Arc::new(Shared {
             handle,
             queue: Queue::default(),
-            committer: Mutex::default(),
-            thread: OnceLock::new(),
-            watchers: watch::Watchers::default(),
+            watchers: Watchers::default(),
             window: Mutex::default(),
             identity,
             history: options.history,
             value_limit: options.value_limit,
             persistence: options.persistence,
-        };
-        shared.committer = Mutex::new(Committer::new(&shared).map_err(refuse)?);
-        let shared = Arc::new(shared);
-        let serving = Arc::clone(&shared);
-        let serve = move || {
-            serving.thread.get_or_init(|| thread::current().id());
-            Committer::run(&serving)
+        });
+        let serving = Arc::new(Serving::new(Arc::clone(&shared)).map_err(refuse)?);
+        let serve = {
+            let serving = Arc::clone(&serving);
+            move || serving.run()
         };
         let thread = thread::Builder::new().name("ifmatch-file".to_owned()).spawn(serve);
         let thread =
-            thread.map_err(|source| open::io_error("start the committing thread of", &path, source))?;
-        Ok(Self { shared, thread: Some(thread) })
+            thread.map_err(|source| open_error::io_error("start the committing thread of", &path, source))?;
+        Ok(Self { shared, serving, thread: Some(thread) })
     }
 
     /// Waits until everything that was committed is synced: of use with [`Persistence::Eventual`].
@@ -218,7 +193,7 @@ impl File {
     /// ```
     pub fn sync(&self) -> Reply<'_, ()> {
         let (promise, answer) = promise();
-        self.shared.send(Call::Sync { promise }, answer)
+        self.serving.send(Request::Sync { promise }, answer)
     }
 
     /// Gives unused space back to the file system; tells whether there was any.
@@ -236,7 +211,7 @@ impl File {
     /// ```
     pub fn compact(&self) -> Reply<'_, bool> {
         let (promise, answer) = promise();
-        self.shared.send(Call::Compact { promise }, answer)
+        self.serving.send(Request::Compact { promise }, answer)
     }
 
     /// Copies the last committed state to a new file at `path`, which a store can open. Commits and reads go on.
@@ -342,10 +317,22 @@ impl File {
         }
         self.shared.queue.close();
         // A task that is woken by its answer may be the last to hold the store: the thread can't wait for itself.
-        if self.shared.is_committing() {
+        if self.serving.is_committing() {
             return Ok(());
         }
-        thread.join().unwrap_or_else(|_| Err(self.shared.handle.refusal(What::Closed)))
+        thread.join().unwrap_or_else(|_| Err(self.shared.handle.refusal(Cause::Closed)))
+    }
+}
+
+impl Options {
+    /// Opens the file at `path`, or creates it where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], which names the path.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<File, OpenError> {
+        let opener = open::open_or_create(path.as_ref(), self.cache_bytes, self.verify)?;
+        File::start(Handle::open(opener)?, self)
     }
 }
 
@@ -361,158 +348,6 @@ impl fmt::Debug for File {
     }
 }
 
-impl Shared {
-    fn is_eventual(&self) -> bool {
-        self.persistence == Persistence::Eventual
-    }
-
-    /// Whether this is the thread that commits.
-    fn is_committing(&self) -> bool {
-        self.thread.get() == Some(&thread::current().id())
-    }
-
-    fn send<T: Send + 'static>(self: &Arc<Self>, call: Call, answer: Answer<T>) -> Reply<'static, T> {
-        if let Err(forked) = self.handle.check_process() {
-            return Reply::ready(Err(forked));
-        }
-        match self.queue.push(call) {
-            Ok(()) => Reply::pending(Waiting { shared: Arc::clone(self), answer, rung: false }),
-            Err((Full::Busy, _)) => Reply::ready(Err(self.handle.refusal(What::Busy))),
-            Err((Full::Closed, _)) => Reply::ready(Err(self.handle.refusal(What::Closed))),
-        }
-    }
-
-    /// Serves the calls that wait on this thread, if that is the thing to do.
-    fn serve_here(&self) -> bool {
-        if self.is_committing() {
-            // A waker that waits for an answer on the thread that gives it has to see to it itself. It never sleeps:
-            // who serves meanwhile may itself have to wait for a call that is left to this thread.
-            if Committer::serve(self, self.committer.lock(), None) == 0 {
-                thread::yield_now();
-            }
-            return true;
-        }
-        if !is_blocking() || self.queue.is_crowded() {
-            return false;
-        }
-        let Some(committer) = self.committer.try_lock() else { return false };
-        let due = committer.deadline();
-        let served = Committer::serve(self, committer, None);
-        if due.is_none() && self.is_eventual() {
-            self.queue.nudge();
-        }
-        // Where there was none, the answer is just being given by somebody else.
-        served > 0
-    }
-
-    fn get(&self, id: &str) -> Result<Option<Versioned<[u8]>>, Error> {
-        self.handle.read(|view| Ok(view.find(id)?.record().map(|stored| value(id, stored)).transpose()))?
-    }
-
-    fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<[u8]>, Error> {
-        if limit == 0 {
-            return Err(Refusal::EmptyPage.into());
-        }
-        let from = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        self.handle.read(|view| {
-            let mut items = Vec::with_capacity(limit.min(256));
-            for next in view.range(from, prefix, limit.saturating_add(1))? {
-                let (id, stored) = next?;
-                if !id.starts_with(prefix) {
-                    break;
-                }
-                if items.len() == limit {
-                    return Ok(Ok(Page { items, more: true }));
-                }
-                match value(&id, stored.record().unwrap_or_default()) {
-                    Ok(found) => items.push((id, found)),
-                    Err(corrupt) => return Ok(Err(corrupt)),
-                }
-            }
-            Ok(Ok(Page { items, more: false }))
-        })?
-    }
-
-    /// A commit that only checks, judged against the last committed state.
-    fn check(&self, order: &Order) -> Result<Committed, Error> {
-        self.handle.read(|view| {
-            let judged = batch::judge(&order.entries, |id| view.find(id), view)?;
-            let pairs = |found: Vec<_>| {
-                order.entries.iter().zip(found).map(|(entry, found)| batch::unchanged(entry, found)).collect()
-            };
-            Ok(judged.map(pairs))
-        })?
-    }
-
-    /// What is known of a write id already; `None` where the committing thread has to be asked.
-    fn resolved(&self, write: WriteId) -> Result<Option<Resolution>, Error> {
-        self.handle.check_process()?;
-        let known = self.window.lock().look(write).cloned();
-        let position = match known {
-            Ok(Known::Idle(committed)) => return Ok(Some(Resolution::Applied(committed))),
-            Ok(Known::Closed) => return Ok(Some(Resolution::NotApplied)),
-            Ok(Known::Logged(position)) => position,
-            Err(Unknown::Forgotten | Unknown::ForgottenClosed) => return Ok(Some(Resolution::Unknown)),
-            Err(Unknown::Unseen) => return Ok(None),
-        };
-        // It may have left the log since.
-        self.handle.read(|view| {
-            let logged = view.at(position)?;
-            Ok(logged.map(|logged| Resolution::Applied(logged.committed())))
-        })
-    }
-
-    /// Refuses what the file can't hold, before it waits for anything.
-    fn admit(&self, commit: &Commit<'_, [u8]>) -> Result<(), Refusal> {
-        Limits { entries: ENTRIES, value: self.value_limit, commit: COMMIT_BYTES }.admit(commit)
-    }
-}
-
-/// A call that waits for its answer.
-///
-/// A caller that blocks its thread and is alone serves itself, which saves two changes of threads. A task must not hold
-/// up its executor for as long as a sync takes, so it leaves its call to the store's own thread.
-struct Waiting<T> {
-    shared: Arc<Shared>,
-    answer: Answer<T>,
-    /// Whether the store's own thread was called.
-    rung: bool,
-}
-
-impl<T> Waiting<T> {
-    fn ring(&mut self) {
-        if !std::mem::replace(&mut self.rung, true) {
-            self.shared.queue.ring();
-        }
-    }
-}
-
-impl<T> Future for Waiting<T> {
-    type Output = Result<T, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.shared.handle.check_process()?;
-        while !self.answer.is_here() && self.shared.serve_here() {}
-        let polled = Pin::new(&mut self.answer).poll(context);
-        if polled.is_pending() {
-            self.ring();
-        }
-        polled
-    }
-}
-
-impl<T> Drop for Waiting<T> {
-    fn drop(&mut self) {
-        // Nobody waits for it any more; it is applied all the same.
-        if !self.shared.handle.is_forked() && !self.answer.is_here() {
-            self.ring();
-        }
-    }
-}
-
 impl Store<[u8]> for File {
     fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
         Reply::ready(self.shared.get(id))
@@ -522,13 +357,13 @@ impl Store<[u8]> for File {
         if let Err(refusal) = self.shared.admit(&commit) {
             return Reply::ready(Err(refusal.into()));
         }
-        let order = Order::from(commit);
-        let checks = order.entries.iter().all(|entry| matches!(entry.action, Action::Check));
-        if checks && order.write.is_none() {
-            return Reply::ready(self.shared.check(&order));
+        let commit = OwnedCommit::from(commit);
+        let checks = commit.entries.iter().all(|entry| matches!(entry.action, Action::Check));
+        if checks && commit.write.is_none() {
+            return Reply::ready(self.shared.check(&commit));
         }
         let (promise, answer) = promise();
-        self.shared.send(Call::Commit { order, promise }, answer)
+        self.serving.send(Request::Commit { commit, promise }, answer)
     }
 
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
@@ -536,7 +371,7 @@ impl Store<[u8]> for File {
             Ok(Some(resolution)) => Reply::ready(Ok(resolution)),
             Ok(None) => {
                 let (promise, answer) = promise();
-                self.shared.send(Call::Resolve { write, promise }, answer)
+                self.serving.send(Request::Resolve { write, promise }, answer)
             }
             Err(error) => Reply::ready(Err(error)),
         }
@@ -565,13 +400,5 @@ impl Store<[u8]> for File {
             may_lose_answers: true,
             detects_restore: true,
         }
-    }
-}
-
-/// The value stored under an id.
-fn value(id: &str, stored: &[u8]) -> Result<Versioned<[u8]>, Error> {
-    match Record::decode(id, stored) {
-        Ok(record) => Ok(Versioned::new(record.version, record.value)),
-        Err(damage) => Err(Corrupt::new(id, Record::claimed_version(stored), damage).into()),
     }
 }

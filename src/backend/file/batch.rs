@@ -5,14 +5,11 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redb::{Error as EngineError, ReadTransaction};
+use redb::Error as EngineError;
 
-use super::log::{Done, Logged, LoggedEntry};
-use super::queue::{Order, OrderEntry};
-use super::recent::{self, Commits};
-use super::settle::RECENT_BYTES;
-use super::view::{Stored, View};
-use super::window::{Forgotten, Known, Unknown, Window};
+use super::queue::{OwnedCommit, OwnedEntry};
+use super::recent::{Added, Done, Logged, LoggedEntry, Stored, View};
+use super::window::{Known, Unknown, Window};
 use crate::backend::record::Record;
 use crate::store::{
     Action, Committed, Conflict, Corrupt, Entry, Error, Found, Receipt, Refusal, Resolution, Version,
@@ -22,69 +19,46 @@ use crate::store::{
 /// The last version.
 pub(super) const LAST: u64 = i64::MAX as u64;
 
-/// Where the log stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// The last version issued.
-    pub(super) last: u64,
-    /// The position of the last commit that has left the log.
-    pub(super) floor: u64,
-    /// How much the log holds, the recent commits included: an entry weighs one, and a commit at least that.
-    pub(super) weight: usize,
-    pub(super) forgotten: Forgotten,
-    /// The row of the newest commits.
-    pub(super) newest: Vec<u8>,
-}
-
 /// The calls that share one transaction.
 ///
 /// Each is judged in turn, with the writes of those before it in place. One that is refused changes nothing and
 /// disturbs nobody.
 pub(super) struct Batch<'t> {
     /// What is committed.
-    pub(super) view: &'t View,
+    view: &'t View,
     window: &'t Mutex<Window>,
-    /// What this transaction adds, and its bytes in a row.
-    pub(super) commits: Commits,
-    pub(super) row: Vec<u8>,
-    pub(super) standing: Standing,
-    pub(super) written: Written,
+    /// The last version issued.
+    last: u64,
+    judged: Batched,
 }
 
-/// What a batch wrote, to be noted once it is committed.
+/// What a batch came to: what is to be committed, and what is to be noted then.
 #[derive(Debug, Default)]
-pub(super) struct Written {
+pub(super) struct Batched {
+    pub(super) added: Added,
+    /// The write ids that are known from then on.
     pub(super) fresh: HashMap<WriteId, Known>,
-    pub(super) left: Vec<WriteId>,
     /// Whether a watcher has something to read.
     pub(super) changed: bool,
-    /// Whether all that was recent is settled.
-    pub(super) settled: bool,
 }
 
 /// What one call gets, should the batch be committed.
-pub(super) type Verdict<T> = Result<T, Error>;
+pub(super) type Judged<T> = Result<T, Error>;
 
 impl<'t> Batch<'t> {
-    pub(super) fn new(view: &'t View, standing: Standing, window: &'t Mutex<Window>) -> Self {
-        Self {
-            view,
-            window,
-            commits: Commits::default(),
-            row: Vec::new(),
-            standing,
-            written: Written::default(),
-        }
+    /// A batch whose versions come after `last`.
+    pub(super) fn new(view: &'t View, last: u64, window: &'t Mutex<Window>) -> Self {
+        Self { view, window, last, judged: Batched::default() }
     }
 
-    /// Whether there is anything to commit.
-    pub(super) fn is_empty(&self) -> bool {
-        self.commits.is_empty()
+    /// What it came to.
+    pub(super) fn finish(self) -> Batched {
+        self.judged
     }
 
     /// Applies a commit, or refuses it, or answers as before where its write id has already come.
-    pub(super) fn commit(&mut self, order: &Order) -> Result<Verdict<Committed>, EngineError> {
-        let Some(write) = order.write else { return self.apply(order) };
+    pub(super) fn commit(&mut self, commit: &OwnedCommit) -> Result<Judged<Committed>, EngineError> {
+        let Some(write) = commit.write else { return self.apply(commit) };
         match self.look(write) {
             Ok(Known::Idle(committed)) => return Ok(Ok(committed)),
             Ok(Known::Closed) | Err(Unknown::ForgottenClosed) => {
@@ -93,28 +67,28 @@ impl<'t> Batch<'t> {
             Ok(Known::Logged(position)) => return Ok(Ok(self.logged(position)?.committed())),
             Err(Unknown::Unseen | Unknown::Forgotten) => {}
         }
-        let last = self.standing.last;
-        let verdict = self.apply(order)?;
+        let last = self.last;
+        let verdict = self.apply(commit)?;
         if let Ok(committed) = &verdict {
-            let known = match self.standing.last {
+            let known = match self.last {
                 same if same == last => Known::Idle(committed.clone()),
                 position => Known::Logged(position),
             };
-            self.written.fresh.insert(write, known);
+            self.judged.fresh.insert(write, known);
         }
         Ok(verdict)
     }
 
     /// The conflict of a commit with what stands now, if there is one.
-    pub(super) fn conflict(&self, order: &Order) -> Result<Option<Conflict>, EngineError> {
-        match judge(&order.entries, |id| self.find(id), self.view)? {
+    pub(super) fn conflict(&self, commit: &OwnedCommit) -> Result<Option<Conflict>, EngineError> {
+        match judge(&commit.entries, |id| self.find(id), self.view)? {
             Err(Error::Conflict(conflict)) => Ok(Some(conflict)),
             Ok(_) | Err(_) => Ok(None),
         }
     }
 
     /// Tells what became of a commit, and closes its write id where it never came.
-    pub(super) fn resolve(&mut self, write: WriteId) -> Result<Verdict<Resolution>, EngineError> {
+    pub(super) fn resolve(&mut self, write: WriteId) -> Result<Judged<Resolution>, EngineError> {
         Ok(Ok(match self.look(write) {
             Ok(Known::Idle(committed)) => Resolution::Applied(committed),
             Ok(Known::Closed) => Resolution::NotApplied,
@@ -126,31 +100,19 @@ impl<'t> Batch<'t> {
                     Err(refusal) => return Ok(Err(refusal.into())),
                 };
                 self.append(Logged { position, write: Some(write), entries: None }, vec![]);
-                self.written.fresh.insert(write, Known::Closed);
+                self.judged.fresh.insert(write, Known::Closed);
                 Resolution::NotApplied
             }
         }))
     }
 
-    /// What is to be known once it is committed, and what readers see then: with a snapshot taken afterwards, where there
-    /// was anything to commit.
-    pub(super) fn finish(self, snapshot: Option<ReadTransaction>) -> (Standing, Written, Option<View>) {
-        let Self { view, commits, standing, written, .. } = self;
-        let last = commits.list().last().map_or(view.last, |last| last.position.get());
-        let next = snapshot.map(|snapshot| match written.settled {
-            true => View::settled(snapshot, last, standing.floor),
-            false => view.followed(snapshot, commits, last),
-        });
-        (standing, written, next)
-    }
-
-    fn apply(&mut self, order: &Order) -> Result<Verdict<Committed>, EngineError> {
-        let found = match judge(&order.entries, |id| self.find(id), self.view)? {
+    fn apply(&mut self, commit: &OwnedCommit) -> Result<Judged<Committed>, EngineError> {
+        let found = match judge(&commit.entries, |id| self.find(id), self.view)? {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };
-        let pairs = || order.entries.iter().zip(&found);
-        let creates = |(entry, found): &(&OrderEntry, &Option<Version>)| {
+        let pairs = || commit.entries.iter().zip(&found);
+        let creates = |(entry, found): &(&OwnedEntry, &Option<Version>)| {
             matches!(entry.action, Action::Put(_)) && found.is_none()
         };
         if let Some(refusal) = pairs().filter(creates).find_map(|(entry, _)| check_id(&entry.id).err()) {
@@ -170,67 +132,57 @@ impl<'t> Batch<'t> {
             Err(refusal) => return Ok(Err(refusal.into())),
         };
         let version = Version::from_bits(position);
-        let mut entries = Vec::with_capacity(order.entries.len());
-        let mut records = Vec::with_capacity(order.entries.len());
+        let mut entries = Vec::with_capacity(commit.entries.len());
+        let mut records = Vec::with_capacity(commit.entries.len());
         for (entry, replaced) in pairs() {
             let done = match &entry.action {
                 Action::Check => Done::Checked,
                 Action::Delete if replaced.is_none() => Done::Nothing,
                 Action::Delete => Done::Deleted(Arc::from(&*entry.id)),
                 Action::Put(value) => {
-                    let record = Record { version, write: order.write, value }.encode(&entry.id);
+                    let record = Record { version, write: commit.write, value }.encode(&entry.id);
                     records.push(record.into());
                     Done::Put(Arc::from(&*entry.id))
                 }
             };
             entries.push(LoggedEntry { done, replaced: *replaced });
         }
-        let logged = Logged { position, write: order.write, entries: Some(entries) };
+        let logged = Logged { position, write: commit.write, entries: Some(entries) };
         let committed = logged.committed();
         self.append(logged, records);
-        self.written.changed = true;
+        self.judged.changed = true;
         Ok(Ok(committed))
     }
 
     /// What stands under an id, with the writes of this transaction in place.
     fn find(&self, id: &str) -> Result<Stored, EngineError> {
-        match self.commits.find(id, LAST) {
-            Some(state) => Ok(state.into()),
+        match self.judged.added.find(id) {
+            Some(stored) => Ok(stored),
             None => self.view.find(id),
         }
     }
 
     fn next(&self) -> Result<NonZeroU64, Refusal> {
-        match self.standing.last {
+        match self.last {
             LAST.. => Err(Refusal::VersionsExhausted),
             last => Ok(NonZeroU64::MIN.saturating_add(last)),
         }
     }
 
     fn append(&mut self, logged: Logged, records: Vec<Arc<[u8]>>) {
-        let before = self.row.len();
-        let values: usize = records.iter().map(|record| record.len()).sum();
-        // What is settled at once needs no row.
-        let bytes = if before + values > RECENT_BYTES {
-            values
-        } else {
-            recent::encode(&mut self.row, &logged, &records);
-            self.row.len() - before
-        };
-        self.standing.last = logged.position.get();
-        self.standing.weight += logged.weight();
-        self.commits.add(logged, records, bytes);
+        self.last = logged.position.get();
+        self.judged.added.add(logged, records);
     }
 
     fn look(&self, write: WriteId) -> Result<Known, Unknown> {
-        match self.written.fresh.get(&write) {
+        match self.judged.fresh.get(&write) {
             Some(known) => Ok(known.clone()),
             None => self.window.lock().look(write).cloned(),
         }
     }
 
     fn logged(&self, position: u64) -> Result<Arc<Logged>, EngineError> {
-        let logged = match self.commits.at(position) {
+        let logged = match self.judged.added.at(position) {
             Some(logged) => Some(Arc::clone(logged)),
             None => self.view.at(position)?,
         };
@@ -240,10 +192,10 @@ impl<'t> Batch<'t> {
 
 /// Judges every expectation against what stands: the version found for each entry, or the refusal.
 pub(super) fn judge(
-    entries: &[OrderEntry],
+    entries: &[OwnedEntry],
     find: impl Fn(&str) -> Result<Stored, EngineError>,
     view: &View,
-) -> Result<Verdict<Vec<Option<Version>>>, EngineError> {
+) -> Result<Judged<Vec<Option<Version>>>, EngineError> {
     let mut found = Vec::with_capacity(entries.len());
     let mut mismatches = Vec::new();
     for entry in entries {
@@ -288,7 +240,7 @@ pub(super) fn judge(
 }
 
 /// The receipt of an entry in a commit that changes nothing.
-pub(super) fn unchanged(entry: &OrderEntry, found: Option<Version>) -> Receipt {
+pub(super) fn unchanged(entry: &OwnedEntry, found: Option<Version>) -> Receipt {
     match entry.action {
         Action::Check => Receipt { version: found, replaced: found },
         Action::Put(_) | Action::Delete => Receipt { version: None, replaced: None },

@@ -1,23 +1,21 @@
 //! [`Committer`], who takes the calls that wait, commits them as one, and answers each: the store's own thread, or a
 //! caller that is alone.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use parking_lot::MutexGuard;
-use redb::{Durability, ReadableDatabase};
+use parking_lot::{Mutex, MutexGuard};
 
-use super::Shared;
-use super::answer::wake;
-use super::batch::{Batch, LAST, Standing, Verdict, Written};
-use super::handle::{Trouble, What};
-use super::queue::{Call, Turn};
-use super::schema::{self, NEWEST};
-use super::view::View;
+use super::batch::{Batch, Batched, Judged, LAST};
+use super::queue::{Request, Turn};
+use super::recent::{self, Extent};
+use super::shared::Shared;
+use super::trouble::{Cause, Trouble};
 use super::window::{Known, Window};
-use crate::base::random;
+use crate::base::{random, wake};
 use crate::store::{Committed, Error, Failure, Outcome, Resolution, WriteId};
 
 /// How long a commit may stay without a sync where commits need not wait for it.
@@ -39,8 +37,8 @@ const LEAP: u64 = 1 << 40;
 /// What is known to who serves.
 #[derive(Debug, Default)]
 pub(super) struct Committer {
-    standing: Standing,
-    /// Which opening of the file `standing` belongs to.
+    extent: Extent,
+    /// Which opening of the file `extent` belongs to.
     generation: u64,
     /// When what is not synced has to be.
     deadline: Option<Instant>,
@@ -49,18 +47,18 @@ pub(super) struct Committer {
 }
 
 /// A call's verdict.
-enum Answered {
-    Commit(Verdict<Committed>),
-    Resolve(Verdict<Resolution>),
-    Sync(Verdict<()>),
-    Compact(Verdict<bool>),
+enum Response {
+    Commit(Judged<Committed>),
+    Resolve(Judged<Resolution>),
+    Sync(Judged<()>),
+    Compact(Judged<bool>),
 }
 
 /// The answers of one turn, to be given once no lock is held.
 #[derive(Default)]
-struct Answers {
+struct Responses {
     /// One for each call, in order.
-    given: Vec<Answered>,
+    given: Vec<Response>,
     /// Whether a watcher has something to read.
     changed: bool,
 }
@@ -69,24 +67,24 @@ impl Committer {
     /// Reads where the log stands.
     pub(super) fn new(shared: &Shared) -> Result<Self, Error> {
         let generation = shared.handle.generation();
-        Ok(Self { standing: load(shared)?, generation, deadline: None, lost: false })
+        Ok(Self { extent: load(shared)?, generation, deadline: None, lost: false })
     }
 
     /// What the store's own thread does: it serves until the store is closed.
-    pub(super) fn run(shared: &Shared) -> Result<(), Error> {
+    pub(super) fn run(shared: &Shared, committer: &Mutex<Self>) -> Result<(), Error> {
         let mut hurried = 0;
         let mut until = None;
         loop {
             if let Some(until) = until {
                 shared.queue.gather(0, until);
             }
-            let deadline = shared.committer.lock().deadline;
+            let deadline = committer.lock().deadline;
             if shared.queue.wait(deadline) == Turn::Close {
-                return Self::close(shared);
+                return Self::close(shared, committer);
             }
             let company = shared.queue.company();
             let began = Instant::now();
-            let served = Self::serve(shared, shared.committer.lock(), until);
+            let served = Self::serve(shared, committer.lock(), until);
             if until.is_some() && served * 2 <= company {
                 hurried = HURRIED;
             }
@@ -117,14 +115,14 @@ impl Committer {
                 shared.handle.mend(shared.handle.generation())
             }));
             committer.generation = u64::MAX;
-            Answers { given: Vec::new(), changed: true }
+            Responses { given: Vec::new(), changed: true }
         });
         drop(committer);
         let served = calls.len();
         match calls.first() {
             None => {}
             // Who has compacted does not come back with a commit.
-            Some(Call::Compact { .. }) => shared.queue.served(0),
+            Some(Request::Compact { .. }) => shared.queue.served(0),
             Some(_) => shared.queue.served(served),
         }
         // Before the answers, so that nobody who has one is ahead of the feed.
@@ -135,7 +133,7 @@ impl Committer {
         // to every one after that.
         let (mut losers, mut winners) = (Vec::new(), Vec::new());
         for (call, answer) in calls.into_iter().zip(answers.given) {
-            let lost = matches!(answer, Answered::Commit(Err(_)));
+            let lost = matches!(answer, Response::Commit(Err(_)));
             let order = if lost { &mut losers } else { &mut winners };
             order.extend(give(call, answer));
         }
@@ -149,27 +147,27 @@ impl Committer {
     }
 
     #[cfg(test)]
-    pub(super) fn standing(&self) -> &Standing {
-        &self.standing
+    pub(super) fn extent(&self) -> &Extent {
+        &self.extent
     }
 
-    fn answer(&mut self, shared: &Shared, calls: &mut Vec<Call>, until: Option<Instant>) -> Answers {
+    fn answer(&mut self, shared: &Shared, calls: &mut Vec<Request>, until: Option<Instant>) -> Responses {
         match calls.first() {
             None => {
                 self.sync_if_due(shared);
-                Answers::default()
+                Responses::default()
             }
-            Some(Call::Compact { .. }) => {
-                Answers { given: vec![Answered::Compact(self.compact(shared))], changed: false }
+            Some(Request::Compact { .. }) => {
+                Responses { given: vec![Response::Compact(self.compact(shared))], changed: false }
             }
             Some(_) => self.commit_all(shared, calls, until),
         }
     }
 
     /// Settles and syncs what is not, and closes the file.
-    fn close(shared: &Shared) -> Result<(), Error> {
-        let mut committer = shared.committer.lock();
-        let synced = match shared.handle.read(|view| Ok(view.recent().is_empty())) {
+    fn close(shared: &Shared, committer: &Mutex<Self>) -> Result<(), Error> {
+        let mut committer = committer.lock();
+        let synced = match shared.handle.read(|view| Ok(view.is_settled())) {
             Ok(true) if committer.deadline.is_none() => Ok(()),
             Ok(true) => committer.sync(shared),
             Ok(false) => committer.settle(shared).map_err(|what| shared.handle.doubt(what)),
@@ -177,7 +175,7 @@ impl Committer {
             Err(error) => Err(error),
         };
         let synced = match std::mem::take(&mut committer.lost) {
-            true => synced.and(Err(shared.handle.doubt(What::Lost))),
+            true => synced.and(Err(shared.handle.doubt(Cause::Lost))),
             false => synced,
         };
         drop(committer);
@@ -187,11 +185,11 @@ impl Committer {
     }
 
     /// Commits the calls as one, and with them those that come until a moment.
-    fn commit_all(&mut self, shared: &Shared, calls: &mut Vec<Call>, until: Option<Instant>) -> Answers {
+    fn commit_all(&mut self, shared: &Shared, calls: &mut Vec<Request>, until: Option<Instant>) -> Responses {
         let _writing = shared.handle.writing.lock();
         let served = self.attempt(shared, calls, until).or_else(|failed| {
             // Nothing was sent to the disk: a handle that broke earlier is opened anew, and they go again.
-            let again = failed.before && !matches!(failed.what, What::Damaged(_) | What::Closed);
+            let again = failed.before && !matches!(failed.what, Cause::Damaged(_) | Cause::Closed);
             if !again || shared.handle.mend(failed.generation).is_err() {
                 return Err(failed);
             }
@@ -200,7 +198,7 @@ impl Committer {
         served.unwrap_or_else(|failed| {
             // It may be in the file all the same, for watchers to see.
             let changed = !failed.before;
-            Answers { given: self.fail(shared, calls, *failed), changed }
+            Responses { given: self.fail(shared, calls, *failed), changed }
         })
     }
 
@@ -216,24 +214,24 @@ impl Committer {
     fn attempt(
         &mut self,
         shared: &Shared,
-        calls: &mut Vec<Call>,
+        calls: &mut Vec<Request>,
         until: Option<Instant>,
-    ) -> Result<Answers, Box<Failed>> {
+    ) -> Result<Responses, Box<Failed>> {
         self.refresh(shared)?;
         let mut verdicts = None;
-        let mut synced = true;
+        let mut syncs = true;
         let mut committing = false;
         let ran = shared.handle.with(|database, view| {
-            let mut batch = Batch::new(view, self.standing.clone(), &shared.window);
+            let mut batch = Batch::new(view, self.extent.last, &shared.window);
             let mut answers = Vec::with_capacity(calls.len());
             // Who comes first is judged while the others are on their way. To wait for them here keeps out only who would
             // write, or open the file anew: readers need none of the locks that are held.
             loop {
                 for call in &calls[answers.len()..] {
                     answers.push(match call {
-                        Call::Commit { order, .. } => Answered::Commit(batch.commit(order)?),
-                        Call::Resolve { write, .. } => Answered::Resolve(batch.resolve(*write)?),
-                        Call::Sync { .. } | Call::Compact { .. } => Answered::Sync(Ok(())),
+                        Request::Commit { commit, .. } => Response::Commit(batch.commit(commit)?),
+                        Request::Resolve { write, .. } => Response::Resolve(batch.resolve(*write)?),
+                        Request::Sync { .. } | Request::Compact { .. } => Response::Sync(Ok(())),
                     });
                 }
                 let more = until.is_some_and(|until| shared.queue.gather(calls.len(), until));
@@ -244,63 +242,55 @@ impl Committer {
             // Who lost begins again from what it is told. Told what stood at its place in the batch, it would lose to those
             // behind it, who know better, and in the next batch again.
             for (call, answer) in calls.iter().zip(&mut answers) {
-                if let (Call::Commit { order, .. }, Answered::Commit(Err(Error::Conflict(_)))) =
+                if let (Request::Commit { commit, .. }, Response::Commit(Err(Error::Conflict(_)))) =
                     (call, &*answer)
-                    && let Some(conflict) = batch.conflict(order)?
+                    && let Some(conflict) = batch.conflict(commit)?
                 {
-                    *answer = Answered::Commit(Err(conflict.into()));
+                    *answer = Response::Commit(Err(conflict.into()));
                 }
             }
             verdicts = Some(answers);
-            let sync_asked = calls.iter().any(|call| matches!(call, Call::Sync { .. }));
-            synced = sync_asked || !shared.is_eventual();
-            if batch.is_empty() && !(sync_asked && self.deadline.is_some()) {
-                return Ok(batch.finish(None));
+            let sync_asked = calls.iter().any(|call| matches!(call, Request::Sync { .. }));
+            syncs = sync_asked || !shared.is_eventual();
+            let Batched { added, fresh, changed } = batch.finish();
+            if added.is_empty() && !(sync_asked && self.deadline.is_some()) {
+                return Ok((fresh, changed, None));
             }
-            let mut transaction = database.begin_write()?;
-            transaction.set_durability(if synced { Durability::Immediate } else { Durability::None })?;
-            if !batch.is_empty() {
-                batch.write(&transaction, shared.history)?;
-            }
+            let prepared = recent::prepare(database, view, &self.extent, added, shared.history, syncs)?;
             committing = true;
-            transaction.commit()?;
-            Ok(batch.finish(Some(database.begin_read()?)))
+            Ok((fresh, changed, Some(prepared.commit()?)))
         });
         match ran {
-            Ok((standing, written, next)) => {
-                self.note(shared, standing, &written, next);
-                if synced && committing {
+            Ok((fresh, changed, committed)) => {
+                self.note(shared, fresh, committed);
+                if syncs && committing {
                     self.deadline = None;
                 } else if committing {
                     self.deadline.get_or_insert_with(|| Instant::now() + EVENTUALLY);
                 }
                 let mut given = verdicts.unwrap_or_default();
                 let mut syncs =
-                    given.iter_mut().filter(|answer| matches!(answer, Answered::Sync(_))).peekable();
+                    given.iter_mut().filter(|answer| matches!(answer, Response::Sync(_))).peekable();
                 // Who syncs together is told together.
                 if syncs.peek().is_some() && std::mem::take(&mut self.lost) {
-                    syncs.for_each(|answer| *answer = Answered::Sync(Err(shared.handle.doubt(What::Lost))));
+                    syncs.for_each(|answer| *answer = Response::Sync(Err(shared.handle.doubt(Cause::Lost))));
                 }
-                Ok(Answers { given, changed: written.changed })
+                Ok(Responses { given, changed })
             }
             Err((what, generation)) => Err(Failed { what, before: !committing, generation, verdicts }.into()),
         }
     }
 
     /// Puts all that is recent in its place, and syncs.
-    fn settle(&mut self, shared: &Shared) -> Result<(), What> {
+    fn settle(&mut self, shared: &Shared) -> Result<(), Cause> {
         let _writing = shared.handle.writing.lock();
         self.refresh(shared).map_err(|failed| failed.what)?;
-        let settled = shared.handle.with(|database, view| {
-            let mut batch = Batch::new(view, self.standing.clone(), &shared.window);
-            let transaction = database.begin_write()?;
-            batch.settle(&transaction, shared.history)?;
-            transaction.commit()?;
-            Ok(batch.finish(Some(database.begin_read()?)))
-        });
+        let settled = shared
+            .handle
+            .with(|database, view| recent::settle(database, view, &self.extent, shared.history)?.commit());
         match settled {
-            Ok((standing, written, next)) => {
-                self.note(shared, standing, &written, next);
+            Ok(committed) => {
+                self.note(shared, HashMap::new(), Some(committed));
                 self.deadline = None;
                 Ok(())
             }
@@ -312,29 +302,36 @@ impl Committer {
     }
 
     /// Makes what was committed known, to those who read and to those who resolve.
-    fn note(&mut self, shared: &Shared, standing: Standing, written: &Written, next: Option<View>) {
-        self.standing = standing;
-        if let Some(next) = next {
-            shared.handle.publish(next);
+    fn note(
+        &mut self,
+        shared: &Shared,
+        fresh: HashMap<WriteId, Known>,
+        committed: Option<recent::Committed>,
+    ) {
+        let mut left = Vec::new();
+        if let Some(committed) = committed {
+            self.extent = committed.extent;
+            left = committed.left;
+            shared.handle.publish(committed.view);
         }
         let mut window = shared.window.lock();
-        for (write, known) in &written.fresh {
-            window.insert(*write, known.clone());
+        for (write, known) in fresh {
+            window.insert(write, known);
         }
-        for write in &written.left {
-            window.forget(*write, self.standing.forgotten);
+        for write in left {
+            window.forget(write, self.extent.forgotten);
         }
     }
 
     /// The answers after a transaction that failed: what it was about to write is unknown, unless the file, opened
     /// anew, shows that it does not have it. Whatever was judged on top of it was not applied. What had been applied
     /// before is answered as before, where the file can be read and has it.
-    fn fail(&mut self, shared: &Shared, calls: &[Call], failed: Failed) -> Vec<Answered> {
-        let before = self.standing.last;
+    fn fail(&mut self, shared: &Shared, calls: &[Request], failed: Failed) -> Vec<Response> {
+        let before = self.extent.last;
         let applied_before: Vec<Option<Known>> = {
             let window = shared.window.lock();
-            let known = |call: &Call| match call {
-                Call::Commit { order, .. } => window.look(order.write?).ok().cloned(),
+            let known = |call: &Request| match call {
+                Request::Commit { commit, .. } => window.look(commit.write?).ok().cloned(),
                 _ => None,
             };
             calls.iter().map(known).collect()
@@ -348,25 +345,25 @@ impl Committer {
             .iter()
             .zip(applied_before)
             .map(|(call, applied_before)| {
-                let applied = matches!(verdicts.next(), Some(Answered::Commit(Ok(_))));
+                let applied = matches!(verdicts.next(), Some(Response::Commit(Ok(_))));
                 let outcome = if applied && !absent { Outcome::Unknown } else { Outcome::NotApplied };
                 match (call, applied_before) {
-                    (Call::Commit { .. }, Some(Known::Idle(committed))) => Answered::Commit(Ok(committed)),
-                    (Call::Commit { order, .. }, Some(Known::Logged(position))) => {
+                    (Request::Commit { .. }, Some(Known::Idle(committed))) => Response::Commit(Ok(committed)),
+                    (Request::Commit { commit, .. }, Some(Known::Logged(position))) => {
                         let logged = shared.handle.with(|_, view| view.at(position)).ok().flatten();
-                        Answered::Commit(match logged {
+                        Response::Commit(match logged {
                             Some(logged) => Ok(logged.committed()),
-                            None => Err(failure(Outcome::Unknown, &trouble, order.write)),
+                            None => Err(failure(Outcome::Unknown, &trouble, commit.write)),
                         })
                     }
-                    (Call::Commit { order, .. }, Some(Known::Closed) | None) => {
-                        Answered::Commit(Err(failure(outcome, &trouble, order.write)))
+                    (Request::Commit { commit, .. }, Some(Known::Closed) | None) => {
+                        Response::Commit(Err(failure(outcome, &trouble, commit.write)))
                     }
-                    (Call::Resolve { write, .. }, _) => {
-                        Answered::Resolve(Err(failure(Outcome::NotApplied, &trouble, Some(*write))))
+                    (Request::Resolve { write, .. }, _) => {
+                        Response::Resolve(Err(failure(Outcome::NotApplied, &trouble, Some(*write))))
                     }
-                    (Call::Sync { .. } | Call::Compact { .. }, _) => {
-                        Answered::Sync(Err(failure(Outcome::Unknown, &trouble, None)))
+                    (Request::Sync { .. } | Request::Compact { .. }, _) => {
+                        Response::Sync(Err(failure(Outcome::Unknown, &trouble, None)))
                     }
                 }
             })
@@ -379,11 +376,11 @@ impl Committer {
         if generation == self.generation {
             return Ok(());
         }
-        match load_writing(shared, self.standing.last) {
-            Ok((standing, newest)) => {
+        match load_writing(shared, self.extent.last) {
+            Ok((extent, newest)) => {
                 // With a deadline there is a commit that this opening made, and its version was the last.
-                self.lost |= self.deadline.take().is_some() && newest < self.standing.last;
-                self.standing = standing;
+                self.lost |= self.deadline.take().is_some() && newest < self.extent.last;
+                self.extent = extent;
                 self.generation = generation;
                 Ok(())
             }
@@ -398,7 +395,7 @@ impl Committer {
         if self.deadline.is_none() {
             return Ok(());
         }
-        let synced = shared.handle.with(|database, _| Ok(database.begin_write()?.commit()?));
+        let synced = shared.handle.with(|database, _| recent::sync(database));
         match synced {
             Ok(()) => {
                 self.deadline = None;
@@ -420,7 +417,7 @@ impl Committer {
         let _writing = shared.handle.writing.lock();
         for _ in 0..TRIES {
             match shared.handle.alone(|database| Ok(database.compact()?)) {
-                Err(What::Engine(redb::Error::TransactionInProgress)) => {
+                Err(Cause::Engine(redb::Error::TransactionInProgress)) => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 compacted => {
@@ -432,17 +429,17 @@ impl Committer {
                 }
             }
         }
-        Err(shared.handle.refusal(What::Engine(redb::Error::TransactionInProgress)))
+        Err(shared.handle.refusal(Cause::Engine(redb::Error::TransactionInProgress)))
     }
 }
 
 /// Why a transaction failed.
 struct Failed {
-    what: What,
+    what: Cause,
     /// Whether that was before it was sent to the disk: then nothing of it was applied.
     before: bool,
     generation: u64,
-    verdicts: Option<Vec<Answered>>,
+    verdicts: Option<Vec<Response>>,
 }
 
 fn failure(outcome: Outcome, trouble: &Arc<Trouble>, write: Option<WriteId>) -> Error {
@@ -453,12 +450,12 @@ fn failure(outcome: Outcome, trouble: &Arc<Trouble>, write: Option<WriteId>) -> 
     }
 }
 
-fn give(call: Call, answer: Answered) -> Option<Waker> {
+fn give(call: Request, answer: Response) -> Option<Waker> {
     match (call, answer) {
-        (Call::Commit { promise, .. }, Answered::Commit(verdict)) => promise.give(verdict),
-        (Call::Resolve { promise, .. }, Answered::Resolve(verdict)) => promise.give(verdict),
-        (Call::Sync { promise }, Answered::Sync(verdict)) => promise.give(verdict),
-        (Call::Compact { promise }, Answered::Compact(verdict)) => promise.give(verdict),
+        (Request::Commit { promise, .. }, Response::Commit(verdict)) => promise.give(verdict),
+        (Request::Resolve { promise, .. }, Response::Resolve(verdict)) => promise.give(verdict),
+        (Request::Sync { promise }, Response::Sync(verdict)) => promise.give(verdict),
+        (Request::Compact { promise }, Response::Compact(verdict)) => promise.give(verdict),
         // The promise is dropped, and so answers that nobody knows.
         _ => None,
     }
@@ -469,38 +466,33 @@ fn committed_after(shared: &Shared, position: u64) -> Option<bool> {
     shared.handle.with(|_, view| Ok(view.last > position)).ok()
 }
 
-/// Reads where the log stands, and what it says of write ids.
-fn load(shared: &Shared) -> Result<Standing, Error> {
+/// Reads how far the log reaches, and what it says of write ids.
+fn load(shared: &Shared) -> Result<Extent, Error> {
     let _writing = shared.handle.writing.lock();
     let loaded = load_writing(shared, 0).map_err(|(what, _)| shared.handle.refusal(what));
-    loaded.map(|(standing, _)| standing)
+    loaded.map(|(extent, _)| extent)
 }
 
 /// The same, and the position of the newest commit.
-fn load_writing(shared: &Shared, issued: u64) -> Result<(Standing, u64), (What, u64)> {
-    let (standing, window) = shared.handle.with(|_, view| {
-        let facts = schema::facts(view.snapshot())?;
-        let newest = view.snapshot().open_table(NEWEST)?.get(())?;
-        let newest = newest.map_or_else(Vec::new, |newest| newest.value().to_vec());
-        let mut window = Window::after(facts.forgotten);
-        let mut weight = 0;
+fn load_writing(shared: &Shared, issued: u64) -> Result<(Extent, u64), (Cause, u64)> {
+    let (mut extent, window) = shared.handle.with(|_, view| {
+        let mut extent = Extent::load(view)?;
+        let mut window = Window::after(extent.forgotten);
         view.each_commit(|logged| {
-            weight += logged.weight();
+            extent.weight += logged.weight();
             if let Some(write) = logged.write {
                 let position = logged.position.get();
                 let known = if logged.entries.is_some() { Known::Logged(position) } else { Known::Closed };
                 window.insert(write, known);
             }
         })?;
-        let standing =
-            Standing { last: view.last, floor: facts.floor, weight, forgotten: facts.forgotten, newest };
-        Ok((standing, window))
+        Ok((extent, window))
     })?;
     *shared.window.lock() = window;
     // Versions issued after this file was copied, or lost with a crash that no sync preceded, are not issued again:
     // the counter leaps over where they would be.
     let leap = 1 + random() % LEAP;
-    let newest = standing.last;
-    let last = newest.max(issued).saturating_add(leap).min(LAST);
-    Ok((Standing { last, ..standing }, newest))
+    let newest = extent.last;
+    extent.last = newest.max(issued).saturating_add(leap).min(LAST);
+    Ok((extent, newest))
 }

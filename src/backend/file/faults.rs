@@ -12,10 +12,10 @@ use std::sync::Arc;
 use redb::Database;
 
 use super::handle::Handle;
-use super::open::{OpenError, Opener};
+use super::open::Opener;
+use super::open_error::OpenError;
 use super::options::{Options, Persistence};
-use super::schema;
-use super::view::View;
+use super::recent::{Origin, View};
 use super::{File, Reply};
 use crate::backend::record::Record;
 use crate::base::random;
@@ -47,7 +47,7 @@ fn opener(disk: &SimulatedDisk) -> Opener {
 }
 
 fn create(disk: &SimulatedDisk) {
-    opener(disk).initialize(schema::Origin::new()).unwrap();
+    opener(disk).initialize(Origin::new()).unwrap();
     disk.sync();
     disk.acknowledge(0);
 }
@@ -120,7 +120,7 @@ fn worked() -> [Vec<u8>; 2] {
             commit(&store, number, WriteId::after(None)).wait().unwrap();
         }
         if !is_settled {
-            assert!(!store.shared.handle.read(|view| Ok(view.recent().is_empty())).unwrap());
+            assert!(!store.shared.handle.read(|view| Ok(view.is_settled())).unwrap());
             store.shared.handle.close().unwrap();
         }
         drop(store);
@@ -188,7 +188,7 @@ fn every_crash_image_of_a_creation_is_a_whole_store_or_none() {
     let (mut whole, mut none, mut pass) = (0, 0, 0);
     while whole + none < images() / 10 {
         let disk = SimulatedDisk::default();
-        opener(&disk).initialize(schema::Origin::new()).unwrap();
+        opener(&disk).initialize(Origin::new()).unwrap();
         disk.sync();
         for crash in disk.crashes() {
             pass += 1;

@@ -8,11 +8,9 @@ use redb::StorageBackend;
 
 use super::File;
 use super::handle::Handle;
-use super::log::commits_in;
 use super::open::Opener;
 use super::options::Options;
-use super::recent::{self, Commits};
-use super::schema;
+use super::recent::{self, Commits, Origin, commits_in};
 use crate::backend::record::Record;
 use crate::store::{Commit, Entry, Expected, Store, WriteId};
 
@@ -79,7 +77,7 @@ fn use_it(store: &File) {
 /// The bytes of a store that was closed in good order, with commits that are not settled.
 pub fn image() -> Vec<u8> {
     let bytes = Bytes(Arc::default());
-    opener(&bytes).initialize(schema::Origin { identity: 1, floor: 7 }).expect("memory does not fail");
+    opener(&bytes).initialize(Origin { identity: 1, floor: 7 }).expect("memory does not fail");
     let handle = Handle::open(opener(&bytes)).expect("it is a store");
     let store = File::start(handle, &Options::new().history(64)).expect("it is a store");
     use_it(&store);

@@ -8,11 +8,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::backup::{begin, finish, write};
+use super::backup::{begin, engine_error, finish};
 use super::handle::Handle;
-use super::open::{OpenError, beside, sync_directory, take_name};
-use super::schema::{Origin, RESOURCES};
-use super::view::View;
+use super::open::{beside, sync_directory, take_name};
+use super::open_error::OpenError;
+use super::recent::{self, Origin, View};
 use crate::backend::record::Record;
 use crate::base::random;
 use crate::store::{Error, Failure, Outcome, Version, check_id};
@@ -151,15 +151,7 @@ fn fill(fresh: &Path, newest: u64, lines: &mut Lines<'_>) -> Result<u64, ImportE
         if rows.is_empty() {
             break;
         }
-        let mut again = false;
-        write(&file, fresh, |transaction| {
-            let mut resources = transaction.open_table(RESOURCES)?;
-            for (id, record) in &rows {
-                again |= resources.insert(id.as_bytes(), record.as_slice())?.is_some();
-            }
-            Ok(())
-        })?;
-        if again {
+        if !recent::fill(&file, &rows).map_err(|error| engine_error(fresh, error))? {
             return Err(lines.wrong("this line or one shortly before names an id that is there already"));
         }
         count += rows.len() as u64;

@@ -1,4 +1,4 @@
-//! Opening and creating a file, and [`OpenError`], why that can't be done.
+//! [`Opener`], how a file is opened, and how one is created.
 
 use std::fs;
 use std::io;
@@ -9,61 +9,12 @@ use std::sync::Arc;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 
+use super::caught::{discard, panic_text};
 use super::disk::{Disk, Unconfirmed};
-use super::handle::{What, discard};
-use super::schema;
+use super::open_error::{OpenError, io_error};
+use super::recent::{self, FORMAT, Origin};
+use super::trouble::Cause;
 use crate::base::random;
-use crate::store::{Error, Failure, Outcome};
-
-/// Why a file can't be opened. Nothing was changed, and the file stays as it is.
-///
-/// ```
-/// use ifmatch::file::{File, OpenError};
-///
-/// let path = std::env::temp_dir().join(format!("ifmatch-doc-{}.txt", std::process::id()));
-/// std::fs::write(&path, "dear diary")?;
-///
-/// let error = File::open(&path).unwrap_err();
-///
-/// assert!(matches!(error, OpenError::Corrupt { .. }));
-/// assert!(error.to_string().contains("ifmatch-doc"));
-/// # std::fs::remove_file(path)?;
-/// # Ok::<_, std::io::Error>(())
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// It is open already, in this process or in another. One handle serves any number of threads: share it.
-    #[error("`{}` is open already, in this process or another", path.display())]
-    AlreadyOpen {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// It is not a file of this store, or it is damaged. It is never reset: restore a backup.
-    #[error("`{}` is not an intact file of this store: {found}", path.display())]
-    Corrupt {
-        /// Which file.
-        path: PathBuf,
-        /// What was found there.
-        found: String,
-    },
-    /// The operating system refused: no such directory, no permission, a full disk.
-    #[error("cannot {action} `{}`", path.display())]
-    Io {
-        /// What was being done.
-        action: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl From<OpenError> for Error {
-    fn from(error: OpenError) -> Self {
-        Failure::new(Outcome::NotApplied, error).into()
-    }
-}
 
 /// How to reach the storage of one file, again and again.
 pub(super) struct Opener {
@@ -108,7 +59,7 @@ impl Opener {
         disk.confirm().map_err(fail)?;
         let open = || {
             let database = self.builder(self.verify).create_with_backend(disk)?;
-            let format = schema::format(&database)?;
+            let format = recent::format(&database)?;
             Ok((database, format))
         };
         // The engine trusts a file that was closed in good order, and panics where it should not have.
@@ -116,24 +67,21 @@ impl Opener {
             Err(redb::Error::Corrupted(format!("the engine panicked: {}", panic_text(&*panic))))
         });
         match opened.map_err(|error| self.refusal(error))? {
-            (database, schema::FORMAT) => Ok(database),
+            (database, FORMAT) => Ok(database),
             (database, format) => {
                 discard(database);
-                Err(self.corrupt(format!(
-                    "it has format {format}, and this release reads up to {}",
-                    schema::FORMAT
-                )))
+                Err(self.corrupt(format!("it has format {format}, and this release reads up to {}", FORMAT)))
             }
         }
     }
 
     /// Makes a new database in the storage, which is empty.
-    pub(super) fn initialize(&self, origin: schema::Origin) -> Result<(), OpenError> {
+    pub(super) fn initialize(&self, origin: Origin) -> Result<(), OpenError> {
         let fail = |source| io_error("create", &self.path, source);
         let disk = Disk::new((self.storage)().map_err(fail)?, Arc::clone(&self.unconfirmed));
         let create = || {
             let database = self.builder(false).create_with_backend(disk)?;
-            schema::lay(&database, origin)?;
+            recent::lay(&database, origin)?;
             database.close()?;
             Ok(())
         };
@@ -151,13 +99,13 @@ impl Opener {
     }
 
     /// Why a file that the engine has opened can't be served from.
-    pub(super) fn refused(&self, what: What) -> OpenError {
+    pub(super) fn refused(&self, what: Cause) -> OpenError {
         match what {
-            What::Engine(error) => self.refusal(error),
-            What::Damaged(found) => self.corrupt(found),
-            What::Panicked(words) => self.corrupt(format!("the engine panicked: {words}")),
-            What::Reopening(error) => error,
-            What::Closed | What::Forked { .. } | What::Busy | What::Lost => {
+            Cause::Engine(error) => self.refusal(error),
+            Cause::Damaged(found) => self.corrupt(found),
+            Cause::Panicked(words) => self.corrupt(format!("the engine panicked: {words}")),
+            Cause::Reopening(error) => error,
+            Cause::Closed | Cause::Forked { .. } | Cause::Busy | Cause::Lost => {
                 self.corrupt("it is closed".to_owned())
             }
         }
@@ -194,7 +142,7 @@ impl Opener {
 pub(super) fn open_or_create(path: &Path, cache_bytes: usize, verify: bool) -> Result<Opener, OpenError> {
     match fs::metadata(path) {
         Ok(_) => {}
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => create(path, schema::Origin::new())?,
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => create(path, Origin::new())?,
         Err(source) => return Err(io_error("open", path, source)),
     }
     Ok(Opener::new(path, cache_bytes, verify))
@@ -202,7 +150,7 @@ pub(super) fn open_or_create(path: &Path, cache_bytes: usize, verify: bool) -> R
 
 /// Creates a file under another name and gives it its own once it is complete and synced: a crash in between leaves
 /// nothing at `path`, and a stray `NAME.RANDOM.new` beside it that may be deleted.
-pub(super) fn create(path: &Path, origin: schema::Origin) -> Result<(), OpenError> {
+pub(super) fn create(path: &Path, origin: Origin) -> Result<(), OpenError> {
     let fresh = beside(path);
     let made = fill(&fresh, origin).and_then(|()| give_name(&fresh, path));
     // Also where all went well: the file has two names now.
@@ -220,7 +168,7 @@ pub(super) fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn fill(fresh: &Path, origin: schema::Origin) -> Result<(), OpenError> {
+fn fill(fresh: &Path, origin: Origin) -> Result<(), OpenError> {
     let fail = |source| io_error("create", fresh, source);
     fs::OpenOptions::new().read(true).write(true).create_new(true).open(fresh).map_err(fail)?;
     Opener::new(fresh, 1 << 20, false).initialize(origin)?;
@@ -267,17 +215,4 @@ fn open_existing(path: &Path) -> io::Result<FileBackend> {
         DatabaseError::Storage(StorageError::Io(source)) => source,
         other => io::Error::other(other),
     })
-}
-
-pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> OpenError {
-    OpenError::Io { action, path: path.to_path_buf(), source }
-}
-
-/// What a panic said, where it said it in words.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("without words")
 }

@@ -1,11 +1,5 @@
 //! [`Options`], how to open a file, and [`Persistence`], what an acknowledgement means.
 
-use std::path::Path;
-
-use super::File;
-use super::handle::Handle;
-use super::open::{OpenError, open_or_create};
-
 /// What it means that a commit was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Persistence {
@@ -13,7 +7,7 @@ pub enum Persistence {
     /// the disk lies about having written.
     #[default]
     Immediate,
-    /// It will be synced within a second or so, and at once by [`File::sync`] and [`File::close`]. A crash of the
+    /// It will be synced within a second or so, and at once by [`File::sync`](crate::File::sync) and [`File::close`](crate::File::close). A crash of the
     /// program or of the machine, and an error of the disk, may lose the acknowledged commits since then; what is left is
     /// the state after some commit, never a part of one. Many times faster for a lone caller.
     Eventual,
@@ -36,8 +30,8 @@ pub struct Options {
     pub(super) persistence: Persistence,
     pub(super) history: usize,
     pub(super) value_limit: usize,
-    cache_bytes: usize,
-    verify: bool,
+    pub(super) cache_bytes: usize,
+    pub(super) verify: bool,
 }
 
 impl Options {
@@ -51,12 +45,12 @@ impl Options {
         }
     }
 
-    /// What it means that a commit was acknowledged: synced, unless told otherwise.
+    /// What it means that a commit was acknowledged: Default: synced.
     pub fn persistence(self, persistence: Persistence) -> Self {
         Self { persistence, ..self }
     }
 
-    /// How many changes the feed, deletions and write ids reach back: 100,000 unless told otherwise, and at least 64.
+    /// How many changes the feed, deletions and write ids reach back, at least 64. Default: 100,000.
     ///
     /// They are kept in the file, about 60 bytes each beside the id, and read when it is opened; write ids are also kept in
     /// memory, about 50 bytes each. With fewer than 16,000 commits are settled more often, which costs writes.
@@ -64,12 +58,12 @@ impl Options {
         Self { history: changes.max(64), ..self }
     }
 
-    /// The most bytes a value may have: 1 MiB unless told otherwise.
+    /// The most bytes a value may have. Default: 1 MiB.
     pub fn value_limit(self, bytes: usize) -> Self {
         Self { value_limit: bytes, ..self }
     }
 
-    /// How much memory is used to keep parts of the file in: 256 MiB unless told otherwise.
+    /// How much memory is used to keep parts of the file in. Default: 256 MiB.
     pub fn cache(self, bytes: usize) -> Self {
         Self { cache_bytes: bytes, ..self }
     }
@@ -80,15 +74,5 @@ impl Options {
     /// found out when it is read, and an id changed or lost is not. Takes as long as reading the file.
     pub fn verified(self) -> Self {
         Self { verify: true, ..self }
-    }
-
-    /// Opens the file at `path`, or creates it where there is none.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`], which names the path.
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<File, OpenError> {
-        let opener = open_or_create(path.as_ref(), self.cache_bytes, self.verify)?;
-        File::start(Handle::open(opener)?, self)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::answer::Promise;
+use super::promise::Promise;
 use crate::store::{Action, Commit, Committed, Condition, Resolution, WriteId};
 
 /// How many calls may wait.
@@ -33,7 +33,7 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    calls: VecDeque<Call>,
+    calls: VecDeque<Request>,
     bytes: usize,
     /// How many calls the committing thread wants to see before it is woken.
     wanted: usize,
@@ -54,20 +54,20 @@ pub(super) enum Turn {
 }
 
 /// A call that waits.
-pub(super) enum Call {
-    Commit { order: Order, promise: Promise<Committed> },
+pub(super) enum Request {
+    Commit { commit: OwnedCommit, promise: Promise<Committed> },
     Resolve { write: WriteId, promise: Promise<Resolution> },
     Sync { promise: Promise<()> },
     Compact { promise: Promise<bool> },
 }
 
 /// A commit that owns its ids.
-pub(super) struct Order {
-    pub(super) entries: Vec<OrderEntry>,
+pub(super) struct OwnedCommit {
+    pub(super) entries: Vec<OwnedEntry>,
     pub(super) write: Option<WriteId>,
 }
 
-pub(super) struct OrderEntry {
+pub(super) struct OwnedEntry {
     pub(super) id: Box<str>,
     pub(super) condition: Condition,
     pub(super) action: Action<[u8]>,
@@ -81,7 +81,7 @@ pub(super) enum Full {
 
 impl Queue {
     /// Adds a call; where there is no room, gives it back. Nobody is woken: whoever added it serves it himself or rings.
-    pub(super) fn push(&self, call: Call) -> Result<(), (Full, Call)> {
+    pub(super) fn push(&self, call: Request) -> Result<(), (Full, Request)> {
         let bytes = call.bytes();
         let mut waiting = self.waiting.lock();
         if waiting.closing {
@@ -158,14 +158,14 @@ impl Queue {
 
     /// Takes the calls that share a transaction with those that were taken already, in the order in which they came; how
     /// many those are. A compaction shares it with nobody.
-    pub(super) fn take(&self, taken: &mut Vec<Call>) -> usize {
+    pub(super) fn take(&self, taken: &mut Vec<Request>) -> usize {
         let before = taken.len();
-        let mut bytes: usize = taken.iter().map(Call::bytes).sum();
+        let mut bytes: usize = taken.iter().map(Request::bytes).sum();
         let mut waiting = self.waiting.lock();
         while let Some(call) = waiting.calls.front() {
             let size = call.bytes();
-            let alone = matches!(call, Call::Compact { .. })
-                || matches!(taken.first(), Some(Call::Compact { .. }))
+            let alone = matches!(call, Request::Compact { .. })
+                || matches!(taken.first(), Some(Request::Compact { .. }))
                 || bytes + size > SHARED_BYTES;
             if taken.len() == SHARED || (alone && !taken.is_empty()) {
                 break;
@@ -202,18 +202,18 @@ impl Queue {
     }
 }
 
-impl Call {
+impl Request {
     fn bytes(&self) -> usize {
         match self {
-            Self::Commit { order, .. } => order.bytes(),
+            Self::Commit { commit, .. } => commit.bytes(),
             Self::Resolve { .. } | Self::Sync { .. } | Self::Compact { .. } => 0,
         }
     }
 }
 
-impl Order {
+impl OwnedCommit {
     pub(super) fn bytes(&self) -> usize {
-        let value = |entry: &OrderEntry| match &entry.action {
+        let value = |entry: &OwnedEntry| match &entry.action {
             Action::Put(value) => value.len(),
             Action::Check | Action::Delete => 0,
         };
@@ -221,10 +221,10 @@ impl Order {
     }
 }
 
-impl From<Commit<'_, [u8]>> for Order {
+impl From<Commit<'_, [u8]>> for OwnedCommit {
     fn from(commit: Commit<'_, [u8]>) -> Self {
         let write = commit.write();
-        let own = |entry: crate::store::Entry<'_, [u8]>| OrderEntry {
+        let own = |entry: crate::store::Entry<'_, [u8]>| OwnedEntry {
             id: entry.id.into(),
             condition: entry.condition,
             action: entry.action,
@@ -243,11 +243,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::backend::file::answer::promise;
+    use crate::backend::file::promise::promise;
     use crate::store::Expected;
 
-    fn call() -> Call {
-        Call::Sync { promise: promise().0 }
+    fn call() -> Request {
+        Request::Sync { promise: promise().0 }
     }
 
     fn queue(waiting: usize) -> Queue {
@@ -334,8 +334,11 @@ mod tests {
     fn a_turn_is_bounded_also_where_it_is_taken_bit_by_bit() {
         let large = || {
             let action = Action::Put(vec![0; SHARED_BYTES / 2 + 1].into());
-            let entry = OrderEntry { id: "a".into(), condition: Expected::Any.into(), action };
-            Call::Commit { order: Order { entries: vec![entry], write: None }, promise: promise().0 }
+            let entry = OwnedEntry { id: "a".into(), condition: Expected::Any.into(), action };
+            Request::Commit {
+                commit: OwnedCommit { entries: vec![entry], write: None },
+                promise: promise().0,
+            }
         };
         let (many, bytes) = (queue(SHARED + 1), queue(0));
         let mut taken = Vec::new();
@@ -350,7 +353,7 @@ mod tests {
     #[test]
     fn a_compaction_shares_its_turn_with_nobody() {
         let queue = queue(2);
-        let compact = Call::Compact { promise: promise().0 };
+        let compact = Request::Compact { promise: promise().0 };
         assert!(queue.push(compact).is_ok());
         assert!(queue.push(call()).is_ok());
 

@@ -1,35 +1,14 @@
-//! The feed of a file to one watcher, and [`Watchers`], who waits for the next commit.
+//! [`Watch`], the feed of a file to one watcher.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use parking_lot::Mutex;
-
-use super::Shared;
-use super::answer::wake;
-use super::log::Logged;
-use super::view::View;
+use super::recent::{Logged, View};
+use super::shared::Shared;
 use crate::backend::record::Record;
 use crate::store::{
     Batch, Change, ChangeKind, Changes, Cursor, Error, Expired, Feed, Refusal, Start, Version,
 };
-
-/// Who waits for the next commit.
-#[derive(Default)]
-pub(super) struct Watchers {
-    waiting: Mutex<HashMap<u64, Waker>>,
-    issued: AtomicU64,
-}
-
-impl Watchers {
-    /// Wakes everybody, who then look for themselves. Runs the program's own code: call it under no lock.
-    pub(super) fn wake(&self) {
-        let waiting = std::mem::take(&mut *self.waiting.lock());
-        waiting.into_values().for_each(wake);
-    }
-}
 
 /// The feed of a file to one watcher. It keeps a place in the log and nothing else: a slow one costs no memory.
 pub(super) struct Watch {
@@ -60,13 +39,13 @@ pub(super) fn watch(shared: &Arc<Shared>, from: &Start) -> Result<Changes<[u8]>,
         Ok((position, view.floor))
     })?;
     let position = position.ok_or_else(|| Error::from(Expired { oldest: Some(cursor(identity, floor)) }))?;
-    let key = shared.watchers.issued.fetch_add(1, Ordering::Relaxed);
+    let key = shared.watchers.key();
     let watch = Watch { shared: Arc::clone(shared), key, position, expired: None };
     Ok(Changes::new(cursor(identity, position), watch))
 }
 
 /// What a look at the log finds.
-enum Look {
+enum Upcoming {
     Batch(Arc<Logged>, Vec<ChangeKind<[u8]>>),
     Nothing,
     /// What comes next has left the log, which begins after this position.
@@ -74,17 +53,17 @@ enum Look {
 }
 
 impl Watch {
-    fn look(&self) -> Result<Look, Error> {
+    fn look(&self) -> Result<Upcoming, Error> {
         self.shared.handle.read(|view| {
             if self.position < view.floor {
-                return Ok(Look::Overtaken(view.floor));
+                return Ok(Upcoming::Overtaken(view.floor));
             }
             Ok(match view.next(self.position, |logged| logged.changes().next().is_some())? {
                 Some(logged) => {
                     let kinds = kinds(view, &logged)?;
-                    Look::Batch(logged, kinds)
+                    Upcoming::Batch(logged, kinds)
                 }
-                None => Look::Nothing,
+                None => Upcoming::Nothing,
             })
         })
     }
@@ -99,13 +78,11 @@ impl Feed<[u8]> for Watch {
             return Poll::Ready(Err(forked));
         }
         // Before the look: a commit in between wakes this waker.
-        let waker = context.waker().clone();
-        let replaced = self.shared.watchers.waiting.lock().insert(self.key, waker);
-        drop(replaced);
+        self.shared.watchers.wait(self.key, context.waker().clone());
         let (logged, kinds) = match self.look() {
-            Ok(Look::Nothing) => return Poll::Pending,
-            Ok(Look::Batch(logged, kinds)) => (logged, kinds),
-            Ok(Look::Overtaken(floor)) => {
+            Ok(Upcoming::Nothing) => return Poll::Pending,
+            Ok(Upcoming::Batch(logged, kinds)) => (logged, kinds),
+            Ok(Upcoming::Overtaken(floor)) => {
                 let expired = Expired { oldest: Some(cursor(self.shared.identity, floor)) };
                 self.expired = Some(expired.clone());
                 return Poll::Ready(Err(expired.into()));
@@ -129,8 +106,7 @@ impl Drop for Watch {
         if self.shared.handle.is_forked() {
             return;
         }
-        let left = self.shared.watchers.waiting.lock().remove(&self.key);
-        drop(left);
+        self.shared.watchers.leave(self.key);
     }
 }
 

@@ -10,10 +10,8 @@ use std::time::{Duration, Instant};
 use redb::ReadableTable;
 
 use super::super::committer::Committer;
-use super::super::log::commits_in;
-use super::super::recent::{self, Commits};
-use super::super::schema::{self, DELETED, LOG, NEWEST, RECENT};
-use super::super::view::View;
+use super::super::recent::tables::{self as schema, DELETED, LOG, NEWEST, RECENT};
+use super::super::recent::{self, Commits, View, commits_in};
 use super::super::{File, Handle, Options, Persistence};
 use super::disk::{Fault, SimulatedDisk};
 use super::{after, commit, create, opener, read, start};
@@ -82,14 +80,14 @@ impl Model {
     /// Looks whether the store shows what it must, in memory and in the file.
     fn check(&self, store: &File, history: usize) {
         let shared = &store.shared;
-        let standing = shared.committer.lock().standing().clone();
-        let floor = standing.floor;
+        let extent = store.serving.committer.lock().extent().clone();
+        let floor = extent.floor;
         let there: Vec<_> = self.commits.iter().copied().filter(|(position, ..)| *position > floor).collect();
         let looked = shared.handle.with(|database, view| {
             let loaded = View::load(database)?;
             let tables = loaded.snapshot();
             assert_eq!((view.last, view.floor), (loaded.last, floor));
-            assert_eq!((loaded.floor, schema::facts(tables)?.forgotten), (floor, standing.forgotten));
+            assert_eq!((loaded.floor, schema::facts(tables)?.forgotten), (floor, extent.forgotten));
 
             let (recent, again) = (view.recent(), loaded.recent());
             assert_eq!(recent.list(), again.list());
@@ -104,7 +102,7 @@ impl Model {
             }
             let newest = tables.open_table(NEWEST)?.get(())?;
             let newest = newest.map_or_else(Vec::new, |row| row.value().to_vec());
-            assert!(newest == standing.newest && newest.len() <= LONG_ROW);
+            assert!(newest == extent.newest() && newest.len() <= LONG_ROW);
 
             let mut oldest_row = None;
             for row in tables.open_table(LOG)?.iter()? {
@@ -116,7 +114,7 @@ impl Model {
             }
             let weight =
                 |commits: &[(_, usize, _)]| commits.iter().map(|(_, weight, _)| weight).sum::<usize>();
-            assert_eq!(standing.weight, weight(&there));
+            assert_eq!(extent.weight, weight(&there));
             assert!(weight(&there) >= weight(&self.commits).min(history), "the log is too short");
             let settled = weight(&there) - recent_weight;
             assert!(settled < history + oldest_row.unwrap_or(1), "the log is too long");
@@ -184,29 +182,6 @@ fn start_with(disk: &SimulatedDisk, history: usize) -> File {
     File::start(Handle::open(opener(disk)).unwrap(), &Options::new().history(history)).unwrap()
 }
 
-/// Makes a file whose commits are all settled one of the format before, which had each in a row of its own.
-fn make_it_the_format_before(disk: &SimulatedDisk) {
-    let database = opener(disk).open().unwrap();
-    let transaction = database.begin_write().unwrap();
-    {
-        let mut log = transaction.open_table(LOG).unwrap();
-        let mut rows = Vec::new();
-        for row in log.iter().unwrap() {
-            let (last, row) = row.unwrap();
-            rows.extend(commits_in(last.value(), row.value(), 0).map(Result::unwrap));
-        }
-        log.retain(|_, _| false).unwrap();
-        for logged in rows {
-            log.insert(logged.position.get(), logged.encode().as_slice()).unwrap();
-        }
-        transaction.open_table(schema::FACTS).unwrap().insert(0, 1).unwrap();
-    }
-    transaction.delete_table(RECENT).unwrap();
-    transaction.delete_table(NEWEST).unwrap();
-    transaction.commit().unwrap();
-    database.close().unwrap();
-}
-
 /// Commits, compacts, closes and crashes at random, and looks every so many steps.
 fn run(history: usize, steps: usize, every: usize, sizes: &[usize]) {
     let mut disk = SimulatedDisk::default();
@@ -214,16 +189,11 @@ fn run(history: usize, steps: usize, every: usize, sizes: &[usize]) {
     let mut store = start_with(&disk, history);
     let mut model = Model::default();
     for step in 1..=steps {
-        let chance = random() % 90;
-        match chance {
+        match random() % 90 {
             0 => store.close().unwrap(),
             1 => {
                 disk = SimulatedDisk::of(disk.confirmed());
                 drop(store);
-            }
-            2 => {
-                store.close().unwrap();
-                make_it_the_format_before(&disk);
             }
             _ => {
                 model.step(&store, sizes);
@@ -234,8 +204,7 @@ fn run(history: usize, steps: usize, every: usize, sizes: &[usize]) {
             }
         }
         store = start_with(&disk, history);
-        // Rows that were parted may leave the log one by one.
-        if chance == 2 || random().is_multiple_of(2) {
+        if random().is_multiple_of(2) {
             store.compact().wait().unwrap();
         }
         model.check(&store, history);
@@ -310,7 +279,7 @@ fn what_did_not_wait_for_a_sync_is_synced_when_asked_and_when_closed() {
         for number in 1..=commits {
             commit(&store, number, WriteId::after(None)).wait().unwrap();
         }
-        assert!(store.shared.committer.lock().deadline().is_some());
+        assert!(store.serving.committer.lock().deadline().is_some());
         store.close().unwrap();
         assert_eq!(confirmed(), after(commits));
 
@@ -318,7 +287,7 @@ fn what_did_not_wait_for_a_sync_is_synced_when_asked_and_when_closed() {
         commit(&store, 3, WriteId::after(None)).wait().unwrap();
         store.sync().wait().unwrap();
         assert_eq!(confirmed(), after(3));
-        assert!(store.shared.committer.lock().deadline().is_none());
+        assert!(store.serving.committer.lock().deadline().is_none());
     }
 }
 
@@ -386,7 +355,7 @@ fn who_comes_while_others_are_judged_shares_their_turn() {
     shared.queue.served(2);
 
     // The store's own thread can't serve meanwhile.
-    let committer = shared.committer.lock();
+    let committer = store.serving.committer.lock();
     let first = put("a");
     let (served, second) = thread::scope(|scope| {
         let later = scope.spawn(|| {

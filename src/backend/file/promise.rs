@@ -1,37 +1,31 @@
-//! [`Promise`] and [`Answer`]: the two ends of a reply that another thread gives.
+//! [`Promise`] and [`Promised`]: the two ends of a reply that another thread gives.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
+use crate::base::wake;
 use crate::store::{Error, Failure, Outcome};
 
 /// The end that gives. Dropped without an answer, it answers that the outcome is unknown.
-pub(super) struct Promise<T>(Option<Arc<Mutex<State<T>>>>);
+pub(super) struct Promise<T>(Option<Arc<Mutex<Slot<T>>>>);
 
 /// The end that waits. It may be dropped at any time.
-pub(super) struct Answer<T>(Arc<Mutex<State<T>>>);
+pub(super) struct Promised<T>(Arc<Mutex<Slot<T>>>);
 
-enum State<T> {
+enum Slot<T> {
     Waiting(Option<Waker>),
     Given(Result<T, Error>),
     Taken,
 }
 
 /// The two ends of one reply.
-pub(super) fn promise<T>() -> (Promise<T>, Answer<T>) {
-    let state = Arc::new(Mutex::new(State::Waiting(None)));
-    (Promise(Some(Arc::clone(&state))), Answer(state))
-}
-
-/// Wakes a task, which runs the program's own code: call it under no lock.
-pub(super) fn wake(waker: Waker) {
-    // One that panics concerns its own task: the others still get their answers.
-    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+pub(super) fn promise<T>() -> (Promise<T>, Promised<T>) {
+    let state = Arc::new(Mutex::new(Slot::Waiting(None)));
+    (Promise(Some(Arc::clone(&state))), Promised(state))
 }
 
 impl<T> Promise<T> {
@@ -43,10 +37,10 @@ impl<T> Promise<T> {
 
     fn set(&mut self, answer: Result<T, Error>) -> Option<Waker> {
         let state = self.0.take()?;
-        let before = std::mem::replace(&mut *state.lock(), State::Given(answer));
+        let before = std::mem::replace(&mut *state.lock(), Slot::Given(answer));
         match before {
-            State::Waiting(waker) => waker,
-            State::Given(_) | State::Taken => None,
+            Slot::Waiting(waker) => waker,
+            Slot::Given(_) | Slot::Taken => None,
         }
     }
 }
@@ -60,14 +54,14 @@ impl<T> Drop for Promise<T> {
     }
 }
 
-impl<T> Answer<T> {
+impl<T> Promised<T> {
     /// Whether the answer was given.
     pub(super) fn is_here(&self) -> bool {
-        !matches!(*self.0.lock(), State::Waiting(_))
+        !matches!(*self.0.lock(), Slot::Waiting(_))
     }
 }
 
-impl<T> Future for Answer<T> {
+impl<T> Future for Promised<T> {
     type Output = Result<T, Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -75,14 +69,14 @@ impl<T> Future for Answer<T> {
         let waker = context.waker().clone();
         let mut state = self.0.lock();
         match &mut *state {
-            State::Waiting(waiting) => {
+            Slot::Waiting(waiting) => {
                 let replaced = waiting.replace(waker);
                 drop(state);
                 drop(replaced);
                 Poll::Pending
             }
             given => {
-                let State::Given(answer) = std::mem::replace(given, State::Taken) else {
+                let Slot::Given(answer) = std::mem::replace(given, Slot::Taken) else {
                     unreachable!("a reply that has given its answer is not polled again")
                 };
                 drop(state);

@@ -17,24 +17,24 @@ const CLOSED: u8 = 1;
 /// for each entry a byte for what was done, the version replaced or 0 (8 bytes), and for a put and a delete the length
 /// of the id (2 bytes) and the id. Numbers are big-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Logged {
+pub(crate) struct Logged {
     /// The place in the log, and the version of all that the commit changed.
-    pub(super) position: NonZeroU64,
-    pub(super) write: Option<WriteId>,
+    pub(crate) position: NonZeroU64,
+    pub(crate) write: Option<WriteId>,
     /// What was applied; `None` where the write id was closed, so that its commit can't be applied any more.
-    pub(super) entries: Option<Vec<LoggedEntry>>,
+    pub(crate) entries: Option<Vec<LoggedEntry>>,
 }
 
 /// One entry of a logged commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LoggedEntry {
-    pub(super) done: Done,
-    pub(super) replaced: Option<Version>,
+pub(crate) struct LoggedEntry {
+    pub(crate) done: Done,
+    pub(crate) replaced: Option<Version>,
 }
 
 /// What an entry did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Done {
+pub(crate) enum Done {
     /// It only checked.
     Checked,
     /// There was nothing to delete.
@@ -45,7 +45,7 @@ pub(super) enum Done {
 
 /// Why bytes are not a logged commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LogDamage {
+pub(crate) enum LogDamage {
     #[error("the log has {0}")]
     Record(#[from] Damage),
     #[error("the log has a commit in the row of {row} that says it is at {claimed}")]
@@ -57,14 +57,14 @@ pub(super) enum LogDamage {
 }
 
 /// Adds a piece to a row: its length (4 bytes, big-endian) and its bytes.
-pub(super) fn push(row: &mut Vec<u8>, piece: &[u8]) {
+pub(crate) fn push(row: &mut Vec<u8>, piece: &[u8]) {
     let length = u32::try_from(piece.len()).expect("a commit has at most 64 MiB of values");
     row.extend(length.to_be_bytes());
     row.extend(piece);
 }
 
 /// The pieces of a row. Allocates nothing.
-pub(super) fn pieces(row: &[u8]) -> impl Iterator<Item = Result<&[u8], LogDamage>> {
+pub(crate) fn pieces(row: &[u8]) -> impl Iterator<Item = Result<&[u8], LogDamage>> {
     let mut rest = row;
     std::iter::from_fn(move || {
         if rest.is_empty() {
@@ -80,33 +80,25 @@ pub(super) fn pieces(row: &[u8]) -> impl Iterator<Item = Result<&[u8], LogDamage
 }
 
 /// The commits after a position in the row of the log that ends with the one at `last`.
-///
-/// In files of format 1 a row is one bare commit. It begins with the format of its record, and a row of several with 0,
-/// since no commit without its values takes 16 MiB.
-pub(super) fn commits_in(
+pub(crate) fn commits_in(
     last: u64,
     row: &[u8],
     after: u64,
 ) -> impl Iterator<Item = Result<Logged, LogDamage>> {
-    let is_bare = row.first().is_some_and(|first| *first != 0);
-    let bare = is_bare.then_some(Ok(row));
-    let several = pieces(if is_bare { &[] } else { row });
-    let later = move |piece: &Result<&[u8], _>| {
+    let is_later = move |piece: &Result<&[u8], _>| {
         piece.as_ref().map_or(true, |piece| Record::claimed_version(piece).to_bits().get() > after)
     };
-    bare.into_iter().chain(several.filter(later)).map(move |piece| {
+    pieces(row).filter(is_later).map(move |piece| {
         let logged = Logged::decode(piece?)?;
         match logged.position.get() {
-            claimed if claimed > last || (is_bare && claimed != last) => {
-                Err(LogDamage::Misplaced { row: last, claimed })
-            }
+            claimed if claimed > last => Err(LogDamage::Misplaced { row: last, claimed }),
             _ => Ok(logged),
         }
     })
 }
 
 impl Logged {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         /// The most bytes of an entry beside its id.
         const ENTRY: usize = 11;
 
@@ -133,7 +125,7 @@ impl Logged {
     }
 
     /// Reads one commit. Allocates in proportion to the bytes.
-    pub(super) fn decode(stored: &[u8]) -> Result<Self, LogDamage> {
+    pub(crate) fn decode(stored: &[u8]) -> Result<Self, LogDamage> {
         let record = Record::decode("", stored)?;
         let position = record.version.to_bits();
         let entries = decode_entries(record.value).ok_or(LogDamage::Entries { position: position.get() })?;
@@ -141,7 +133,7 @@ impl Logged {
     }
 
     /// The answer the commit was given.
-    pub(super) fn committed(&self) -> Committed {
+    pub(crate) fn committed(&self) -> Committed {
         let version = Version::from_bits(self.position);
         let receipt = |entry: &LoggedEntry| {
             let version = match entry.done {
@@ -155,7 +147,7 @@ impl Logged {
     }
 
     /// The ids it changed, and whether they were deleted.
-    pub(super) fn changes(&self) -> impl Iterator<Item = (&Arc<str>, bool)> {
+    pub(crate) fn changes(&self) -> impl Iterator<Item = (&Arc<str>, bool)> {
         self.entries.iter().flatten().filter_map(|entry| match &entry.done {
             Done::Checked | Done::Nothing => None,
             Done::Put(id) => Some((id, false)),
@@ -164,7 +156,7 @@ impl Logged {
     }
 
     /// How much of the log's limit it takes up.
-    pub(super) fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         self.entries.as_ref().map_or(0, Vec::len).max(1)
     }
 }
@@ -219,9 +211,9 @@ mod tests {
         }
     }
 
-    /// These bytes are on disks: add to the list, never change it.
+    /// From the first release on these bytes are on disks: add to the list, never change it.
     #[test]
-    fn commits_of_every_format_are_read_for_ever() {
+    fn a_commit_is_read_for_ever() {
         let closed = Logged { entries: None, ..logged() };
         let golden = [
             (
@@ -236,11 +228,6 @@ mod tests {
             let hex: String = logged.encode().iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(hex, bytes);
             assert_eq!(Logged::decode(&logged.encode()), Ok(logged.clone()));
-            // The row of format 1.
-            let row: Vec<_> = commits_in(9, &logged.encode(), 0).collect();
-            assert_eq!(row, [Ok(logged.clone())]);
-            let elsewhere: Vec<_> = commits_in(10, &logged.encode(), 0).collect();
-            assert_eq!(elsewhere, [Err(LogDamage::Misplaced { row: 10, claimed: 9 })]);
         }
     }
 

@@ -7,23 +7,23 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::RwLock;
 use redb::{AccessGuard, Database, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
 
+use super::commits::{self, AfterImage, Commits};
 use super::log::{LogDamage, Logged, commits_in};
-use super::recent::{self, Commits, State};
-use super::schema::{self, DELETED, LOG, NEWEST, RECENT, RESOURCES};
+use super::schema::{self, DELETED, LOG, NEWEST, Origin, RECENT, RESOURCES};
 
 /// What is committed by one commit, for ever the same.
 ///
 /// The recent commits are shared with the views before and after it until they are settled, so a new view costs no copy
 /// of them; each view sees those up to its own last one.
-pub(super) struct View {
+pub(crate) struct View {
     snapshot: ReadTransaction,
     /// Opened where it is asked for.
     resources: OnceLock<Resources>,
     recent: Arc<RwLock<Commits>>,
     /// The position of the newest commit.
-    pub(super) last: u64,
+    pub(crate) last: u64,
     /// The position of the last commit that has left the log.
-    pub(super) floor: u64,
+    pub(crate) floor: u64,
     /// The position of the newest commit that is settled.
     settled: u64,
 }
@@ -31,7 +31,7 @@ pub(super) struct View {
 type Resources = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// What stands under an id.
-pub(super) enum Stored {
+pub(crate) enum Stored {
     Nothing,
     /// It was deleted lately, by the commit at this position.
     Deleted(u64),
@@ -41,7 +41,7 @@ pub(super) enum Stored {
 
 impl Stored {
     /// The [`Record`](crate::backend::record::Record), where there is one.
-    pub(super) fn record(&self) -> Option<&[u8]> {
+    pub(crate) fn record(&self) -> Option<&[u8]> {
         match self {
             Self::Nothing | Self::Deleted(_) => None,
             Self::Recent(record) => Some(record),
@@ -50,8 +50,8 @@ impl Stored {
     }
 }
 
-impl From<&State> for Stored {
-    fn from(state: &State) -> Self {
+impl From<&AfterImage> for Stored {
+    fn from(state: &AfterImage) -> Self {
         match &state.record {
             Some(record) => Self::Recent(Arc::clone(record)),
             None => Self::Deleted(state.position),
@@ -61,16 +61,16 @@ impl From<&State> for Stored {
 
 impl View {
     /// Reads what is not settled from the file.
-    pub(super) fn load(database: &Database) -> Result<Self, redb::Error> {
+    pub(crate) fn load(database: &Database) -> Result<Self, redb::Error> {
         let snapshot = database.begin_read()?;
         let floor = schema::facts(&snapshot)?.floor;
         let settled = snapshot.open_table(LOG)?.last()?.map_or(floor, |(last, _)| last.value());
         let mut recent = Commits::default();
         for row in snapshot.open_table(RECENT)?.iter()? {
-            recent::decode(row?.1.value(), &mut recent).map_err(corrupted)?;
+            commits::decode(row?.1.value(), &mut recent).map_err(corrupted)?;
         }
         if let Some(row) = snapshot.open_table(NEWEST)?.get(())? {
-            recent::decode(row.value(), &mut recent).map_err(corrupted)?;
+            commits::decode(row.value(), &mut recent).map_err(corrupted)?;
         }
         if recent.list().first().is_some_and(|first| first.position.get() <= settled) {
             return Err(redb::Error::Corrupted("the log has a commit that is not settled".to_owned()));
@@ -81,7 +81,7 @@ impl View {
     }
 
     /// The view by `last`, after a transaction that added commits to the recent ones.
-    pub(super) fn followed(&self, snapshot: ReadTransaction, commits: Commits, last: u64) -> Self {
+    pub(crate) fn followed(&self, snapshot: ReadTransaction, commits: Commits, last: u64) -> Self {
         // Views before it don't see them.
         self.recent.write().append(commits);
         let recent = Arc::clone(&self.recent);
@@ -89,18 +89,34 @@ impl View {
     }
 
     /// The view by `last`, after a transaction that settled all there was.
-    pub(super) fn settled(snapshot: ReadTransaction, last: u64, floor: u64) -> Self {
+    pub(crate) fn settled(snapshot: ReadTransaction, last: u64, floor: u64) -> Self {
         let recent = Arc::default();
         Self { snapshot, resources: OnceLock::new(), recent, last, floor, settled: last }
     }
 
-    /// The commits that are not settled; for who holds [`writing`](super::handle::Handle::writing), since those of later
+    /// Whether every commit is settled.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.recent.read().is_empty()
+    }
+
+    /// The commits that are not settled; for who holds [`writing`](crate::backend::file::handle::Handle::writing), since those of later
     /// views are among them. Hold it for a moment only: the next commit is made known under this lock.
-    pub(super) fn recent(&self) -> impl std::ops::Deref<Target = Commits> {
+    pub(crate) fn recent(&self) -> impl std::ops::Deref<Target = Commits> {
         self.recent.read()
     }
 
-    pub(super) fn snapshot(&self) -> &ReadTransaction {
+    /// The random number that names the file in its cursors.
+    pub(crate) fn identity(&self) -> Result<u64, redb::Error> {
+        Ok(self.origin()?.identity)
+    }
+
+    /// What a copy of the file begins with.
+    pub(crate) fn origin(&self) -> Result<Origin, redb::Error> {
+        let facts = schema::facts(&self.snapshot)?;
+        Ok(Origin { identity: facts.identity, floor: facts.floor })
+    }
+
+    pub(crate) fn snapshot(&self) -> &ReadTransaction {
         &self.snapshot
     }
 
@@ -113,7 +129,7 @@ impl View {
     }
 
     /// What stands under an id.
-    pub(super) fn find(&self, id: &str) -> Result<Stored, redb::Error> {
+    pub(crate) fn find(&self, id: &str) -> Result<Stored, redb::Error> {
         if let Some(state) = self.recent.read().find(id, self.last) {
             return Ok(state.into());
         }
@@ -122,13 +138,13 @@ impl View {
 
     /// The position of the commit that deleted an id, as far as that is settled and the log reaches back. The id may have
     /// been created again since.
-    pub(super) fn buried(&self, id: &str) -> Result<Option<u64>, redb::Error> {
+    pub(crate) fn buried(&self, id: &str) -> Result<Option<u64>, redb::Error> {
         Ok(self.snapshot.open_table(DELETED)?.get(id.as_bytes())?.map(|position| position.value()))
     }
 
     /// What has a value, in order, from a bound on: all that begins with `prefix`, or the first `limit` of it, and then
     /// more.
-    pub(super) fn range(&self, from: Bound<&str>, prefix: &str, limit: usize) -> Result<Merged, redb::Error> {
+    pub(crate) fn range(&self, from: Bound<&str>, prefix: &str, limit: usize) -> Result<Merged, redb::Error> {
         let mut puts = 0;
         let mut recent = Vec::new();
         for (id, state) in self.recent.read().range(from, self.last) {
@@ -144,14 +160,14 @@ impl View {
     }
 
     /// The commit at a position, where the log has one.
-    pub(super) fn at(&self, position: u64) -> Result<Option<Arc<Logged>>, redb::Error> {
+    pub(crate) fn at(&self, position: u64) -> Result<Option<Arc<Logged>>, redb::Error> {
         let Some(before) = position.checked_sub(1) else { return Ok(None) };
         let next = self.next(before, |_| true)?;
         Ok(next.filter(|logged| logged.position.get() == position))
     }
 
     /// The first commit after a position that is of a kind.
-    pub(super) fn next(
+    pub(crate) fn next(
         &self,
         position: u64,
         is_wanted: impl Fn(&Logged) -> bool,
@@ -173,8 +189,8 @@ impl View {
     }
 
     /// Every commit that is in the log or recent, oldest first; for who holds
-    /// [`writing`](super::handle::Handle::writing).
-    pub(super) fn each_commit(&self, mut see: impl FnMut(&Logged)) -> Result<(), redb::Error> {
+    /// [`writing`](crate::backend::file::handle::Handle::writing).
+    pub(crate) fn each_commit(&self, mut see: impl FnMut(&Logged)) -> Result<(), redb::Error> {
         for row in self.snapshot.open_table(LOG)?.iter()? {
             let (last, row) = row?;
             for logged in commits_in(last.value(), row.value(), 0) {
@@ -191,15 +207,15 @@ fn corrupted(damage: LogDamage) -> redb::Error {
 }
 
 /// Ids and what stands under them, in order.
-pub(super) struct Merged {
+pub(crate) struct Merged {
     settled: Peekable<Range<'static, &'static [u8], &'static [u8]>>,
-    recent: Peekable<std::vec::IntoIter<(Arc<str>, State)>>,
+    recent: Peekable<std::vec::IntoIter<(Arc<str>, AfterImage)>>,
 }
 
 #[cfg(test)]
 impl Merged {
     /// How many recent ids it looks at.
-    pub(super) fn recent(&self) -> usize {
+    pub(crate) fn recent(&self) -> usize {
         self.recent.len()
     }
 }
@@ -241,7 +257,6 @@ mod tests {
     use redb::backends::InMemoryBackend;
 
     use super::super::log::push;
-    use super::super::schema::Origin;
     use super::*;
 
     #[test]

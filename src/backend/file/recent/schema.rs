@@ -1,0 +1,160 @@
+//! The tables of a file and the facts it keeps about itself.
+//!
+//! A commit is first kept whole, values included, in a row that newer ones are added to: [`NEWEST`]. Full, the row moves
+//! to [`RECENT`]. From there many commits at once are settled: their values in [`RESOURCES`], the rest in [`LOG`]. So a
+//! commit writes one page of its own, however far apart its ids are, and a page of values is written once for all recent
+//! commits that touch it.
+
+use redb::{Database, ReadTransaction, ReadableDatabase, Table, TableDefinition};
+
+use crate::backend::file::window::Forgotten;
+use crate::base::random;
+use crate::store::WriteId;
+
+/// The format of the tables: what is in them, and how.
+pub(crate) const FORMAT: u64 = 1;
+
+/// Id to [`Record`](crate::backend::record::Record): what has a value.
+pub(crate) const RESOURCES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("resources");
+
+/// Id to version: what was deleted, as far as the log reaches back. An id that was created again may still be here.
+pub(crate) const DELETED: TableDefinition<&[u8], u64> = TableDefinition::new("deleted");
+
+/// Position of the last to [commits in order](super::log::commits_in): those that are settled.
+pub(crate) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+
+/// Position of the last to [commits with their values](super::recent), in order: what is not settled.
+pub(crate) const RECENT: TableDefinition<u64, &[u8]> = TableDefinition::new("recent");
+
+/// The same for the newest of all: one row, or none at first.
+pub(crate) const NEWEST: TableDefinition<(), &[u8]> = TableDefinition::new("newest");
+
+/// The facts below, by number.
+pub(crate) const FACTS: TableDefinition<u8, u64> = TableDefinition::new("facts");
+
+/// Which format the tables have.
+const FORMAT_FACT: u8 = 0;
+/// The random number that names this file in its cursors.
+const IDENTITY: u8 = 1;
+/// The position of the last commit that has left the log; before there was one, where the counter started.
+const FLOOR: u8 = 2;
+/// The two halves of [`Forgotten::youngest`] and of [`Forgotten::youngest_closed`]; absent where there is none.
+const YOUNGEST: [u8; 2] = [3, 4];
+const YOUNGEST_CLOSED: [u8; 2] = [5, 6];
+
+/// What a new file begins with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) identity: u64,
+    /// The number before the first version.
+    pub(crate) floor: u64,
+}
+
+impl Origin {
+    pub(crate) fn new() -> Self {
+        // Below 2^62: as many versions again are left to issue, and the leaps at each opening.
+        Self { identity: random(), floor: random() >> 2 }
+    }
+}
+
+/// What a file knows of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    pub(crate) identity: u64,
+    pub(crate) floor: u64,
+    pub(crate) forgotten: Forgotten,
+}
+
+/// Lays the tables of a new file.
+pub(crate) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        transaction.open_table(RESOURCES)?;
+        transaction.open_table(DELETED)?;
+        transaction.open_table(LOG)?;
+        transaction.open_table(RECENT)?;
+        transaction.open_table(NEWEST)?;
+        let mut facts = transaction.open_table(FACTS)?;
+        facts.insert(FORMAT_FACT, FORMAT)?;
+        facts.insert(IDENTITY, origin.identity)?;
+        facts.insert(FLOOR, origin.floor)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Which format the tables have. Every table of a format that is known must be there.
+pub(crate) fn format(database: &Database) -> Result<u64, redb::Error> {
+    let snapshot = database.begin_read()?;
+    let format = snapshot.open_table(FACTS)?.get(FORMAT_FACT)?.map_or(0, |format| format.value());
+    if format == FORMAT {
+        snapshot.open_table(RESOURCES)?;
+        snapshot.open_table(DELETED)?;
+        snapshot.open_table(LOG)?;
+        snapshot.open_table(RECENT)?;
+        snapshot.open_table(NEWEST)?;
+    }
+    Ok(format)
+}
+
+/// What the file knows of itself.
+pub(crate) fn facts(snapshot: &ReadTransaction) -> Result<Facts, redb::Error> {
+    let facts = snapshot.open_table(FACTS)?;
+    let fact = |number: u8| Ok::<_, redb::Error>(facts.get(number)?.map(|fact| fact.value()));
+    let missing = |what: &str| redb::Error::Corrupted(format!("the file does not know its {what}"));
+    let write = |[high, low]: [u8; 2]| {
+        Ok::<_, redb::Error>(match (fact(high)?, fact(low)?) {
+            (Some(high), Some(low)) => Some(WriteId::from_bits(u128::from(high) << 64 | u128::from(low))),
+            _ => None,
+        })
+    };
+    Ok(Facts {
+        identity: fact(IDENTITY)?.ok_or_else(|| missing("identity"))?,
+        floor: fact(FLOOR)?.ok_or_else(|| missing("floor"))?,
+        forgotten: Forgotten { youngest: write(YOUNGEST)?, youngest_closed: write(YOUNGEST_CLOSED)? },
+    })
+}
+
+/// Notes that commits up to `floor` have left the log.
+pub(crate) fn note_floor(
+    facts: &mut Table<'_, u8, u64>,
+    floor: u64,
+    forgotten: Forgotten,
+) -> Result<(), redb::StorageError> {
+    facts.insert(FLOOR, floor)?;
+    for (numbers, write) in [(YOUNGEST, forgotten.youngest), (YOUNGEST_CLOSED, forgotten.youngest_closed)] {
+        let Some(bits) = write.map(WriteId::to_bits) else { continue };
+        facts.insert(numbers[0], (bits >> 64) as u64)?;
+        facts.insert(numbers[1], bits as u64)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    fn laid() -> Database {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        lay(&database, Origin::new()).unwrap();
+        database
+    }
+
+    /// The first release writes format 1: a later one counts on.
+    #[test]
+    fn a_new_file_has_the_first_format() {
+        assert_eq!(format(&laid()).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_file_that_lacks_a_table_is_none_of_this_store() {
+        let database = laid();
+        let transaction = database.begin_write().unwrap();
+        transaction.delete_table(RECENT).unwrap();
+        transaction.commit().unwrap();
+
+        assert!(format(&database).is_err());
+    }
+}
