@@ -471,6 +471,7 @@ impl Store<[u8]> for Etcd {
             watch: true,
             tombstones: false,
             durability: *self.shared.durability.read(),
+            window: 0,
             may_lose_answers: true,
             detects_restore: false,
         }

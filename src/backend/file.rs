@@ -397,6 +397,7 @@ impl Store<[u8]> for File {
             watch: true,
             tombstones: true,
             durability,
+            window: 0,
             may_lose_answers: true,
             detects_restore: true,
         }

@@ -325,6 +325,7 @@ impl Store<[u8]> for Redis {
             watch: true,
             tombstones: true,
             durability: self.shared.durability,
+            window: 0,
             may_lose_answers: true,
             detects_restore: true,
         }
