@@ -24,7 +24,6 @@ mod shared;
 mod trouble;
 mod watch;
 mod watchers;
-mod window;
 
 use std::fmt;
 use std::path::Path;
@@ -35,7 +34,7 @@ use parking_lot::Mutex;
 
 use crate::store::{
     Abilities, Action, Changes, Commit, Committed, Durability, Error, Page, Reply, Resolution, Start, Store,
-    Versioned, WriteId,
+    Versioned, Window, WriteId,
 };
 use handle::Handle;
 use promise::promise;
@@ -162,7 +161,7 @@ impl File {
             handle,
             queue: Queue::default(),
             watchers: Watchers::default(),
-            window: Mutex::default(),
+            window: Mutex::new(Window::after(None, options.history)),
             identity,
             history: options.history,
             value_limit: options.value_limit,
@@ -397,7 +396,7 @@ impl Store<[u8]> for File {
             watch: true,
             tombstones: true,
             durability,
-            window: 0,
+            window: self.shared.history,
             may_lose_answers: true,
             detects_restore: true,
         }

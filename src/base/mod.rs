@@ -7,5 +7,7 @@ mod sync;
 mod wake;
 
 pub(crate) use random::random;
-pub(crate) use sync::{Apart, AtomicBool, AtomicU64, AtomicUsize, DashMap, Mutex, RwLock};
+pub(crate) use sync::{
+    Apart, AtomicBool, AtomicU64, AtomicUsize, DashMap, Mutex, RwLock, ThreadId, this_thread,
+};
 pub(crate) use wake::wake;

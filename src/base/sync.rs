@@ -8,6 +8,7 @@ pub(crate) use {
     dashmap::DashMap,
     parking_lot::{Mutex, RwLock},
     std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize},
+    std::thread::{self, ThreadId},
 };
 
 #[cfg(all(test, shuttle))]
@@ -15,6 +16,13 @@ mod explored;
 
 #[cfg(all(test, shuttle))]
 pub(crate) use explored::{AtomicBool, AtomicU64, AtomicUsize, DashMap, Mutex, RwLock};
+#[cfg(all(test, shuttle))]
+pub(crate) use shuttle::thread::{self, ThreadId};
+
+/// Which thread this is.
+pub(crate) fn this_thread() -> ThreadId {
+    thread::current().id()
+}
 
 /// A value in cache lines of its own: what all threads change would otherwise take its neighbours away from those that
 /// only read them.

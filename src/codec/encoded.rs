@@ -260,7 +260,7 @@ mod tests {
     use super::*;
     use crate::codec::json::Json;
     use crate::collection::Collection;
-    use crate::layer::Guarded;
+    use crate::layer::guarded::Guarded;
     use crate::layer::probe::{Probe, at_once, is_pending, next_of};
     use crate::memory::Memory;
     use crate::store::{Condition, Intent, Kind, Origin, Version};

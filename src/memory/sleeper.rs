@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use crate::base::AtomicBool;
+use crate::base::{AtomicBool, Mutex, ThreadId, this_thread};
 
 /// A watcher's task that waits for the next commit.
 ///
@@ -15,11 +15,13 @@ use crate::base::AtomicBool;
 pub(super) struct Sleeper {
     waker: Waker,
     woken: AtomicBool,
+    /// The threads that are about to call the waker. It may commit itself, and then must not be called by that commit again.
+    callers: Mutex<Vec<ThreadId>>,
 }
 
 impl Sleeper {
     pub(super) fn new(waker: Waker) -> Arc<Self> {
-        Arc::new(Self { waker, woken: AtomicBool::new(false) })
+        Arc::new(Self { waker, woken: AtomicBool::new(false), callers: Mutex::default() })
     }
 
     pub(super) fn is_woken(&self) -> bool {
@@ -32,6 +34,13 @@ impl Sleeper {
         if self.is_woken() {
             return;
         }
+        let this = this_thread();
+        let mut callers = self.callers.lock();
+        if callers.contains(&this) {
+            return;
+        }
+        callers.push(this);
+        drop(callers);
         let _ = catch_unwind(AssertUnwindSafe(|| self.waker.wake_by_ref()));
         self.woken.store(true, Ordering::Release);
     }

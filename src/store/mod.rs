@@ -33,5 +33,7 @@ pub(crate) use reply::is_blocking;
 pub use resource::Resource;
 pub use store::{Abilities, Durability, Page, Resolution, Store};
 pub use version::{Version, Versioned};
+#[cfg(feature = "file")]
+pub(crate) use window::Known;
 pub use window::{Asked, Window};
 pub use write_id::WriteId;

@@ -186,8 +186,8 @@ pub struct Abilities {
     pub tombstones: bool,
     /// What survives a crash.
     pub durability: Durability,
-    /// How many of the latest commits under a write id it remembers; 0 where it does not say. See
-    /// [`Window`](crate::store::Window).
+    /// How many of the latest commits under a write id it remembers, where each changes one id; 0 where it does not say.
+    /// See [`Window`](crate::store::Window).
     pub window: usize,
     /// Whether a commit's answer can be lost. [`Collection`](crate::Collection) then gives every commit a write id.
     pub may_lose_answers: bool,

@@ -52,7 +52,10 @@ use crate::store::write_id::WriteId;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Window<A> {
-    limit: usize,
+    /// How many commits it remembers; `None` where the store itself says which are forgotten.
+    limit: Option<usize>,
+    /// How many closed ids it keeps.
+    room: usize,
     applied: HashMap<WriteId, Applied<A>>,
     /// The applied ones in the order in which they came.
     order: VecDeque<WriteId>,
@@ -60,10 +63,21 @@ pub struct Window<A> {
     floor: Option<WriteId>,
 }
 
+/// A commit that was applied.
 #[derive(Debug, Clone)]
-struct Applied<A> {
-    fingerprint: u64,
-    answer: A,
+pub(crate) struct Applied<A> {
+    pub(crate) fingerprint: u64,
+    pub(crate) answer: A,
+}
+
+/// What is known of a write id.
+pub(crate) enum Known<'w, A> {
+    Applied(&'w Applied<A>),
+    Closed,
+    /// It may have been applied and forgotten, or is from ahead of the store.
+    Outside,
+    /// It was never applied.
+    Unseen,
 }
 
 /// What [`Window::ask`] found.
@@ -91,7 +105,8 @@ impl<A> Window<A> {
     /// An empty window that remembers as many commits as `limit`, and as many closed ids; at least one of each.
     pub fn new(limit: usize) -> Self {
         Self {
-            limit: limit.max(1),
+            limit: Some(limit.max(1)),
+            room: limit.max(1),
             applied: HashMap::new(),
             order: VecDeque::new(),
             closed: BTreeSet::new(),
@@ -99,9 +114,15 @@ impl<A> Window<A> {
         }
     }
 
-    /// How many commits it remembers.
+    /// A window after what was forgotten, for a store that forgets by a measure of its own.
+    #[cfg(feature = "file")]
+    pub(crate) fn after(floor: Option<WriteId>, room: usize) -> Self {
+        Self { limit: None, floor, ..Self::new(room) }
+    }
+
+    /// How many closed ids it keeps, and how many commits it remembers unless the store itself says so.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.room
     }
 
     /// What a commit under this id and with this [fingerprint](crate::Commit::fingerprint) meets: the answer it was given
@@ -116,18 +137,12 @@ impl<A> Window<A> {
         fingerprint: u64,
         newest: Option<Version>,
     ) -> Result<Option<&A>, Refusal> {
-        if let Some(applied) = self.applied.get(&write) {
-            return match applied.fingerprint == fingerprint {
-                true => Ok(Some(&applied.answer)),
-                false => Err(Refusal::Reused { write }),
-            };
-        }
-        if self.closed.contains(&write) {
-            return Err(Refusal::Closed { write });
-        }
-        match self.is_outside(write, newest) {
-            true => Err(Refusal::Outside { write, newest }),
-            false => Ok(None),
+        match self.look(write, newest) {
+            Known::Applied(applied) if applied.fingerprint == fingerprint => Ok(Some(&applied.answer)),
+            Known::Applied(_) => Err(Refusal::Reused { write }),
+            Known::Closed => Err(Refusal::Closed { write }),
+            Known::Outside => Err(Refusal::Outside { write, newest }),
+            Known::Unseen => Ok(None),
         }
     }
 
@@ -135,7 +150,7 @@ impl<A> Window<A> {
     pub fn remember(&mut self, write: WriteId, fingerprint: u64, answer: A) {
         self.applied.insert(write, Applied { fingerprint, answer });
         self.order.push_back(write);
-        if self.order.len() > self.limit {
+        if self.limit.is_some_and(|limit| self.order.len() > limit) {
             self.forget_oldest();
         }
     }
@@ -145,20 +160,42 @@ impl<A> Window<A> {
     where
         A: Clone,
     {
-        if let Some(applied) = self.applied.get(&write) {
-            return Asked::Applied(applied.answer.clone());
+        match self.look(write, newest) {
+            Known::Applied(applied) => Asked::Applied(applied.answer.clone()),
+            Known::Closed => Asked::Closed,
+            Known::Outside => Asked::Unknown,
+            Known::Unseen if self.room_to_close() == 0 => Asked::Unknown,
+            Known::Unseen => {
+                self.close(write);
+                Asked::Closed
+            }
         }
-        if self.closed.contains(&write) {
-            return Asked::Closed;
-        }
-        if self.is_outside(write, newest) || self.closed.len() >= self.limit {
-            return Asked::Unknown;
-        }
-        self.closed.insert(write);
-        Asked::Closed
     }
 
-    fn forget_oldest(&mut self) {
+    /// What is known of an id.
+    pub(crate) fn look(&self, write: WriteId, newest: Option<Version>) -> Known<'_, A> {
+        if let Some(applied) = self.applied.get(&write) {
+            return Known::Applied(applied);
+        }
+        match () {
+            () if self.closed.contains(&write) => Known::Closed,
+            () if self.is_outside(write, newest) => Known::Outside,
+            () => Known::Unseen,
+        }
+    }
+
+    /// Closes an id that was not seen.
+    pub(crate) fn close(&mut self, write: WriteId) {
+        self.closed.insert(write);
+    }
+
+    /// How many more ids may be closed.
+    pub(crate) fn room_to_close(&self) -> usize {
+        self.room.saturating_sub(self.closed.len())
+    }
+
+    /// Forgets the oldest commit.
+    pub(crate) fn forget_oldest(&mut self) {
         let Some(forgotten) = self.order.pop_front() else { return };
         self.applied.remove(&forgotten);
         if Some(forgotten) > self.floor {

@@ -10,6 +10,12 @@ use ifmatch::{Expected, Version};
 
 use crate::dice::Dice;
 
+impl Dice {
+    pub(crate) fn pick<'t, T>(&mut self, of: &'t [T]) -> &'t T {
+        &of[self.below(of.len() as u64) as usize]
+    }
+}
+
 /// A history that a store made which keeps its promises, with some of its answers lost.
 pub(crate) fn legal(seed: u64) -> History {
     let mut dice = Dice::new(seed);

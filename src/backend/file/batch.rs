@@ -1,6 +1,6 @@
 //! [`Batch`], the calls that share one transaction, each with its own verdict.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
@@ -9,11 +9,10 @@ use redb::Error as EngineError;
 
 use super::queue::{OwnedCommit, OwnedEntry};
 use super::recent::{Added, Done, Logged, LoggedEntry, Stored, View};
-use super::window::{Known, Unknown, Window};
 use crate::backend::record::Record;
 use crate::store::{
-    Action, Committed, Conflict, Corrupt, Entry, Error, Found, Receipt, Refusal, Resolution, Version,
-    Versioned, WriteId, check_id,
+    Action, Committed, Conflict, Corrupt, Entry, Error, Found, Known, Receipt, Refusal, Resolution, Version,
+    Versioned, Window, WriteId, check_id,
 };
 
 /// The last version.
@@ -26,7 +25,7 @@ pub(super) const LAST: u64 = i64::MAX as u64;
 pub(super) struct Batch<'t> {
     /// What is committed.
     view: &'t View,
-    window: &'t Mutex<Window>,
+    window: &'t Mutex<Window<u64>>,
     /// The last version issued.
     last: u64,
     judged: Batched,
@@ -36,18 +35,41 @@ pub(super) struct Batch<'t> {
 #[derive(Debug, Default)]
 pub(super) struct Batched {
     pub(super) added: Added,
-    /// The write ids that are known from then on.
-    pub(super) fresh: HashMap<WriteId, Known>,
+    /// The write ids that are known from then on, in order.
+    pub(super) fresh: Fresh,
     /// Whether a watcher has something to read.
     pub(super) changed: bool,
+}
+
+/// The write ids of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Fresh {
+    /// Of commits that were applied: each with its position and fingerprint, in order.
+    pub(super) applied: Vec<(WriteId, u64, u64)>,
+    /// Of what is applied: the place in the list.
+    at: HashMap<WriteId, usize>,
+    pub(super) closed: HashSet<WriteId>,
 }
 
 /// What one call gets, should the batch be committed.
 pub(super) type Judged<T> = Result<T, Error>;
 
+impl Fresh {
+    fn add(&mut self, write: WriteId, position: u64, fingerprint: u64) {
+        self.at.insert(write, self.applied.len());
+        self.applied.push((write, position, fingerprint));
+    }
+
+    /// The position and the fingerprint of a commit that was applied.
+    fn find(&self, write: WriteId) -> Option<(u64, u64)> {
+        let (_, position, fingerprint) = self.applied[*self.at.get(&write)?];
+        Some((position, fingerprint))
+    }
+}
+
 impl<'t> Batch<'t> {
     /// A batch whose versions come after `last`.
-    pub(super) fn new(view: &'t View, last: u64, window: &'t Mutex<Window>) -> Self {
+    pub(super) fn new(view: &'t View, last: u64, window: &'t Mutex<Window<u64>>) -> Self {
         Self { view, window, last, judged: Batched::default() }
     }
 
@@ -59,22 +81,14 @@ impl<'t> Batch<'t> {
     /// Applies a commit, or refuses it, or answers as before where its write id has already come.
     pub(super) fn commit(&mut self, commit: &OwnedCommit) -> Result<Judged<Committed>, EngineError> {
         let Some(write) = commit.write else { return self.apply(commit) };
-        match self.look(write) {
-            Ok(Known::Idle(committed)) => return Ok(Ok(committed)),
-            Ok(Known::Closed) | Err(Unknown::ForgottenClosed) => {
-                return Ok(Err(Refusal::Closed { write }.into()));
-            }
-            Ok(Known::Logged(position)) => return Ok(Ok(self.logged(position)?.committed())),
-            Err(Unknown::Unseen | Unknown::Forgotten) => {}
+        match self.recall(write, commit.fingerprint) {
+            Ok(Some(position)) => return Ok(Ok(self.logged(position)?.committed())),
+            Ok(None) => {}
+            Err(refusal) => return Ok(Err(refusal.into())),
         }
-        let last = self.last;
         let verdict = self.apply(commit)?;
-        if let Ok(committed) = &verdict {
-            let known = match self.last {
-                same if same == last => Known::Idle(committed.clone()),
-                position => Known::Logged(position),
-            };
-            self.judged.fresh.insert(write, known);
+        if verdict.is_ok() {
+            self.judged.fresh.add(write, self.last, commit.fingerprint);
         }
         Ok(verdict)
     }
@@ -89,21 +103,25 @@ impl<'t> Batch<'t> {
 
     /// Tells what became of a commit, and closes its write id where it never came.
     pub(super) fn resolve(&mut self, write: WriteId) -> Result<Judged<Resolution>, EngineError> {
-        Ok(Ok(match self.look(write) {
-            Ok(Known::Idle(committed)) => Resolution::Applied(committed),
-            Ok(Known::Closed) => Resolution::NotApplied,
-            Ok(Known::Logged(position)) => Resolution::Applied(self.logged(position)?.committed()),
-            Err(Unknown::Forgotten | Unknown::ForgottenClosed) => Resolution::Unknown,
-            Err(Unknown::Unseen) => {
-                let position = match self.next() {
-                    Ok(position) => position,
-                    Err(refusal) => return Ok(Err(refusal.into())),
-                };
-                self.append(Logged { position, write: Some(write), entries: None }, vec![]);
-                self.judged.fresh.insert(write, Known::Closed);
-                Resolution::NotApplied
+        if let Some((position, _)) = self.judged.fresh.find(write) {
+            return Ok(Ok(Resolution::Applied(self.logged(position)?.committed())));
+        }
+        if self.judged.fresh.closed.contains(&write) {
+            return Ok(Ok(Resolution::NotApplied));
+        }
+        let window = self.window.lock();
+        let position = match window.look(write, self.newest()) {
+            Known::Applied(applied) => applied.answer,
+            Known::Closed => return Ok(Ok(Resolution::NotApplied)),
+            Known::Unseen if window.room_to_close() > self.judged.fresh.closed.len() => {
+                self.judged.added.close(write);
+                self.judged.fresh.closed.insert(write);
+                return Ok(Ok(Resolution::NotApplied));
             }
-        }))
+            Known::Unseen | Known::Outside => return Ok(Ok(Resolution::Unknown)),
+        };
+        drop(window);
+        Ok(Ok(Resolution::Applied(self.logged(position)?.committed())))
     }
 
     fn apply(&mut self, commit: &OwnedCommit) -> Result<Judged<Committed>, EngineError> {
@@ -123,7 +141,9 @@ impl<'t> Batch<'t> {
             Action::Put(_) => true,
             Action::Delete => found.is_some(),
         });
-        if !changes {
+        // A deletion that found nothing is remembered too, where it has a write id: it would delete what came since when it
+        // is sent again.
+        if !changes && commit.write.is_none() {
             return Ok(Ok(pairs().map(|(entry, found)| unchanged(entry, *found)).collect()));
         }
 
@@ -147,10 +167,11 @@ impl<'t> Batch<'t> {
             };
             entries.push(LoggedEntry { done, replaced: *replaced });
         }
-        let logged = Logged { position, write: commit.write, entries: Some(entries) };
+        let fingerprint = commit.fingerprint;
+        let logged = Logged { position, write: commit.write, fingerprint, entries };
         let committed = logged.committed();
         self.append(logged, records);
-        self.judged.changed = true;
+        self.judged.changed |= changes;
         Ok(Ok(committed))
     }
 
@@ -174,11 +195,18 @@ impl<'t> Batch<'t> {
         self.judged.added.add(logged, records);
     }
 
-    fn look(&self, write: WriteId) -> Result<Known, Unknown> {
-        match self.judged.fresh.get(&write) {
-            Some(known) => Ok(known.clone()),
-            None => self.window.lock().look(write).cloned(),
+    /// The position of the commit under this id, where it was applied before.
+    fn recall(&self, write: WriteId, fingerprint: u64) -> Result<Option<u64>, Refusal> {
+        match self.judged.fresh.find(write) {
+            Some((position, same)) if same == fingerprint => Ok(Some(position)),
+            Some(_) => Err(Refusal::Reused { write }),
+            None if self.judged.fresh.closed.contains(&write) => Err(Refusal::Closed { write }),
+            None => Ok(self.window.lock().recall(write, fingerprint, self.newest())?.copied()),
         }
+    }
+
+    fn newest(&self) -> Option<Version> {
+        NonZeroU64::new(self.last).map(Version::from_bits)
     }
 
     fn logged(&self, position: u64) -> Result<Arc<Logged>, EngineError> {

@@ -1,7 +1,6 @@
 //! [`Committer`], who takes the calls that wait, commits them as one, and answers each: the store's own thread, or a
 //! caller that is alone.
 
-use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
@@ -9,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::batch::{Batch, Batched, Judged, LAST};
+use super::batch::{Batch, Batched, Fresh, Judged, LAST};
 use super::queue::{Request, Turn};
 use super::recent::{self, Extent};
 use super::shared::Shared;
 use super::trouble::{Cause, Trouble};
-use super::window::{Known, Window};
 use crate::base::{random, wake};
-use crate::store::{Committed, Error, Failure, Outcome, Resolution, WriteId};
+use crate::store::{Committed, Error, Failure, Outcome, Resolution, Window, WriteId};
 
 /// How long a commit may stay without a sync where commits need not wait for it.
 const EVENTUALLY: Duration = Duration::from_secs(1);
@@ -290,7 +288,7 @@ impl Committer {
             .with(|database, view| recent::settle(database, view, &self.extent, shared.history)?.commit());
         match settled {
             Ok(committed) => {
-                self.note(shared, HashMap::new(), Some(committed));
+                self.note(shared, Fresh::default(), Some(committed));
                 self.deadline = None;
                 Ok(())
             }
@@ -302,24 +300,23 @@ impl Committer {
     }
 
     /// Makes what was committed known, to those who read and to those who resolve.
-    fn note(
-        &mut self,
-        shared: &Shared,
-        fresh: HashMap<WriteId, Known>,
-        committed: Option<recent::Committed>,
-    ) {
-        let mut left = Vec::new();
+    fn note(&mut self, shared: &Shared, fresh: Fresh, committed: Option<recent::Committed>) {
+        let mut left = 0;
         if let Some(committed) = committed {
             self.extent = committed.extent;
             left = committed.left;
             shared.handle.publish(committed.view);
         }
         let mut window = shared.window.lock();
-        for (write, known) in fresh {
-            window.insert(write, known);
+        for (write, position, fingerprint) in fresh.applied {
+            window.remember(write, fingerprint, position);
         }
-        for write in left {
-            window.forget(write, self.extent.forgotten);
+        for write in fresh.closed {
+            window.close(write);
+        }
+        // They are the oldest: the log loses its commits in the order in which they came.
+        for _ in 0..left {
+            window.forget_oldest();
         }
     }
 
@@ -328,10 +325,13 @@ impl Committer {
     /// before is answered as before, where the file can be read and has it.
     fn fail(&mut self, shared: &Shared, calls: &[Request], failed: Failed) -> Vec<Response> {
         let before = self.extent.last;
-        let applied_before: Vec<Option<Known>> = {
+        let applied_before: Vec<Option<u64>> = {
             let window = shared.window.lock();
             let known = |call: &Request| match call {
-                Request::Commit { commit, .. } => window.look(commit.write?).ok().cloned(),
+                Request::Commit { commit, .. } => {
+                    let write = commit.write?;
+                    window.recall(write, commit.fingerprint, write.place()).ok()?.copied()
+                }
                 _ => None,
             };
             calls.iter().map(known).collect()
@@ -348,15 +348,14 @@ impl Committer {
                 let applied = matches!(verdicts.next(), Some(Response::Commit(Ok(_))));
                 let outcome = if applied && !absent { Outcome::Unknown } else { Outcome::NotApplied };
                 match (call, applied_before) {
-                    (Request::Commit { .. }, Some(Known::Idle(committed))) => Response::Commit(Ok(committed)),
-                    (Request::Commit { commit, .. }, Some(Known::Logged(position))) => {
+                    (Request::Commit { commit, .. }, Some(position)) => {
                         let logged = shared.handle.with(|_, view| view.at(position)).ok().flatten();
                         Response::Commit(match logged {
                             Some(logged) => Ok(logged.committed()),
                             None => Err(failure(Outcome::Unknown, &trouble, commit.write)),
                         })
                     }
-                    (Request::Commit { commit, .. }, Some(Known::Closed) | None) => {
+                    (Request::Commit { commit, .. }, None) => {
                         Response::Commit(Err(failure(outcome, &trouble, commit.write)))
                     }
                     (Request::Resolve { write, .. }, _) => {
@@ -477,13 +476,12 @@ fn load(shared: &Shared) -> Result<Extent, Error> {
 fn load_writing(shared: &Shared, issued: u64) -> Result<(Extent, u64), (Cause, u64)> {
     let (mut extent, window) = shared.handle.with(|_, view| {
         let mut extent = Extent::load(view)?;
-        let mut window = Window::after(extent.forgotten);
+        let mut window = Window::after(extent.forgotten, shared.history);
+        view.closed()?.into_iter().for_each(|write| window.close(write));
         view.each_commit(|logged| {
             extent.weight += logged.weight();
             if let Some(write) = logged.write {
-                let position = logged.position.get();
-                let known = if logged.entries.is_some() { Known::Logged(position) } else { Known::Closed };
-                window.insert(write, known);
+                window.remember(write, logged.fingerprint, logged.position.get());
             }
         })?;
         Ok((extent, window))

@@ -19,7 +19,7 @@ use super::recent::{Origin, View};
 use super::{File, Reply};
 use crate::backend::record::Record;
 use crate::base::random;
-use crate::store::{Commit, Entry, Error, Expected, Outcome, Resolution, Store, WriteId};
+use crate::store::{Commit, Entry, Error, Expected, Outcome, Resolution, Store, Version, WriteId};
 use disk::{Fault, SimulatedDisk};
 
 /// How many commits the workload of the crash images makes.
@@ -58,6 +58,12 @@ fn start(disk: &SimulatedDisk, persistence: Persistence, history: usize) -> Resu
 }
 
 /// The commit of a number: two ids in step, one that comes and goes, and one of growing size.
+/// A write id, drawn at the newest commit.
+fn drawn(store: &File) -> WriteId {
+    let newest = store.shared.handle.read(|view| Ok(view.last)).unwrap_or(0);
+    WriteId::after(newest.try_into().ok().map(Version::from_bits))
+}
+
 fn commit(store: &File, number: u64, write: WriteId) -> Reply<'_, ()> {
     let text = number.to_string();
     let value = || Arc::<[u8]>::from(text.as_bytes());
@@ -104,7 +110,7 @@ fn work(disk: &SimulatedDisk, persistence: Persistence, history: usize) {
     create(disk);
     let store = start(disk, persistence, history).unwrap();
     for number in 1..=COMMITS {
-        commit(&store, number, WriteId::after(None)).wait().unwrap();
+        commit(&store, number, drawn(&store)).wait().unwrap();
         disk.acknowledge(number);
     }
     store.close().unwrap();
@@ -117,7 +123,7 @@ fn worked() -> [Vec<u8>; 2] {
         create(&disk);
         let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
         for number in 1..=COMMITS {
-            commit(&store, number, WriteId::after(None)).wait().unwrap();
+            commit(&store, number, drawn(&store)).wait().unwrap();
         }
         if !is_settled {
             assert!(!store.shared.handle.read(|view| Ok(view.is_settled())).unwrap());
@@ -202,7 +208,7 @@ fn every_crash_image_of_a_creation_is_a_whole_store_or_none() {
                 Err(error) => panic!("{error}"),
             }
             let store = start(&image, Persistence::Immediate, 64).unwrap();
-            commit(&store, 1, WriteId::after(None)).wait().unwrap();
+            commit(&store, 1, drawn(&store)).wait().unwrap();
             whole += 1;
         }
         let finished = SimulatedDisk::of(disk.confirmed());
@@ -231,7 +237,7 @@ fn survive(history: usize, fault: Fault, at: usize) -> usize {
     let mut acknowledged = 0;
     let mut doubtful = Vec::new();
     for number in 1..=SURVIVING {
-        let write = WriteId::after(None);
+        let write = drawn(&store);
         match commit(&store, number, write).wait() {
             Ok(()) => acknowledged = number,
             Err(error) => {
@@ -299,7 +305,7 @@ fn a_flipped_bit_or_a_cut_is_found_or_harmless() {
             assert!(number <= COMMITS, "{what}: `{id}` is {number}");
         }
         let _ = store.scan("", None, 10).wait();
-        let _ = commit(&store, 1, WriteId::after(None)).wait();
+        let _ = commit(&store, 1, drawn(&store)).wait();
         let _ = store.close();
     };
     for whole in worked() {

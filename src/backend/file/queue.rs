@@ -65,6 +65,7 @@ pub(super) enum Request {
 pub(super) struct OwnedCommit {
     pub(super) entries: Vec<OwnedEntry>,
     pub(super) write: Option<WriteId>,
+    pub(super) fingerprint: u64,
 }
 
 pub(super) struct OwnedEntry {
@@ -223,7 +224,8 @@ impl OwnedCommit {
 
 impl From<Commit<'_, [u8]>> for OwnedCommit {
     fn from(commit: Commit<'_, [u8]>) -> Self {
-        let write = commit.write();
+        let write = commit.remembered_write();
+        let fingerprint = write.map_or(0, |_| commit.fingerprint());
         let own = |entry: crate::store::Entry<'_, [u8]>| OwnedEntry {
             id: entry.id.into(),
             condition: entry.condition,
@@ -233,7 +235,7 @@ impl From<Commit<'_, [u8]>> for OwnedCommit {
             Ok(entry) => vec![own(entry)],
             Err(commit) => commit.into_entries().into_iter().map(own).collect(),
         };
-        Self { entries, write }
+        Self { entries, write, fingerprint }
     }
 }
 
@@ -336,7 +338,7 @@ mod tests {
             let action = Action::Put(vec![0; SHARED_BYTES / 2 + 1].into());
             let entry = OwnedEntry { id: "a".into(), condition: Expected::Any.into(), action };
             Request::Commit {
-                commit: OwnedCommit { entries: vec![entry], write: None },
+                commit: OwnedCommit { entries: vec![entry], write: None, fingerprint: 0 },
                 promise: promise().0,
             }
         };

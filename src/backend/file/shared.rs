@@ -9,10 +9,11 @@ use super::handle::Handle;
 use super::options::Persistence;
 use super::queue::{OwnedCommit, Queue};
 use super::watchers::Watchers;
-use super::window::{Known, Unknown, Window};
 use crate::backend::limits::Limits;
 use crate::backend::record::Record;
-use crate::store::{Commit, Committed, Corrupt, Error, Page, Refusal, Resolution, Versioned, WriteId};
+use crate::store::{
+    Commit, Committed, Corrupt, Error, Known, Page, Refusal, Resolution, Versioned, Window, WriteId,
+};
 
 /// The most entries one commit may have.
 pub(super) const ENTRIES: usize = 10_000;
@@ -25,7 +26,7 @@ pub(super) struct Shared {
     pub(super) handle: Handle,
     pub(super) queue: Queue,
     pub(super) watchers: Watchers,
-    pub(super) window: Mutex<Window>,
+    pub(super) window: Mutex<Window<u64>>,
     pub(super) identity: u64,
     pub(super) history: usize,
     pub(super) value_limit: usize,
@@ -87,13 +88,12 @@ impl Shared {
     /// What is known of a write id already; `None` where the committing thread has to be asked.
     pub(super) fn resolved(&self, write: WriteId) -> Result<Option<Resolution>, Error> {
         self.handle.check_process()?;
-        let known = self.window.lock().look(write).cloned();
-        let position = match known {
-            Ok(Known::Idle(committed)) => return Ok(Some(Resolution::Applied(committed))),
-            Ok(Known::Closed) => return Ok(Some(Resolution::NotApplied)),
-            Ok(Known::Logged(position)) => position,
-            Err(Unknown::Forgotten | Unknown::ForgottenClosed) => return Ok(Some(Resolution::Unknown)),
-            Err(Unknown::Unseen) => return Ok(None),
+        // Whether it is ahead of the file is for the committing thread to say, who knows the last version.
+        let position = match self.window.lock().look(write, write.place()) {
+            Known::Applied(applied) => applied.answer,
+            Known::Closed => return Ok(Some(Resolution::NotApplied)),
+            Known::Outside => return Ok(Some(Resolution::Unknown)),
+            Known::Unseen => return Ok(None),
         };
         // It may have left the log since.
         self.handle.read(|view| {

@@ -19,12 +19,12 @@ fn who_sends_again_what_was_applied_is_never_told_that_it_was_not() {
         let disk = SimulatedDisk::default();
         create(&disk);
         let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
-        let write = WriteId::after(None);
+        let write = drawn(&store);
         commit(&store, 1, write).wait().unwrap();
         disk.fail(Fault::Error, at);
         // Both share a transaction: whoever waits first serves both.
         let again = commit(&store, 1, write);
-        let other = commit(&store, 2, WriteId::after(None));
+        let other = commit(&store, 2, drawn(&store));
         let (again, other) = (again.wait(), other.wait());
         failed += usize::from(other.is_err());
 
@@ -42,12 +42,12 @@ fn who_sends_again_what_changed_nothing_is_never_told_that_it_was_not_applied() 
     let disk = SimulatedDisk::default();
     create(&disk);
     let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
-    let write = WriteId::after(None);
+    let write = drawn(&store);
     let nothing = || store.commit(Commit::one(Entry::delete("a", Expected::Any)).with_write(write));
     let first = nothing().wait().unwrap();
     disk.fail(Fault::Error, 0);
     // Both share a transaction: whoever waits first serves both.
-    let (again, other) = (nothing(), commit(&store, 1, WriteId::after(None)));
+    let (again, other) = (nothing(), commit(&store, 1, drawn(&store)));
 
     assert_eq!(again.wait().unwrap(), first);
     assert!(other.wait().is_err());
@@ -58,7 +58,7 @@ fn closing_a_file_that_cannot_be_opened_again_says_that_commits_may_be_lost() {
     let disk = SimulatedDisk::default();
     create(&disk);
     let store = start(&disk, Persistence::Eventual, HISTORIES[1]).unwrap();
-    commit(&store, 1, WriteId::after(None)).wait().unwrap();
+    commit(&store, 1, drawn(&store)).wait().unwrap();
     disk.fail(Fault::Full, 0);
     let handle = &store.shared.handle;
     let writing = handle.writing.lock();
@@ -74,9 +74,9 @@ fn a_sync_tells_once_of_commits_that_an_error_took() {
         let disk = SimulatedDisk::default();
         create(&disk);
         let store = start(&disk, Persistence::Eventual, 64).unwrap();
-        commit(&store, 1, WriteId::after(None)).wait().unwrap();
+        commit(&store, 1, drawn(&store)).wait().unwrap();
         store.sync().wait().unwrap();
-        commit(&store, 2, WriteId::after(None)).wait().unwrap();
+        commit(&store, 2, drawn(&store)).wait().unwrap();
         // As a reader does that meets an error: the old handle can't write what it has.
         disk.fail(Fault::Error, 0);
         let handle = &store.shared.handle;
@@ -113,7 +113,7 @@ fn a_watcher_is_woken_by_a_commit_that_nobody_knows_of_and_that_is_there() {
         let waker = Waker::from(Arc::clone(&woken));
         assert!(pin!(changes.next()).poll(&mut Context::from_waker(&waker)).is_pending());
         disk.fail(Fault::LostOnSync, at);
-        if commit(&store, 1, WriteId::after(None)).wait().is_ok() {
+        if commit(&store, 1, drawn(&store)).wait().is_ok() {
             continue;
         }
         disk.heal();
@@ -211,7 +211,7 @@ fn readers_see_whole_commits_in_order() {
                 }
             });
             for number in 1..=SEEN {
-                commit(&store, number, WriteId::after(None)).wait().unwrap();
+                commit(&store, number, drawn(&store)).wait().unwrap();
                 acknowledged.store(number, Ordering::SeqCst);
             }
             done.store(true, Ordering::Relaxed);

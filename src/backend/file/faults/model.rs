@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 use redb::ReadableTable;
 
 use super::super::committer::Committer;
-use super::super::recent::tables::{self as schema, DELETED, LOG, NEWEST, RECENT};
-use super::super::recent::{self, Commits, View, commits_in};
+use super::super::recent::{self, Commits, DELETED, LOG, NEWEST, RECENT, View, commits_in};
 use super::super::{File, Handle, Options, Persistence};
 use super::disk::{Fault, SimulatedDisk};
-use super::{after, commit, create, opener, read, start};
+use super::{after, commit, create, drawn, opener, read, start};
 use crate::base::random;
-use crate::store::{Commit, Entry, Expected, Kind, Outcome, Resolution, Store, Version, WriteId};
+use crate::store::{Commit, Entry, Expected, Kind, Known, Outcome, Resolution, Store, Version, WriteId};
 
 const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
@@ -45,13 +44,11 @@ struct Model {
 impl Model {
     /// Makes a commit of a few entries, whose values have one of some sizes, or closes a write id.
     fn step(&mut self, store: &File, sizes: &[usize]) {
-        let write = WriteId::after(None);
+        let write = drawn(store);
         let first = random() as usize;
         let weight = 1 + random() as usize % 3;
         if first.is_multiple_of(10) {
             assert_eq!(store.resolve(write).wait().unwrap(), Resolution::NotApplied);
-            let position = store.shared.handle.read(|view| Ok(view.last)).unwrap();
-            self.commits.push((position, 1, write));
             return;
         }
         let ids = (0..weight).map(|number| IDS[(first + number) % IDS.len()]);
@@ -87,7 +84,7 @@ impl Model {
             let loaded = View::load(database)?;
             let tables = loaded.snapshot();
             assert_eq!((view.last, view.floor), (loaded.last, floor));
-            assert_eq!((loaded.floor, schema::facts(tables)?.forgotten), (floor, extent.forgotten));
+            assert_eq!((loaded.floor, recent::facts(tables)?.forgotten), (floor, extent.forgotten));
 
             let (recent, again) = (view.recent(), loaded.recent());
             assert_eq!(recent.list(), again.list());
@@ -143,7 +140,9 @@ impl Model {
         looked.unwrap();
 
         for (position, _, write) in &self.commits {
-            assert_eq!(shared.window.lock().look(*write).is_ok(), *position > floor);
+            let window = shared.window.lock();
+            let known = matches!(window.look(*write, write.place()), Known::Applied(_));
+            assert_eq!(known, *position > floor);
         }
         for limit in [1, 2, 100] {
             let mut shown = BTreeMap::new();
@@ -250,7 +249,7 @@ fn a_view_stays_as_it_was_while_commits_go_on() {
         create(&disk);
         let store = start_with(&disk, history);
         for number in 1..=2 {
-            commit(&store, number, WriteId::after(None)).wait().unwrap();
+            commit(&store, number, drawn(&store)).wait().unwrap();
         }
         let view = store.shared.handle.with(|_, view| Ok(Arc::clone(view))).unwrap();
         let look = || {
@@ -261,7 +260,7 @@ fn a_view_stays_as_it_was_while_commits_go_on() {
         };
         let before = look();
         for number in 3..=8 {
-            commit(&store, number, WriteId::after(None)).wait().unwrap();
+            commit(&store, number, drawn(&store)).wait().unwrap();
             assert!(look() == before);
             assert!(view.next(view.last, |_| true).unwrap().is_none());
         }
@@ -277,14 +276,14 @@ fn what_did_not_wait_for_a_sync_is_synced_when_asked_and_when_closed() {
         let confirmed = || read(&opener(&SimulatedDisk::of(disk.confirmed())).open().unwrap());
         let store = start(&disk, Persistence::Eventual, 64).unwrap();
         for number in 1..=commits {
-            commit(&store, number, WriteId::after(None)).wait().unwrap();
+            commit(&store, number, drawn(&store)).wait().unwrap();
         }
         assert!(store.serving.committer.lock().deadline().is_some());
         store.close().unwrap();
         assert_eq!(confirmed(), after(commits));
 
         let store = start(&disk, Persistence::Eventual, 64).unwrap();
-        commit(&store, 3, WriteId::after(None)).wait().unwrap();
+        commit(&store, 3, drawn(&store)).wait().unwrap();
         store.sync().wait().unwrap();
         assert_eq!(confirmed(), after(3));
         assert!(store.serving.committer.lock().deadline().is_none());
@@ -296,7 +295,7 @@ fn a_write_that_is_sent_twice_in_one_turn_is_applied_once() {
     let disk = SimulatedDisk::default();
     create(&disk);
     let store = start_with(&disk, 64);
-    let write = WriteId::after(None);
+    let write = drawn(&store);
     let send =
         || store.commit(Commit::one(Entry::put("a", Expected::Absent, (*b"one").into())).with_write(write));
 
@@ -317,11 +316,9 @@ fn once_the_disk_is_well_the_next_commit_succeeds() {
         create(&disk);
         let store = start(&disk, Persistence::Immediate, 64).unwrap();
         disk.fail(Fault::Full, at);
-        failed += usize::from(commit(&store, 1, WriteId::after(None)).wait().is_err());
+        failed += usize::from(commit(&store, 1, drawn(&store)).wait().is_err());
         disk.heal();
-        commit(&store, 2, WriteId::after(None))
-            .wait()
-            .unwrap_or_else(|error| panic!("operation {at}: {error}"));
+        commit(&store, 2, drawn(&store)).wait().unwrap_or_else(|error| panic!("operation {at}: {error}"));
     }
     assert!(failed > 0);
 }
@@ -334,7 +331,7 @@ fn what_the_file_shows_to_be_absent_is_told_as_not_applied() {
         create(&disk);
         let store = start(&disk, Persistence::Immediate, 64).unwrap();
         disk.fail(Fault::Error, at);
-        let write = WriteId::after(None);
+        let write = drawn(&store);
         let Err(error) = commit(&store, 1, write).wait() else { continue };
         failed += 1;
         let told = error.outcome() == Outcome::NotApplied;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::commits::{AfterImage, Commits, encode};
 use super::log::Logged;
 use super::view::Stored;
+use crate::store::WriteId;
 
 /// How many bytes of commits may be recent. With more, a page of values would be written for more of them at once, and the
 /// commit that settles them would take longer.
@@ -16,6 +17,8 @@ pub(super) const RECENT_BYTES: usize = 256 << 10;
 pub(crate) struct Added {
     pub(super) commits: Commits,
     pub(super) row: Vec<u8>,
+    /// The write ids that are closed.
+    pub(super) closed: Vec<WriteId>,
 }
 
 impl Added {
@@ -35,7 +38,12 @@ impl Added {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.commits.is_empty()
+        self.commits.is_empty() && self.closed.is_empty()
+    }
+
+    /// Closes a write id.
+    pub(crate) fn close(&mut self, write: WriteId) {
+        self.closed.push(write);
     }
 
     /// The position of the newest, where there is one.

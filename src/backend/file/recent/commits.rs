@@ -145,7 +145,7 @@ mod tests {
 
     fn logged(position: u64, done: Vec<Done>) -> Logged {
         let entries = done.into_iter().map(|done| LoggedEntry { done, replaced: None }).collect();
-        Logged { position: NonZeroU64::new(position).unwrap(), write: None, entries: Some(entries) }
+        Logged { position: NonZeroU64::new(position).unwrap(), write: None, fingerprint: 0, entries }
     }
 
     fn two() -> [(Logged, Vec<Arc<[u8]>>); 2] {

@@ -2,7 +2,7 @@
 
 use redb::{Database, Durability, Error, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::schema::{self, DELETED, FACTS, LOG, NEWEST, RECENT, RESOURCES};
+use super::schema::{self, CLOSED, DELETED, FACTS, LOG, NEWEST, RECENT, RESOURCES};
 use super::view::View;
 
 /// How many rows one transaction of a copy writes.
@@ -37,6 +37,9 @@ pub(crate) fn copy(view: &View, to: &Database) -> Copied {
     }
     if copied.is_ok() {
         copied = copy_table(snapshot, to, NEWEST, <[u8]>::len)?;
+    }
+    if copied.is_ok() {
+        copied = copy_table(snapshot, to, CLOSED, |()| 0)?;
     }
     Ok(copied)
 }

@@ -2,7 +2,7 @@
 
 use super::schema::{self, NEWEST};
 use super::view::View;
-use crate::backend::file::window::Forgotten;
+use crate::store::WriteId;
 
 /// How far the log reaches, for who writes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,7 +13,8 @@ pub(crate) struct Extent {
     pub(crate) floor: u64,
     /// How much the log holds, the recent commits included: an entry weighs one, and a commit at least that.
     pub(crate) weight: usize,
-    pub(crate) forgotten: Forgotten,
+    /// The highest write id that has left the log.
+    pub(crate) forgotten: Option<WriteId>,
     /// The row of the newest commits.
     pub(super) newest: Vec<u8>,
 }

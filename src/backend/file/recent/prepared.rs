@@ -4,9 +4,9 @@ use redb::{Database, Durability, Error, ReadableDatabase, WriteTransaction};
 
 use super::added::{Added, RECENT_BYTES};
 use super::extent::Extent;
+use super::schema::CLOSED;
 use super::settle::{self, RECENT_CHANGES, RECENT_PART};
 use super::view::View;
-use crate::store::WriteId;
 
 /// A turn that is written and not yet committed. Dropped, it leaves nothing.
 pub(crate) struct Prepared<'t> {
@@ -16,7 +16,7 @@ pub(crate) struct Prepared<'t> {
     extent: Extent,
     added: Added,
     is_settled: bool,
-    left: Vec<WriteId>,
+    left: usize,
 }
 
 /// What there is once a turn is committed.
@@ -24,8 +24,8 @@ pub(crate) struct Committed {
     pub(crate) extent: Extent,
     /// What readers see from now on.
     pub(crate) view: View,
-    /// The write ids of the commits that have left the log.
-    pub(crate) left: Vec<WriteId>,
+    /// How many commits under a write id have left the log.
+    pub(crate) left: usize,
 }
 
 /// Writes commits among the recent ones or, once those are many, together with them in place. Nothing of it is to be seen
@@ -48,9 +48,15 @@ pub(crate) fn prepare<'t>(
     drop(recent);
     if bytes > RECENT_BYTES || weight > RECENT_CHANGES.min(history / RECENT_PART) {
         prepared.settle(history)?;
-    } else {
+    } else if !prepared.added.row.is_empty() {
         let Prepared { transaction, extent, added, .. } = &mut prepared;
         settle::append(transaction, extent, view.last, &mut added.row)?;
+    }
+    if !prepared.added.closed.is_empty() {
+        let mut closed = prepared.transaction.open_table(CLOSED)?;
+        for write in &prepared.added.closed {
+            closed.insert(write.to_bits(), ())?;
+        }
     }
     Ok(prepared)
 }
@@ -84,7 +90,7 @@ fn begin<'t>(
     let mut extent = extent.clone();
     extent.last = added.last().map_or(extent.last, |last| last.get());
     extent.weight += added.commits.weight();
-    Ok(Prepared { database, view, transaction, extent, added, is_settled: false, left: Vec::new() })
+    Ok(Prepared { database, view, transaction, extent, added, is_settled: false, left: 0 })
 }
 
 impl Prepared<'_> {

@@ -7,7 +7,6 @@
 
 use redb::{Database, ReadTransaction, ReadableDatabase, Table, TableDefinition};
 
-use crate::backend::file::window::Forgotten;
 use crate::base::random;
 use crate::store::WriteId;
 
@@ -29,6 +28,9 @@ pub(crate) const RECENT: TableDefinition<u64, &[u8]> = TableDefinition::new("rec
 /// The same for the newest of all: one row, or none at first.
 pub(crate) const NEWEST: TableDefinition<(), &[u8]> = TableDefinition::new("newest");
 
+/// The write ids that were resolved as not applied, by their bits.
+pub(crate) const CLOSED: TableDefinition<u128, ()> = TableDefinition::new("closed");
+
 /// The facts below, by number.
 pub(crate) const FACTS: TableDefinition<u8, u64> = TableDefinition::new("facts");
 
@@ -38,9 +40,8 @@ const FORMAT_FACT: u8 = 0;
 const IDENTITY: u8 = 1;
 /// The position of the last commit that has left the log; before there was one, where the counter started.
 const FLOOR: u8 = 2;
-/// The two halves of [`Forgotten::youngest`] and of [`Forgotten::youngest_closed`]; absent where there is none.
-const YOUNGEST: [u8; 2] = [3, 4];
-const YOUNGEST_CLOSED: [u8; 2] = [5, 6];
+/// The two halves of the highest write id that has left the log; absent where there is none.
+const FORGOTTEN: [u8; 2] = [3, 4];
 
 /// What a new file begins with.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +63,8 @@ impl Origin {
 pub(crate) struct Facts {
     pub(crate) identity: u64,
     pub(crate) floor: u64,
-    pub(crate) forgotten: Forgotten,
+    /// The highest write id that has left the log.
+    pub(crate) forgotten: Option<WriteId>,
 }
 
 /// Lays the tables of a new file.
@@ -74,6 +76,7 @@ pub(crate) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error
         transaction.open_table(LOG)?;
         transaction.open_table(RECENT)?;
         transaction.open_table(NEWEST)?;
+        transaction.open_table(CLOSED)?;
         let mut facts = transaction.open_table(FACTS)?;
         facts.insert(FORMAT_FACT, FORMAT)?;
         facts.insert(IDENTITY, origin.identity)?;
@@ -93,6 +96,7 @@ pub(crate) fn format(database: &Database) -> Result<u64, redb::Error> {
         snapshot.open_table(LOG)?;
         snapshot.open_table(RECENT)?;
         snapshot.open_table(NEWEST)?;
+        snapshot.open_table(CLOSED)?;
     }
     Ok(format)
 }
@@ -102,16 +106,14 @@ pub(crate) fn facts(snapshot: &ReadTransaction) -> Result<Facts, redb::Error> {
     let facts = snapshot.open_table(FACTS)?;
     let fact = |number: u8| Ok::<_, redb::Error>(facts.get(number)?.map(|fact| fact.value()));
     let missing = |what: &str| redb::Error::Corrupted(format!("the file does not know its {what}"));
-    let write = |[high, low]: [u8; 2]| {
-        Ok::<_, redb::Error>(match (fact(high)?, fact(low)?) {
-            (Some(high), Some(low)) => Some(WriteId::from_bits(u128::from(high) << 64 | u128::from(low))),
-            _ => None,
-        })
+    let forgotten = match (fact(FORGOTTEN[0])?, fact(FORGOTTEN[1])?) {
+        (Some(high), Some(low)) => Some(WriteId::from_bits(u128::from(high) << 64 | u128::from(low))),
+        _ => None,
     };
     Ok(Facts {
         identity: fact(IDENTITY)?.ok_or_else(|| missing("identity"))?,
         floor: fact(FLOOR)?.ok_or_else(|| missing("floor"))?,
-        forgotten: Forgotten { youngest: write(YOUNGEST)?, youngest_closed: write(YOUNGEST_CLOSED)? },
+        forgotten,
     })
 }
 
@@ -119,13 +121,12 @@ pub(crate) fn facts(snapshot: &ReadTransaction) -> Result<Facts, redb::Error> {
 pub(crate) fn note_floor(
     facts: &mut Table<'_, u8, u64>,
     floor: u64,
-    forgotten: Forgotten,
+    forgotten: Option<WriteId>,
 ) -> Result<(), redb::StorageError> {
     facts.insert(FLOOR, floor)?;
-    for (numbers, write) in [(YOUNGEST, forgotten.youngest), (YOUNGEST_CLOSED, forgotten.youngest_closed)] {
-        let Some(bits) = write.map(WriteId::to_bits) else { continue };
-        facts.insert(numbers[0], (bits >> 64) as u64)?;
-        facts.insert(numbers[1], bits as u64)?;
+    if let Some(bits) = forgotten.map(WriteId::to_bits) {
+        facts.insert(FORGOTTEN[0], (bits >> 64) as u64)?;
+        facts.insert(FORGOTTEN[1], bits as u64)?;
     }
     Ok(())
 }

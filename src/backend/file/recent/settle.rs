@@ -6,10 +6,8 @@ use super::added::Added;
 use super::commits::AfterImage;
 use super::extent::Extent;
 use super::log::{Logged, commits_in, push};
-use super::schema::{self, DELETED, FACTS, LOG, NEWEST, RECENT, RESOURCES};
+use super::schema::{self, CLOSED, DELETED, FACTS, LOG, NEWEST, RECENT, RESOURCES};
 use super::view::View;
-use crate::backend::file::window::Known;
-use crate::store::WriteId;
 
 /// How many bytes a row takes up before another is begun: it fits a page of the engine with what that adds.
 const ROW: usize = 4000;
@@ -60,14 +58,14 @@ pub(super) fn append(
 }
 
 /// Puts all that is recent in its place, what is added included, and lets go of the oldest commits where the log is longer
-/// than `history`. Gives the write ids of those.
+/// than `history`. Gives how many of those had a write id.
 pub(super) fn settle(
     to: &WriteTransaction,
     view: &View,
     extent: &mut Extent,
     added: &Added,
     history: usize,
-) -> Result<Vec<WriteId>, EngineError> {
+) -> Result<usize, EngineError> {
     let recent = view.recent();
     let mut resources = to.open_table(RESOURCES)?;
     let mut deleted = to.open_table(DELETED)?;
@@ -118,14 +116,9 @@ pub(super) fn settle(
 }
 
 /// Lets go of the oldest commits, a row at a time, as long as `limit` or more are left, and of `most` or little more.
-/// Gives their write ids.
-fn trim(
-    to: &WriteTransaction,
-    extent: &mut Extent,
-    limit: usize,
-    most: usize,
-) -> Result<Vec<WriteId>, EngineError> {
-    let mut left = Vec::new();
+/// Gives how many had a write id.
+fn trim(to: &WriteTransaction, extent: &mut Extent, limit: usize, most: usize) -> Result<usize, EngineError> {
+    let mut left = 0;
     if extent.weight <= limit {
         return Ok(left);
     }
@@ -149,9 +142,8 @@ fn trim(
         for logged in commits {
             let position = logged.position.get();
             if let Some(write) = logged.write {
-                let known = if logged.entries.is_some() { Known::Logged(position) } else { Known::Closed };
-                extent.forgotten.add(write, &known);
-                left.push(write);
+                extent.forgotten = extent.forgotten.max(Some(write));
+                left += 1;
             }
             for (id, _) in logged.changes().filter(|(_, deleted)| *deleted) {
                 let stone = deleted.get(id.as_bytes())?.map(|version| version.value());
@@ -163,5 +155,9 @@ fn trim(
     }
     let mut facts = to.open_table(FACTS)?;
     schema::note_floor(&mut facts, extent.floor, extent.forgotten)?;
+    if let Some(forgotten) = extent.forgotten.filter(|_| left > 0) {
+        // What is not above the highest forgotten id is refused anyway.
+        to.open_table(CLOSED)?.retain_in(..=forgotten.to_bits(), |_, ()| false)?;
+    }
     Ok(left)
 }

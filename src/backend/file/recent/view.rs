@@ -9,7 +9,8 @@ use redb::{AccessGuard, Database, Range, ReadOnlyTable, ReadTransaction, Readabl
 
 use super::commits::{self, AfterImage, Commits};
 use super::log::{LogDamage, Logged, commits_in};
-use super::schema::{self, DELETED, LOG, NEWEST, Origin, RECENT, RESOURCES};
+use super::schema::{self, CLOSED, DELETED, LOG, NEWEST, Origin, RECENT, RESOURCES};
+use crate::store::WriteId;
 
 /// What is committed by one commit, for ever the same.
 ///
@@ -114,6 +115,13 @@ impl View {
     pub(crate) fn origin(&self) -> Result<Origin, redb::Error> {
         let facts = schema::facts(&self.snapshot)?;
         Ok(Origin { identity: facts.identity, floor: facts.floor })
+    }
+
+    /// The write ids that were resolved as not applied.
+    pub(crate) fn closed(&self) -> Result<Vec<WriteId>, redb::Error> {
+        let closed = self.snapshot.open_table(CLOSED)?;
+        let bits = closed.iter()?.map(|row| Ok(WriteId::from_bits(row?.0.value())));
+        bits.collect()
     }
 
     pub(crate) fn snapshot(&self) -> &ReadTransaction {
@@ -267,7 +275,7 @@ mod tests {
             let row = |position| {
                 let position = NonZeroU64::new(position).unwrap();
                 let mut row = Vec::new();
-                push(&mut row, &Logged { position, write: None, entries: Some(vec![]) }.encode());
+                push(&mut row, &Logged { position, write: None, fingerprint: 0, entries: vec![] }.encode());
                 row
             };
             let transaction = database.begin_write().unwrap();
