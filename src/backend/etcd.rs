@@ -444,6 +444,7 @@ impl Store<[u8]> for Etcd {
 
     fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
         let shared = &self.shared;
+        let commit = commit.with_what_is_remembered();
         if let Err(refusal) = Plan::admit(&commit, shared.value_limit, shared.request_limit) {
             return Reply::ready(Err(refusal.into()));
         }

@@ -436,6 +436,7 @@ impl Store<[u8]> for Postgres {
         if let Err(refusal) = self.shared.admit(&commit) {
             return Reply::ready(Err(refusal.into()));
         }
+        let commit = commit.with_what_is_remembered();
         if commit.entries().is_empty() {
             return Reply::ready(Ok(Committed::from_iter([])));
         }

@@ -253,6 +253,12 @@ impl<'a, T: ?Sized> Commit<'a, T> {
         self.write
     }
 
+    /// The same commit, under no write id if it only checks: see [`remembered_write`](Self::remembered_write).
+    #[cfg(any(feature = "etcd", feature = "postgres"))]
+    pub(crate) fn with_what_is_remembered(self) -> Self {
+        Self { write: self.remembered_write(), ..self }
+    }
+
     /// The write id that a store has to remember: none where all entries are checks. Those apply nothing, so there is
     /// nothing to be recognised, and nothing is lost when they are judged again.
     #[inline]

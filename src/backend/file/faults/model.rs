@@ -62,8 +62,11 @@ impl Model {
             None => Entry::delete(id, Expected::Any),
         });
         let committed = store.commit(entries.collect::<Commit<'_, [u8]>>().with_write(write)).wait().unwrap();
-        let Some(version) = committed.receipts().iter().find_map(|receipt| receipt.version) else { return };
-        let position = version.to_bits().get();
+        // A commit that changed nothing is remembered as well, and takes a version.
+        let position = match committed.receipts().iter().find_map(|receipt| receipt.version) {
+            Some(version) => version.to_bits().get(),
+            None => store.shared.handle.read(|view| Ok(view.last)).unwrap(),
+        };
         self.commits.push((position, weight, write));
         for (id, value) in puts {
             match value {
