@@ -89,7 +89,9 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// - Ids have 1 to 512 bytes and no U+0000. Values have at most 1 MiB, see [`Options::value_limit`]; a commit at most 1,000
 ///   entries and 64 MiB. A page has at most 10,000 resources, and ends early after 4 MiB.
 /// - The feed, deletions and write ids reach back 100,000 commits, see [`Options::history`]. A cursor from before that is
-///   [`Expired`](crate::store::Expired), and a write id from before that is [`Resolution::Unknown`].
+///   [`Expired`](crate::store::Expired), and a write id from before that is refused, and [`Resolution::Unknown`]. Of the
+///   ids that were resolved as not applied it keeps as many; while these are not yet outdated, further ones are
+///   [`Resolution::Unknown`].
 /// - A collection lives on one node of a cluster: all of its keys have the hash tag `{collection}`. The store follows the
 ///   cluster's hints to that node; while the collection moves to another one, calls fail and may be tried again.
 /// - Everything is in the memory of Redis. Where that is full, commits that put values fail with
@@ -298,10 +300,10 @@ impl Store<[u8]> for Redis {
         if let Err(refusal) = self.shared.admit(&commit) {
             return Reply::ready(Err(refusal.into()));
         }
-        if commit.entries().is_empty() && commit.write().is_none() {
+        if commit.entries().is_empty() {
             return Reply::ready(Ok(Committed::from_iter([])));
         }
-        self.shared.runtime.commit(commit.write(), self.shared.commit(commit))
+        self.shared.runtime.commit(commit.remembered_write(), self.shared.commit(commit))
     }
 
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
@@ -325,7 +327,7 @@ impl Store<[u8]> for Redis {
             watch: true,
             tombstones: true,
             durability: self.shared.durability,
-            window: 0,
+            window: self.shared.history,
             may_lose_answers: true,
             detects_restore: true,
         }
@@ -335,7 +337,7 @@ impl Store<[u8]> for Redis {
 /// The error of a commit that came to no verdict.
 fn failed(commit: &Commit<'_, [u8]>, outcome: Outcome, trouble: Trouble) -> Error {
     let failure = Failure::new(outcome, trouble);
-    match commit.write() {
+    match commit.remembered_write() {
         Some(write) if outcome == Outcome::Unknown => failure.with_write(write).into(),
         _ => failure.into(),
     }

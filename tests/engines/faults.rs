@@ -11,7 +11,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use ifmatch::conformance::history::{Answer, Deed, Event, History, Numbering, Operation, Recorded, Workload};
-use ifmatch::store::{Abilities, Changes, Committed, Outcome, Page, Resolution, WriteId};
+use ifmatch::store::{Abilities, Changes, Committed, Outcome, Page, Refusal, Resolution, WriteId};
 use ifmatch::{Commit, Entry, Error, Expected, Reply, Start, Store, Version, Versioned};
 
 /// How long a store may take to serve again once the network and the server are well.
@@ -62,8 +62,9 @@ pub(crate) fn run(
     numbering: Numbering,
     disturb: impl FnOnce(&AtomicBool) + Send,
 ) -> Totals {
+    let newest = patiently(|| newest(&store));
     let recorded = Arc::new(Recorded::<_, [u8]>::new(store));
-    let stamped = Stamped(Arc::clone(&recorded));
+    let stamped = Stamped(Arc::clone(&recorded), newest);
     let end = format!("end-{}", workload.seed);
     let changes = patiently(|| recorded.watch(Start::Now).wait());
     let done = AtomicBool::new(false);
@@ -210,7 +211,16 @@ fn the_feed_has_no_gap(workload: &Workload, events: &[Event], watched: &Watched)
 }
 
 /// Gives a write id to each commit that has none, as `Collection` does.
-struct Stamped<S>(S);
+struct Stamped<S>(S, Option<Version>);
+
+/// The version after which a store that forgets nothing before it takes write ids.
+pub(crate) fn newest(store: &(impl Store<[u8]> + ?Sized)) -> Result<Option<Version>, Error> {
+    let nothing = Commit::one(Entry::delete("nothing", Expected::Absent));
+    match store.commit(nothing.with_write(WriteId::from_bits(0))).wait() {
+        Err(Error::Refused(Refusal::Outside { newest, .. })) => Ok(newest),
+        answer => answer.map(|_| None),
+    }
+}
 
 impl<S: Store<[u8]>> Store<[u8]> for Stamped<S> {
     fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
@@ -218,7 +228,7 @@ impl<S: Store<[u8]>> Store<[u8]> for Stamped<S> {
     }
 
     fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
-        let write = commit.write().unwrap_or_else(|| WriteId::after(None));
+        let write = commit.write().unwrap_or_else(|| WriteId::after(self.1));
         self.0.commit(commit.with_write(write))
     }
 

@@ -22,8 +22,10 @@ use std::time::{Duration, Instant};
 
 use ifmatch::engine::{ConnectError, Deadlines};
 use ifmatch::redis::Options;
+use ifmatch::store::WriteId;
 use ifmatch::{Redis, Store};
 
+use crate::faults::newest;
 use crate::server::{Directory, Server, program};
 
 /// Settings under which a crash loses nothing.
@@ -67,6 +69,11 @@ fn open(options: Options, port: u16) -> Arc<dyn Store<[u8]>> {
             Err(error) => panic!("{error}: {error:?}"),
         }
     }
+}
+
+/// A write id at the newest version of a store.
+fn drawn(store: &(impl Store<[u8]> + ?Sized)) -> WriteId {
+    WriteId::after(newest(store).unwrap())
 }
 
 /// Deadlines that a test can wait for.

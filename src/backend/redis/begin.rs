@@ -7,21 +7,17 @@ use super::script::OPEN;
 use super::trouble::Trouble;
 use crate::backend::engine::{ConnectError, Deadlines};
 use crate::base::random;
-use crate::store::WriteId;
 
 /// Finds the collection, or begins it where there is nothing.
 pub(super) async fn begin(link: &Link, keys: &Keys, deadlines: &Deadlines) -> Result<(), ConnectError> {
     const ACTION: &str = "run scripts, which need Redis 7 or later";
     let names = [&keys.meta, &keys.ids, &keys.deleted, &keys.log, &keys.writes, &keys.closed];
-    // Of earlier write ids a new collection knows nothing; those of an earlier one at this place are among them.
-    let now = WriteId::after(None).to_bits() >> 80 << 80;
     let call = OPEN
         .call(&names, 64)
         .argument(format!("{:016x}", random()))
         // A 16th of the numbers there are: the rest is for versions.
         .argument((1 + (random() >> 28)).to_string())
         .argument(&random().to_be_bytes()[..3])
-        .argument(now.to_be_bytes())
         .repeatable();
     let opening = |trouble: Trouble| trouble.of_opening(ACTION, &link.endpoint());
     let answer = link.call(&call, deadlines.read).await.map_err(|undone| opening(undone.trouble))?;

@@ -1,43 +1,49 @@
 -- Judges every entry of a commit, then applies all of them or none.
 --
--- KEYS: meta, ids, deleted, log, writes; then the key of each entry's value.
--- ARGV: how many commits are kept, the tag, the write id or nothing; then of each entry what is done and expected, and
--- for a put also its record: from behind the version on (`p`), or all of it, still without its number (`P`).
+-- KEYS: meta, ids, deleted, log, writes, closed; then the key of each entry's value.
+-- ARGV: how many commits are kept, the tag, the write id or nothing, the commit's fingerprint; then of each entry what is
+-- done and expected, and for a put also its record: from behind the version on (`p`), or all of it, still without its number (`P`).
 --
 -- Redis takes nothing back: all that can fail comes before the entry of the log, or harms nothing where it stops the script.
 
 local pack = struct.pack
-local meta, ids, deleted, log, writes = unpack(KEYS, 1, 5)
-local kept, tag, write = tonumber(ARGV[1]), ARGV[2], ARGV[3]
-local entries = #KEYS - 5
+local meta, ids, deleted, log, writes, closed = unpack(KEYS, 1, 6)
+local kept, tag, write, fingerprint = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local entries = #KEYS - 6
 local name_at = #meta - 1
 
-local LAST = 1099511627774
 local NONE = '\0\0\0\0\0\0\0\0'
 local FIRST = '\0\0\0\0\0\0\0\1'
 local RECORD = '\2\0'
 
-local facts = call('HMGET', meta, 'format', 'counter', 'youngest', 'youngest_closed')
+local facts = call('HMGET', meta, 'format', 'counter', 'tag', 'forgotten')
 if facts[1] ~= '1' then
     return { 'place', facts[1] or '' }
 end
 
 if write ~= '' then
     local known = call('HGET', writes, write)
-    if known == 'closed' or (not known and facts[4] and not younger(write, facts[4])) then
+    if known then
+        if sub(known, 1, 8) ~= fingerprint then
+            return { 'reused' }
+        end
+        local receipts = receipts_of(log, known)
+        return receipts and { 'applied', receipts } or { 'unknown' }
+    end
+    if call('ZSCORE', closed, write) then
         return { 'closed' }
     end
-    if known then
-        local receipts = field(call('XRANGE', log, known, known)[1], 'a')
-        return receipts and { 'applied', receipts } or { 'unknown' }
+    local newest = newest_of(facts[2], facts[3])
+    if outside(write, newest, facts[4]) then
+        return { 'outside', newest }
     end
 end
 
 local actions, versions, bodies, whole, refused = {}, {}, {}, {}, {}
 local changes, comes_or_goes = false, false
-local next_argument = 4
+local next_argument = 5
 for n = 1, entries do
-    local key, spec = KEYS[5 + n], ARGV[next_argument]
+    local key, spec = KEYS[6 + n], ARGV[next_argument]
     local action, expected = sub(spec, 1, 1), sub(spec, 2, 2)
     next_argument = next_argument + 1
     if action == 'p' or action == 'P' then
@@ -109,7 +115,7 @@ end
 for n = 1, entries do
     if actions[n] == 'p' or (actions[n] == 'd' and versions[n]) then
         line[#line + 1] = actions[n]
-        line[#line + 1] = sub(KEYS[5 + n], name_at)
+        line[#line + 1] = sub(KEYS[6 + n], name_at)
     end
 end
 
@@ -121,21 +127,22 @@ local leaving = counter % 16 == 0 and math.min(call('XLEN', log) + 1 - kept, 64)
 local function denied(...)
     return redis.acl_check_cmd and not redis.acl_check_cmd(...)
 end
-if (changes and (denied('SET', KEYS[6], '') or denied('SETRANGE', KEYS[6], 2, '')))
-    or (comes_or_goes and (denied('ZADD', ids, 0, '') or denied('ZREM', ids, '') or denied('UNLINK', KEYS[6])))
+if (changes and (denied('SET', KEYS[7], '') or denied('SETRANGE', KEYS[7], 2, '')))
+    or (comes_or_goes and (denied('ZADD', ids, 0, '') or denied('ZREM', ids, '') or denied('UNLINK', KEYS[7])))
     or ((comes_or_goes or leaving > 0) and denied('HDEL', deleted, ''))
-    or (leaving > 0 and (denied('XRANGE', log, '-', '+') or denied('XTRIM', log, 'MAXLEN', 1))) then
+    or (leaving > 0 and (denied('XRANGE', log, '-', '+') or denied('XTRIM', log, 'MAXLEN', 1)
+        or denied('ZREMRANGEBYLEX', closed, '-', '+'))) then
     return redis.error_reply('NOPERM the user may not run all that a commit needs')
 end
 
 -- The counter first: a number that is left out harms nothing, and one that the log has already stops every later commit.
-call('HSET', meta, 'counter', position)
+call('HSET', meta, 'counter', position, 'tag', tag)
 call('XADD', log, position .. '-0', unpack(line))
 if write ~= '' then
-    call('HSET', writes, write, position)
+    call('HSET', writes, write, fingerprint .. position)
 end
 for n = 1, entries do
-    local key, action = KEYS[5 + n], actions[n]
+    local key, action = KEYS[6 + n], actions[n]
     if action == 'p' then
         if whole[n] then
             call('SET', key, ARGV[bodies[n]])
@@ -155,7 +162,7 @@ for n = 1, entries do
 end
 
 if leaving > 0 then
-    local youngest, number, gone, deletions = facts[3] or string.rep('\0', 16), nil, {}, {}
+    local forgotten, number, gone, deletions = facts[4] or string.rep('\0', 16), nil, {}, {}
     local oldest = call('XRANGE', log, '-', '+', 'COUNT', leaving)
     for _, entry in ipairs(oldest) do
         local line = entry[2]
@@ -164,8 +171,8 @@ if leaving > 0 then
             local name, text = line[at], line[at + 1]
             if name == 'w' then
                 gone[#gone + 1] = text
-                if younger(text, youngest) then
-                    youngest = text
+                if above(text, forgotten) then
+                    forgotten = text
                 end
             elseif name == 'd' and call('HGET', deleted, text) == pack('>I5', tonumber(number)) .. line[2] then
                 deletions[#deletions + 1] = text
@@ -173,12 +180,13 @@ if leaving > 0 then
         end
     end
     -- How far back memory reaches is told before anything is forgotten.
-    call('HSET', meta, 'floor', number, 'floor_tag', oldest[#oldest][2][2], 'youngest', youngest)
+    call('HSET', meta, 'floor', number, 'floor_tag', oldest[#oldest][2][2], 'forgotten', forgotten)
     for _, id in ipairs(deletions) do
         call('HDEL', deleted, id)
     end
     if #gone > 0 then
         call('HDEL', writes, unpack(gone))
+        call('ZREMRANGEBYLEX', closed, '-', '[' .. forgotten)
     end
     call('XTRIM', log, 'MINID', string.format('%.0f', number + 1))
 end

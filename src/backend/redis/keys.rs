@@ -8,7 +8,7 @@ const LONGEST: usize = 64;
 /// The keys of one collection, all of one cluster node: the braces around its name make that so.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
-    /// A hash: the format, the epoch, the counter, and where the log begins.
+    /// A hash: the format, the epoch, the newest version, where the log begins, and the highest write id that was forgotten.
     pub(super) meta: String,
     /// A sorted set with scores of 0: the ids that have a value.
     pub(super) ids: String,
@@ -16,9 +16,9 @@ pub(super) struct Keys {
     pub(super) deleted: String,
     /// A stream: the latest commits.
     pub(super) log: String,
-    /// A hash: write id to the place of its commit in the log, or to `closed`.
+    /// A hash: write id to the fingerprint of its commit and its place in the log.
     pub(super) writes: String,
-    /// A sorted set with scores of 0: the closed ones of these, by age.
+    /// A sorted set with scores of 0: the write ids of which it was told that they were not applied.
     pub(super) closed: String,
     /// What the key of a value begins with; the id follows.
     values: String,

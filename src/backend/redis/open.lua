@@ -1,7 +1,7 @@
 -- Finds a collection, or begins one where there is nothing.
 --
--- KEYS: meta, ids, deleted, log, writes, closed. ARGV: of a new one the epoch, the number before the first version, a
--- tag, and a write id of now.
+-- KEYS: meta, ids, deleted, log, writes, closed. ARGV: of a new one the epoch, the number before the first version, and
+-- its tag.
 
 local meta = KEYS[1]
 local prefix = sub(meta, 1, -5)
@@ -23,7 +23,7 @@ if redis.acl_check_cmd then
         { 'HLEN', KEYS[3] }, { 'HSET', KEYS[3], 'a', 'b' }, { 'HSET', KEYS[5], 'a', 'b' },
         { 'ZADD', KEYS[2], '0', 'a' }, { 'ZREM', KEYS[2], 'a' }, { 'ZCARD', KEYS[2] },
         { 'ZRANGEBYLEX', KEYS[2], '-', '+' }, { 'ZADD', KEYS[6], '0', 'a' }, { 'ZCARD', KEYS[6] },
-        { 'ZRANGEBYLEX', KEYS[6], '-', '+' }, { 'ZREM', KEYS[6], 'a' }, { 'XADD', KEYS[4], '*', 'a', 'b' }, { 'XLEN', KEYS[4] },
+        { 'ZSCORE', KEYS[6], 'a' }, { 'ZREMRANGEBYLEX', KEYS[6], '-', '+' }, { 'XADD', KEYS[4], '*', 'a', 'b' }, { 'XLEN', KEYS[4] },
         { 'XRANGE', KEYS[4], '-', '+' }, { 'XREVRANGE', KEYS[4], '+', '-' },
         { 'XREAD', 'STREAMS', KEYS[4], '0' }, { 'XTRIM', KEYS[4], 'MAXLEN', '1' },
         { 'SET', value, 'a' }, { 'SETRANGE', value, '2', 'a' }, { 'GET', value }, { 'GETEX', value }, { 'GETRANGE', value, '0', '1' },
@@ -51,5 +51,6 @@ if beside or call('EXISTS', meta) == 1 then
     return { 'foreign', 'meta', 'gap beside other keys of a collection' }
 end
 call('HSET', meta, 'format', '1', 'epoch', ARGV[1], 'counter', ARGV[2], 'floor', ARGV[2], 'floor_tag', ARGV[3],
-    'youngest', ARGV[4])
+    -- Of earlier write ids it knows nothing; those of an earlier collection at this place are among them.
+    'tag', ARGV[3], 'forgotten', newest_of(ARGV[2], ARGV[3]) .. string.rep('\0', 8))
 return { 'open', ARGV[1] }

@@ -40,19 +40,21 @@ impl From<Trouble> for Verdict {
 pub(super) fn call(keys: &Keys, history: usize, commit: &Commit<'_, [u8]>) -> Call {
     let entries = commit.entries();
     let bytes: usize = entries.iter().map(|entry| 64 + 2 * entry.id.len() + size(entry)).sum();
-    let mut names: Vec<Vec<u8>> = [&keys.meta, &keys.ids, &keys.deleted, &keys.log, &keys.writes]
-        .map(|key| key.clone().into_bytes())
-        .into();
+    let mut names: Vec<Vec<u8>> =
+        [&keys.meta, &keys.ids, &keys.deleted, &keys.log, &keys.writes, &keys.closed]
+            .map(|key| key.clone().into_bytes())
+            .into();
     names.extend(entries.iter().map(|entry| keys.value(entry.id)));
     let tag = Token::draw_tag();
     let puts = entries.iter().any(|entry| matches!(entry.action, Action::Put(_)));
     let script = if puts { &COMMIT } else { &FREEING_COMMIT };
-    let write = commit.write().map(|write| write.to_bits().to_be_bytes());
+    let write = commit.remembered_write().map(|write| write.to_bits().to_be_bytes());
     let mut call = script
         .call(&names, bytes)
         .argument(history.to_string())
         .argument(&tag.to_be_bytes()[1..])
-        .argument(write.as_ref().map_or(&[][..], |write| &write[..]));
+        .argument(write.as_ref().map_or(&[][..], |write| &write[..]))
+        .argument(commit.fingerprint().to_be_bytes());
     for entry in entries {
         call = call.argument(spec(entry));
         if let Action::Put(value) = &entry.action {
@@ -109,6 +111,15 @@ pub(super) fn verdict(commit: &Commit<'_, [u8]>, mut answer: Answer) -> Result<C
         "closed" => {
             let write = commit.write().ok_or(Trouble::Unexpected)?;
             Err(Verdict::Refused(Refusal::Closed { write }.into()))
+        }
+        "reused" => {
+            let write = commit.write().ok_or(Trouble::Unexpected)?;
+            Err(Verdict::Refused(Refusal::Reused { write }.into()))
+        }
+        "outside" => {
+            let write = commit.write().ok_or(Trouble::Unexpected)?;
+            let newest = version(&answer.bytes()?);
+            Err(Verdict::Refused(Refusal::Outside { write, newest }.into()))
         }
         "exhausted" => Err(Verdict::Refused(Refusal::VersionsExhausted.into())),
         "place" => Err(match answer.trouble() {

@@ -5,31 +5,20 @@
 local meta, log, writes, closed = unpack(KEYS)
 local write, kept = ARGV[1], tonumber(ARGV[2])
 
-local facts = call('HMGET', meta, 'format', 'youngest', 'youngest_closed')
+local facts = call('HMGET', meta, 'format', 'counter', 'tag', 'forgotten')
 if facts[1] ~= '1' then
     return { 'place', facts[1] or '' }
 end
 local known = call('HGET', writes, write)
-if known == 'closed' then
-    return { 'closed' }
-end
 if known then
-    local receipts = field(call('XRANGE', log, known, known)[1], 'a')
+    local receipts = receipts_of(log, known)
     return receipts and { 'applied', receipts } or { 'unknown' }
 end
-if facts[2] and not younger(write, facts[2]) then
+if call('ZSCORE', closed, write) then
+    return { 'closed' }
+end
+if outside(write, newest_of(facts[2], facts[3]), facts[4]) or call('ZCARD', closed) >= kept then
     return { 'unknown' }
 end
 call('ZADD', closed, 0, write)
-call('HSET', writes, write, 'closed')
-if call('ZCARD', closed) > kept then
-    -- What is forgotten here shuts out all that is older, so the oldest goes first, however late it came. It is shut out
-    -- before it is forgotten: a script that is stopped in between is not rolled back.
-    local oldest = call('ZRANGEBYLEX', closed, '-', '+', 'LIMIT', 0, 1)[1]
-    if not facts[3] or younger(oldest, facts[3]) then
-        call('HSET', meta, 'youngest_closed', oldest)
-    end
-    call('HDEL', writes, oldest)
-    call('ZREM', closed, oldest)
-end
 return { 'closed' }

@@ -4,17 +4,17 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use ifmatch::store::{Resolution, WriteId};
+use ifmatch::store::Resolution;
 use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store, Version};
 
-use super::{STRICT, say, server, until, url};
+use super::{STRICT, drawn, say, server, until, url};
 use crate::faults::patiently;
 use crate::proxy::Proxy;
 use crate::server::Server;
 
 fn put(store: &dyn Store<[u8]>, expected: impl Into<Expected>, number: u64) -> Result<Version, Error> {
     let put = Entry::put("a", expected.into(), Arc::from(number.to_be_bytes()));
-    Ok(store.commit(Commit::one(put).with_write(WriteId::after(None))).wait()?.version().unwrap())
+    Ok(store.commit(Commit::one(put).with_write(drawn(store))).wait()?.version().unwrap())
 }
 
 /// The negative control: a failover while replication lags loses acknowledged commits. Their versions and cursors
@@ -40,7 +40,7 @@ fn a_failover_loses_acknowledged_commits_and_nothing_matches_them_later() {
 
     between.redirect(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
     between.cut_all();
-    let lost_write = WriteId::after(None);
+    let lost_write = drawn(&store);
     let mut lost: Vec<Version> =
         (1..50).map(|number| put(&store, Expected::Present, number).unwrap()).collect();
     let last = Entry::put("a", Expected::Present, Arc::from(50_u64.to_be_bytes()));
@@ -114,7 +114,7 @@ fn an_append_only_file_that_was_cut_anywhere_holds_whole_commits() {
     let pair = |number: u64| {
         let value: Arc<[u8]> = number.to_be_bytes().into();
         let [a, b] = ["a", "b"].map(|id| Entry::put(id, Expected::Any, Arc::clone(&value)));
-        Commit::one(a).and(b).with_write(WriteId::after(None))
+        Commit::one(a).and(b).with_write(drawn(&store))
     };
     store.commit(pair(0)).wait().unwrap();
     let file = append_only_file(&server);
@@ -143,7 +143,7 @@ fn a_crash_without_an_append_only_file_loses_everything_and_nothing_matches_late
     let mut server = server(&["--appendonly", "no"]);
     let store = Redis::options().connect(url(server.port)).wait().unwrap();
     let mut changes = store.watch(Start::Now).wait().unwrap();
-    let write = WriteId::after(None);
+    let write = drawn(&store);
     let create = Entry::put("a", Expected::Absent, Arc::from(0_u64.to_be_bytes()));
     let lost = store.commit(Commit::one(create).with_write(write)).wait().unwrap().version().unwrap();
     changes.next().wait().unwrap();

@@ -11,7 +11,8 @@ use ifmatch::engine::Deadlines;
 use ifmatch::store::{Outcome, Refusal, Resolution, WriteId};
 use ifmatch::{Collection, Commit, Entry, Error, Expected, Retry, Start, Store};
 
-use super::{STRICT, fresh, open, say, server, shared, short, store, until, url};
+use super::{STRICT, drawn, fresh, open, say, server, shared, short, store, until, url};
+use crate::faults::newest;
 use crate::faults::{self, Totals, patiently, runs};
 use crate::proxy::{Fault, Proxy};
 
@@ -93,10 +94,10 @@ fn ten_thousand_dropped_calls_leave_the_old_state_or_the_new_one() {
 fn a_deadline_on_a_paused_server_is_unknown_and_resolves_later() {
     let server = server(&["--appendonly", "no"]);
     let store = open(fresh().deadlines(short()), server.port);
-    let (arrives, late) = (WriteId::after(None), WriteId::after(None));
+    let (arrives, late) = (drawn(&store), drawn(&store));
     let put = |id, write| Commit::one(Entry::put(id, Expected::Absent, (*b"value").into())).with_write(write);
     // So that the server knows the script.
-    store.commit(put("before", WriteId::after(None))).wait().unwrap();
+    store.commit(put("before", drawn(&store))).wait().unwrap();
 
     server.pause();
     let unanswered = store.commit(put("a", arrives)).wait().unwrap_err();
@@ -179,8 +180,9 @@ fn a_script_cache_that_was_emptied_is_filled_again() {
 fn what_redis_refuses_to_run_is_not_applied() {
     let mut server = server(&["--appendonly", "no"]);
     let store = open(fresh(), server.port);
+    let seen = drawn(&store).place();
     let put =
-        |id| Commit::one(Entry::put(id, Expected::Any, (*b"value").into())).with_write(WriteId::after(None));
+        |id| Commit::one(Entry::put(id, Expected::Any, (*b"value").into())).with_write(WriteId::after(seen));
     store.commit(put("a")).wait().unwrap();
     let refused = |store: &Arc<dyn Store<[u8]>>| {
         let error = store.commit(put("b")).wait().unwrap_err();
@@ -225,13 +227,14 @@ fn every_call_ends_by_its_deadline_where_nothing_answers() {
     let limit = Duration::from_millis(50);
     let deadlines = Deadlines { connect: limit, read: limit, commit: limit };
     let store = open(fresh().deadlines(deadlines), proxy.port());
+    let seen = patiently(|| newest(&store));
 
     for _ in 0..4 {
         proxy.plan(Fault::HalfOpen);
         assert_eq!(store.get("a").wait().unwrap_err().outcome(), Outcome::NotApplied);
         proxy.plan(Fault::HalfOpen);
         let put = Entry::put("a", Expected::Any, (*b"value").into());
-        let write = WriteId::after(None);
+        let write = WriteId::after(seen);
         let _ = store.commit(Commit::one(put).with_write(write)).wait().unwrap_err();
         proxy.cut_all();
         assert_eq!(patiently(|| store.resolve(write).wait()), Resolution::NotApplied);

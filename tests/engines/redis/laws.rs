@@ -23,6 +23,7 @@ fn abilities() -> Abilities {
     abilities.durability = Durability::Relaxed {
         may_lose: "all commits since the last snapshot, when the server ends or crashes: appendonly is off",
     };
+    abilities.window = 100_000;
     abilities.may_lose_answers = true;
     abilities.detects_restore = true;
     abilities
@@ -38,6 +39,19 @@ where
 conformance!(redis, store(), abilities());
 conformance!(redis_shared_by_all_laws, one(), abilities());
 conformance!(encoded_over_redis, encoded::<u64>(store()), abilities());
+
+/// A store that forgets soon.
+fn forgetful() -> Arc<dyn Store<[u8]>> {
+    open(fresh().history(64), shared().port)
+}
+
+fn little() -> Abilities {
+    let mut abilities = abilities();
+    abilities.window = 64;
+    abilities
+}
+
+conformance!(redis_that_forgets_soon, forgetful(), little());
 
 #[test]
 fn whoever_outlives_the_runtime_of_a_store_is_told() {

@@ -8,7 +8,7 @@ use ifmatch::engine::ConnectError;
 use ifmatch::store::{Outcome, Receipt, Refusal, Resolution, WriteId};
 use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store};
 
-use super::{fresh, open, say, server, shared, store, url};
+use super::{drawn, fresh, open, say, server, shared, store, url};
 
 fn put<'a>(id: &'a str, value: &[u8]) -> Commit<'a, [u8]> {
     Commit::one(Entry::put(id, Expected::Any, value.into()))
@@ -173,11 +173,12 @@ fn full_memory_refuses_puts_whole_and_lets_deletions_and_reads_through() {
     let server = server(&["--appendonly", "no", "--maxmemory", "12mb", "--maxmemory-policy", "noeviction"]);
     let open_again = fresh();
     let store = open_again.clone().connect(url(server.port)).wait().unwrap();
+    let seen = drawn(&store).place();
     let (value, mut written) = (vec![0; 200_000], 0);
 
     let refused = loop {
         let [one, other] = [written, written + 1].map(|number: usize| number.to_string());
-        let write = WriteId::after(None);
+        let write = WriteId::after(seen);
         let pair = put(&one, &value).and(Entry::put(&other, Expected::Absent, value[..].into()));
         match store.commit(pair.with_write(write)).wait() {
             Ok(_) => written += 2,
@@ -206,7 +207,7 @@ fn full_memory_refuses_puts_whole_and_lets_deletions_and_reads_through() {
 fn the_feed_deletions_and_write_ids_reach_back_as_far_as_told_and_no_further() {
     let options = || Redis::options().collection("bounded").history(64);
     let store = open(options(), shared().port);
-    let (first, closed) = (WriteId::after(None), WriteId::after(None));
+    let (first, closed) = (drawn(&store), drawn(&store));
     let begin = store.watch(Start::Now).wait().unwrap().cursor().clone();
     let mut slow = store.watch(Start::Now).wait().unwrap();
     store.commit(put("first", b"1").with_write(first)).wait().unwrap();
@@ -220,14 +221,16 @@ fn the_feed_deletions_and_write_ids_reach_back_as_far_as_told_and_no_further() {
     assert!(deleted(&store));
 
     for number in 0..200_u64 {
-        store.commit(put("other", &number.to_be_bytes()).with_write(WriteId::after(None))).wait().unwrap();
+        store.commit(put("other", &number.to_be_bytes()).with_write(drawn(&store))).wait().unwrap();
     }
 
     assert!(!deleted(&store));
     assert_eq!(store.resolve(first).wait().unwrap(), Resolution::Unknown);
-    assert_eq!(store.resolve(closed).wait().unwrap(), Resolution::NotApplied);
-    let late = store.commit(put("late", b"1").with_write(closed)).wait().unwrap_err();
-    assert!(matches!(late, Error::Refused(Refusal::Closed { .. })), "{late}");
+    assert_eq!(store.resolve(closed).wait().unwrap(), Resolution::Unknown);
+    for write in [first, closed] {
+        let late = store.commit(put("late", b"1").with_write(write)).wait().unwrap_err();
+        assert!(matches!(late, Error::Refused(Refusal::Outside { .. })), "{late}");
+    }
     let Err(Error::Expired(expired)) = store.watch(Start::After(begin)).wait() else { panic!("not expired") };
     let mut oldest = store.watch(Start::After(expired.oldest.unwrap())).wait().unwrap();
     for _ in 0..64 {
@@ -239,7 +242,8 @@ fn the_feed_deletions_and_write_ids_reach_back_as_far_as_told_and_no_further() {
     let address = shared().address();
     for (command, most) in [
         ("XLEN ifmatch:{bounded}:log", 80),
-        ("HLEN ifmatch:{bounded}:writes", 81),
+        ("HLEN ifmatch:{bounded}:writes", 80),
+        ("ZCARD ifmatch:{bounded}:closed", 0),
         ("HLEN ifmatch:{bounded}:deleted", 0),
     ] {
         let length: u64 = say(address, command)[1..].parse().unwrap();
@@ -259,46 +263,46 @@ async fn open_in(options: ifmatch::redis::Options) -> Arc<dyn Store<[u8]>> {
 }
 
 #[test]
-fn closed_write_ids_are_bounded_and_stay_closed() {
+fn asking_after_more_write_ids_than_are_remembered_shuts_out_no_commit() {
     let store = Redis::options().collection("closed").history(64).connect(url(shared().port)).wait().unwrap();
-    let ahead = WriteId::from_bits(u128::MAX);
-    assert_eq!(store.resolve(ahead).wait().unwrap(), Resolution::NotApplied);
-    let closed: Vec<WriteId> = (0..100).map(|_| WriteId::after(None)).collect();
-    for write in &closed {
-        assert_eq!(store.resolve(*write).wait().unwrap(), Resolution::NotApplied);
+    let seen = drawn(&store).place();
+    let (mut closed, mut refused) = (Vec::new(), 0);
+    for number in 0..300 {
+        let ahead = WriteId::from_bits(u128::MAX - number);
+        assert_eq!(store.resolve(ahead).wait().unwrap(), Resolution::Unknown);
+        let write = WriteId::after(seen);
+        match store.resolve(write).wait().unwrap() {
+            Resolution::NotApplied => closed.push(write),
+            resolved => assert_eq!(resolved, Resolution::Unknown),
+        }
     }
-
-    for write in closed.iter().chain([&ahead]) {
+    assert_eq!(closed.len(), 64);
+    for write in &closed {
         let late = store.commit(put("late", b"1").with_write(*write)).wait().unwrap_err();
         assert!(matches!(late, Error::Refused(Refusal::Closed { .. })), "{late}");
     }
-    // The one of a clock that is ahead shuts out no other.
-    store.commit(put("a", b"1").with_write(WriteId::from_bits(u128::MAX - 1))).wait().unwrap();
-    assert_eq!(say(shared().address(), "ZCARD ifmatch:{closed}:closed"), ":64");
-}
 
-#[test]
-fn write_ids_of_a_clock_that_is_wrong_are_recognised_and_never_said_not_to_have_been() {
-    let store = store();
-    let [behind, never, ahead] = [1, 2, u128::MAX - 7].map(WriteId::from_bits);
-
-    for write in [behind, ahead] {
-        let first = store.commit(put("a", b"1").with_write(write)).wait().unwrap();
-        store.commit(put("a", b"2")).wait().unwrap();
-        assert_eq!(store.commit(put("a", b"1").with_write(write)).wait().unwrap(), first);
-        assert_eq!(store.resolve(write).wait().unwrap(), Resolution::Applied(first));
+    for _ in 0..300 {
+        refused += usize::from(store.commit(put("a", b"1").with_write(drawn(&store))).wait().is_err());
     }
-    // It looks older than the collection: nothing is known of it.
-    assert_eq!(store.resolve(never).wait().unwrap(), Resolution::Unknown);
-    assert_eq!(&*store.get("a").wait().unwrap().unwrap().value, b"2");
+
+    assert_eq!(refused, 0);
+    for write in &closed {
+        let late = store.commit(put("late", b"1").with_write(*write)).wait().unwrap_err();
+        assert!(matches!(late, Error::Refused(Refusal::Outside { .. })), "{late}");
+    }
+    // Those that are outdated have left room.
+    assert_eq!(say(shared().address(), "ZCARD ifmatch:{closed}:closed"), ":0");
+    assert_eq!(store.resolve(drawn(&store)).wait().unwrap(), Resolution::NotApplied);
 }
 
 #[test]
 fn versions_under_made_up_write_ids_have_tags_of_their_own() {
     let store = store();
+    let place = u128::from(drawn(&store).place().unwrap().to_bits().get());
     let tags: HashSet<u64> = (1..=20_u128)
         .map(|number| {
-            let commit = put("a", b"1").with_write(WriteId::from_bits(number << 32));
+            let commit = put("a", b"1").with_write(WriteId::from_bits(place << 64 | number << 32));
             receipt(&store, commit).version.unwrap().to_bits().get() & 0xff_ffff
         })
         .collect();

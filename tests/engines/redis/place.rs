@@ -8,7 +8,7 @@ use ifmatch::engine::ConnectError;
 use ifmatch::store::{Changes, Resolution, WriteId};
 use ifmatch::{Commit, Entry, Error, Expected, Kind, Redis, Start, Store, Version};
 
-use super::{fresh, open, say, server, shared, url};
+use super::{drawn, fresh, open, say, server, shared, url};
 
 fn put(store: &dyn Store<[u8]>, id: &str, expected: impl Into<Expected>) -> Result<Version, Error> {
     let commit = Commit::one(Entry::put(id, expected.into(), (*b"value").into()));
@@ -19,7 +19,7 @@ fn put(store: &dyn Store<[u8]>, id: &str, expected: impl Into<Expected>) -> Resu
 fn after_a_wipe_no_old_version_matches_and_every_old_cursor_is_expired() {
     let server = server(&["--appendonly", "no"]);
     let store = open(Redis::options(), server.port);
-    let applied = WriteId::after(None);
+    let applied = drawn(&store);
     let mut watching = store.watch(Start::Now).wait().unwrap();
     let early = watching.cursor().clone();
     let old = put(&*store, "a", Expected::Absent).unwrap();
@@ -62,12 +62,11 @@ fn every_call_begins_a_wiped_collection_anew() {
     let mut changes: Changes<[u8]> = store.watch(Start::Now).wait().unwrap();
     let version = put(&*store, "a", Expected::Absent).unwrap();
     assert_eq!(changes.next().wait().unwrap().changes[0].version, version);
-    wipe();
     // Drawn before the collection began again: it may have been applied before.
-    let earlier = WriteId::after(None);
-    thread::sleep(Duration::from_millis(2));
+    let earlier = drawn(&store);
+    wipe();
     assert_eq!(store.resolve(earlier).wait().unwrap(), Resolution::Unknown);
-    assert_eq!(store.resolve(WriteId::after(None)).wait().unwrap(), Resolution::NotApplied);
+    assert_eq!(store.resolve(drawn(&store)).wait().unwrap(), Resolution::NotApplied);
 }
 
 #[test]
