@@ -229,8 +229,10 @@ mod tests {
         }
     }
 
+    type UnchangedWrite = fn(&Collection<u64>) -> Result<Version, Error>;
+
     /// The ways to write without a change, and what they say of the version now.
-    const UNCHANGED: [fn(&Collection<u64>) -> Result<Version, Error>; 2] = [
+    const UNCHANGED: [UnchangedWrite; 2] = [
         |numbers| Ok(numbers.modify("a", |_| ()).wait()?.version),
         |numbers| Ok(numbers.edit("a").wait()?.commit().wait()?.version),
     ];
