@@ -16,6 +16,7 @@ mod lines;
 mod open;
 mod open_error;
 mod options;
+mod place;
 mod promise;
 mod queue;
 mod recent;
@@ -85,7 +86,7 @@ pub use options::{Options, Persistence};
 ///   10,000 entries and 64 MiB.
 /// - The feed, deletions and write ids reach back 100,000 changes, see [`Options::history`]. A cursor from before that
 ///   is [`Expired`](crate::store::Expired), and a write id from before that is [`Resolution::Unknown`].
-/// - 65,536 calls, or 256 MiB of values, may wait for the disk. A call past that fails with
+/// - 65,536 calls, or 256 MiB of ids and values, may wait for the disk. A call past that fails with
 ///   [`Outcome::NotApplied`](crate::store::Outcome::NotApplied).
 /// - In memory it keeps the cache of [`Options::cache`], what waits, the write ids of the history, and what is recent: up
 ///   to some 1 MiB, and as much again for each read that has begun and not ended.
@@ -104,6 +105,13 @@ pub use options::{Options, Persistence};
 /// abort (`panic = "abort"` in the profile), such a file ends the program. So do a very few in any profile, about one in a
 /// million of those damaged on purpose: where a list of free pages is damaged, the engine panics again while it
 /// unwinds, and nothing can catch that. For some damaged files it also asks for up to 4 GiB of memory for a moment.
+///
+/// The file must stay at its path while it is open. Where it was removed or renamed, or another file was put in its place,
+/// no commit is acknowledged from then on: the next one that is synced fails, and the store serves again once the file is
+/// back. On Unix each sync looks for that; elsewhere it looks for a missing file only.
+///
+/// Where there is no space left, commits fail at once and say so; as soon as there is, they succeed. After a failure that
+/// waiting does not mend ([`Failure::is_lasting`](crate::store::Failure::is_lasting)) nothing is sent again by itself.
 ///
 /// In a child of `fork()` every call is refused: open the file there by another name, or after the parent has closed it.
 ///

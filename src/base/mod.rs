@@ -11,3 +11,5 @@ pub(crate) use sync::{
     Apart, AtomicBool, AtomicU64, AtomicUsize, DashMap, Mutex, RwLock, ThreadId, this_thread,
 };
 pub(crate) use wake::wake;
+#[cfg(feature = "file")]
+pub(crate) use wake::wake_by_ref;

@@ -8,3 +8,9 @@ use std::task::Waker;
 pub(crate) fn wake(waker: Waker) {
     let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
 }
+
+/// The same with a waker that is dropped later, since dropping it is the program's code too.
+#[cfg(feature = "file")]
+pub(crate) fn wake_by_ref(waker: &Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake_by_ref()));
+}

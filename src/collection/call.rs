@@ -115,7 +115,7 @@ impl<'a> Call<'a> {
                 None => return Err(self.too_late()),
             };
             self.attempts += 1;
-            if !self.pause().await {
+            if failure.is_lasting() || !self.pause().await {
                 return Err(failure.into());
             }
             reply = read();
@@ -183,7 +183,8 @@ impl<'a> Call<'a> {
                 },
             };
             // Where answers can't be lost the store is in this process: what failed there will not mend itself.
-            let again = stamps.needed() && failure.outcome() == Outcome::NotApplied;
+            let waits = failure.outcome() == Outcome::NotApplied && !failure.is_lasting();
+            let again = stamps.needed() && waits;
             // The store closed an id of the caller's: the next try needs one that only the caller can give.
             let closed = commit.write().is_some() && failure.write().is_some();
             if !again || closed || !self.pause().await {
@@ -217,7 +218,7 @@ impl<'a> Call<'a> {
             }
             match self.bound(store.resolve(write)).await {
                 Some(Ok(resolution)) => return resolution,
-                Some(Err(Error::Failed(_))) if self.sleep(asked).await => {}
+                Some(Err(Error::Failed(failure))) if !failure.is_lasting() && self.sleep(asked).await => {}
                 _ => break,
             }
         }
@@ -413,6 +414,17 @@ mod tests {
         numbers(&store).fetch("a").wait().unwrap_err();
 
         assert_eq!(*store.writes.lock(), [None]);
+    }
+
+    #[test]
+    fn what_waiting_does_not_mend_fails_at_once() {
+        let store = Arc::new(Scripted::losing(&[Fault::FailForLong; 9]));
+        store.read_faults.lock().extend([Fault::FailForLong; 9]);
+
+        assert!(failure(numbers(&store).create("a", 1).wait()).is_lasting());
+        assert!(failure(numbers(&store).get("a").wait()).is_lasting());
+
+        assert_eq!((store.sent(), store.read()), (1, 1));
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::store::{
 pub(crate) enum Fault {
     /// Nothing is applied, and the store says so.
     Fail,
+    /// The same, and waiting does not mend it.
+    FailForLong,
     /// Nothing is applied, and the store can't tell.
     LoseRequest,
     /// It is applied, and the store can't tell.
@@ -169,6 +171,10 @@ fn failed<A>(outcome: Outcome) -> Result<A, Error> {
     Err(Failure::new(outcome, "scripted").into())
 }
 
+fn for_long<A>() -> Result<A, Error> {
+    Err(Failure::new(Outcome::NotApplied, "scripted").lasting().into())
+}
+
 /// Pending once before `act` and once after it.
 fn yields<'a, A: Send + 'a>(act: impl FnOnce() -> Result<A, Error> + Send + 'a) -> Reply<'a, A> {
     Reply::pending(async {
@@ -189,6 +195,7 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
         match next(&self.read_faults) {
             Fault::None => {}
             Fault::Hang => return Reply::pending(pending()),
+            Fault::FailForLong => return Reply::ready(for_long()),
             _ => return Reply::ready(failed(Outcome::NotApplied)),
         }
         let find = move || Ok(self.state.lock().values.get(id).and_then(|value| value.clone().ok()));
@@ -205,6 +212,7 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
         match next(&self.commit_faults) {
             Fault::None => {}
             Fault::Fail => return Reply::ready(failed(Outcome::NotApplied)),
+            Fault::FailForLong => return Reply::ready(for_long()),
             Fault::LoseRequest => return Reply::ready(failed(Outcome::Unknown)),
             Fault::Hang => return Reply::pending(pending()),
             Fault::LoseAnswer => {

@@ -77,7 +77,7 @@ pub fn retry_after(error: &Error) -> Option<Duration> {
                 Advice::Refetch | Advice::Merge | Advice::Never => None,
             }
         }
-        Error::Failed(_) => Some(SOON),
+        Error::Failed(failure) => (!failure.is_lasting()).then_some(SOON),
         _ => None,
     }
 }
@@ -88,6 +88,7 @@ pub(super) fn advice(error: &Error) -> Advice {
         Error::Conflict(conflict) => conflict.retry(),
         Error::Refused(Refusal::ExpectationRequired { .. }) | Error::Expired(_) => Advice::Refetch,
         Error::Failed(failure) => match failure.outcome() {
+            Outcome::NotApplied if failure.is_lasting() => Advice::Never,
             Outcome::NotApplied => Advice::Wait,
             // Sent again as it was, it may apply twice: look first.
             Outcome::Unknown => Advice::Refetch,
@@ -295,6 +296,13 @@ mod tests {
             assert_eq!(retry_after(&error).is_some(), code == 503, "{error}");
             assert!(error.source().is_none_or(|source| !error.to_string().contains(&source.to_string())));
         }
+    }
+
+    #[test]
+    fn nobody_is_asked_to_wait_for_what_waiting_does_not_mend() {
+        let full = Error::from(Failure::new(Outcome::NotApplied, "the disk is full").lasting());
+
+        assert_eq!((status(&full), advice(&full), retry_after(&full)), (503, Advice::Never, None));
     }
 
     #[test]

@@ -376,6 +376,7 @@ pub struct Failure(Box<FailureInner>);
 #[derive(Debug)]
 struct FailureInner {
     outcome: Outcome,
+    lasting: bool,
     write: Option<WriteId>,
     source: Box<dyn StdError + Send + Sync>,
 }
@@ -383,13 +384,32 @@ struct FailureInner {
 impl Failure {
     /// A failure with what caused it. Reads and commits that were never sent are [`Outcome::NotApplied`].
     pub fn new(outcome: Outcome, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self(Box::new(FailureInner { outcome, write: None, source: source.into() }))
+        Self(Box::new(FailureInner { outcome, lasting: false, write: None, source: source.into() }))
     }
 
     /// The same with the write id under which the outcome can be asked for.
     pub fn with_write(mut self, write: WriteId) -> Self {
         self.0.write = Some(write);
         self
+    }
+
+    /// The same where waiting does not mend it: somebody has to do something first. Nobody sends such a call again by
+    /// himself, and a problem of [`http`](crate::http) advises against it.
+    ///
+    /// ```
+    /// use ifmatch::store::{Failure, Outcome};
+    ///
+    /// assert!(Failure::new(Outcome::NotApplied, "the disk is full").lasting().is_lasting());
+    /// ```
+    #[must_use]
+    pub fn lasting(mut self) -> Self {
+        self.0.lasting = true;
+        self
+    }
+
+    /// Whether waiting does not mend it.
+    pub fn is_lasting(&self) -> bool {
+        self.0.lasting
     }
 
     /// The same once it is known that nothing was applied.

@@ -10,7 +10,7 @@ use ifmatch::{Cached, Commit, Entry, Error, Expected, Memory, Start, Store};
 
 use crate::dice::Dice;
 #[cfg(feature = "file")]
-use crate::file::Directory;
+use crate::file::Kept;
 
 const IDS: [&str; 3] = ["a", "b", "c"];
 
@@ -169,7 +169,7 @@ fn histories_through_a_cache_over_a_file_have_an_order() {
 
     let file = || {
         let eventual = File::options().persistence(Persistence::Eventual);
-        Encoded::new(eventual.open(Directory::new().file()).unwrap(), Json)
+        Encoded::new(Kept::open(&eventual), Json)
     };
     explained("file", 3, || Arc::new(Cached::new(file())));
     explained("file, following", 3, || Arc::new(Cached::following(file()).unwrap().with_limit(2)));

@@ -112,12 +112,16 @@ fn on_a_full_disk() {
     assert!(kept > 3, "{kept}");
     assert!(matches!(error, Error::Failed(_)), "{error}");
     assert_eq!(said(&error), Some(io::ErrorKind::StorageFull), "{error:?}");
+    assert!(matches!(&error, Error::Failed(failure) if failure.is_lasting()), "{error:?}");
     assert!(error.source().is_some_and(|cause| cause.to_string().contains("store.ifmatch")));
     // Reads go on, and so do refusals.
     for id in &ids[..kept] {
         assert_eq!(store.get(id).wait().unwrap().unwrap().value.len(), 50_000);
     }
-    assert!(store.commit(put(&ids[50], 50_000)).wait().is_err());
+    for _ in 0..3 {
+        let again = store.commit(put(&ids[50], 50_000)).wait().unwrap_err();
+        assert!(matches!(&again, Error::Failed(failure) if failure.is_lasting()), "{again:?}");
+    }
     assert_eq!(refused(&disk.join("another.ifmatch")), io::ErrorKind::StorageFull);
     let names: Vec<_> = fs::read_dir(&disk).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "something was left: {names:?}");

@@ -8,27 +8,24 @@ use ifmatch::file::Persistence;
 use ifmatch::store::{Abilities, Durability};
 use ifmatch::{Cached, Encoded, File, Json, Memory, Store, conformance};
 
-use crate::file::Directory;
+use crate::file::Kept;
 
-/// A store in a file that has lost its name already, so that nothing is left of it.
-fn fresh(persistence: Persistence) -> File {
-    let directory = Directory::new();
-    File::options().persistence(persistence).open(directory.file()).unwrap()
+fn fresh(persistence: Persistence) -> Kept {
+    Kept::open(&File::options().persistence(persistence))
 }
 
-fn immediate() -> File {
+fn immediate() -> Kept {
     fresh(Persistence::Immediate)
 }
 
 /// A store whose recent commits are settled after every few, since it may remember few.
-fn settling() -> File {
-    let directory = Directory::new();
-    File::options().history(256).open(directory.file()).unwrap()
+fn settling() -> Kept {
+    Kept::open(&File::options().history(256))
 }
 
 /// One store for all laws, which run at the same time and so share transactions.
 fn shared() -> Arc<dyn Store<[u8]>> {
-    static SHARED: LazyLock<Arc<File>> = LazyLock::new(|| Arc::new(immediate()));
+    static SHARED: LazyLock<Arc<Kept>> = LazyLock::new(|| Arc::new(immediate()));
     Arc::clone(&*SHARED) as Arc<dyn Store<[u8]>>
 }
 

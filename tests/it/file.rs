@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use ifmatch::file::{File, OpenError};
-use ifmatch::store::{ChangeKind, Committed, Outcome, Refusal, Resolution, WriteId};
-use ifmatch::{Collection, Commit, Entry, Error, Expected, Kind, Start, Store, Version};
+use ifmatch::file::{File, OpenError, Options};
+use ifmatch::store::{
+    Abilities, ChangeKind, Changes, Committed, Outcome, Page, Refusal, Resolution, WriteId,
+};
+use ifmatch::{Collection, Commit, Entry, Error, Expected, Kind, Reply, Start, Store, Version, Versioned};
 
 /// A directory of its own for each test, gone at its end.
 pub(crate) struct Directory(PathBuf);
@@ -34,6 +36,46 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A store in a directory of its own, which is gone with it.
+pub(crate) struct Kept {
+    // Closed before its directory goes.
+    store: File,
+    _directory: Directory,
+}
+
+impl Kept {
+    pub(crate) fn open(options: &Options) -> Self {
+        let directory = Directory::new();
+        Self { store: options.open(directory.file()).unwrap(), _directory: directory }
+    }
+}
+
+impl Store<[u8]> for Kept {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        self.store.get(id)
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        self.store.commit(commit)
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.store.resolve(write)
+    }
+
+    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
+        self.store.scan(prefix, after, limit)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
+        self.store.watch(from)
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.store.abilities()
     }
 }
 
@@ -334,6 +376,100 @@ fn a_second_opening_is_refused_and_names_the_path() {
     assert!(refused.to_string().contains(directory.file().to_str().unwrap()));
     drop(store);
     directory.open();
+}
+
+/// Asserts that a commit is refused for good, and that the cause says why.
+#[cfg(unix)]
+fn assert_displaced(store: &File) {
+    let Err(Error::Failed(failure)) = commit(store, put("late", Expected::Any, "late")) else {
+        panic!("acknowledged in a file that nobody finds again")
+    };
+    assert!(failure.is_lasting());
+    let mut causes = std::iter::successors(std::error::Error::source(&failure), |cause| cause.source());
+    assert!(causes.any(|cause| cause.to_string().contains("not the file any more")
+        || cause.to_string().contains("was removed, or another one")));
+}
+
+#[cfg(unix)]
+#[test]
+fn no_commit_is_acknowledged_once_the_file_was_removed() {
+    let directory = Directory::new();
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+
+    fs::remove_file(directory.file()).unwrap();
+
+    assert_displaced(&store);
+    let other = directory.open();
+    assert_displaced(&store);
+    assert_eq!(text(&other, "a"), None);
+    commit(&other, put("a", Expected::Any, "other")).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn no_commit_is_acknowledged_once_a_backup_was_put_in_place_of_the_file() {
+    let directory = Directory::new();
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    let copy = directory.0.join("copy.ifmatch");
+    store.backup(&copy).unwrap();
+
+    fs::rename(&copy, directory.file()).unwrap();
+
+    assert_displaced(&store);
+    assert_displaced(&store);
+    drop(store);
+    let store = directory.open();
+    assert_eq!(text(&store, "a").unwrap().1, "one");
+    assert_eq!(text(&store, "late"), None);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_put_back_serves_again() {
+    let directory = Directory::new();
+    let store = directory.open();
+    let aside = directory.0.join("aside");
+    fs::rename(directory.file(), &aside).unwrap();
+    assert_displaced(&store);
+
+    fs::rename(&aside, directory.file()).unwrap();
+
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    drop(store);
+    assert_eq!(text(&directory.open(), "a").unwrap().1, "one");
+}
+
+/// The variable that makes a test process the one that changes its directory.
+const ELSEWHERE: &str = "IFMATCH_ELSEWHERE";
+
+#[test]
+fn a_relative_path_means_the_file_it_meant_when_it_was_opened() {
+    let (here, elsewhere) = (Directory::new(), Directory::new());
+    drop(elsewhere.open());
+
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "file::after_a_change_of_directory"])
+        .current_dir(&here.0)
+        .env(ELSEWHERE, &elsewhere.0)
+        .output()
+        .unwrap();
+
+    let told = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && told.contains("1 passed"), "{told}");
+    assert_eq!(text(&here.open(), "a").unwrap().1, "one");
+    assert_eq!(text(&elsewhere.open(), "a"), None);
+}
+
+/// Not a test of its own: it changes the directory of its process.
+#[test]
+fn after_a_change_of_directory() {
+    let Some(elsewhere) = std::env::var_os(ELSEWHERE) else { return };
+    let store = File::open("store.ifmatch").unwrap();
+    std::env::set_current_dir(elsewhere).unwrap();
+
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
 }
 
 #[test]

@@ -188,8 +188,12 @@ impl Committer {
         let served = self.attempt(shared, calls, until).or_else(|failed| {
             // Nothing was sent to the disk: a handle that broke earlier is opened anew, and they go again.
             let again = failed.before && !matches!(failed.what, Cause::Damaged(_) | Cause::Closed);
-            if !again || shared.handle.mend(failed.generation).is_err() {
+            if !again {
                 return Err(failed);
+            }
+            if let Err(what) = shared.handle.mend(failed.generation) {
+                // That says more than that the handle is broken.
+                return Err(Failed { what, ..*failed }.into());
             }
             self.attempt(shared, calls, None)
         });
@@ -442,7 +446,7 @@ struct Failed {
 }
 
 fn failure(outcome: Outcome, trouble: &Arc<Trouble>, write: Option<WriteId>) -> Error {
-    let failure = Failure::new(outcome, Arc::clone(trouble));
+    let failure = trouble.failure(outcome);
     match write {
         Some(write) => failure.with_write(write).into(),
         None => failure.into(),

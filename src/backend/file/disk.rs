@@ -8,6 +8,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use redb::{BackendError, StorageBackend};
 
+use super::place::Place;
+
 /// The most one step of a rewrite reads.
 const STEP: u64 = 1 << 20;
 
@@ -25,6 +27,8 @@ const PIECES: usize = 1024;
 pub(super) struct Disk {
     storage: Box<dyn StorageBackend>,
     unconfirmed: Arc<Unconfirmed>,
+    /// Where it lies, if it is a file.
+    place: Option<Arc<Place>>,
     process: u32,
 }
 
@@ -33,8 +37,12 @@ pub(super) struct Disk {
 pub(super) struct Unconfirmed(Mutex<Vec<(u64, u64)>>);
 
 impl Disk {
-    pub(super) fn new(storage: Box<dyn StorageBackend>, unconfirmed: Arc<Unconfirmed>) -> Self {
-        Self { storage, unconfirmed, process: std::process::id() }
+    pub(super) fn new(
+        storage: Box<dyn StorageBackend>,
+        unconfirmed: Arc<Unconfirmed>,
+        place: Option<Arc<Place>>,
+    ) -> Self {
+        Self { storage, unconfirmed, place, process: std::process::id() }
     }
 
     /// Writes again what no sync has confirmed, and syncs it.
@@ -129,6 +137,10 @@ impl StorageBackend for Disk {
     fn sync_data(&self) -> io::Result<()> {
         self.same_process()?;
         self.storage.sync_data()?;
+        // A commit is as good as the name under which it is found again.
+        if let Some(place) = &self.place {
+            place.check()?;
+        }
         self.unconfirmed.0.lock().clear();
         Ok(())
     }

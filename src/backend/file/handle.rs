@@ -10,7 +10,7 @@ use super::open::Opener;
 use super::open_error::OpenError;
 use super::recent::View;
 use super::trouble::{Cause, Trouble};
-use crate::store::{Error, Failure, Outcome};
+use crate::store::{Error, Outcome};
 
 /// The open file.
 ///
@@ -59,12 +59,12 @@ impl Handle {
 
     /// The error of a call that could not be served, and changed nothing.
     pub(super) fn refusal(&self, what: Cause) -> Error {
-        Failure::new(Outcome::NotApplied, self.trouble(what)).into()
+        Arc::new(self.trouble(what)).failure(Outcome::NotApplied).into()
     }
 
     /// The error where commits that no sync has confirmed may be lost.
     pub(super) fn doubt(&self, what: Cause) -> Error {
-        Failure::new(Outcome::Unknown, self.trouble(what)).into()
+        Arc::new(self.trouble(what)).failure(Outcome::Unknown).into()
     }
 
     /// Refuses a call in a child of the process that opened the file: no lock may be touched there, since a thread

@@ -12,6 +12,7 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 use super::caught::{discard, panic_text};
 use super::disk::{Disk, Unconfirmed};
 use super::open_error::{OpenError, io_error};
+use super::place::Place;
 use super::recent::{self, FORMAT, Origin};
 use super::trouble::Cause;
 use crate::base::random;
@@ -19,6 +20,7 @@ use crate::base::random;
 /// How to reach the storage of one file, again and again.
 pub(super) struct Opener {
     pub(super) path: PathBuf,
+    place: Option<Arc<Place>>,
     storage: Box<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync>,
     unconfirmed: Arc<Unconfirmed>,
     cache_bytes: usize,
@@ -28,10 +30,17 @@ pub(super) struct Opener {
 impl Opener {
     /// For the file at `path`, which exists.
     pub(super) fn new(path: &Path, cache_bytes: usize, verify: bool) -> Self {
-        let path = path.to_path_buf();
-        let at = path.clone();
+        let place = Arc::new(Place::new(path));
+        let at = Arc::clone(&place);
         let storage = Box::new(move || Ok(Box::new(open_existing(&at)?) as Box<dyn StorageBackend>));
-        Self { path, storage, unconfirmed: Arc::default(), cache_bytes, verify }
+        Self {
+            path: path.to_path_buf(),
+            place: Some(place),
+            storage,
+            unconfirmed: Arc::default(),
+            cache_bytes,
+            verify,
+        }
     }
 
     /// For storage that is not a file, in tests of what storage can do.
@@ -39,7 +48,14 @@ impl Opener {
     pub(super) fn of_storage<S: StorageBackend>(storage: impl Fn() -> S + Send + Sync + 'static) -> Self {
         let storage = Box::new(move || Ok(Box::new(storage()) as Box<dyn StorageBackend>));
         let cache_bytes = 1 << 20;
-        Self { path: "memory".into(), storage, unconfirmed: Arc::default(), cache_bytes, verify: false }
+        Self {
+            path: "memory".into(),
+            place: None,
+            storage,
+            unconfirmed: Arc::default(),
+            cache_bytes,
+            verify: false,
+        }
     }
 
     /// The same with the whole file checked at each opening.
@@ -51,7 +67,8 @@ impl Opener {
     /// Opens the file and looks whether it is one of this store.
     pub(super) fn open(&self) -> Result<Database, OpenError> {
         let fail = |source| io_error("open", &self.path, source);
-        let disk = Disk::new((self.storage)().map_err(fail)?, Arc::clone(&self.unconfirmed));
+        let disk =
+            Disk::new((self.storage)().map_err(fail)?, Arc::clone(&self.unconfirmed), self.place.clone());
         // The engine would make a new database of it.
         if disk.len().map_err(fail)? == 0 {
             return Err(self.corrupt("it is empty".to_owned()));
@@ -78,7 +95,8 @@ impl Opener {
     /// Makes a new database in the storage, which is empty.
     pub(super) fn initialize(&self, origin: Origin) -> Result<(), OpenError> {
         let fail = |source| io_error("create", &self.path, source);
-        let disk = Disk::new((self.storage)().map_err(fail)?, Arc::clone(&self.unconfirmed));
+        let disk =
+            Disk::new((self.storage)().map_err(fail)?, Arc::clone(&self.unconfirmed), self.place.clone());
         let create = || {
             let database = self.builder(false).create_with_backend(disk)?;
             recent::lay(&database, origin)?;
@@ -140,6 +158,8 @@ impl Opener {
 
 /// Opens the file at `path`, or creates it.
 pub(super) fn open_or_create(path: &Path, cache_bytes: usize, verify: bool) -> Result<Opener, OpenError> {
+    // The program may change its directory before the file has to be opened anew.
+    let path = &std::path::absolute(path).map_err(|source| io_error("open", path, source))?;
     match fs::metadata(path) {
         Ok(_) => {}
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => create(path, Origin::new())?,
@@ -209,8 +229,9 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn open_existing(path: &Path) -> io::Result<FileBackend> {
-    let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+fn open_existing(place: &Place) -> io::Result<FileBackend> {
+    let file = fs::OpenOptions::new().read(true).write(true).open(place.path())?;
+    place.check_opened(&file)?;
     FileBackend::new(file).map_err(|error| match error {
         DatabaseError::Storage(StorageError::Io(source)) => source,
         other => io::Error::other(other),

@@ -213,12 +213,16 @@ impl Request {
 }
 
 impl OwnedCommit {
-    pub(super) fn bytes(&self) -> usize {
-        let value = |entry: &OwnedEntry| match &entry.action {
-            Action::Put(value) => value.len(),
-            Action::Check | Action::Delete => 0,
+    /// How much memory it keeps while it waits.
+    fn bytes(&self) -> usize {
+        let kept = |entry: &OwnedEntry| {
+            let value = match &entry.action {
+                Action::Put(value) => value.len(),
+                Action::Check | Action::Delete => 0,
+            };
+            size_of::<OwnedEntry>() + entry.id.len() + value
         };
-        self.entries.iter().map(value).sum()
+        self.entries.iter().map(kept).sum()
     }
 }
 
@@ -350,6 +354,21 @@ mod tests {
             assert!(bytes.push(large()).is_ok());
             assert_eq!(bytes.take(&mut taken), expected);
         }
+    }
+
+    #[test]
+    fn a_commit_of_checks_takes_up_room_too() {
+        let check = || {
+            let id = "x".repeat(512).into();
+            let entry = OwnedEntry { id, condition: Expected::Any.into(), action: Action::Check };
+            let commit = OwnedCommit { entries: vec![entry], write: None };
+            Request::Commit { commit, promise: promise().0 }
+        };
+        let queue = queue(1);
+        queue.waiting.lock().bytes = BYTES - 1024;
+
+        assert!(queue.push(check()).is_ok());
+        assert!(matches!(queue.push(check()), Err((Full::Busy, _))));
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::open_error::OpenError;
+use super::place::Displaced;
+use crate::store::{Failure, Outcome};
 
 /// What went wrong with a file. The text names it.
 #[derive(Debug)]
@@ -26,10 +29,45 @@ pub(super) enum Cause {
     Lost,
 }
 
+impl Trouble {
+    /// The failure of a call by it.
+    pub(super) fn failure(self: &Arc<Self>, outcome: Outcome) -> Failure {
+        let failure = Failure::new(outcome, Arc::clone(self));
+        if self.cause.is_lasting() { failure.lasting() } else { failure }
+    }
+}
+
+impl Cause {
+    /// Whether waiting does not mend it.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::Forked { .. } | Self::Closed => true,
+            Self::Engine(redb::Error::Io(source)) | Self::Reopening(OpenError::Io { source, .. }) => {
+                is_full(source) || is_displaced(source)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn is_full(source: &io::Error) -> bool {
+    matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn is_displaced(source: &io::Error) -> bool {
+    source.get_ref().is_some_and(|source| source.is::<Displaced>())
+}
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.cause {
+            Cause::Engine(redb::Error::Io(source)) if is_full(source) => {
+                write!(f, "`{path}` cannot be written: there is no space left on its disk")
+            }
+            Cause::Engine(redb::Error::Io(source)) if is_displaced(source) => {
+                write!(f, "`{path}` is not the file any more that was opened there")
+            }
             Cause::Engine(redb::Error::Io(_)) => write!(f, "`{path}` cannot be read or written"),
             Cause::Engine(error) => write!(f, "`{path}`: {error}"),
             Cause::Panicked(words) => write!(f, "`{path}` is damaged: the engine panicked: {words}"),

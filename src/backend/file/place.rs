@@ -1,0 +1,65 @@
+//! [`Place`], where a file lies, and whether it still does.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Where a file lies. It remembers which file was opened there first.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    first: OnceLock<(u64, u64)>,
+}
+
+/// The file is not at its path any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the file was removed, or another one was put in its place")]
+pub(super) struct Displaced;
+
+impl Place {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), first: OnceLock::new() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Refuses a file that was just opened here if it is not the one that was opened first.
+    pub(super) fn check_opened(&self, file: &File) -> io::Result<()> {
+        self.compare(&file.metadata()?)
+    }
+
+    /// Refuses to go on where the path leads to another file by now, or to none: what is written then is lost to whoever
+    /// opens the path. One `stat`.
+    pub(super) fn check(&self) -> io::Result<()> {
+        match self.path.metadata() {
+            Ok(found) => self.compare(&found),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Err(io::Error::other(Displaced)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn compare(&self, found: &Metadata) -> io::Result<()> {
+        let found = identity(found);
+        match *self.first.get_or_init(|| found) == found {
+            true => Ok(()),
+            false => Err(io::Error::other(Displaced)),
+        }
+    }
+}
+
+/// Device and inode: no other file has both while this one is open.
+#[cfg(unix)]
+fn identity(file: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+
+    (file.dev(), file.ino())
+}
+
+/// Elsewhere the standard library tells nothing like it; on Windows an open file can't be replaced.
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> (u64, u64) {
+    (0, 0)
+}
