@@ -43,7 +43,6 @@ use queue::{OwnedCommit, Queue, Request};
 use serving::Serving;
 use shared::{ENTRIES, Shared};
 use trouble::Cause;
-use watchers::Watchers;
 
 #[cfg(feature = "json")]
 pub use lines::ImportError;
@@ -168,7 +167,6 @@ impl File {
         let shared = Arc::new(Shared {
             handle,
             queue: Queue::default(),
-            watchers: Watchers::default(),
             window: Mutex::new(Window::after(None, options.history)),
             identity,
             history: options.history,
@@ -396,7 +394,8 @@ impl Store<[u8]> for File {
         let durability = match self.shared.persistence {
             Persistence::Immediate => Durability::Strict,
             Persistence::Eventual => Durability::Relaxed {
-                may_lose: "the commits of about the last second, in a crash of the program or the machine",
+                may_lose: "the commits of about the last second, in a crash of the program or the machine, \
+                           or by an error of the disk",
             },
         };
         Abilities {

@@ -105,6 +105,7 @@ impl Committer {
         // Under the lock, so that who came first is served first.
         let mut calls = Vec::new();
         shared.queue.take(&mut calls);
+        let losses = shared.handle.losses();
         let answers = catch_unwind(AssertUnwindSafe(|| committer.answer(shared, &mut calls, until)));
         let answers = answers.unwrap_or_else(|_| {
             // Those it was serving are told that nobody knows. What was known is read anew from the file.
@@ -124,8 +125,8 @@ impl Committer {
             Some(_) => shared.queue.served(served),
         }
         // Before the answers, so that nobody who has one is ahead of the feed.
-        if answers.changed {
-            shared.watchers.wake();
+        if answers.changed || shared.handle.losses() != losses {
+            shared.handle.watchers.wake();
         }
         // Who lost a race starts again first: woken after the winner, it would lose to the winner's next write, and
         // to every one after that.
@@ -165,7 +166,7 @@ impl Committer {
     /// Settles and syncs what is not, and closes the file.
     fn close(shared: &Shared, committer: &Mutex<Self>) -> Result<(), Error> {
         let mut committer = committer.lock();
-        let synced = match shared.handle.read(|view| Ok(view.is_settled())) {
+        let synced = match shared.handle.read_quietly(|view| Ok(view.is_settled())) {
             Ok(true) if committer.deadline.is_none() => Ok(()),
             Ok(true) => committer.sync(shared),
             Ok(false) => committer.settle(shared).map_err(|what| shared.handle.doubt(what)),
@@ -178,7 +179,7 @@ impl Committer {
         };
         drop(committer);
         let closed = shared.handle.close().map_err(|what| shared.handle.refusal(what));
-        shared.watchers.wake();
+        shared.handle.watchers.wake();
         synced.and(closed)
     }
 

@@ -1,6 +1,7 @@
 //! [`Handle`], the open file: views for readers, and opening it anew after an I/O error.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use redb::Database;
@@ -10,6 +11,7 @@ use super::open::Opener;
 use super::open_error::OpenError;
 use super::recent::View;
 use super::trouble::{Cause, Trouble};
+use super::watchers::Watchers;
 use crate::store::{Error, Outcome};
 
 /// The open file.
@@ -22,6 +24,11 @@ pub(super) struct Handle {
     database: RwLock<Opened>,
     /// Held by who writes and by who opens anew: the engine can't do the second during the first.
     pub(super) writing: Mutex<()>,
+    pub(super) watchers: Watchers,
+    /// The position of the newest commit that readers were shown.
+    newest: AtomicU64,
+    /// How many times commits that readers were shown were not there any more when the file was opened anew.
+    losses: AtomicU64,
 }
 
 struct Opened {
@@ -44,8 +51,16 @@ enum Engine {
 impl Handle {
     pub(super) fn open(opener: Opener) -> Result<Self, OpenError> {
         let engine = Engine::open(&opener)?;
-        let database = RwLock::new(Opened { engine, generation: 0 });
-        Ok(Self { opener, process: std::process::id(), database, writing: Mutex::new(()) })
+        let newest = AtomicU64::new(engine.last().unwrap_or(0));
+        Ok(Self {
+            opener,
+            process: std::process::id(),
+            database: RwLock::new(Opened { engine, generation: 0 }),
+            writing: Mutex::new(()),
+            watchers: Watchers::default(),
+            newest,
+            losses: AtomicU64::new(0),
+        })
     }
 
     /// Whether this process is a child of the one that opened the file.
@@ -76,8 +91,25 @@ impl Handle {
         }
     }
 
-    /// Responses from one view of what is committed. Opens the file anew once where it must.
+    /// How many times commits were lost that readers had been shown: those that did not wait for a sync, by an error of
+    /// the disk.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::SeqCst)
+    }
+
+    /// Answers from one view of what is committed. Opens the file anew once where it must, and tells the watchers where
+    /// that shows that commits are lost: call it under no lock.
     pub(super) fn read<T>(&self, ask: impl Fn(&View) -> Result<T, redb::Error>) -> Result<T, Error> {
+        let losses = self.losses();
+        let answer = self.read_quietly(ask);
+        if self.losses() != losses {
+            self.watchers.wake();
+        }
+        answer
+    }
+
+    /// The same for who wakes the watchers himself.
+    pub(super) fn read_quietly<T>(&self, ask: impl Fn(&View) -> Result<T, redb::Error>) -> Result<T, Error> {
         self.check_process()?;
         self.try_read(&ask)
             .or_else(|(what, generation)| match what {
@@ -126,6 +158,7 @@ impl Handle {
     pub(super) fn publish(&self, next: View) {
         let opened = self.database.read();
         if let Engine::Open { view, .. } = &opened.engine {
+            self.newest.store(next.last, Ordering::SeqCst);
             let before = std::mem::replace(&mut *view.write(), Arc::new(next));
             discard(before);
         }
@@ -175,6 +208,10 @@ impl Handle {
         discard(broken);
         opened.engine = Engine::open(&self.opener).map_err(Cause::Reopening)?;
         opened.generation += 1;
+        let last = opened.engine.last().unwrap_or(0);
+        if last < self.newest.swap(last, Ordering::SeqCst) {
+            self.losses.fetch_add(1, Ordering::SeqCst);
+        }
         Ok(())
     }
 
@@ -192,12 +229,27 @@ impl Handle {
         }
     }
 
+    /// As an error of the disk does.
+    #[cfg(test)]
+    pub(super) fn break_it(&self) {
+        let broken = std::mem::replace(&mut self.database.write().engine, Engine::Broken);
+        discard(broken);
+    }
+
     pub(super) fn path(&self) -> &std::path::Path {
         &self.opener.path
     }
 }
 
 impl Engine {
+    /// The position of the newest commit.
+    fn last(&self) -> Option<u64> {
+        match self {
+            Self::Open { view, .. } => Some(view.read().last),
+            Self::Broken | Self::Closed => None,
+        }
+    }
+
     fn open(opener: &Opener) -> Result<Self, OpenError> {
         let database = opener.open()?;
         let loaded = caught(|| View::load(&database));

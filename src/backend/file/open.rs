@@ -230,7 +230,8 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), OpenError> {
 }
 
 fn open_existing(place: &Place) -> io::Result<FileBackend> {
-    let file = fs::OpenOptions::new().read(true).write(true).open(place.path())?;
+    let file = fs::OpenOptions::new().read(true).write(true).open(place.path());
+    let file = file.map_err(|error| place.explain(error))?;
     place.check_opened(&file)?;
     FileBackend::new(file).map_err(|error| match error {
         DatabaseError::Storage(StorageError::Io(source)) => source,

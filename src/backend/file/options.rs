@@ -9,7 +9,8 @@ pub enum Persistence {
     Immediate,
     /// It will be synced within a second or so, and at once by [`File::sync`](crate::File::sync) and [`File::close`](crate::File::close). A crash of the
     /// program or of the machine, and an error of the disk, may lose the acknowledged commits since then; what is left is
-    /// the state after some commit, never a part of one. Many times faster for a lone caller.
+    /// the state after some commit, never a part of one. Where an error took some, watchers and caches that were running
+    /// hear [`Expired`](crate::store::Expired). Many times faster for a lone caller.
     Eventual,
 }
 

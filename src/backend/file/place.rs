@@ -36,8 +36,15 @@ impl Place {
     pub(super) fn check(&self) -> io::Result<()> {
         match self.path.metadata() {
             Ok(found) => self.compare(&found),
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Err(io::Error::other(Displaced)),
-            Err(error) => Err(error),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    /// A file that was here once and is missing was displaced.
+    pub(super) fn explain(&self, error: io::Error) -> io::Error {
+        match error.kind() {
+            io::ErrorKind::NotFound if self.first.get().is_some() => io::Error::other(Displaced),
+            _ => error,
         }
     }
 

@@ -15,6 +15,8 @@ pub(super) struct Watch {
     shared: Arc<Shared>,
     key: u64,
     position: u64,
+    /// How many times commits had been lost when it began.
+    losses: u64,
     expired: Option<Expired>,
 }
 
@@ -25,6 +27,7 @@ pub(super) fn watch(shared: &Arc<Shared>, from: &Start) -> Result<Changes<[u8]>,
         Start::After(cursor) => Some(parse(cursor)?),
     };
     let identity = shared.identity;
+    let losses = shared.handle.losses();
     let (position, floor) = shared.handle.read(|view| {
         let position = match after {
             None => Some(view.last),
@@ -39,8 +42,8 @@ pub(super) fn watch(shared: &Arc<Shared>, from: &Start) -> Result<Changes<[u8]>,
         Ok((position, view.floor))
     })?;
     let position = position.ok_or_else(|| Error::from(Expired { oldest: Some(cursor(identity, floor)) }))?;
-    let key = shared.watchers.key();
-    let watch = Watch { shared: Arc::clone(shared), key, position, expired: None };
+    let key = shared.handle.watchers.key();
+    let watch = Watch { shared: Arc::clone(shared), key, position, losses, expired: None };
     Ok(Changes::new(cursor(identity, position), watch))
 }
 
@@ -69,6 +72,15 @@ impl Watch {
     }
 }
 
+impl Watch {
+    /// Ends the feed: it can begin again after the commit at `floor`.
+    fn expire<T>(&mut self, floor: Option<u64>) -> Poll<Result<T, Error>> {
+        let expired = Expired { oldest: floor.map(|floor| cursor(self.shared.identity, floor)) };
+        self.expired = Some(expired.clone());
+        Poll::Ready(Err(expired.into()))
+    }
+}
+
 impl Feed<[u8]> for Watch {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<[u8]>, Error>> {
         if let Some(expired) = &self.expired {
@@ -78,14 +90,18 @@ impl Feed<[u8]> for Watch {
             return Poll::Ready(Err(forked));
         }
         // Before the look: a commit in between wakes this waker.
-        self.shared.watchers.wait(self.key, context.waker().clone());
-        let (logged, kinds) = match self.look() {
+        self.shared.handle.watchers.wait(self.key, context.waker().clone());
+        let looked = self.look();
+        // What it has shown may never have been, as far as anybody can tell now.
+        if self.shared.handle.losses() != self.losses {
+            let floor = self.shared.handle.read(|view| Ok(view.floor)).ok();
+            return self.expire(floor);
+        }
+        let (logged, kinds) = match looked {
             Ok(Upcoming::Nothing) => return Poll::Pending,
             Ok(Upcoming::Batch(logged, kinds)) => (logged, kinds),
             Ok(Upcoming::Overtaken(floor)) => {
-                let expired = Expired { oldest: Some(cursor(self.shared.identity, floor)) };
-                self.expired = Some(expired.clone());
-                return Poll::Ready(Err(expired.into()));
+                return self.expire(Some(floor));
             }
             Err(error) => return Poll::Ready(Err(error)),
         };
@@ -106,7 +122,7 @@ impl Drop for Watch {
         if self.shared.handle.is_forked() {
             return;
         }
-        self.shared.watchers.leave(self.key);
+        self.shared.handle.watchers.leave(self.key);
     }
 }
 

@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use super::*;
+use crate::Cached;
 use crate::store::{Start, Version};
 
 /// How many commits readers look at.
@@ -98,6 +99,51 @@ fn a_sync_tells_once_of_commits_that_an_error_took() {
         };
         assert_eq!(told.unwrap_err().outcome(), Outcome::Unknown);
     }
+}
+
+#[test]
+fn who_was_shown_commits_that_an_error_took_is_told() {
+    let mut lost = 0;
+    for (at, reads) in (0..12).flat_map(|at| [(at, false), (at, true)]) {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = Arc::new(start(&disk, Persistence::Eventual, HISTORIES[1]).unwrap());
+        let cached = Cached::following(Arc::clone(&store)).unwrap();
+        let mut changes = store.watch(Start::Now).wait().unwrap();
+        let mut next = |waker: &Waker| pin!(changes.next()).poll(&mut Context::from_waker(waker));
+        commit(&store, 1, WriteId::new()).wait().unwrap();
+        store.sync().wait().unwrap();
+        commit(&store, 2, WriteId::new()).wait().unwrap();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        while next(&waker).is_ready() {}
+        assert_eq!(number(&cached.get("a").wait().unwrap().unwrap().value), 2);
+        woken.0.store(false, Ordering::SeqCst);
+
+        disk.fail(Fault::Error, at);
+        if reads {
+            // As where a reader meets the error: the next one opens the file anew.
+            let handle = &store.shared.handle;
+            handle.break_it();
+            let _ = store.get("b").wait();
+        } else {
+            let _ = commit(&store, 3, WriteId::new()).wait();
+        }
+        disk.heal();
+        let shown = number(&store.get("a").wait().unwrap().unwrap().value);
+        if shown == 1 {
+            lost += 1;
+            assert!(woken.0.load(Ordering::SeqCst), "operation {at}, by a read: {reads}");
+            let told = next(&waker);
+            assert!(
+                matches!(told, Poll::Ready(Err(Error::Expired(_)))),
+                "operation {at}, by a read: {reads}"
+            );
+        }
+        let found = cached.get("a").wait().unwrap().unwrap();
+        assert_eq!(number(&found.value), shown, "operation {at}, by a read: {reads}");
+    }
+    assert!(lost > 0, "no commit was lost");
 }
 
 /// The caller does not know, but a watcher can.
