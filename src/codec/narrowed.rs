@@ -111,7 +111,7 @@ impl<'a> Narrowed<'a> {
                 continue;
             };
             if meant_by_caller(entry.condition, &mismatch) {
-                genuine.push(mismatch.expecting(entry.condition));
+                genuine.push(mismatch.with_condition(entry.condition));
                 continue;
             }
             // Nothing known yet where a store tells no value with its conflicts: it must be read again.
@@ -127,13 +127,13 @@ impl<'a> Narrowed<'a> {
             };
             outrun.push(mismatch);
         }
-        if !genuine.is_empty() {
-            return Err(Conflict::new(genuine).into());
+        if let Some(conflict) = Conflict::new(genuine) {
+            return Err(conflict.into());
         }
-        if self.rounds == ROUNDS {
-            return Err(Conflict::new(outrun).exhausted(self.rounds).into());
+        match Conflict::new(outrun) {
+            Some(conflict) if self.rounds == ROUNDS => Err(conflict.exhausted(self.rounds).into()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -157,7 +157,7 @@ fn meant_by_caller(caller: Condition, mismatch: &Mismatch) -> bool {
         Kind::Stale | Kind::Exists => false,
         Kind::Missing | Kind::Deleted => caller.expected == Expected::Present,
         // A lease or a rule refuses whatever is expected.
-        Kind::Locked { .. } | Kind::State(_) => true,
+        Kind::Locked { .. } | Kind::State { .. } => true,
     }
 }
 
@@ -187,10 +187,11 @@ mod tests {
         };
         narrowed.read(0, Some(stored()), decodes).unwrap();
 
-        let refused = narrowed.refused(Conflict::state("a", &stored(), "it is archived"), decodes);
+        let refused = narrowed
+            .refused(Conflict::state("a", "archived", "it is archived").with_current(&stored()), decodes);
 
         let Err(Error::Conflict(conflict)) = refused else { panic!("{refused:?}") };
-        assert!(matches!(conflict.kind(), Kind::State(_)));
+        assert!(matches!(conflict.kind(), Kind::State { .. }));
         assert_eq!(conflict.expected(), Expected::Any);
     }
 

@@ -11,7 +11,7 @@ use crate::codec::Json;
 use crate::collection::call::{Call, Sent, send};
 use crate::collection::draft::Draft;
 use crate::collection::gate::Gate;
-use crate::collection::modify::{at_once, in_time, put_version};
+use crate::collection::modify::{at_once, in_time};
 use crate::collection::pages::Pages;
 use crate::collection::retry::{Ending, Retry};
 use crate::collection::transaction::{Seen, Transaction};
@@ -275,10 +275,10 @@ impl<T: Resource + ?Sized> Collection<T> {
         let value = value.into();
         let entry = Entry::put(id, condition, Arc::clone(&value));
         let reply = self.commit(Commit::one(entry));
-        if let Some(committed) = reply.good() {
-            return Reply::ready(Ok(Versioned { version: put_version(committed), value }));
+        if let Some(version) = reply.good().and_then(|committed| committed.version()) {
+            return Reply::ready(Ok(Versioned { version, value }));
         }
-        reply.map(move |committed| Versioned { version: put_version(&committed), value })
+        reply.then(move |committed| Ok(Versioned { version: committed?.put_version(0)?, value }))
     }
 
     /// Puts a value over whatever is there: a blind write, by which the changes of others can be lost.
@@ -316,10 +316,10 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// ```
     pub fn delete<'a>(&'a self, id: &'a str, condition: impl Into<Condition>) -> Reply<'a, Receipt> {
         let reply = self.commit(Commit::one(Entry::delete(id, condition)));
-        if let Some(committed) = reply.good() {
-            return Reply::ready(Ok(committed.receipts()[0]));
+        if let Some(receipt) = reply.good().and_then(|committed| committed.receipts().first()) {
+            return Reply::ready(Ok(*receipt));
         }
-        reply.map(|committed| committed.receipts()[0])
+        reply.then(|committed| Ok(committed?.receipt(0)?))
     }
 
     /// Commits checks, puts and deletes of one or many ids at one instant, or nothing of it. The other writing verbs

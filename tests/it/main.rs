@@ -23,6 +23,7 @@ mod history;
 mod later;
 #[cfg(feature = "conformance")]
 mod laws;
+mod layers;
 mod manifest;
 mod reentry;
 #[cfg(feature = "conformance")]
