@@ -26,6 +26,8 @@ mod laws;
 mod layers;
 mod manifest;
 mod reentry;
+#[cfg(feature = "axum")]
+mod shop;
 #[cfg(feature = "conformance")]
 mod simulation;
 #[cfg(feature = "conformance")]
