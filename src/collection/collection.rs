@@ -14,7 +14,7 @@ use crate::collection::stamps::Stamps;
 use crate::memory::Memory;
 use crate::store::{
     Abilities, Changes, Commit, Committed, Condition, Entry, Error, Expected, Page, Receipt, Reply,
-    Resolution, Resource, Start, Store, Version, Versioned, WriteId,
+    Resolution, Resource, Start, Store, Versioned, WriteId,
 };
 
 /// Versioned resources of one type, each under its id: the type that a program holds.
@@ -272,10 +272,10 @@ impl<T: Resource + ?Sized> Collection<T> {
         let value = value.into();
         let entry = Entry::put(id, condition, Arc::clone(&value));
         let reply = self.commit(Commit::one(entry));
-        if let Some(committed) = reply.good() {
-            return Reply::ready(Ok(Versioned { version: put_version(committed), value }));
+        if let Some(version) = reply.good().and_then(|committed| committed.version()) {
+            return Reply::ready(Ok(Versioned { version, value }));
         }
-        reply.map(move |committed| Versioned { version: put_version(&committed), value })
+        reply.then(move |committed| Ok(Versioned { version: committed?.put_version(0)?, value }))
     }
 
     /// Puts a value over whatever is there: a blind write, by which the changes of others can be lost.
@@ -313,10 +313,10 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// ```
     pub fn delete<'a>(&'a self, id: &'a str, condition: impl Into<Condition>) -> Reply<'a, Receipt> {
         let reply = self.commit(Commit::one(Entry::delete(id, condition)));
-        if let Some(committed) = reply.good() {
-            return Reply::ready(Ok(committed.receipts()[0]));
+        if let Some(receipt) = reply.good().and_then(|committed| committed.receipts().first()) {
+            return Reply::ready(Ok(*receipt));
         }
-        reply.map(|committed| committed.receipts()[0])
+        reply.then(|committed| Ok(committed?.receipt(0)?))
     }
 
     /// Commits checks, puts and deletes of one or many ids at one instant, or nothing of it. The other writing verbs
@@ -493,12 +493,6 @@ impl<T: Resource + ?Sized> fmt::Debug for Collection<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Collection").field("retry", &self.shared.retry).finish_non_exhaustive()
     }
-}
-
-/// The version of the value that a commit of one put.
-#[inline]
-pub(crate) fn put_version(committed: &Committed) -> Version {
-    committed.version().expect("a store gives a value that was put a version")
 }
 
 #[cfg(test)]

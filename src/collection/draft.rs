@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 
-use crate::collection::collection::{Collection, put_version};
+use crate::collection::collection::Collection;
 use crate::store::{Commit, Entry, Reply, Resource, Versioned};
 
 /// A private copy of a resource, from [`Collection::edit`], that is changed at leisure and then committed.
@@ -109,14 +109,15 @@ impl<T: Resource + PartialEq> Draft<T> {
             true => Commit::one(Entry::put(id, &*base, Arc::clone(value))),
             false => Commit::unchanged(Entry::check(id, &*base)),
         };
-        collection.commit(commit).map(move |committed| {
+        collection.commit(commit).then(move |committed| {
+            let committed = committed?;
             if changed {
-                *base = Versioned { version: put_version(&committed), value: Arc::clone(value) };
+                *base = Versioned { version: committed.put_version(0)?, value: Arc::clone(value) };
             } else {
                 // Another one where the value was rewritten in a newer schema.
                 base.version = committed.version().unwrap_or(base.version);
             }
-            base.clone()
+            Ok(base.clone())
         })
     }
 

@@ -4,7 +4,7 @@ use std::future::{Future, Ready, ready};
 use std::sync::Arc;
 
 use crate::collection::call::{Call, Sent, missing_in};
-use crate::collection::collection::{Collection, put_version};
+use crate::collection::collection::Collection;
 use crate::collection::gate::{Called, Place};
 use crate::collection::retry::Effect;
 use crate::store::{Commit, Committed, Conflict, Entry, Error, Kind, Reply, Resource, Versioned};
@@ -137,6 +137,15 @@ enum Stand<'a, T> {
     Ungated,
 }
 
+impl<E: From<Error>> Stop<E> {
+    fn into_own(self) -> E {
+        match self {
+            Self::Own(error) => error,
+            Self::Error(error) => error.into(),
+        }
+    }
+}
+
 impl<E> From<Error> for Stop<E> {
     fn from(error: Error) -> Self {
         Self::Error(error)
@@ -160,7 +169,7 @@ where
     let begun = if short { first_round(collection, id, &mut decide) } else { Begun::No };
     match begun {
         Begun::Sent(base, verdict, reply) => match reply.into_ready() {
-            Ok(Ok(committed)) => Reply::ready(verdict.conclude(base, &committed)),
+            Ok(Ok(committed)) => Reply::ready(verdict.conclude(base, &committed).map_err(Stop::into_own)),
             Ok(answer) => later(collection, id, decide, Begun::Sent(base, verdict, Reply::ready(answer))),
             Err(reply) => later(collection, id, decide, Begun::Sent(base, verdict, reply)),
         },
@@ -223,11 +232,7 @@ where
                 Err(Stop::Error(error)) => Effect::Failed(error),
             },
         );
-        match answer {
-            Ok((now, _)) => Ok(now),
-            Err(Stop::Own(error)) => Err(error),
-            Err(Stop::Error(error)) => Err(error.into()),
-        }
+        answer.map(|(now, _)| now).map_err(Stop::into_own)
     })
 }
 
@@ -285,7 +290,7 @@ where
                 let changed = matches!(verdict, Verdict::Change(_));
                 // This may be its last handle, whose drop may take its time: the next in line is called first.
                 let replaced = Arc::clone(&base.value);
-                let now = verdict.conclude(base, &committed).map_err(Stop::Own)?;
+                let now = verdict.conclude(base, &committed)?;
                 stand.knows(&now);
                 drop(stand);
                 drop(replaced);
@@ -366,12 +371,15 @@ impl<T: Resource + PartialEq, E> Verdict<T, E> {
         }
     }
 
-    fn conclude(self, base: Versioned<T>, committed: &Committed) -> Result<Versioned<T>, E> {
+    fn conclude(self, base: Versioned<T>, committed: &Committed) -> Result<Versioned<T>, Stop<E>> {
         match self {
-            Self::Change(value) => Ok(Versioned { version: put_version(committed), value }),
+            Self::Change(value) => {
+                let version = committed.put_version(0).map_err(Error::from)?;
+                Ok(Versioned { version, value })
+            }
             // Another version where the value was rewritten in a newer schema.
             Self::Same => Ok(Versioned { version: committed.version().unwrap_or(base.version), ..base }),
-            Self::Refuse(error) => Err(error),
+            Self::Refuse(error) => Err(Stop::Own(error)),
         }
     }
 }
@@ -571,13 +579,14 @@ mod tests {
 
             let answer = counters
                 .try_modify("a", |_| {
-                    Err(Own::from(Error::from(Conflict::state("a", &current, "it is full"))))
+                    let conflict = Conflict::state("a", "full", "it is full").with_current(&current);
+                    Err(Own::from(Error::from(conflict)))
                 })
                 .wait();
 
             let error: Box<dyn std::error::Error> = answer.unwrap_err().into();
             let conflict = conflict_in(&*error).unwrap();
-            assert_eq!(*conflict.kind(), Kind::State("it is full".into()));
+            assert_eq!(*conflict.kind(), Kind::State { rule: "full".into(), reason: "it is full".into() });
             assert_eq!((conflict.attempts(), conflict.retry()), (1, Advice::Never));
         }
     }

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 
 use crate::collection::timer::{Sleep, ThreadTimer, Timer};
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Conflict, Error, Failure, Found, Kind, Mismatch, Outcome,
-    Page, Receipt, Refusal, Reply, Resolution, Resource, Start, Store, Version, Versioned, Window, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Conflict, Error, Failure, Found, Outcome, Page, Receipt,
+    Refusal, Reply, Resolution, Resource, Start, Store, Version, Versioned, Window, WriteId,
 };
 
 /// What goes wrong with the next commit, or the next resolve, or the next read.
@@ -137,9 +137,8 @@ impl<T: Resource + ?Sized> Scripted<T> {
             };
             entry.judge(found).err()
         });
-        let mismatches: Vec<_> = judged.collect();
-        if !mismatches.is_empty() {
-            return Err(Conflict::new(mismatches).into());
+        if let Some(conflict) = Conflict::new(judged) {
+            return Err(conflict.into());
         }
         state.last += 1;
         let version = Version::from_bits(NonZeroU64::new(state.last).unwrap());
@@ -219,11 +218,9 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
                 return Reply::ready(self.apply(commit).and_then(|_| failed(Outcome::Unknown)));
             }
             Fault::Lock => {
-                let entry = &commit.entries()[0];
-                let kind = Kind::Locked { holder: "somebody".into(), remaining: Duration::from_secs(1) };
-                let (intent, found) = (entry.intent(), None);
-                let mismatch = Mismatch::new::<T>(entry.id, entry.condition, intent, kind, found, None);
-                return Reply::ready(Err(Conflict::new(vec![mismatch]).into()));
+                let id = commit.entries()[0].id;
+                let locked = Conflict::locked(id, "somebody", Duration::from_secs(1));
+                return Reply::ready(Err(locked.into()));
             }
             Fault::HangApplied => {
                 let _ = self.apply(commit);

@@ -12,8 +12,8 @@ use crate::collection::collection::Collection;
 use crate::collection::draft::{Draft, Saved};
 use crate::collection::retry::Effect;
 use crate::store::{
-    Action, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Found, Intent, Kind, Mismatch,
-    Origin, Refusal, Reply, Resource, Versioned,
+    Action, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Found, Intent, Mismatch, Origin,
+    Refusal, Reply, Resource, Versioned,
 };
 
 /// Reads and writes of several ids that are committed as one, from [`Collection::transaction`].
@@ -348,10 +348,11 @@ impl<T: Resource + ?Sized> Transaction<T> {
         let commit = self.slots.iter().map(Slot::entry).collect();
         let committed =
             call.commit(&**self.collection.store(), self.collection.stamps(), &commit, None).await?;
+        committed.receipt(self.slots.len() - 1)?;
         for (at, value, saved) in self.drafts.drain(..) {
             // What was saved may have been written over, or deleted, later in the transaction.
             let stands = matches!(&self.slots[at].action, Action::Put(last) if Arc::ptr_eq(last, &value));
-            if let Some(version) = committed.receipts()[at].version.filter(|_| stands) {
+            if let Some(version) = committed.receipt(at)?.version.filter(|_| stands) {
                 // Each save has a place of its own, so it can't be taken.
                 let _ = saved.set(Versioned { version, value });
             }
@@ -454,14 +455,13 @@ impl<T: Resource + ?Sized> Slot<T> {
         let Some(condition) = given else { return Ok(()) };
         let found = found.clone().map_or(Found::Nothing, Found::Value);
         let entry = Entry { id: &self.id, condition, action: self.action.clone() };
-        entry.judge(found).map_err(|mismatch| Conflict::new(vec![mismatch]).into())
+        entry.judge(found).map_err(|mismatch| Conflict::from(mismatch).into())
     }
 
     /// The refusal to create what the transaction itself has written.
     fn exists(&self) -> Error {
         let absent = Expected::Absent.into();
-        let mismatch = Mismatch::new::<T>(&self.id, absent, Intent::Put, Kind::Exists, None, None);
-        Conflict::new(vec![mismatch]).into()
+        Conflict::from(Mismatch::new::<T>(&self.id, absent, Intent::Put, Found::Nothing)).into()
     }
 }
 
@@ -498,7 +498,7 @@ mod tests {
     use super::*;
     use crate::collection::retry::Retry;
     use crate::collection::testing::{Fault, Jumping, Pace, Scripted};
-    use crate::store::Commit;
+    use crate::store::{Commit, Kind};
 
     fn numbers() -> Collection<u64> {
         let numbers = Collection::in_memory();

@@ -1,7 +1,7 @@
-//! [`Tags`], what one precondition header asks for, and [`Malformed`], one that asks for nothing readable.
+//! [`Tags`], what one precondition header asks for, or what is wrong with it.
 
 use crate::http::etag::{Comparison, EntityTag};
-use crate::store::Version;
+use crate::store::{Refusal, Version};
 
 /// The most tags in one header.
 const MOST_TAGS: usize = 64;
@@ -18,27 +18,7 @@ pub(super) enum Tags {
     Listed(Vec<EntityTag>),
 }
 
-/// A precondition header that cannot be read. HTTP status 400; sending the same header again cannot help.
-///
-/// A request with one is refused as a whole: reading it as "no precondition" would turn a careful write into a blind
-/// one. Limits: 64 tags and 8 KiB a header, all its field lines together.
-///
-/// The text names the header and what is wrong with it, and shows nothing of its value.
-///
-/// ```
-/// use ifmatch::http::Preconditions;
-///
-/// let malformed = Preconditions::from_headers([("If-Match", "7")]).unwrap_err();
-/// assert_eq!(malformed.header(), "If-Match");
-/// assert!(malformed.to_string().starts_with("malformed `If-Match`: not an entity tag"));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("malformed `{header}`: {fault}")]
-pub struct Malformed {
-    header: &'static str,
-    fault: Fault,
-}
-
+/// What is wrong with a header. The text shows nothing of its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Fault {
     #[error(transparent)]
@@ -55,23 +35,18 @@ enum Fault {
     TooLong,
 }
 
-impl Malformed {
-    /// The name of the header.
-    pub fn header(&self) -> &'static str {
-        self.header
-    }
-}
-
 impl Tags {
     /// Reads the field lines of one header as one list. `None` where there is no line.
-    pub(super) fn parse<L: AsRef<[u8]>>(
-        header: &'static str,
-        lines: &[L],
-    ) -> Result<Option<Self>, Malformed> {
+    ///
+    /// A header that cannot be read refuses the whole request: taken for none it would turn a careful write into a
+    /// blind one.
+    pub(super) fn parse<L: AsRef<[u8]>>(header: &'static str, lines: &[L]) -> Result<Option<Self>, Refusal> {
         if lines.is_empty() {
             return Ok(None);
         }
-        read(lines).map(Some).map_err(|fault| Malformed { header, fault })
+        read(lines)
+            .map(Some)
+            .map_err(|fault| Refusal::MalformedCondition { name: header, problem: fault.to_string().into() })
     }
 
     /// Whether one of them matches the version found; nothing matches where there is no value.
@@ -149,8 +124,12 @@ fn trim(mut field: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn parse(lines: &[&str]) -> Result<Option<Tags>, Malformed> {
+    fn parse(lines: &[&str]) -> Result<Option<Tags>, Refusal> {
         Tags::parse("If-Match", lines)
+    }
+
+    fn fault(lines: &[&str]) -> Fault {
+        read(lines).unwrap_err()
     }
 
     fn listed(lines: &[&str]) -> Vec<String> {
@@ -178,7 +157,7 @@ mod tests {
     #[test]
     fn a_star_stands_alone() {
         for lines in [["*"], [" *"], ["*\t "]] {
-            assert_eq!(parse(&lines), Ok(Some(Tags::Any)));
+            assert_eq!(parse(&lines).unwrap(), Some(Tags::Any));
         }
         for lines in [
             &["*,"][..],
@@ -192,23 +171,23 @@ mod tests {
             &["**"],
             &["*\"1\""],
         ] {
-            assert_eq!(parse(lines).unwrap_err().fault, Fault::StarAndMore, "{lines:?}");
+            assert_eq!(fault(lines), Fault::StarAndMore, "{lines:?}");
         }
     }
 
     #[test]
     fn what_cannot_be_read_is_an_error_and_never_no_precondition() {
-        assert_eq!(parse(&[]), Ok(None));
+        assert_eq!(parse(&[]).unwrap(), None);
         for lines in [&[""][..], &[" "], &[","], &[" , ,"], &["", ""]] {
-            assert_eq!(parse(lines).unwrap_err().fault, Fault::Empty, "{lines:?}");
+            assert_eq!(fault(lines), Fault::Empty, "{lines:?}");
         }
         for lines in [&["\"1\"\"2\""][..], &["\"1\" \"2\""], &["\"1\"x"], &["\"1\";\"2\""], &["\"1\"*"]] {
-            assert_eq!(parse(lines).unwrap_err().fault, Fault::NoComma, "{lines:?}");
+            assert_eq!(fault(lines), Fault::NoComma, "{lines:?}");
         }
         for lines in
             [&["1"][..], &["\"1"], &["\"1\", \"2"], &["\"1\"", "2"], &["\"a", "b\""], &["\u{a0}\"1\""]]
         {
-            assert!(matches!(parse(lines).unwrap_err().fault, Fault::Tag(_)), "{lines:?}");
+            assert!(matches!(fault(lines), Fault::Tag(_)), "{lines:?}");
         }
         for lines in [&["\u{b}\"1\""][..], &["\"1\"\n"], &["\r\n\"1\""], &["\"1\"\0"], &["w/\"1\""]] {
             assert!(parse(lines).is_err(), "{lines:?}");
@@ -219,15 +198,15 @@ mod tests {
     fn a_header_holds_64_tags_in_8_kib_and_no_more() {
         let tags = |count: usize| vec!["\"1\""; count].join(",");
         assert_eq!(listed(&[&tags(64)]).len(), 64);
-        assert_eq!(parse(&[&tags(65)]).unwrap_err().fault, Fault::TooMany);
-        assert_eq!(parse(&[&tags(64), "\"1\""]).unwrap_err().fault, Fault::TooMany);
+        assert_eq!(fault(&[&tags(65)]), Fault::TooMany);
+        assert_eq!(fault(&[&tags(64), "\"1\""]), Fault::TooMany);
 
         let long = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
         assert_eq!(listed(&[&long(8192)]).len(), 1);
-        assert_eq!(parse(&[&long(MOST_BYTES + 1)]).unwrap_err().fault, Fault::TooLong);
-        assert_eq!(parse(&[&long(MOST_BYTES - 3), "\"1\""]).unwrap_err().fault, Fault::TooLong);
+        assert_eq!(fault(&[&long(MOST_BYTES + 1)]), Fault::TooLong);
+        assert_eq!(fault(&[&long(MOST_BYTES - 3), "\"1\""]), Fault::TooLong);
         assert_eq!(listed(&[&long(MOST_BYTES - 4), "\"1\""]).len(), 2);
-        assert_eq!(parse(&[""; MOST_BYTES + 2]).unwrap_err().fault, Fault::TooLong);
+        assert_eq!(fault(&[""; MOST_BYTES + 2]), Fault::TooLong);
     }
 
     #[test]
@@ -235,7 +214,7 @@ mod tests {
         for line in ["s3cr3t", "\"s3cr3t", "\"s3cr3t\" x", "\"s3cr3t\", *", "\"s3 cr3t\""] {
             let malformed = parse(&[line]).unwrap_err();
 
-            assert_eq!(malformed.header(), "If-Match");
+            assert!(matches!(&malformed, Refusal::MalformedCondition { name: "If-Match", .. }));
             assert!(malformed.to_string().starts_with("malformed `If-Match`: "), "{malformed}");
             assert!(!format!("{malformed} {malformed:?}").contains("cr3t"), "{malformed}");
         }

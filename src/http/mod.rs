@@ -52,7 +52,6 @@ mod problem;
 mod status;
 
 pub use etag::{EntityTag, ParseEntityTagError};
-pub use field::Malformed;
-pub use precondition::{Freshness, PreconditionRequired, Preconditions};
-pub use problem::{PROBLEM_JSON, Problem};
+pub use precondition::{Freshness, Preconditions};
+pub use problem::{Cause, PROBLEM_JSON, Problem};
 pub use status::{reason, retry_after, status};

@@ -1,12 +1,14 @@
 //! [`Preconditions`], what a request says about the state it is based on (RFC 9110 §13).
 
-use crate::http::Malformed;
 use crate::http::etag::Comparison;
 use crate::http::field::Tags;
 use crate::store::{
-    Condition, Conflict, Error, Expected, Intent, Kind, Mismatch, NotFound, Reply, Resource, Version,
-    Versioned,
+    Condition, Conflict, Error, Expected, Found, Intent, Mismatch, NotFound, Refusal, Reply, Resource,
+    Version, Versioned,
 };
+
+/// How a request says which state it is based on.
+const HOW: &str = "`If-Match` with its entity tag, or `If-None-Match: *` for none";
 
 const IF_MATCH: &str = "If-Match";
 const IF_NONE_MATCH: &str = "If-None-Match";
@@ -57,22 +59,6 @@ pub enum Freshness {
     NotModified,
 }
 
-/// A policy wants the request to say which state it is based on, and it did not. HTTP status 428; send the request
-/// again with the `ETag` of the state it is based on.
-///
-/// ```
-/// use ifmatch::http::Preconditions;
-///
-/// let none = Preconditions::from_headers([("Accept", "*/*")])?;
-/// assert!(none.required().is_err());
-/// # Ok::<_, ifmatch::http::Malformed>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the request must say which state it is based on: `If-Match` with its entity tag, or `If-None-Match: *` for none"
-)]
-pub struct PreconditionRequired;
-
 /// What came of the preconditions where the resource is as found.
 enum Verdict {
     Holds,
@@ -86,17 +72,18 @@ impl Preconditions {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] (400), never a precondition left out.
+    /// [`Refusal::MalformedCondition`] (400), never a precondition left out. Limits: 64 tags and 8 KiB a header, all its
+    /// field lines together.
     ///
     /// ```
     /// # use ifmatch::http::Preconditions;
     /// let headers = [("Host", "localhost"), ("If-None-Match", "*")];
     /// assert_ne!(Preconditions::from_headers(headers)?, Preconditions::none());
-    /// # Ok::<_, ifmatch::http::Malformed>(())
+    /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn from_headers<N: AsRef<str>, V: AsRef<[u8]>>(
         headers: impl IntoIterator<Item = (N, V)>,
-    ) -> Result<Self, Malformed> {
+    ) -> Result<Self, Error> {
         let (mut if_match, mut if_none_match) = (Vec::new(), Vec::new());
         for (name, value) in headers {
             let name = name.as_ref();
@@ -118,7 +105,7 @@ impl Preconditions {
     /// ```
     /// # use ifmatch::http::Preconditions;
     /// assert_eq!(Preconditions::from_headers([("Accept", "*/*")])?, Preconditions::none());
-    /// # Ok::<_, ifmatch::http::Malformed>(())
+    /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub const fn none() -> Self {
         Self { if_match: None, if_none_match: None, lenient: Leniency::AsTheRfc }
@@ -149,18 +136,18 @@ impl Preconditions {
     ///
     /// # Errors
     ///
-    /// [`PreconditionRequired`] (428).
+    /// [`Refusal::ConditionRequired`] (428).
     ///
     /// ```
     /// # use ifmatch::http::Preconditions;
     /// let creates = Preconditions::from_headers([("If-None-Match", "*")])?;
     /// assert!(creates.required().is_ok());
-    /// # Ok::<_, ifmatch::http::Malformed>(())
+    /// # Ok::<_, ifmatch::Error>(())
     /// ```
-    pub fn required(self) -> Result<Self, PreconditionRequired> {
+    pub fn required(self) -> Result<Self, Error> {
         match (&self.if_match, &self.if_none_match) {
             (Some(_), _) | (None, Some(Tags::Any)) => Ok(self),
-            (None, None | Some(Tags::Listed(_))) => Err(PreconditionRequired),
+            (None, None | Some(Tags::Listed(_))) => Err(Refusal::ConditionRequired { how: HOW }.into()),
         }
     }
 
@@ -217,11 +204,11 @@ impl Preconditions {
         &self,
         id: &str,
         current: &Versioned<T>,
-    ) -> Result<Freshness, Conflict> {
+    ) -> Result<Freshness, Error> {
         match self.verdict(Some(current.version)) {
             Verdict::Holds => Ok(Freshness::Send),
             Verdict::IfNoneMatchFailed => Ok(Freshness::NotModified),
-            verdict => Err(self.conflict(&verdict, Intent::Check, id, Some(current.clone()))),
+            verdict => Err(self.conflict(&verdict, Intent::Check, id, Some(current.clone())).into()),
         }
     }
 
@@ -301,16 +288,14 @@ impl Preconditions {
         id: &str,
         current: Option<Versioned<T>>,
     ) -> Conflict {
-        let found = current.as_ref().map(|current| current.version);
-        let (expected, kind) = match (verdict, &self.if_match, &self.if_none_match) {
-            (Verdict::IfNoneMatchFailed, _, Some(Tags::Any)) => (Expected::Absent, Kind::Exists),
-            _ if current.is_none() => (self.named(), Kind::Missing),
-            (Verdict::IfMatchFailed, ..) => (self.named(), Kind::Stale),
+        let expected = match (verdict, &self.if_none_match) {
+            (Verdict::IfNoneMatchFailed, Some(Tags::Any)) => Expected::Absent,
             // "Not this version": no expectation says that, and something was found.
-            _ => (Expected::Present, Kind::Stale),
+            (Verdict::IfNoneMatchFailed, _) => Expected::Present,
+            _ => self.named(),
         };
-        let condition = Condition::from_protocol(expected);
-        Conflict::new(vec![Mismatch::new(id, condition, intent, kind, found, current)])
+        let found = current.map_or(Found::Nothing, Found::Value);
+        Mismatch::new(id, Condition::from_protocol(expected), intent, found).into()
     }
 
     /// What `If-Match` expected, for a message: the first version of its list, else that there is something.
@@ -325,7 +310,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::store::{Entry, Found, Origin};
+    use crate::store::{Entry, Kind, Origin};
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()
@@ -468,8 +453,11 @@ mod tests {
     #[test]
     fn a_read_is_sent_unless_the_caller_has_it() {
         let current = Versioned::<str>::new(version("7"), "text");
-        let fresh =
-            |headers: &[_]| preconditions(headers).freshness("a", &current).map_err(|c| c.kind().clone());
+        let fresh = |headers: &[_]| {
+            preconditions(headers)
+                .freshness("a", &current)
+                .map_err(|error| error.conflict().unwrap().kind().clone())
+        };
 
         assert_eq!(fresh(&[]), Ok(Freshness::Send));
         assert_eq!(fresh(&[("If-None-Match", "\"6\"")]), Ok(Freshness::Send));
@@ -486,6 +474,7 @@ mod tests {
             assert_eq!(fresh(&both), Err(Kind::Stale), "{tag}");
         }
         let stale = preconditions(&[("If-Match", "\"6\", \"5\"")]).freshness("a", &current).unwrap_err();
+        let stale = stale.conflict().unwrap();
         assert_eq!(stale.to_string(), "`a` has changed: expected version 6, found version 7");
     }
 

@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::http::{EntityTag, Malformed, PreconditionRequired, status};
-use crate::store::{Advice, Error, Expected, Kind, Mismatch, Refusal, Version, WriteId};
+use crate::http::{EntityTag, status};
+use crate::store::{
+    Advice, Conflict, Error, Expected, Kind, Mismatch, Refusal, Version, WriteId, whole_seconds,
+};
 
 /// The content type of a problem body.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -24,6 +27,8 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// | `resource_id` | which resource |
 /// | `expected_version`, `current_version` | as text, where there is one |
 /// | `write_id` | what to resolve an unknown outcome by |
+/// | `rule` | the name of the rule that refused |
+/// | `holder` | who holds a locked resource |
 /// | `mismatches` | every id that failed, in a commit over several |
 /// | `current` | the current value, only after [`with_current`](Self::with_current) |
 ///
@@ -32,14 +37,14 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 ///
 /// ```
 /// use ifmatch::http::Problem;
-/// use ifmatch::{Conflict, Error, Versioned};
+/// use ifmatch::{Conflict, Versioned};
 ///
 /// let article = Versioned::<String>::new("3".parse()?, "text".to_string());
-/// let error = Error::from(Conflict::state("a1", &article, "it is archived"));
+/// let conflict = Conflict::state("a1", "archived", "it is archived").with_current(&article);
 ///
-/// let body = serde_json::to_value(Problem::new(&error))?;
+/// let body = serde_json::to_value(Problem::new(conflict))?;
 /// assert_eq!(body["status"], 409);
-/// assert_eq!(body["reason"], "state");
+/// assert_eq!((&body["reason"], &body["rule"]), (&"state".into(), &"archived".into()));
 /// assert_eq!(body["detail"], "`a1` refuses the change: it is archived (version 3)");
 /// assert_eq!(body["current_version"], "3");
 /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -73,6 +78,29 @@ struct Inner {
     etag: Option<EntityTag>,
     #[serde(skip)]
     retry_after: Option<Duration>,
+    #[serde(skip)]
+    cause: Option<Cause>,
+}
+
+/// The error that an answer was made of. Adapters to frameworks put it into the extensions of the response, so that a
+/// layer in front knows the conflict, with its typed current value, and parses no body.
+///
+/// ```
+/// use ifmatch::http::Problem;
+/// use ifmatch::{Conflict, Kind};
+///
+/// let problem = Problem::new(Conflict::state("a1", "archived", "it is archived"));
+/// let cause = problem.cause().unwrap().clone();
+/// assert_eq!(cause.error().conflict().unwrap().id(), "a1");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Cause(Arc<Error>);
+
+impl Cause {
+    /// The error.
+    pub fn error(&self) -> &Error {
+        &self.0
+    }
 }
 
 /// What a problem says of one resource.
@@ -84,6 +112,10 @@ struct Facts {
     expected_version: Option<Version>,
     #[serde(skip_serializing_if = "Option::is_none")]
     current_version: Option<Version>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<Box<str>>,
 }
 
 /// One of several ids that failed.
@@ -96,15 +128,23 @@ struct Failed {
 }
 
 impl Problem {
-    /// The problem that an error amounts to, by the default table.
+    /// The problem that an error or a conflict amounts to, by the default table. It keeps the error, for
+    /// [`with_current`](Self::with_current) and [`cause`](Self::cause).
     ///
     /// ```
     /// # use ifmatch::http::Problem;
     /// # use ifmatch::store::NotFound;
-    /// let problem = Problem::new(&NotFound::new("a1").into());
+    /// let problem = Problem::new(NotFound::new("a1"));
     /// assert_eq!((problem.status(), problem.reason()), (404, "not-found"));
     /// ```
-    pub fn new(error: &Error) -> Self {
+    pub fn new(error: impl Into<Error>) -> Self {
+        let error = error.into();
+        let mut problem = Self::about(&error);
+        problem.0.cause = Some(Cause(Arc::new(error)));
+        problem
+    }
+
+    fn about(error: &Error) -> Self {
         let mut problem = Self::of(status::status(error), status::reason(error), String::new());
         let inner = &mut *problem.0;
         inner.retry = word(status::advice(error));
@@ -116,7 +156,7 @@ impl Problem {
         };
         match error {
             Error::Conflict(conflict) => {
-                inner.facts = Facts::of(status::decisive(conflict));
+                inner.facts = Facts::of(conflict.decisive());
                 match conflict.mismatches() {
                     // With several ids a tag would not say whose it is.
                     [one] => inner.etag = current_version(one).map(EntityTag::from),
@@ -161,6 +201,7 @@ impl Problem {
             current: None,
             etag: None,
             retry_after: None,
+            cause: None,
         }))
     }
 
@@ -169,7 +210,7 @@ impl Problem {
     /// ```
     /// # use ifmatch::http::Problem;
     /// # use ifmatch::store::NotFound;
-    /// let hidden = Problem::new(&NotFound::deleted("a1").into()).with_status(404);
+    /// let hidden = Problem::new(NotFound::deleted("a1")).with_status(404);
     /// assert_eq!(hidden.status(), 404);
     /// ```
     pub fn with_status(mut self, status: u16) -> Self {
@@ -183,7 +224,7 @@ impl Problem {
     /// ```
     /// # use ifmatch::http::Problem;
     /// # use ifmatch::store::NotFound;
-    /// let problem = Problem::new(&NotFound::new("a1").into()).with_instance("/articles/a1");
+    /// let problem = Problem::new(NotFound::new("a1")).with_instance("/articles/a1");
     /// assert_eq!(serde_json::to_value(problem)?["instance"], "/articles/a1");
     /// # Ok::<_, serde_json::Error>(())
     /// ```
@@ -195,26 +236,32 @@ impl Problem {
     /// The same with the current value of a conflict, the one its `current_version` speaks of, as the member
     /// `current`. Only for callers who may read it.
     ///
-    /// Nothing is added where the error is no conflict, where it has no value of type `T`, and where the value can't
-    /// be written as JSON.
+    /// Nothing is added where the problem is of no conflict, where that has no value of type `T`, and where the value
+    /// can't be written as JSON. So a handler for errors of several resource types asks for each of them in turn.
     ///
     /// ```
     /// # use ifmatch::http::Problem;
-    /// # use ifmatch::{Conflict, Error, Versioned};
+    /// # use ifmatch::{Conflict, Versioned};
     /// let article = Versioned::<String>::new("3".parse()?, "text".to_string());
-    /// let error = Error::from(Conflict::state("a1", &article, "it is archived"));
+    /// let conflict = Conflict::state("a1", "archived", "it is archived").with_current(&article);
     ///
-    /// let problem = Problem::new(&error).with_current::<String>(&error);
+    /// let problem = Problem::new(conflict).with_current::<u64>().with_current::<String>();
     /// assert_eq!(serde_json::to_value(problem)?["current"], "text");
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "json")]
-    pub fn with_current<T: crate::store::Resource + Serialize + ?Sized>(mut self, error: &Error) -> Self {
-        self.0.current = error
-            .conflict()
-            .and_then(|conflict| status::decisive(conflict).current::<T>())
-            .and_then(|current| serde_json::to_value(&*current.value).ok());
+    pub fn with_current<T: crate::store::Resource + Serialize + ?Sized>(mut self) -> Self {
+        let conflict = self.0.cause.as_ref().and_then(|cause| cause.error().conflict());
+        let current = conflict.and_then(|conflict| conflict.current::<T>());
+        if let Some(json) = current.and_then(|current| serde_json::to_value(&*current.value).ok()) {
+            self.0.current = Some(json);
+        }
         self
+    }
+
+    /// The error it was made of; `None` for a problem of the program's [own](Self::of).
+    pub fn cause(&self) -> Option<&Cause> {
+        self.0.cause.as_ref()
     }
 
     /// The HTTP status.
@@ -233,7 +280,7 @@ impl Problem {
     /// ```
     /// # use ifmatch::http::Problem;
     /// # use ifmatch::store::NotFound;
-    /// let problem = Problem::new(&NotFound::new("a1").into());
+    /// let problem = Problem::new(NotFound::new("a1"));
     /// assert!(problem.headers().contains(&("cache-control", "no-store".into())));
     /// ```
     pub fn headers(&self) -> Vec<(&'static str, String)> {
@@ -255,11 +302,18 @@ impl Facts {
             Expected::Version(version) => Some(version),
             Expected::Any | Expected::Absent | Expected::Present => None,
         };
+        let (rule, holder) = match mismatch.kind() {
+            Kind::State { rule, .. } => (Some(rule.as_ref().into()), None),
+            Kind::Locked { holder, .. } => (None, Some(holder.clone())),
+            _ => (None, None),
+        };
         Self {
             resource_id: Some(mismatch.id().into()),
-            // A rule of the program refused: the caller expected nothing that failed.
-            expected_version: expected_version.filter(|_| !matches!(mismatch.kind(), Kind::State(_))),
+            // A rule or a lock refused: the caller expected nothing that failed.
+            expected_version: expected_version.filter(|_| rule.is_none() && holder.is_none()),
             current_version: current_version(mismatch),
+            rule,
+            holder,
         }
     }
 }
@@ -277,7 +331,7 @@ impl Failed {
 /// The version of the value found. What was found may also be the version of a deletion.
 fn current_version(mismatch: &Mismatch) -> Option<Version> {
     match mismatch.kind() {
-        Kind::Stale | Kind::Exists | Kind::State(_) => mismatch.found(),
+        Kind::Stale | Kind::Exists | Kind::State { .. } => mismatch.found(),
         Kind::Missing | Kind::Deleted | Kind::Locked { .. } => None,
     }
 }
@@ -293,6 +347,8 @@ fn id_of(refusal: &Refusal) -> Option<&str> {
         Refusal::TooMany { .. }
         | Refusal::Unsupported { .. }
         | Refusal::EmptyPage
+        | Refusal::MalformedCondition { .. }
+        | Refusal::ConditionRequired { .. }
         | Refusal::Cursor
         | Refusal::Closed { .. }
         | Refusal::Reused { .. }
@@ -310,29 +366,15 @@ fn word(advice: Advice) -> &'static str {
     }
 }
 
-/// Rounded up, and never 0, which would invite a storm.
-fn whole_seconds(wait: Duration) -> u64 {
-    let rest = u64::from(wait.subsec_nanos() > 0);
-    wait.as_secs().saturating_add(rest).max(1)
-}
-
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        Self::new(&error)
+        Self::new(error)
     }
 }
 
-impl From<Malformed> for Problem {
-    fn from(malformed: Malformed) -> Self {
-        Self::of(400, "malformed-precondition", malformed.to_string())
-    }
-}
-
-impl From<PreconditionRequired> for Problem {
-    fn from(required: PreconditionRequired) -> Self {
-        let mut problem = Self::of(428, "expectation-required", required.to_string());
-        problem.0.retry = word(Advice::Refetch);
-        problem
+impl From<Conflict> for Problem {
+    fn from(conflict: Conflict) -> Self {
+        Self::new(conflict)
     }
 }
 
@@ -355,7 +397,7 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Condition, Conflict, Corrupt, Failure, IdProblem, Intent, NotFound, Origin, Outcome, Versioned,
+        Condition, Corrupt, Failure, Found, IdProblem, Intent, NotFound, Origin, Outcome, Versioned,
     };
 
     fn version(text: &str) -> Version {
@@ -364,14 +406,30 @@ mod tests {
 
     fn mismatch(id: &str, kind: Kind, origin: Origin) -> Mismatch {
         let condition = Condition { expected: version("6").into(), origin };
-        let current = matches!(kind, Kind::Stale | Kind::Exists | Kind::State(_))
-            .then(|| Versioned::<str>::new(version("7"), "s3cr3t"));
-        let found = (kind != Kind::Missing).then(|| version("7"));
-        Mismatch::new(id, condition, Intent::Put, kind, found, current)
+        let value = Versioned::<str>::new(version("7"), "s3cr3t");
+        match kind {
+            Kind::Stale => Mismatch::new(id, condition, Intent::Put, Found::Value(value)),
+            Kind::Exists => {
+                let absent = Condition { expected: Expected::Absent, origin };
+                Mismatch::new(id, absent, Intent::Put, Found::Value(value))
+            }
+            Kind::Missing => Mismatch::new::<str>(id, condition, Intent::Put, Found::Nothing),
+            Kind::Deleted => Mismatch::new::<str>(id, condition, Intent::Put, Found::Deleted(version("7"))),
+            Kind::Locked { holder, remaining } => {
+                Mismatch::locked(id, holder, remaining).with_condition(condition)
+            }
+            Kind::State { rule, reason } => {
+                Mismatch::state(id, rule, reason).with_condition(condition).with_current(&value)
+            }
+        }
+    }
+
+    fn rule() -> Kind {
+        Kind::State { rule: "full".into(), reason: "it is full".into() }
     }
 
     fn conflict(mismatches: impl Into<Vec<Mismatch>>) -> Error {
-        Conflict::new(mismatches.into()).into()
+        Conflict::new(mismatches.into()).unwrap().into()
     }
 
     fn body(problem: &Problem) -> Value {
@@ -384,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_conflict_is_told_in_stable_members_with_versions_as_text() {
-        let problem = Problem::new(&conflict([mismatch("a1", Kind::Stale, Origin::Protocol)]));
+        let problem = Problem::new(conflict([mismatch("a1", Kind::Stale, Origin::Protocol)]));
 
         assert_eq!(
             body(&problem),
@@ -414,34 +472,36 @@ mod tests {
     fn only_a_value_that_exists_has_a_tag() {
         let locked = Kind::Locked { holder: "ann".into(), remaining: Duration::from_millis(1500) };
         for kind in [Kind::Missing, Kind::Deleted, locked] {
-            let problem = Problem::new(&conflict([mismatch("a", kind, Origin::Argument)]));
+            let problem = Problem::new(conflict([mismatch("a", kind, Origin::Argument)]));
             assert_eq!((header(&problem, "etag"), body(&problem).get("current_version")), (None, None));
         }
-        for kind in [Kind::Stale, Kind::Exists, Kind::State("full".into())] {
-            let problem = Problem::new(&conflict([mismatch("a", kind, Origin::Argument)]));
+        for kind in [Kind::Stale, Kind::Exists, rule()] {
+            let problem = Problem::new(conflict([mismatch("a", kind, Origin::Argument)]));
             assert_eq!(header(&problem, "etag").as_deref(), Some("\"7\""));
         }
     }
 
     #[test]
     fn a_rule_of_the_program_is_no_failed_expectation() {
-        let problem = Problem::new(&conflict([mismatch("a", Kind::State("full".into()), Origin::Argument)]));
+        let problem = Problem::new(conflict([mismatch("a", rule(), Origin::Argument)]));
 
         let body = body(&problem);
 
         assert_eq!((body.get("expected_version"), &body["current_version"]), (None, &json!("7")));
         assert_eq!((&body["retry"], &body["status"]), (&json!("never"), &json!(409)));
+        assert_eq!((&body["rule"], body.get("holder")), (&json!("full"), None));
     }
 
     #[test]
     fn a_commit_over_several_ids_lists_all_that_failed() {
         let first = mismatch("a", Kind::Missing, Origin::Argument);
         let second = mismatch("b", Kind::Stale, Origin::Protocol);
-        let problem = Problem::new(&conflict([first, second]));
+        let problem = Problem::new(conflict([first, second]));
 
         let body = body(&problem);
 
-        assert_eq!((&body["status"], &body["resource_id"]), (&json!(412), &json!("b")));
+        assert_eq!((&body["status"], &body["resource_id"]), (&json!(404), &json!("a")));
+        assert_eq!((&body["reason"], &body["retry"]), (&json!("missing"), &json!("never")));
         assert_eq!(
             body["mismatches"],
             json!([
@@ -468,12 +528,12 @@ mod tests {
         let write = WriteId::from_bits(10);
         let lost = Failure::new(Outcome::Unknown, "password s3cr3t refused").with_write(write);
 
-        let problem = Problem::new(&lost.into());
+        let problem = Problem::new(lost);
 
         assert_eq!(body(&problem)["write_id"], "0000000000000000000000000000000a");
         assert_eq!((problem.status(), problem.reason()), (503, "unknown-outcome"));
         assert_eq!(header(&problem, "retry-after").as_deref(), Some("1"));
-        let closed = Problem::new(&Refusal::Closed { write }.into());
+        let closed = Problem::new(Refusal::Closed { write });
         assert_eq!(body(&closed)["write_id"], "0000000000000000000000000000000a");
     }
 
@@ -489,7 +549,8 @@ mod tests {
         ];
 
         for error in errors {
-            assert_eq!(body(&Problem::new(&error))["resource_id"], "a1", "{error}");
+            let message = error.to_string();
+            assert_eq!(body(&Problem::new(error))["resource_id"], "a1", "{message}");
         }
     }
 
@@ -502,7 +563,7 @@ mod tests {
                 mismatch("a", Kind::Stale, Origin::Protocol),
                 mismatch("b", Kind::Exists, Origin::Protocol),
             ]),
-            conflict([mismatch("a", Kind::State("full".into()), Origin::Argument)]),
+            conflict([mismatch("a", rule(), Origin::Argument)]),
             Corrupt::new("a", version("7"), source()).into(),
             Failure::new(Outcome::NotApplied, source()).into(),
             Failure::new(Outcome::Unknown, source()).into(),
@@ -510,7 +571,7 @@ mod tests {
         ];
 
         for error in errors {
-            let problem = Problem::new(&error);
+            let problem = Problem::new(error);
             let shown = format!("{problem:?} {} {:?}", body(&problem), problem.headers());
             assert!(!shown.contains("s3cr3t"), "{shown}");
         }
@@ -518,35 +579,34 @@ mod tests {
 
     #[test]
     fn the_current_value_appears_where_the_program_asks_for_it() {
-        let error = conflict([mismatch("a", Kind::Stale, Origin::Protocol)]);
+        let problem = Problem::new(conflict([mismatch("a", Kind::Stale, Origin::Protocol)]));
 
-        let asked = Problem::new(&error).with_current::<str>(&error);
-        let mistyped = Problem::new(&error).with_current::<String>(&error);
+        let asked = problem.clone().with_current::<u64>().with_current::<str>().with_current::<String>();
+        let mistyped = problem.with_current::<String>();
 
         assert_eq!(body(&asked)["current"], "s3cr3t");
         let shown = format!("{asked:?}");
         assert!(shown.starts_with("Problem { status: 412, reason: \"stale\", detail: "), "{shown}");
         assert!(!shown.contains("s3cr3t"), "asked for in the body, not in logs");
         assert_eq!(body(&mistyped).get("current"), None);
-        let missing = Error::from(NotFound::new("a"));
-        assert_eq!(body(&Problem::new(&missing).with_current::<str>(&missing)).get("current"), None);
+        assert_eq!(body(&Problem::new(NotFound::new("a")).with_current::<str>()).get("current"), None);
     }
 
     #[test]
     fn the_current_value_is_that_of_the_mismatch_that_decides() {
         let mut other = mismatch("b", Kind::Stale, Origin::Protocol);
         other = other.map_current(|stored: Versioned<str>| Some(Versioned::<u32>::new(stored.version, 5)));
-        let error = conflict([mismatch("a", Kind::Stale, Origin::Argument), other]);
+        let problem = Problem::new(conflict([mismatch("a", Kind::Stale, Origin::Argument), other]));
 
-        assert_eq!(body(&Problem::new(&error).with_current::<u32>(&error))["current"], 5);
-        assert_eq!(body(&Problem::new(&error).with_current::<str>(&error)).get("current"), None);
+        assert_eq!(body(&problem.clone().with_current::<u32>())["current"], 5);
+        assert_eq!(body(&problem.with_current::<str>()).get("current"), None);
     }
 
     #[test]
     fn one_line_overrides_the_table() {
         let error = conflict([mismatch("a", Kind::Stale, Origin::Protocol)]);
 
-        let problem = body(&Problem::new(&error).with_status(409).with_instance("/a"));
+        let problem = body(&Problem::new(error).with_status(409).with_instance("/a"));
 
         assert_eq!((&problem["status"], &problem["title"]), (&json!(409), &json!("Conflict")));
         assert_eq!((&problem["reason"], &problem["instance"]), (&json!("stale"), &json!("/a")));
@@ -555,7 +615,7 @@ mod tests {
     #[test]
     fn hostile_ids_stay_inside_their_string() {
         let id = "a\"}\r\nset-cookie: x\u{1b}[31m\0</script>";
-        let problem = Problem::new(&conflict([mismatch(id, Kind::Stale, Origin::Protocol)]));
+        let problem = Problem::new(conflict([mismatch(id, Kind::Stale, Origin::Protocol)]));
 
         let text = serde_json::to_string(&problem).unwrap();
 
@@ -569,12 +629,11 @@ mod tests {
     fn retry_after_is_in_whole_seconds_rounded_up() {
         let seconds = |millis| {
             let locked = Kind::Locked { holder: "ann".into(), remaining: Duration::from_millis(millis) };
-            let problem = Problem::new(&conflict([mismatch("a", locked, Origin::Argument)]));
+            let problem = Problem::new(conflict([mismatch("a", locked, Origin::Argument)]));
             header(&problem, "retry-after").unwrap()
         };
 
         assert_eq!([0, 1, 1000, 1001, 60_000].map(seconds), ["1", "1", "1", "2", "60"]);
-        assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
     }
 
     #[test]
@@ -589,5 +648,15 @@ mod tests {
         assert!(!body(&malformed).to_string().contains("s3cr3t"));
         assert_eq!((required.status(), required.reason()), (428, "expectation-required"));
         assert_eq!(body(&required)["retry"], "refetch");
+    }
+
+    #[test]
+    fn a_problem_keeps_the_error_it_was_made_of() {
+        let problem = Problem::from(Conflict::locked("a", "ann", Duration::from_secs(60)));
+
+        let conflict = problem.cause().unwrap().error().conflict().unwrap();
+        assert_eq!(conflict.id(), "a");
+        assert_eq!((problem.status(), &body(&problem)["holder"]), (423, &json!("ann")));
+        assert!(Problem::of(415, "not-json", "send JSON").cause().is_none());
     }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::store::{Advice, Conflict, Error, Intent, Kind, Mismatch, Origin, Outcome, Refusal};
+use crate::store::{Advice, Error, Intent, Kind, Mismatch, Origin, Outcome, Refusal};
 
 /// What `Retry-After` says where nothing better is known.
 const SOON: Duration = Duration::from_secs(1);
 
 /// The HTTP status of an error by the default table in [`http`](crate::http).
 ///
-/// A conflict over several ids has the status of its first mismatch from a header, else of its first.
+/// A conflict over several ids has the status of the mismatch that [speaks for all](crate::Conflict::decisive).
 ///
 /// ```
 /// use ifmatch::{http, Error};
@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// ```
 pub fn status(error: &Error) -> u16 {
     match error {
-        Error::Conflict(conflict) => of_mismatch(decisive(conflict)),
+        Error::Conflict(conflict) => of_mismatch(conflict.decisive()),
         Error::NotFound(missing) if missing.is_deleted() => 410,
         Error::NotFound(_) => 404,
         Error::Refused(refusal) => of_refusal(refusal),
@@ -41,7 +41,7 @@ pub fn status(error: &Error) -> u16 {
 /// ```
 pub fn reason(error: &Error) -> &'static str {
     match error {
-        Error::Conflict(conflict) => of_kind(decisive(conflict).kind()),
+        Error::Conflict(conflict) => of_kind(conflict.kind()),
         Error::NotFound(missing) if missing.is_deleted() => "deleted",
         Error::NotFound(_) => "not-found",
         Error::Refused(refusal) => word_of_refusal(refusal),
@@ -54,8 +54,8 @@ pub fn reason(error: &Error) -> &'static str {
     }
 }
 
-/// How long a caller should wait before it tries again, where trying again can help: what is left of the longest
-/// lock, else one second for contention and for a store that failed.
+/// How long a caller should wait before it tries again, where trying again can help: what is left of a lock (of several
+/// the longest), else one second for contention and for a store that failed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,16 +67,11 @@ pub fn reason(error: &Error) -> &'static str {
 /// ```
 pub fn retry_after(error: &Error) -> Option<Duration> {
     match error {
-        Error::Conflict(conflict) => {
-            let locks = conflict.mismatches().iter().filter_map(|mismatch| match mismatch.kind() {
-                Kind::Locked { remaining, .. } => Some(*remaining),
-                _ => None,
-            });
-            match conflict.retry() {
-                Advice::Wait => Some(locks.max().unwrap_or(SOON)),
-                Advice::Refetch | Advice::Merge | Advice::Never => None,
-            }
-        }
+        Error::Conflict(conflict) => match (conflict.retry(), conflict.kind()) {
+            (Advice::Wait, Kind::Locked { remaining, .. }) => Some(*remaining),
+            (Advice::Wait, _) => Some(SOON),
+            (Advice::Refetch | Advice::Merge | Advice::Never, _) => None,
+        },
         Error::Failed(failure) => (!failure.is_lasting()).then_some(SOON),
         _ => None,
     }
@@ -86,7 +81,8 @@ pub fn retry_after(error: &Error) -> Option<Duration> {
 pub(super) fn advice(error: &Error) -> Advice {
     match error {
         Error::Conflict(conflict) => conflict.retry(),
-        Error::Refused(Refusal::ExpectationRequired { .. }) | Error::Expired(_) => Advice::Refetch,
+        Error::Refused(Refusal::ExpectationRequired { .. } | Refusal::ConditionRequired { .. })
+        | Error::Expired(_) => Advice::Refetch,
         Error::Failed(failure) => match failure.outcome() {
             Outcome::NotApplied if failure.is_lasting() => Advice::Never,
             Outcome::NotApplied => Advice::Wait,
@@ -97,18 +93,11 @@ pub(super) fn advice(error: &Error) -> Advice {
     }
 }
 
-/// The mismatch that a conflict's status speaks of: a failed precondition of the request goes before what else failed
-/// in the same commit.
-pub(super) fn decisive(conflict: &Conflict) -> &Mismatch {
-    let mismatches = conflict.mismatches();
-    mismatches.iter().find(|mismatch| mismatch.origin() == Origin::Protocol).unwrap_or(&mismatches[0])
-}
-
 fn of_mismatch(mismatch: &Mismatch) -> u16 {
     let from_header = mismatch.origin() == Origin::Protocol;
     match mismatch.kind() {
         Kind::Stale | Kind::Exists if from_header => 412,
-        Kind::Stale | Kind::Exists | Kind::State(_) => 409,
+        Kind::Stale | Kind::Exists | Kind::State { .. } => 409,
         // A put could have created it, so it was the header that failed. Nothing else can, and then 404 goes first.
         Kind::Missing | Kind::Deleted if from_header && mismatch.intent() == Intent::Put => 412,
         Kind::Missing => 404,
@@ -124,7 +113,7 @@ pub(super) fn of_kind(kind: &Kind) -> &'static str {
         Kind::Missing => "missing",
         Kind::Deleted => "deleted",
         Kind::Locked { .. } => "locked",
-        Kind::State(_) => "state",
+        Kind::State { .. } => "state",
     }
 }
 
@@ -134,12 +123,13 @@ fn of_refusal(refusal: &Refusal) -> u16 {
         | Refusal::Duplicate { .. }
         | Refusal::TooMany { .. }
         | Refusal::EmptyPage
+        | Refusal::MalformedCondition { .. }
         | Refusal::Cursor => 400,
         Refusal::NotAllowed { .. } => 403,
         Refusal::Closed { .. } | Refusal::Reused { .. } | Refusal::Outside { .. } => 409,
         Refusal::TooLarge { .. } => 413,
         Refusal::Encode { .. } => 422,
-        Refusal::ExpectationRequired { .. } => 428,
+        Refusal::ExpectationRequired { .. } | Refusal::ConditionRequired { .. } => 428,
         Refusal::Unsupported { .. } => 501,
         Refusal::VersionsExhausted => 507,
     }
@@ -152,7 +142,8 @@ fn word_of_refusal(refusal: &Refusal) -> &'static str {
         Refusal::TooLarge { .. } => "too-large",
         Refusal::TooMany { .. } => "too-many",
         Refusal::Encode { .. } => "not-encodable",
-        Refusal::ExpectationRequired { .. } => "expectation-required",
+        Refusal::ExpectationRequired { .. } | Refusal::ConditionRequired { .. } => "expectation-required",
+        Refusal::MalformedCondition { .. } => "malformed-precondition",
         Refusal::NotAllowed { .. } => "not-allowed",
         Refusal::Unsupported { .. } => "unsupported",
         Refusal::EmptyPage => "empty-page",
@@ -200,7 +191,8 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Condition, Corrupt, Expected, Expired, Failure, IdProblem, NotFound, Version, WriteId,
+        Condition, Conflict, Corrupt, Expected, Expired, Failure, Found, IdProblem, NotFound, Version,
+        Versioned, WriteId,
     };
 
     const KINDS: [Kind; 4] = [Kind::Stale, Kind::Exists, Kind::Missing, Kind::Deleted];
@@ -208,11 +200,28 @@ mod tests {
     fn mismatch(kind: Kind, origin: Origin, intent: Intent) -> Mismatch {
         let version: Version = "7".parse().unwrap();
         let condition = Condition { expected: Expected::Version(version), origin };
-        Mismatch::new::<str>("a", condition, intent, kind, None, None)
+        let value = Found::Value(Versioned::<str>::new("8".parse().unwrap(), "v"));
+        let absent = Condition { expected: Expected::Absent, origin };
+        match kind {
+            Kind::Stale => Mismatch::new("a", condition, intent, value),
+            Kind::Exists => Mismatch::new("a", absent, intent, value),
+            Kind::Missing => Mismatch::new::<str>("a", condition, intent, Found::Nothing),
+            Kind::Deleted => Mismatch::new::<str>("a", condition, intent, Found::Deleted(version)),
+            Kind::Locked { holder, remaining } => {
+                Mismatch::locked("a", holder, remaining).with_condition(condition).with_intent(intent)
+            }
+            Kind::State { rule, reason } => {
+                Mismatch::state("a", rule, reason).with_condition(condition).with_intent(intent)
+            }
+        }
     }
 
     fn conflict(mismatches: impl Into<Vec<Mismatch>>) -> Error {
-        Conflict::new(mismatches.into()).into()
+        Conflict::new(mismatches.into()).unwrap().into()
+    }
+
+    fn rule() -> Kind {
+        Kind::State { rule: "full".into(), reason: "it is full".into() }
     }
 
     fn locked(seconds: u64) -> Kind {
@@ -230,22 +239,23 @@ mod tests {
             assert_eq!(statuses(Origin::Argument, intent), [409, 409, 404, 410]);
             for origin in [Origin::Protocol, Origin::Argument] {
                 assert_eq!(status(&conflict([mismatch(locked(1), origin, intent)])), 423);
-                assert_eq!(status(&conflict([mismatch(Kind::State("x".into()), origin, intent)])), 409);
+                assert_eq!(status(&conflict([mismatch(rule(), origin, intent)])), 409);
             }
         }
     }
 
     #[test]
-    fn a_failed_header_decides_over_what_else_failed() {
+    fn the_hardest_to_mend_decides_and_of_equals_a_failed_header() {
         let argument = || mismatch(Kind::Missing, Origin::Argument, Intent::Put);
         let header = || mismatch(Kind::Stale, Origin::Protocol, Intent::Put);
         let exists = || mismatch(Kind::Exists, Origin::Argument, Intent::Put);
 
-        assert_eq!(status(&conflict([argument(), header()])), 412);
-        assert_eq!(reason(&conflict([argument(), header()])), "stale");
-        assert_eq!(status(&conflict([header(), argument()])), 412);
-        assert_eq!(status(&conflict([argument(), exists()])), 404);
-        assert_eq!(status(&conflict([exists(), argument()])), 409);
+        for all in [conflict([argument(), header()]), conflict([exists(), header(), argument()])] {
+            assert_eq!((status(&all), reason(&all), advice(&all)), (404, "missing", Advice::Never));
+        }
+        let equals = conflict([exists(), header()]);
+        assert_eq!((status(&equals), reason(&equals), advice(&equals)), (412, "stale", Advice::Refetch));
+        assert_eq!(status(&conflict([exists()])), 409);
     }
 
     #[test]
@@ -259,6 +269,8 @@ mod tests {
             (Refusal::TooMany { entries: 2, limit: 1 }, 400, "too-many"),
             (Refusal::Encode { id: id(), source: "odd".into() }, 422, "not-encodable"),
             (Refusal::ExpectationRequired { id: id() }, 428, "expectation-required"),
+            (Refusal::ConditionRequired { how: "so" }, 428, "expectation-required"),
+            (Refusal::MalformedCondition { name: "a", problem: id() }, 400, "malformed-precondition"),
             (Refusal::NotAllowed { id: id() }, 403, "not-allowed"),
             (Refusal::Unsupported { what: "watching" }, 501, "unsupported"),
             (Refusal::EmptyPage, 400, "empty-page"),
@@ -309,7 +321,7 @@ mod tests {
     fn retry_after_is_what_is_left_of_the_longest_lock_or_a_second_of_contention() {
         let stale = || mismatch(Kind::Stale, Origin::Argument, Intent::Put);
         let lock = |seconds| mismatch(locked(seconds), Origin::Argument, Intent::Put);
-        let exhausted = Error::from(Conflict::new(vec![stale()]).exhausted(5));
+        let exhausted = Error::from(Conflict::from(stale()).exhausted(5));
 
         assert_eq!(retry_after(&conflict([stale()])), None);
         assert_eq!(
@@ -318,7 +330,7 @@ mod tests {
         );
         assert_eq!((status(&exhausted), retry_after(&exhausted)), (409, Some(SOON)));
         // Waiting for the lock is no use while a rule refuses.
-        let state = mismatch(Kind::State("x".into()), Origin::Argument, Intent::Put);
+        let state = mismatch(rule(), Origin::Argument, Intent::Put);
         assert_eq!(retry_after(&conflict([lock(3), state])), None);
     }
 

@@ -530,5 +530,5 @@ fn refusal<'e, T: Resource + ?Sized>(
     failed: impl IntoIterator<Item = (&'e Entry<'e, T>, Found<T>)>,
 ) -> Error {
     let mismatches = failed.into_iter().filter_map(|(entry, found)| entry.judge(found).err());
-    Conflict::new(mismatches.collect()).into()
+    Conflict::new(mismatches).expect("an entry that failed has a mismatch").into()
 }

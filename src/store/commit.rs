@@ -6,8 +6,8 @@ use std::slice;
 use std::sync::Arc;
 
 use crate::store::conflict::{Intent, Kind, Mismatch};
-use crate::store::error::{NotFound, Refusal};
-use crate::store::expected::{Condition, Expected};
+use crate::store::error::{Failure, NotFound, Outcome, Refusal};
+use crate::store::expected::Condition;
 use crate::store::resource::Resource;
 use crate::store::version::{Version, Versioned};
 use crate::store::write_id::WriteId;
@@ -145,6 +145,10 @@ impl Receipt {
         self.version.is_some() && self.version != self.replaced
     }
 }
+/// A store broke its contract. The cause of a [`Failure`].
+#[derive(Debug, thiserror::Error)]
+#[error("the store did not tell what it did with each entry of the commit")]
+struct NoReceipt;
 
 /// A list that needs no allocation for one element.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -457,20 +461,14 @@ impl<'a, T: ?Sized> Entry<'a, T> {
     where
         T: Resource,
     {
-        let expected = self.condition.expected;
-        let (version, kind, current) = match found {
-            Found::Value(current) => {
-                if expected.admits(Some(current.version)) {
-                    return Ok(());
-                }
-                let kind = if expected == Expected::Absent { Kind::Exists } else { Kind::Stale };
-                (Some(current.version), kind, Some(current))
-            }
-            Found::Deleted(_) | Found::Nothing if expected.admits(None) => return Ok(()),
-            Found::Deleted(version) => (Some(version), Kind::Deleted, None),
-            Found::Nothing => (None, Kind::Missing, None),
+        let version = match &found {
+            Found::Value(current) => Some(current.version),
+            Found::Deleted(_) | Found::Nothing => None,
         };
-        Err(Mismatch::new(self.id, self.condition, self.intent(), kind, version, current))
+        match self.condition.expected.admits(version) {
+            true => Ok(()),
+            false => Err(Mismatch::new(self.id, self.condition, self.intent(), found)),
+        }
     }
 }
 
@@ -511,6 +509,28 @@ impl Committed {
     #[inline]
     pub fn receipts(&self) -> &[Receipt] {
         self.0.as_slice()
+    }
+
+    /// The receipt of the entry at this place.
+    ///
+    /// # Errors
+    ///
+    /// Where the store gave fewer receipts than it was sent entries: what it did is unknown.
+    pub(crate) fn receipt(&self, at: usize) -> Result<Receipt, Failure> {
+        self.receipts().get(at).copied().ok_or_else(|| Failure::new(Outcome::Unknown, NoReceipt))
+    }
+
+    /// The version of the value that the entry at this place put.
+    ///
+    /// # Errors
+    ///
+    /// As [`receipt`](Self::receipt), and where the receipt tells no version.
+    #[inline]
+    pub(crate) fn put_version(&self, at: usize) -> Result<Version, Failure> {
+        match self.receipts().get(at) {
+            Some(Receipt { version: Some(version), .. }) => Ok(*version),
+            _ => Err(Failure::new(Outcome::Unknown, NoReceipt)),
+        }
     }
 
     /// The version of the first entry's value now, which is the whole answer to a commit of one put.
@@ -577,6 +597,7 @@ impl<T: ?Sized> fmt::Debug for Found<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::expected::Expected;
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use crate::store::commit::Found;
 use crate::store::expected::{Condition, Expected, Origin};
 use crate::store::id::{on_one_line, shown};
 use crate::store::resource::Resource;
@@ -16,8 +17,9 @@ const SPELLED_OUT: usize = 3;
 /// The refusal of a commit because at least one of its expectations was not met. Nothing was changed.
 ///
 /// It names every id that failed, with what was expected and what was found, and keeps the value that stood there,
-/// all true together at one instant between the call and its answer. Most commits concern one id: the accessors on
-/// the conflict speak of its first mismatch, and [`mismatches`](Self::mismatches) lists all.
+/// all true together at one instant between the call and its answer. Most commits concern one id. Where several failed,
+/// [`mismatches`](Self::mismatches) lists all, and one of them speaks for all: every other accessor here, the advice and
+/// the HTTP status are of the same mismatch, the [`decisive`](Self::decisive) one.
 ///
 /// The type is not generic, so it passes through `?`, `anyhow` and `Box<dyn Error>`;
 /// [`conflict_in`](crate::conflict_in) finds it there again. [`current`](Self::current) gives the value back typed.
@@ -43,14 +45,20 @@ const SPELLED_OUT: usize = 3;
 pub struct Conflict(Box<Inner>);
 
 struct Inner {
+    /// At least one.
     mismatches: Vec<Mismatch>,
+    /// Which of them speaks for all.
+    decisive: usize,
     attempts: u32,
     exhausted: bool,
 }
 
 /// One id of a [`Conflict`]: what was expected of it and what was found.
 ///
-/// Stores make one with [`Entry::judge`](crate::Entry::judge).
+/// Stores make one with [`Entry::judge`](crate::Entry::judge). Layers that refuse for reasons of their own make one with
+/// [`locked`](Self::locked) or [`state`](Self::state); those that send other ids or expectations than they were given
+/// change what comes back with [`with_id`](Self::with_id) and [`with_condition`](Self::with_condition). The
+/// [`kind`](Self::kind) always follows from the rest, so that no mismatch contradicts itself.
 ///
 /// ```
 /// # use ifmatch::{Collection, Expected};
@@ -68,6 +76,8 @@ pub struct Mismatch {
     kind: Kind,
     found: Option<Version>,
     current: Option<Box<dyn Any + Send + Sync>>,
+    /// What the maker advises, where that is not what the kind says.
+    retry: Option<Advice>,
 }
 
 /// Why an expectation was not met.
@@ -81,7 +91,7 @@ pub struct Mismatch {
 ///         Kind::Exists => "the name is taken".to_string(),
 ///         Kind::Missing | Kind::Deleted => "it is gone".to_string(),
 ///         Kind::Locked { remaining, .. } => format!("try again in {} s", remaining.as_secs()),
-///         Kind::State(reason) => reason.to_string(),
+///         Kind::State { reason, .. } => reason.to_string(),
 ///         _ => conflict.to_string(),
 ///     }
 /// }
@@ -104,8 +114,13 @@ pub enum Kind {
         /// How long the lease lasts if it is not renewed.
         remaining: Duration,
     },
-    /// A rule of the program refuses the write in the resource's present state. The text is the program's own.
-    State(Cow<'static, str>),
+    /// A rule of the program refuses the write in the resource's present state.
+    State {
+        /// The name of the rule: a stable word for programs, which does not change when the sentence does.
+        rule: Cow<'static, str>,
+        /// A sentence for people, as the program wrote it.
+        reason: Cow<'static, str>,
+    },
 }
 
 /// What the refused entry was about to do. A deletion can't create what is missing, which decides an HTTP status.
@@ -147,7 +162,8 @@ pub enum Intent {
 pub enum Advice {
     /// Start again from the current value. Sending the same write again cannot help.
     Refetch,
-    /// Both sides changed the same fields: show both, and let somebody decide.
+    /// Both sides changed the same fields: show both, and let somebody decide. No store can know that; a layer that
+    /// merges says it by [`Mismatch::with_retry`].
     Merge,
     /// The resource is contended or locked: try again later.
     Wait,
@@ -156,42 +172,67 @@ pub enum Advice {
 }
 
 impl Conflict {
-    /// The conflict with these mismatches. For store authors.
+    /// The conflict of these mismatches, in the order of the commit; `None` where there are none, since then nothing
+    /// failed. For authors of stores and layers. For a single mismatch there is `Conflict::from`.
     ///
-    /// # Panics
+    /// ```
+    /// use ifmatch::{Conflict, Entry, Expected};
+    /// use ifmatch::store::Found;
     ///
-    /// Where the list is empty: a commit without a mismatch is not a conflict.
-    pub fn new(mismatches: Vec<Mismatch>) -> Self {
-        assert!(!mismatches.is_empty(), "a conflict has at least one mismatch");
-        Self(Box::new(Inner { mismatches, attempts: 1, exhausted: false }))
+    /// let entries = [Entry::<str>::delete("a", Expected::Present), Entry::check("b", Expected::Absent)];
+    /// let refused = entries.iter().filter_map(|entry| entry.judge(Found::Nothing).err());
+    /// assert_eq!(Conflict::new(refused).unwrap().id(), "a");
+    ///
+    /// assert!(Conflict::new([]).is_none());
+    /// ```
+    pub fn new(mismatches: impl IntoIterator<Item = Mismatch>) -> Option<Self> {
+        let mismatches: Vec<_> = mismatches.into_iter().collect();
+        let decisive = decisive(&mismatches)?;
+        Some(Self(Box::new(Inner { mismatches, decisive, attempts: 1, exhausted: false })))
     }
 
-    /// The refusal by a rule of the program: the resource `current` is in a state that does not allow the write.
+    /// The refusal by a rule of the program: the resource is in a state that does not allow the write.
     ///
-    /// Return it from the closure of [`try_modify`](crate::Collection::try_modify). The reason becomes part of
-    /// messages and problem bodies: write it for the caller. HTTP status 409; retrying cannot help.
+    /// Return it from the closure of [`try_modify`](crate::Collection::try_modify). `rule` is a stable word for
+    /// programs; `reason` is a sentence for people, becomes part of messages and HTTP bodies, and so must hold nothing
+    /// secret. [`with_current`](Self::with_current) adds the value that stands there, if there is one.
     ///
     /// ```
     /// use ifmatch::{Conflict, Versioned};
     ///
     /// let article = Versioned::<String>::new("3".parse()?, "text".to_string());
-    /// let conflict = Conflict::state("a1", &article, "it is archived");
+    /// let conflict = Conflict::state("a1", "archived", "it is archived").with_current(&article);
     /// assert_eq!(conflict.to_string(), "`a1` refuses the change: it is archived (version 3)");
+    ///
+    /// let creation = Conflict::state("a2", "quota", "ann has 10 articles already");
+    /// assert_eq!(creation.to_string(), "`a2` refuses the change: ann has 10 articles already");
     /// # Ok::<_, ifmatch::store::ParseError>(())
     /// ```
-    pub fn state<T: Resource + ?Sized>(
-        id: &str,
-        current: &Versioned<T>,
-        reason: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self::new(vec![Mismatch {
-            id: id.into(),
-            condition: Expected::from(current).into(),
-            intent: Intent::Put,
-            kind: Kind::State(reason.into()),
-            found: Some(current.version),
-            current: Some(Box::new(current.clone())),
-        }])
+    pub fn state(id: &str, rule: impl Into<Cow<'static, str>>, reason: impl Into<Cow<'static, str>>) -> Self {
+        Mismatch::state(id, rule, reason).into()
+    }
+
+    /// The refusal because `holder` has the resource for another `remaining`. The holder's name becomes part of
+    /// messages and HTTP bodies.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ifmatch::{Conflict, http};
+    ///
+    /// let conflict = Conflict::locked("a1", "ann", Duration::from_secs(60));
+    /// assert_eq!(conflict.to_string(), "`a1` is locked by `ann` for another 60 s");
+    /// assert_eq!(http::status(&conflict.into()), 423);
+    /// ```
+    pub fn locked(id: &str, holder: impl Into<Box<str>>, remaining: Duration) -> Self {
+        Mismatch::locked(id, holder, remaining).into()
+    }
+
+    /// The conflict with the value that stands at the id of the decisive mismatch; see
+    /// [`Mismatch::with_current`].
+    pub fn with_current<T: Resource + ?Sized>(mut self, current: &Versioned<T>) -> Self {
+        let at = self.0.decisive;
+        self.0.mismatches[at].set_current(current);
+        self.map(|mismatch| mismatch)
     }
 
     /// Every id whose expectation failed, in the order of the commit; never empty.
@@ -211,38 +252,61 @@ impl Conflict {
         &self.0.mismatches
     }
 
-    fn first(&self) -> &Mismatch {
-        &self.0.mismatches[0]
+    /// The mismatch that speaks for all. Where several ids failed, it is
+    ///
+    /// 1. the one that is hardest to mend, by its advice: `Never` before `Wait` before `Merge` before `Refetch`. So
+    ///    whoever follows the advice does not run into what was known already;
+    /// 2. among locks the one that lasts longest;
+    /// 3. one whose expectation came in a header of the request;
+    /// 4. the first of the commit.
+    ///
+    /// ```
+    /// use ifmatch::{Collection, Commit, Entry, Expected, Kind};
+    /// use ifmatch::store::Advice;
+    ///
+    /// let notes = Collection::<str>::in_memory();
+    /// notes.create("taken", "hello").wait()?;
+    /// let both = Commit::one(Entry::put("taken", Expected::Absent, "mine".into()))
+    ///     .and(Entry::delete("gone", Expected::Present));
+    /// let error = notes.commit(both).wait().unwrap_err();
+    ///
+    /// let conflict = error.conflict().unwrap();
+    /// assert_eq!(conflict.mismatches()[0].id(), "taken");
+    /// assert_eq!((conflict.id(), conflict.kind(), conflict.retry()), ("gone", &Kind::Missing, Advice::Never));
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn decisive(&self) -> &Mismatch {
+        &self.0.mismatches[self.0.decisive]
     }
 
-    /// The id of the first mismatch.
+    /// The id of the decisive mismatch.
     pub fn id(&self) -> &str {
-        self.first().id()
+        self.decisive().id()
     }
 
-    /// What the first mismatch expected.
+    /// What the decisive mismatch expected.
     pub fn expected(&self) -> Expected {
-        self.first().expected()
+        self.decisive().expected()
     }
 
-    /// The version the first mismatch found; see [`Mismatch::found`].
+    /// The version the decisive mismatch found; see [`Mismatch::found`].
     pub fn found(&self) -> Option<Version> {
-        self.first().found()
+        self.decisive().found()
     }
 
-    /// Why the first mismatch failed.
+    /// Why the decisive mismatch failed.
     pub fn kind(&self) -> &Kind {
-        self.first().kind()
+        self.decisive().kind()
     }
 
-    /// Where the first mismatch's expectation came from.
+    /// Where the decisive mismatch's expectation came from.
     pub fn origin(&self) -> Origin {
-        self.first().origin()
+        self.decisive().origin()
     }
 
-    /// The value that stood at the first mismatch's id; see [`Mismatch::current`].
+    /// The value that stood at the decisive mismatch's id; see [`Mismatch::current`].
     pub fn current<T: Resource + ?Sized>(&self) -> Option<Versioned<T>> {
-        self.first().current()
+        self.decisive().current()
     }
 
     /// How many commits were tried before this conflict was returned: 1 unless a retry loop gave up.
@@ -250,36 +314,42 @@ impl Conflict {
         self.0.attempts
     }
 
-    /// What a program can do now. A retry loop that gave up under contention advises to wait; otherwise the
-    /// mismatch that is hardest to mend decides.
+    /// What a program can do now: to wait where a retry loop gave up under contention, else what the decisive mismatch
+    /// advises.
     pub fn retry(&self) -> Advice {
-        if self.0.exhausted {
-            return Advice::Wait;
-        }
-        let rank = |advice: &Advice| match advice {
-            Advice::Refetch => 0,
-            Advice::Merge => 1,
-            Advice::Wait => 2,
-            Advice::Never => 3,
-        };
-        self.0.mismatches.iter().map(Mismatch::retry).max_by_key(rank).unwrap_or(Advice::Refetch)
+        if self.0.exhausted { Advice::Wait } else { self.decisive().retry() }
     }
 
-    /// Notes that a retry loop ended with this conflict after `attempts` commits, without success.
-    pub(crate) fn exhausted(mut self, attempts: u32) -> Self {
+    /// The conflict as the end of a retry loop that gave up after `attempts` commits. For layers that send again by
+    /// themselves.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ifmatch::Conflict;
+    /// # use ifmatch::store::Advice;
+    /// let conflict = Conflict::state("a1", "full", "it is full").exhausted(3);
+    /// assert_eq!((conflict.attempts(), conflict.retry()), (3, Advice::Wait));
+    /// ```
+    pub fn exhausted(mut self, attempts: u32) -> Self {
         self.0.attempts = attempts;
         self.0.exhausted = true;
         self
     }
 
+    /// The mismatches, for a layer that passes on some of them, or those of several conflicts as one.
+    pub fn into_mismatches(self) -> Vec<Mismatch> {
+        self.0.mismatches
+    }
+
     /// One line for the error around a conflict, whose `source` is the conflict itself: other words, the same facts.
     pub(crate) fn headline(&self) -> String {
-        let first = self.first();
+        let first = self.decisive();
         let reason = match (&first.kind, first.found) {
-            (Kind::State(reason), Some(found)) => {
-                format!("{} (version {found})", reason.escape_debug())
+            (Kind::State { reason, .. }, Some(found)) => {
+                format!("{} (version {found})", on_one_line(reason))
             }
-            (Kind::Locked { holder, .. }, _) => format!("`{}` holds it", holder.escape_debug()),
+            (Kind::State { reason, .. }, None) => on_one_line(reason).to_string(),
+            (Kind::Locked { holder, .. }, _) => format!("`{}` holds it", shown(holder)),
             (Kind::Deleted, Some(found)) => {
                 format!("expected {}, found its deletion, version {found}", first.expected())
             }
@@ -306,7 +376,7 @@ impl Conflict {
     /// ```
     /// # use ifmatch::{Conflict, Versioned};
     /// # let stored = Versioned::<[u8]>::new("3".parse()?, *b"7");
-    /// let bytes = Conflict::state("a", &stored, "full");
+    /// let bytes = Conflict::state("a", "full", "it is full").with_current(&stored);
     /// let numbers = bytes.map(|mismatch| {
     ///     mismatch.map_current(|stored: Versioned<[u8]>| {
     ///         let number: u64 = std::str::from_utf8(&stored.value).ok()?.parse().ok()?;
@@ -318,26 +388,165 @@ impl Conflict {
     /// ```
     pub fn map(mut self, change: impl FnMut(Mismatch) -> Mismatch) -> Self {
         self.0.mismatches = std::mem::take(&mut self.0.mismatches).into_iter().map(change).collect();
+        self.0.decisive = decisive(&self.0.mismatches).unwrap_or_default();
         self
     }
 }
 
+impl From<Mismatch> for Conflict {
+    fn from(mismatch: Mismatch) -> Self {
+        Self(Box::new(Inner { mismatches: vec![mismatch], decisive: 0, attempts: 1, exhausted: false }))
+    }
+}
+
+/// Which mismatch speaks for all; see [`Conflict::decisive`].
+fn decisive(mismatches: &[Mismatch]) -> Option<usize> {
+    let weight = |mismatch: &Mismatch| {
+        let hardness = match mismatch.retry() {
+            Advice::Refetch => 0,
+            Advice::Merge => 1,
+            Advice::Wait => 2,
+            Advice::Never => 3,
+        };
+        let lock = match mismatch.kind {
+            Kind::Locked { remaining, .. } => remaining,
+            _ => Duration::ZERO,
+        };
+        (hardness, lock, mismatch.origin() == Origin::Protocol)
+    };
+    // From the end, since of equals the last is taken.
+    (0..mismatches.len()).rev().max_by_key(|at| weight(&mismatches[*at]))
+}
+
 impl Mismatch {
-    pub(crate) fn new<T: Resource + ?Sized>(
+    /// An expectation that does not hold for what was found. Its kind follows from the two: `Exists` where nothing was
+    /// expected, else `Stale`, `Deleted` or `Missing`.
+    ///
+    /// [`Entry::judge`](crate::Entry::judge) makes the same and also decides whether the expectation holds; this is for
+    /// expectations that no [`Expected`] says in full, as "none of these versions", and for tables of one's own.
+    ///
+    /// ```
+    /// use ifmatch::{Expected, Kind, Versioned};
+    /// use ifmatch::store::{Found, Intent, Mismatch};
+    ///
+    /// let found = Found::Value(Versioned::<str>::new("7".parse()?, "text"));
+    /// let not_as_listed = Mismatch::new("a1", Expected::Present.into(), Intent::Put, found);
+    /// assert_eq!(not_as_listed.kind(), &Kind::Stale);
+    /// assert_eq!(not_as_listed.to_string(), "`a1` is not as expected, found version 7");
+    /// # Ok::<_, ifmatch::store::ParseError>(())
+    /// ```
+    pub fn new<T: Resource + ?Sized>(
         id: &str,
         condition: Condition,
         intent: Intent,
-        kind: Kind,
-        found: Option<Version>,
-        current: Option<Versioned<T>>,
+        found: Found<T>,
     ) -> Self {
-        let current = current.map(|current| Box::new(current) as Box<dyn Any + Send + Sync>);
-        Self { id: id.into(), condition, intent, kind, found, current }
+        let mut mismatch = Self::bare(id, condition, intent, Kind::Missing);
+        match found {
+            Found::Value(current) => mismatch = mismatch.with_current(&current),
+            Found::Deleted(version) => (mismatch.kind, mismatch.found) = (Kind::Deleted, Some(version)),
+            Found::Nothing => {}
+        }
+        mismatch.with_condition(condition)
+    }
+
+    /// The refusal because `holder` has the resource for another `remaining`; see [`Conflict::locked`].
+    pub fn locked(id: &str, holder: impl Into<Box<str>>, remaining: Duration) -> Self {
+        let kind = Kind::Locked { holder: holder.into(), remaining };
+        Self::bare(id, Expected::Any.into(), Intent::Put, kind)
+    }
+
+    /// The refusal by a rule; see [`Conflict::state`].
+    pub fn state(id: &str, rule: impl Into<Cow<'static, str>>, reason: impl Into<Cow<'static, str>>) -> Self {
+        let kind = Kind::State { rule: rule.into(), reason: reason.into() };
+        Self::bare(id, Expected::Any.into(), Intent::Put, kind)
+    }
+
+    fn bare(id: &str, condition: Condition, intent: Intent, kind: Kind) -> Self {
+        Self { id: id.into(), condition, intent, kind, found: None, current: None, retry: None }
+    }
+
+    /// The mismatch as one of another id, for a layer that renames them.
+    ///
+    /// ```
+    /// # use ifmatch::Conflict;
+    /// let below = Conflict::state("notes/a1", "full", "it is full");
+    /// let above = below.map(|mismatch| {
+    ///     let id = mismatch.id().trim_start_matches("notes/").to_owned();
+    ///     mismatch.with_id(&id)
+    /// });
+    /// assert_eq!(above.id(), "a1");
+    /// ```
+    pub fn with_id(self, id: &str) -> Self {
+        Self { id: id.into(), ..self }
+    }
+
+    /// The mismatch as one of another expectation, for a layer that sent a narrower one than it was given: the caller
+    /// gets its own back.
+    ///
+    /// ```
+    /// use ifmatch::{Entry, Expected, Version};
+    /// use ifmatch::store::Found;
+    ///
+    /// let seen: Version = "7".parse()?;
+    /// let narrowed = Entry::<str>::delete("a1", seen).judge(Found::Nothing).unwrap_err();
+    /// let own = narrowed.with_condition(Expected::Present.into());
+    /// assert_eq!(own.to_string(), "`a1` does not exist: expected a value");
+    /// # Ok::<_, ifmatch::store::ParseError>(())
+    /// ```
+    pub fn with_condition(mut self, condition: Condition) -> Self {
+        self.condition = condition;
+        self.kind = match self.kind {
+            refusal @ (Kind::Locked { .. } | Kind::State { .. }) => refusal,
+            _ if condition.expected == Expected::Absent => Kind::Exists,
+            Kind::Exists => Kind::Stale,
+            other => other,
+        };
+        self
+    }
+
+    /// The mismatch as one of an entry that was about to do something else.
+    pub fn with_intent(self, intent: Intent) -> Self {
+        Self { intent, ..self }
+    }
+
+    /// The mismatch with the value that stands there, and its version.
+    pub fn with_current<T: Resource + ?Sized>(mut self, current: &Versioned<T>) -> Self {
+        self.set_current(current);
+        self
+    }
+
+    fn set_current<T: Resource + ?Sized>(&mut self, current: &Versioned<T>) {
+        self.found = Some(current.version);
+        self.current = Some(Box::new(current.clone()));
+        if matches!(self.kind, Kind::Missing | Kind::Deleted) {
+            self.kind = Kind::Stale;
+        }
+    }
+
+    /// The mismatch with other advice than its kind gives, as [`Advice::Merge`] where a merge left overlaps.
+    ///
+    /// ```
+    /// use ifmatch::{Entry, Expected, Versioned};
+    /// use ifmatch::store::{Advice, Found};
+    ///
+    /// let found = Found::Value(Versioned::<str>::new("7".parse()?, "text"));
+    /// let stale = Entry::check("a1", Expected::Absent).judge(found).unwrap_err();
+    /// assert_eq!(stale.with_retry(Advice::Merge).retry(), Advice::Merge);
+    /// # Ok::<_, ifmatch::store::ParseError>(())
+    /// ```
+    pub fn with_retry(self, advice: Advice) -> Self {
+        Self { retry: Some(advice), ..self }
     }
 
     /// The id whose expectation failed.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What was expected, and where that came from.
+    pub fn condition(&self) -> Condition {
+        self.condition
     }
 
     /// What was expected.
@@ -386,13 +595,20 @@ impl Mismatch {
         self
     }
 
-    fn retry(&self) -> Advice {
-        match self.kind {
+    /// What a program can do about this id.
+    pub fn retry(&self) -> Advice {
+        self.retry.unwrap_or(match self.kind {
             Kind::Stale | Kind::Exists => Advice::Refetch,
             Kind::Locked { .. } => Advice::Wait,
-            Kind::Missing | Kind::Deleted | Kind::State(_) => Advice::Never,
-        }
+            Kind::Missing | Kind::Deleted | Kind::State { .. } => Advice::Never,
+        })
     }
+}
+
+/// Rounded up, and never 0, which would invite a storm.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    let rest = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(rest).max(1)
 }
 
 impl fmt::Display for Mismatch {
@@ -409,10 +625,10 @@ impl fmt::Display for Mismatch {
             Kind::Missing => return write!(f, "`{id}` does not exist: expected {expected}"),
             Kind::Deleted => write!(f, "`{id}` was deleted: expected {expected}")?,
             Kind::Locked { holder, remaining } => {
-                let holder = holder.escape_debug();
-                return write!(f, "`{id}` is locked by `{holder}` for another {remaining:?}");
+                let (holder, seconds) = (shown(holder), whole_seconds(*remaining));
+                return write!(f, "`{id}` is locked by `{holder}` for another {seconds} s");
             }
-            Kind::State(reason) => {
+            Kind::State { reason, .. } => {
                 write!(f, "`{id}` refuses the change: {}", on_one_line(reason))?;
                 return self.found.map_or(Ok(()), |found| write!(f, " (version {found})"));
             }
@@ -473,13 +689,13 @@ mod tests {
 
     fn stale(id: &str) -> Mismatch {
         let [one, two]: [Version; 2] = ["1", "2"].map(|text| text.parse().unwrap());
-        let current = Versioned::<str>::new(two, "s3cr3t");
-        Mismatch::new(id, Expected::Version(one).into(), Intent::Put, Kind::Stale, Some(two), Some(current))
+        let found = Found::Value(Versioned::<str>::new(two, "s3cr3t"));
+        Mismatch::new(id, Expected::Version(one).into(), Intent::Put, found)
     }
 
     #[test]
     fn the_text_has_the_id_and_both_versions_and_no_value() {
-        let conflict = Conflict::new(vec![stale("readme")]);
+        let conflict = Conflict::from(stale("readme"));
 
         assert_eq!(conflict.to_string(), "`readme` has changed: expected version 1, found version 2");
         assert!(!format!("{conflict:?}").contains("s3cr3t"));
@@ -490,21 +706,17 @@ mod tests {
     #[test]
     fn the_headline_says_what_happened_without_its_source() {
         let [one, two]: [Version; 2] = ["1", "2"].map(|text| text.parse().unwrap());
-        let headline = |kind, expected: Expected, found| {
-            let mismatch = Mismatch::new::<str>("readme", expected.into(), Intent::Put, kind, found, None);
-            Conflict::new(vec![mismatch])
+        let found = |expected: Expected, found: Found<str>| {
+            Conflict::from(Mismatch::new("readme", expected.into(), Intent::Put, found))
         };
 
-        let stale = headline(Kind::Stale, one.into(), Some(two)).exhausted(3);
-        let deleted = headline(Kind::Deleted, one.into(), Some(two));
-        let own = headline(Kind::Exists, Expected::Absent, None);
-        let locked = headline(
-            Kind::Locked { holder: "ann".into(), remaining: Duration::from_secs(9) },
-            Expected::Any,
-            None,
-        );
+        let stale = found(one.into(), Found::Value(Versioned::new(two, "text"))).exhausted(3);
+        let deleted = found(one.into(), Found::Deleted(two));
+        let own = found(Expected::Absent, Found::Nothing);
+        let locked = Conflict::locked("readme", "ann", Duration::from_secs(9));
+        let state = Conflict::state("readme", "full", "it's full");
 
-        let texts = [stale, deleted, own, locked].map(|conflict| conflict.headline());
+        let texts = [stale, deleted, own, locked, state].map(|conflict| conflict.headline());
         assert_eq!(
             texts,
             [
@@ -512,25 +724,26 @@ mod tests {
                 "conflict on `readme`: expected version 1, found its deletion, version 2",
                 "conflict on `readme`: expected no value, found one",
                 "conflict on `readme`: `ann` holds it",
+                "conflict on `readme`: it's full",
             ]
         );
     }
 
     #[test]
     fn the_text_stays_short_and_on_one_line() {
-        let conflict = Conflict::new(["a", "b", "c\n\u{1b}[31m", "d", "e"].map(stale).into());
+        let conflict = Conflict::new(["a", "b", "c\n\u{1b}[31m", "d", "e"].map(stale)).unwrap();
 
         let text = conflict.exhausted(7).to_string();
 
         assert!(text.ends_with("; and 2 more, after 7 attempts"), "{text}");
         assert!(text.contains(r"c\n\u{1b}[31m") && !text.contains('\n'), "{text}");
-        let three = Conflict::new(["a", "b", "c"].map(stale).into()).to_string();
+        let three = Conflict::new(["a", "b", "c"].map(stale)).unwrap().to_string();
         assert!(three.ends_with("`c` has changed: expected version 1, found version 2"), "{three}");
     }
 
     #[test]
     fn debug_shows_all_but_the_value() {
-        let conflict = Conflict::new(vec![stale("readme")]).exhausted(3);
+        let conflict = Conflict::from(stale("readme")).exhausted(3);
 
         assert_eq!(
             format!("{conflict:?}"),
@@ -542,7 +755,8 @@ mod tests {
     #[test]
     fn a_reason_is_shown_as_it_was_written_but_on_one_line() {
         let current = Versioned::<str>::new("2".parse().unwrap(), "s3cr3t");
-        let conflict = Conflict::state("a", &current, "it's \"final\", ❤️\r\n\u{1b}\u{2028}!");
+        let conflict =
+            Conflict::state("a", "final", "it's \"final\", ❤️\r\n\u{1b}\u{2028}!").with_current(&current);
 
         let text = conflict.to_string();
 
@@ -552,13 +766,82 @@ mod tests {
         );
     }
 
-    #[test]
-    fn the_hardest_mismatch_decides_the_advice() {
-        let gone =
-            || Mismatch::new::<str>("b", Expected::Present.into(), Intent::Put, Kind::Missing, None, None);
+    fn gone(id: &str) -> Mismatch {
+        Mismatch::new::<str>(id, Expected::Present.into(), Intent::Put, Found::Nothing)
+    }
 
-        assert_eq!(Conflict::new(vec![stale("a")]).retry(), Advice::Refetch);
-        assert_eq!(Conflict::new(vec![stale("a"), gone()]).retry(), Advice::Never);
-        assert_eq!(Conflict::new(vec![stale("a")]).exhausted(3).retry(), Advice::Wait);
+    fn locked(id: &str, seconds: u64) -> Mismatch {
+        Mismatch::locked(id, "ann", Duration::from_secs(seconds))
+    }
+
+    /// As if its expectation had come in a header.
+    fn of_header(mismatch: Mismatch) -> Mismatch {
+        let expected = mismatch.expected();
+        mismatch.with_condition(Condition::from_protocol(expected))
+    }
+
+    #[test]
+    fn one_mismatch_speaks_for_all_and_the_list_keeps_the_order() {
+        let rows = [
+            (vec![stale("a"), stale("b")], "a"),
+            (vec![stale("a"), gone("b"), of_header(stale("c"))], "b"),
+            (vec![stale("a"), locked("b", 5)], "b"),
+            (vec![locked("a", 5), Mismatch::state("b", "full", "it is full")], "b"),
+            (vec![gone("a"), Mismatch::state("b", "full", "it is full")], "a"),
+            (vec![stale("a"), stale("b").with_retry(Advice::Merge), of_header(stale("c"))], "b"),
+            (vec![locked("a", 3), locked("b", 9), of_header(locked("c", 5))], "b"),
+            (vec![stale("a"), of_header(stale("b")), of_header(stale("c"))], "b"),
+        ];
+
+        for (mismatches, speaker) in rows {
+            let given: Vec<String> = mismatches.iter().map(|mismatch| mismatch.id().to_owned()).collect();
+            let conflict = Conflict::new(mismatches).unwrap();
+
+            let speaks = conflict.mismatches().iter().find(|mismatch| mismatch.id() == speaker).unwrap();
+            assert_eq!((conflict.id(), conflict.kind()), (speaker, speaks.kind()));
+            assert_eq!((conflict.expected(), conflict.found()), (speaks.expected(), speaks.found()));
+            assert_eq!((conflict.origin(), conflict.retry()), (speaks.origin(), speaks.retry()));
+            assert!(conflict.headline().starts_with(&format!("conflict on `{speaker}`: ")));
+            assert!(conflict.mismatches().iter().map(Mismatch::id).eq(&given));
+        }
+    }
+
+    #[test]
+    fn who_gave_up_under_contention_is_told_to_wait() {
+        assert_eq!(Conflict::from(stale("a")).exhausted(3).retry(), Advice::Wait);
+    }
+
+    #[test]
+    fn a_list_without_a_mismatch_is_no_conflict() {
+        assert!(Conflict::new([]).is_none());
+    }
+
+    #[test]
+    fn the_kind_follows_what_is_changed_afterwards() {
+        let [one, two]: [Version; 2] = ["1", "2"].map(|text| text.parse().unwrap());
+        let value = Versioned::<str>::new(two, "text");
+        let exists = Mismatch::new("a", Expected::Absent.into(), Intent::Put, Found::Value(value.clone()));
+        assert_eq!(exists.kind(), &Kind::Exists);
+
+        let own =
+            exists.with_condition(Expected::Version(one).into()).with_id("b").with_intent(Intent::Check);
+
+        assert_eq!((own.id(), own.intent(), own.kind()), ("b", Intent::Check, &Kind::Stale));
+        assert_eq!(own.current::<str>().unwrap(), value);
+        let gone = own.with_condition(Expected::Present.into());
+        assert_eq!((gone.kind(), gone.condition().expected), (&Kind::Stale, Expected::Present));
+        // A refusal stays one, whatever was expected.
+        let refused = Mismatch::state("a", "full", "it is full").with_current(&value);
+        assert_eq!(refused.found(), Some(two));
+        assert!(matches!(refused.with_condition(Expected::Absent.into()).kind(), Kind::State { .. }));
+    }
+
+    #[test]
+    fn the_time_left_is_told_in_seconds() {
+        let told = |left| Mismatch::locked("a", "a\nb", left).to_string();
+
+        assert_eq!(told(Duration::from_millis(59_999)), r"`a` is locked by `a\nb` for another 60 s");
+        assert_eq!(told(Duration::ZERO), r"`a` is locked by `a\nb` for another 1 s");
+        assert_eq!(whole_seconds(Duration::MAX), u64::MAX);
     }
 }

@@ -230,6 +230,20 @@ pub enum Refusal {
         /// The id written to.
         id: Box<str>,
     },
+    /// The condition that came with a request cannot be read, and is never taken for none. 400.
+    #[error("malformed `{name}`: {problem}")]
+    MalformedCondition {
+        /// What the protocol calls it, as `If-Match`.
+        name: &'static str,
+        /// What is wrong with it. It shows nothing of what was sent.
+        problem: Box<str>,
+    },
+    /// The policy wants a request to say which state its write is based on, and it did not. 428.
+    #[error("the request must say which state it is based on: {how}")]
+    ConditionRequired {
+        /// How the protocol says it.
+        how: &'static str,
+    },
     /// The policy does not allow this id. 403.
     #[error("id `{}` is not allowed here", shown(id))]
     NotAllowed {
@@ -468,14 +482,14 @@ mod tests {
 
     fn conflict() -> Conflict {
         let current = Versioned::<str>::new("2".parse().unwrap(), "s3cr3t");
-        Conflict::state("readme", &current, "it is archived")
+        Conflict::state("readme", "archived", "it is archived").with_current(&current)
     }
 
     #[test]
     fn a_message_names_every_good_id_in_full_and_no_endless_one() {
         let [full, endless] = ["x".repeat(MAX_ID_BYTES), "\u{1b}".repeat(1 << 20)];
         let messages = |id: &str| {
-            let stale = Conflict::state(id, &Versioned::<str>::new("2".parse().unwrap(), "v"), "no");
+            let stale = Conflict::state(id, "no", "no");
             [
                 NotFound::new(id).to_string(),
                 Error::from(Refusal::NotAllowed { id: id.into() }).to_string(),

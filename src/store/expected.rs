@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use serde::de::{Error as _, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::store::version::{Version, Versioned};
 
 /// What a writer believes about a resource at the instant its write is applied.
@@ -16,7 +19,19 @@ use crate::store::version::{Version, Versioned};
 /// assert!(!Expected::Absent.admits(Some(seven)));
 /// # Ok::<_, ifmatch::store::ParseError>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+///
+/// A request may carry one in its body: the version as text, or `"absent"`. Nothing else is read, so that a client can't
+/// choose a blind write by naming one; where the field may be missing, an `Option` says so. All four are written, as
+/// `"any"`, `"present"`, `"absent"` and the version.
+///
+/// ```
+/// # use ifmatch::Expected;
+/// assert_eq!(serde_json::from_str::<Expected>(r#""7""#)?, Expected::Version("7".parse()?));
+/// assert_eq!(serde_json::from_str::<Expected>(r#""absent""#)?, Expected::Absent);
+/// assert!(serde_json::from_str::<Expected>(r#""any""#).is_err());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Expected {
     /// Anything, also nothing: a blind write.
     Any,
@@ -55,6 +70,41 @@ impl fmt::Display for Expected {
             Self::Present => f.write_str("a value"),
             Self::Version(version) => write!(f, "version {version}"),
         }
+    }
+}
+
+impl Serialize for Expected {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any => serializer.serialize_str("any"),
+            Self::Absent => serializer.serialize_str("absent"),
+            Self::Present => serializer.serialize_str("present"),
+            Self::Version(version) => version.serialize(serializer),
+        }
+    }
+}
+
+// Hand-written: the derived impl would let a client ask for a blind write.
+impl<'de> Deserialize<'de> for Expected {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Expected;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a version as text, or `absent`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Expected, E> {
+                match text {
+                    "absent" => Ok(Expected::Absent),
+                    version => version.parse().map(Expected::Version).map_err(E::custom),
+                }
+            }
+        }
+
+        deserializer.deserialize_str(Text).map_err(D::Error::custom)
     }
 }
 
@@ -138,6 +188,23 @@ impl<T: ?Sized> From<&Versioned<T>> for Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_can_expect_a_version_or_an_absence_and_nothing_wider() {
+        let read = |text: &str| serde_json::from_str::<Expected>(text).ok();
+
+        assert_eq!(read(r#""7""#), Some(Expected::Version("7".parse().unwrap())));
+        assert_eq!(read(r#""absent""#), Some(Expected::Absent));
+        for wide in ["any", "Any", "present", "Present", "Absent", "*", "", "0", "07", "-1"] {
+            assert_eq!(read(&format!("\"{wide}\"")), None, "{wide}");
+        }
+        for other in ["7", "null", "true", r#"{"Version":"7"}"#, r#"["7"]"#] {
+            assert_eq!(read(other), None, "{other}");
+        }
+        let written = [Expected::Any, Expected::Present, Expected::Absent]
+            .map(|all| serde_json::to_string(&all).unwrap());
+        assert_eq!(written, [r#""any""#, r#""present""#, r#""absent""#]);
+    }
 
     #[test]
     fn each_expectation_admits_what_it_says_and_nothing_else() {

@@ -18,6 +18,7 @@ mod window;
 mod write_id;
 
 pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
+pub(crate) use conflict::whole_seconds;
 pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
 pub use cursor::Cursor;
 pub use error::{Corrupt, Error, Expired, Failure, NotFound, Outcome, Refusal, check_id, conflict_in};

@@ -125,10 +125,11 @@ impl<T: Serialize + ?Sized> IntoResponse for Versioned<T> {
     }
 }
 
-/// The problem by the default table of [`http`](crate::http).
+/// The problem by the default table of [`http`](crate::http), with the error itself as a [`Cause`](crate::http::Cause) in
+/// the extensions of the response.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        Problem::new(&self).into_response()
+        Problem::new(self).into_response()
     }
 }
 
@@ -141,6 +142,9 @@ impl IntoResponse for Problem {
         for (name, value) in self.headers() {
             let value = HeaderValue::try_from(value).expect("these headers are printable ASCII");
             response.headers_mut().insert(name, value);
+        }
+        if let Some(cause) = self.cause() {
+            response.extensions_mut().insert(cause.clone());
         }
         response
     }
@@ -248,7 +252,8 @@ mod tests {
     #[test]
     fn an_error_is_its_problem() {
         let current = Versioned::<String>::new(version("7"), "s3cr3t".to_owned());
-        let conflict = Error::from(Conflict::state("a\r\nb", &current, "it is archived"));
+        let conflict =
+            Error::from(Conflict::state("a\r\nb", "archived", "it is archived").with_current(&current));
 
         let (status, headers, body) = whole(conflict);
 
@@ -263,8 +268,24 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_in_front_finds_the_error_with_its_typed_value() {
+        use crate::http::Cause;
+
+        let current = Versioned::<String>::new(version("7"), "text".to_owned());
+        let conflict = || Conflict::state("a", "archived", "it is archived").with_current(&current);
+        let error = Error::from(conflict());
+
+        for response in [error.into_response(), Problem::from(conflict()).into_response()] {
+            let cause: &Cause = response.extensions().get().unwrap();
+            assert_eq!(cause.error().conflict().unwrap().current::<String>().unwrap(), current);
+        }
+        let own = Problem::of(415, "not-json", "send JSON").into_response();
+        assert!(own.extensions().get::<Cause>().is_none());
+    }
+
+    #[test]
     fn a_status_that_is_none_becomes_500() {
-        let missing = Problem::new(&NotFound::new("a").into());
+        let missing = Problem::new(NotFound::new("a"));
 
         assert_eq!(whole(missing.clone().with_status(410)).0, 410);
         assert_eq!(whole(missing.with_status(7)).0, 500);

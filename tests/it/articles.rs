@@ -18,7 +18,7 @@ const DIALOGUES: [(&str, usize); 2] =
 const SHOWN_ADDRESS: &str = "localhost:3000";
 
 /// The running service, killed when the test ends.
-struct Service {
+pub(crate) struct Service {
     child: Child,
     address: String,
 }
@@ -29,7 +29,12 @@ impl Service {
     }
 
     fn start_with(options: &[&str]) -> Self {
-        let mut child = Command::new(executable())
+        Self::of(executable(), options)
+    }
+
+    /// The service of another example.
+    pub(crate) fn of(executable: &Path, options: &[&str]) -> Self {
+        let mut child = Command::new(executable)
             .args(["--port", "0"])
             .args(options)
             .stdout(Stdio::piped())
@@ -43,7 +48,7 @@ impl Service {
         Self { child, address }
     }
 
-    fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
         self.ask_bytes(method, path, headers.join("\r\n").as_bytes(), body.as_bytes())
     }
 
@@ -83,43 +88,44 @@ impl Drop for Service {
     }
 }
 
-/// The example's executable, built by the cargo that runs the tests, so that it is never an old one.
+/// The executable of the articles.
 fn executable() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
 
-    BUILT.get_or_init(|| {
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        // The features of this very build, so that what is compiled already serves.
-        let features = [("conformance", cfg!(feature = "conformance")), ("file", cfg!(feature = "file"))];
-        let features = features
-            .into_iter()
-            .filter(|(_, on)| *on)
-            .fold("axum".to_owned(), |all, (name, _)| all + "," + name);
-        let build = Command::new(cargo)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--example", "articles", "--features", &features, "--message-format", "json"])
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs");
-        assert!(build.status.success(), "the example does not build");
-        let messages = String::from_utf8(build.stdout).expect("cargo's messages are text");
-        messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .expect("cargo names the executable")
-    })
+    BUILT.get_or_init(|| built("articles"))
 }
 
-const JSON: &str = "content-type: application/json";
+/// An example's executable, built by the cargo that runs the tests, so that it is never an old one.
+pub(crate) fn built(example: &str) -> PathBuf {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // The features of this very build, so that what is compiled already serves.
+    let features = [("conformance", cfg!(feature = "conformance")), ("file", cfg!(feature = "file"))];
+    let features =
+        features.into_iter().filter(|(_, on)| *on).fold("axum".to_owned(), |all, (name, _)| all + "," + name);
+    let build = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["build", "--example", example, "--features", &features, "--message-format", "json"])
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo runs");
+    assert!(build.status.success(), "the example does not build");
+    let messages = String::from_utf8(build.stdout).expect("cargo's messages are text");
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .expect("cargo names the executable")
+}
+
+pub(crate) const JSON: &str = "content-type: application/json";
 
 const ARTICLE: &str = r#"{"title": "t", "text": "s3cr3t"}"#;
 
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// The status line and the headers, as curl shows them.
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -136,7 +142,7 @@ impl Answer {
         answer
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
             .filter_map(|line| line.split_once(": "))
@@ -144,7 +150,7 @@ impl Answer {
             .map(|h| h.1)
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 

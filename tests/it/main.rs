@@ -23,10 +23,13 @@ mod history;
 mod later;
 #[cfg(feature = "conformance")]
 mod laws;
+mod layers;
 mod lazy;
 mod manifest;
 mod reentry;
 mod rooms;
+#[cfg(feature = "axum")]
+mod shop;
 #[cfg(feature = "conformance")]
 mod simulation;
 #[cfg(feature = "conformance")]

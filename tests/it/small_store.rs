@@ -67,8 +67,8 @@ impl State {
             let found = self.values.get(entry.id).cloned().map_or(Found::Nothing, Found::Value);
             mismatches.extend(entry.judge(found).err());
         }
-        if !mismatches.is_empty() {
-            return Err(Conflict::new(mismatches).into());
+        if let Some(conflict) = Conflict::new(mismatches) {
+            return Err(conflict.into());
         }
 
         // One version for the whole commit: the next, so that the versions of every id increase.

@@ -287,10 +287,10 @@ impl<'c> Plan<'c> {
                 Err(error) => return Err(error),
             }
         }
-        if mismatches.is_empty() {
-            return Err(Failure::new(Outcome::NotApplied, "etcd refused a commit and gave no reason").into());
-        }
-        Err(Conflict::new(mismatches).into())
+        Err(match Conflict::new(mismatches) {
+            Some(conflict) => conflict.into(),
+            None => Failure::new(Outcome::NotApplied, "etcd refused a commit and gave no reason").into(),
+        })
     }
 }
 

@@ -264,7 +264,10 @@ pub(super) fn judge(
         let entry = Entry { id: &entry.id, condition: entry.condition, action: entry.action.clone() };
         mismatches.extend(entry.judge(standing).err());
     }
-    Ok(if mismatches.is_empty() { Ok(found) } else { Err(Conflict::new(mismatches).into()) })
+    Ok(match Conflict::new(mismatches) {
+        Some(conflict) => Err(conflict.into()),
+        None => Ok(found),
+    })
 }
 
 /// The receipt of an entry in a commit that changes nothing.

@@ -361,7 +361,7 @@ mod tests {
         let check = || {
             let id = "x".repeat(512).into();
             let entry = OwnedEntry { id, condition: Expected::Any.into(), action: Action::Check };
-            let commit = OwnedCommit { entries: vec![entry], write: None };
+            let commit = OwnedCommit { entries: vec![entry], write: None, fingerprint: 0 };
             Request::Commit { commit, promise: promise().0 }
         };
         let queue = queue(1);

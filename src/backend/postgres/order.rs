@@ -123,10 +123,7 @@ impl<'c> Order<'c> {
                     };
                     mismatches.extend(entry.judge(found).err());
                 }
-                match mismatches.is_empty() {
-                    true => Verdict::Disturbed,
-                    false => Verdict::Conflict(Conflict::new(mismatches)),
-                }
+                Conflict::new(mismatches).map_or(Verdict::Disturbed, Verdict::Conflict)
             }
         })
     }
@@ -153,9 +150,9 @@ impl<'c> Order<'c> {
                 Err(corrupt) => return Ok(Verdict::Corrupt(corrupt)),
             }
         }
-        Ok(match mismatches.is_empty() {
-            true => Verdict::Applied(receipts.into_iter().collect()),
-            false => Verdict::Conflict(Conflict::new(mismatches)),
+        Ok(match Conflict::new(mismatches) {
+            None => Verdict::Applied(receipts.into_iter().collect()),
+            Some(conflict) => Verdict::Conflict(conflict),
         })
     }
 

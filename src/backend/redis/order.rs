@@ -156,10 +156,8 @@ fn conflict(commit: &Commit<'_, [u8]>, mut refused: Answer) -> Result<Verdict, T
         };
         mismatches.push(entry.judge(found).err().ok_or(Trouble::Unexpected)?);
     }
-    match mismatches.is_empty() {
-        true => Err(Trouble::Unexpected),
-        false => Ok(Verdict::Refused(Conflict::new(mismatches).into())),
-    }
+    let conflict = Conflict::new(mismatches).ok_or(Trouble::Unexpected)?;
+    Ok(Verdict::Refused(conflict.into()))
 }
 
 /// The value stored under an id; no bytes are no value.

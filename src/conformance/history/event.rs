@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::store::{Expected, Receipt, Version, WriteId};
 
@@ -95,9 +96,20 @@ pub struct Step {
     /// Which resource.
     pub id: Arc<str>,
     /// What was expected of it.
+    #[serde(deserialize_with = "any_expected")]
     pub expected: Expected,
     /// What was to be done.
     pub deed: Deed,
+}
+
+/// Reads every expectation: a history is written by the recorder, and holds the blind writes that no client may choose.
+fn any_expected<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Expected, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.as_str() {
+        "any" => Ok(Expected::Any),
+        "present" => Ok(Expected::Present),
+        other => Expected::deserialize(other.into_deserializer()),
+    }
 }
 
 /// What a [`Step`] was to do.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use ifmatch::engine::ConnectError;
 use ifmatch::store::{Changes, Resolution, WriteId};

@@ -187,7 +187,7 @@ impl Broken {
             }
             Fault::LeaksValue => {
                 let Action::Put(value) = &entries[first].action else {
-                    return Conflict::new(mismatches).into();
+                    return Conflict::new(mismatches).expect("an expectation failed").into();
                 };
                 return Failure::new(Outcome::NotApplied, format!("can't write {value}")).into();
             }
@@ -200,12 +200,13 @@ impl Broken {
                     pause();
                     self.judge(&self.lock(), at, entry).err()
                 };
-                return Conflict::new(entries.iter().enumerate().filter_map(reread).collect()).into();
+                let reread = entries.iter().enumerate().filter_map(reread);
+                return Conflict::new(reread).expect("an expectation failed").into();
             }
             _ => {}
         }
         self.publish(state, logged);
-        Conflict::new(mismatches).into()
+        Conflict::new(mismatches).expect("an expectation failed").into()
     }
 
     fn apply(

@@ -178,7 +178,7 @@ impl State {
             let (id, other) = (commit.entries()[0].id, Version::from_bits(NonZeroU64::MAX));
             mismatches.extend(Entry::<u64>::check(id, other).judge(self.found(id)).err());
         }
-        Conflict::new(mismatches).into()
+        Conflict::new(mismatches).expect("an expectation failed").into()
     }
 
     /// What a conflict on this id shows instead of the truth.

@@ -111,9 +111,9 @@ fn who_was_shown_commits_that_an_error_took_is_told() {
         let cached = Cached::following(Arc::clone(&store)).unwrap();
         let mut changes = store.watch(Start::Now).wait().unwrap();
         let mut next = |waker: &Waker| pin!(changes.next()).poll(&mut Context::from_waker(waker));
-        commit(&store, 1, WriteId::new()).wait().unwrap();
+        commit(&store, 1, drawn(&store)).wait().unwrap();
         store.sync().wait().unwrap();
-        commit(&store, 2, WriteId::new()).wait().unwrap();
+        commit(&store, 2, drawn(&store)).wait().unwrap();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         while next(&waker).is_ready() {}
@@ -127,7 +127,7 @@ fn who_was_shown_commits_that_an_error_took_is_told() {
             handle.break_it();
             let _ = store.get("b").wait();
         } else {
-            let _ = commit(&store, 3, WriteId::new()).wait();
+            let _ = commit(&store, 3, drawn(&store)).wait();
         }
         disk.heal();
         let shown = number(&store.get("a").wait().unwrap().unwrap().value);
