@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use ifmatch::engine::RuntimeEnded;
 use ifmatch::store::{Outcome, WriteId};
-use ifmatch::{Commit, Entry, Error, Expected, Start, Store};
+use ifmatch::{Commit, Entry, Error, Expected, Start, Store, Version};
+
+use crate::faults::newest;
 
 /// How long what must not hang may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How many runtimes end.
 const ROUNDS: u64 = 12;
 
-fn put(id: &str) -> Commit<'_, [u8]> {
-    Commit::one(Entry::put(id, Expected::Any, (*b"x").into())).with_write(WriteId::after(None))
+fn put(id: &str, seen: Option<Version>) -> Commit<'_, [u8]> {
+    Commit::one(Entry::put(id, Expected::Any, (*b"x").into())).with_write(WriteId::after(seen))
 }
 
 fn assert_ended(error: &Error, outcome: Outcome) {
@@ -36,7 +38,8 @@ where
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let store = runtime.block_on(open());
-        store.commit(put("a")).wait().unwrap();
+        let seen = newest(&store).unwrap();
+        store.commit(put("a", seen)).wait().unwrap();
         let (tell, told) = mpsc::channel();
         let mut begun = Vec::new();
 
@@ -46,7 +49,7 @@ where
             let (store, tell) = (Arc::clone(&store), tell.clone());
             thread::spawn(move || {
                 let error = loop {
-                    let write = WriteId::after(None);
+                    let write = WriteId::after(seen);
                     let put = Entry::put("a", Expected::Any, (*b"x").into());
                     if let Err(error) = store.commit(Commit::one(put).with_write(write)).wait() {
                         if let (Error::Failed(failure), Outcome::Unknown) = (&error, error.outcome()) {
@@ -83,7 +86,7 @@ where
                 tell.send(()).unwrap();
             });
         }
-        store.commit(put("a")).wait().unwrap();
+        store.commit(put("a", seen)).wait().unwrap();
         for begun in begun {
             begun.recv().unwrap();
         }
@@ -109,7 +112,7 @@ where
         }
         assert_ended(&left.next().wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.get("a").wait().unwrap_err(), Outcome::NotApplied);
-        assert_ended(&store.commit(put("a")).wait().unwrap_err(), Outcome::NotApplied);
+        assert_ended(&store.commit(put("a", seen)).wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.scan("", None, 10).wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.resolve(WriteId::after(None)).wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.watch(Start::Now).wait().unwrap_err(), Outcome::NotApplied);

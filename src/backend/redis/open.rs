@@ -60,6 +60,7 @@ fn open(client: Client, keys: Keys, options: Options) -> Reply<'static, Redis, C
         Err(error) => return Reply::ready(Err(no_url(&error))),
     };
     let opening = async move {
+        settings::fit(&link, &options.deadlines).await?;
         let durability = settings::durability(&link, &options.deadlines).await?;
         if let (true, Durability::Relaxed { may_lose }) = (options.strict, durability) {
             return Err(ConnectError::Relaxed { may_lose });

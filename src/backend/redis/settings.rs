@@ -9,8 +9,7 @@ use crate::backend::engine::{ConnectError, Deadlines};
 use crate::store::Durability;
 
 /// The settings that decide what is kept.
-const NAMES: [&str; 5] =
-    ["appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory", "maxmemory-policy"];
+const NAMES: [&str; 3] = ["appendonly", "appendfsync", "no-appendfsync-on-rewrite"];
 
 const UNTOLD: &str = "whatever the settings of Redis allow: it does not tell them";
 const NO_LOG: &str =
@@ -31,9 +30,39 @@ struct Evicts {
     policy: String,
 }
 
+/// Why what is written would be lost, or be written beside what others write.
+#[derive(Debug, thiserror::Error)]
+#[error("it is a replica: writes belong to its primary")]
+struct Replica;
+
+/// Refuses a server that can't be a store at all: one that may drop our keys when memory runs out, a replica that takes
+/// writes of its own, and one that does not tell.
+pub(super) async fn fit(link: &Link, deadlines: &Deadlines) -> Result<(), ConnectError> {
+    let mut command = Cmd::new();
+    command.arg("INFO").arg("memory").arg("replication");
+    let told = match link.call(&Call::reading(command), deadlines.read).await {
+        Ok(Value::VerbatimString { text, .. }) => text,
+        Ok(Value::BulkString(bytes)) => String::from_utf8(bytes).unwrap_or_default(),
+        Ok(_) => String::new(),
+        Err(undone) => return Err(undone.trouble.of_opening("run INFO", &link.endpoint())),
+    };
+    let fact = |name: &str| told.lines().filter_map(|line| line.split_once(':')).find(|fact| fact.0 == name);
+    let refused = |action, source| Err(ConnectError::Refused { action, source });
+    match fact("role") {
+        Some((_, "master")) => {}
+        _ => return refused("take writes", Replica.into()),
+    }
+    match fact("maxmemory_policy") {
+        Some((_, policy)) if policy == "noeviction" || policy.starts_with("volatile") => Ok(()),
+        Some(_) if fact("maxmemory").is_some_and(|(_, limit)| limit == "0") => Ok(()),
+        policy => {
+            let policy = policy.map_or("not told", |(_, policy)| policy).escape_debug().to_string();
+            refused("keep every key", Evicts { policy }.into())
+        }
+    }
+}
+
 /// Which acknowledged commits survive a crash, by the settings of the server.
-///
-/// A server that may drop our keys when memory runs out can't be a store at all.
 pub(super) async fn durability(link: &Link, deadlines: &Deadlines) -> Result<Durability, ConnectError> {
     let mut command = Cmd::new();
     command.arg("CONFIG").arg("GET").arg(&NAMES);
@@ -47,12 +76,6 @@ pub(super) async fn durability(link: &Link, deadlines: &Deadlines) -> Result<Dur
     };
     let setting =
         |name: &str| settings.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-    if let Some(policy) = setting("maxmemory-policy").filter(|policy| policy.starts_with("allkeys"))
-        && setting("maxmemory") != Some("0")
-    {
-        let source = Evicts { policy: policy.escape_debug().to_string() };
-        return Err(ConnectError::Refused { action: "keep every key", source: source.into() });
-    }
     let relaxed = |may_lose| Durability::Relaxed { may_lose };
     Ok(match (setting("appendonly"), setting("appendfsync"), setting("no-appendfsync-on-rewrite")) {
         (Some("no"), _, _) => relaxed(NO_LOG),

@@ -3,11 +3,11 @@
 use std::sync::{Arc, LazyLock};
 
 use ifmatch::codec::Codec;
-use ifmatch::conformance::Sample;
+use ifmatch::conformance::{Sample, writes};
 use ifmatch::store::{Abilities, Durability};
 use ifmatch::{Encoded, Json, Store, conformance};
 
-use super::{fresh, open, shared, store};
+use super::{fresh, open, shared, store, url};
 
 /// One store for all laws, which run at the same time.
 fn one() -> Arc<dyn Store<[u8]>> {
@@ -40,18 +40,18 @@ conformance!(redis, store(), abilities());
 conformance!(redis_shared_by_all_laws, one(), abilities());
 conformance!(encoded_over_redis, encoded::<u64>(store()), abilities());
 
-/// A store that forgets soon.
-fn forgetful() -> Arc<dyn Store<[u8]>> {
-    open(fresh().history(64), shared().port)
-}
+/// A short feed loses watchers that the other laws leave behind.
+#[tokio::test]
+async fn write_ids_keep_their_laws_where_little_is_remembered() {
+    let store: Arc<dyn Store<[u8]>> =
+        Arc::new(fresh().history(64).connect(url(shared().port)).await.unwrap());
 
-fn little() -> Abilities {
-    let mut abilities = abilities();
-    abilities.window = 64;
-    abilities
+    assert_eq!(store.abilities().window, 64);
+    writes::beyond_the_window_nothing_is_applied_again(&store).await;
+    writes::asking_after_write_ids_shuts_out_no_other(&store).await;
+    writes::a_write_id_from_ahead_is_not_ours(&store).await;
+    writes::a_write_id_names_one_commit(&store).await;
 }
-
-conformance!(redis_that_forgets_soon, forgetful(), little());
 
 #[test]
 fn whoever_outlives_the_runtime_of_a_store_is_told() {
