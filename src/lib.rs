@@ -171,6 +171,8 @@ pub use backend::redis::Redis;
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 #[doc(inline)]
 pub use codec::Json;
+#[doc(inline)]
+pub use codec::Schema;
 pub use codec::encoded::Encoded;
 #[doc(inline)]
 pub use collection::{Collection, Draft, Retry, Transaction};

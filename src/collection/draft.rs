@@ -59,7 +59,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] where there is nothing to edit.
+    /// [`Error::NotFound`](crate::Error::NotFound) where there is nothing to edit.
     pub fn edit<'a>(&'a self, id: &'a str) -> Reply<'a, Draft<T>> {
         self.fetch(id).map(|base| Draft::new(self.clone(), id, base))
     }

@@ -19,7 +19,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] where there is nothing to change. The last [`Conflict`](crate::Conflict) once [`Retry`]
+    /// [`Error::NotFound`] where there is nothing to change. The last [`Conflict`](crate::Conflict) once [`Retry`](crate::Retry)
     /// allows no more tries: 409, and worth trying later.
     ///
     /// ```
@@ -88,7 +88,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
 
     /// [`try_modify`](Self::try_modify) by a future: `change` takes the copy and gives the changed value back.
     ///
-    /// The deadline of the [`Retry`] bounds the future too.
+    /// The deadline of the [`Retry`](crate::Retry) bounds the future too.
     ///
     /// ```
     /// # use ifmatch::{Collection, Error};

@@ -95,7 +95,7 @@ impl<T: Resource + ?Sized> Collection<T> {
     ///
     /// The work's own error as it is, with nothing committed. Where a check shows that what the work had read has
     /// changed since, or never stood there at one instant, the work decides again instead. The last conflict once
-    /// [`Retry`] allows no more tries.
+    /// [`Retry`](crate::Retry) allows no more tries.
     ///
     /// ```
     /// use ifmatch::{Collection, Error};
