@@ -232,7 +232,9 @@ impl Conflict {
     pub fn with_current<T: Resource + ?Sized>(mut self, current: &Versioned<T>) -> Self {
         let at = self.0.decisive;
         self.0.mismatches[at].set_current(current);
-        self.map(|mismatch| mismatch)
+        // The value may have made it easier to mend than another one.
+        self.0.decisive = decisive(&self.0.mismatches).unwrap_or_default();
+        self
     }
 
     /// Every id whose expectation failed, in the order of the commit; never empty.
