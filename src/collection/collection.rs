@@ -134,7 +134,7 @@ impl<T: Resource + ?Sized> Collection<T> {
     }
 
     fn over(store: Arc<dyn Store<T>>, retry: Retry) -> Self {
-        let stamps = Stamps::new(store.abilities().may_lose_answers);
+        let stamps = Stamps::new(&store.abilities());
         let gate = Gate::new(Arc::clone(retry.clock()), retry.longest_stall());
         Self { store, shared: Arc::new(Shared { stamps, retry, gate }) }
     }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::store::{Committed, Error, Refusal, Version, WriteId};
+use crate::store::{Abilities, Committed, Error, Refusal, Version, WriteId};
 
 /// Draws the write ids of a collection's commits, at the newest version that it has heard of.
 ///
@@ -14,13 +14,16 @@ use crate::store::{Committed, Error, Refusal, Version, WriteId};
 pub(crate) struct Stamps {
     /// Whether every commit needs an id, because answers of the store can be lost.
     needed: bool,
+    /// Whether the store takes ids as names only, and orders them by age.
+    dated: bool,
     /// The bits of the newest version; 0 before the first.
     newest: AtomicU64,
 }
 
 impl Stamps {
-    pub(crate) fn new(needed: bool) -> Self {
-        Self { needed, newest: AtomicU64::new(0) }
+    pub(crate) fn new(abilities: &Abilities) -> Self {
+        let needed = abilities.may_lose_answers;
+        Self { needed, dated: needed && abilities.window == 0, newest: AtomicU64::new(0) }
     }
 
     #[inline]
@@ -29,6 +32,9 @@ impl Stamps {
     }
 
     pub(crate) fn draw(&self) -> WriteId {
+        if self.dated {
+            return WriteId::dated();
+        }
         WriteId::after(NonZeroU64::new(self.newest.load(Ordering::Relaxed)).map(Version::from_bits))
     }
 

@@ -276,7 +276,12 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { tombstones: self.tombstones, may_lose_answers: self.unknown, ..Abilities::default() }
+        Abilities {
+            tombstones: self.tombstones,
+            window: 1000,
+            may_lose_answers: self.unknown,
+            ..Abilities::default()
+        }
     }
 }
 

@@ -211,14 +211,33 @@ fn the_feed_has_no_gap(workload: &Workload, events: &[Event], watched: &Watched)
 }
 
 /// Gives a write id to each commit that has none, as `Collection` does.
-struct Stamped<S>(S, Option<Version>);
+struct Stamped<S>(S, Drawn);
 
-/// The version after which a store that forgets nothing before it takes write ids.
-pub(crate) fn newest(store: &(impl Store<[u8]> + ?Sized)) -> Result<Option<Version>, Error> {
+/// Where the write ids of a test are drawn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Drawn {
+    ByTheClock,
+    After(Option<Version>),
+}
+
+impl Drawn {
+    pub(crate) fn write(self) -> WriteId {
+        match self {
+            Self::ByTheClock => WriteId::dated(),
+            Self::After(seen) => WriteId::after(seen),
+        }
+    }
+}
+
+/// Where a store takes write ids.
+pub(crate) fn newest(store: &(impl Store<[u8]> + ?Sized)) -> Result<Drawn, Error> {
+    if store.abilities().window == 0 {
+        return Ok(Drawn::ByTheClock);
+    }
     let nothing = Commit::one(Entry::delete("nothing", Expected::Absent));
     match store.commit(nothing.with_write(WriteId::from_bits(0))).wait() {
-        Err(Error::Refused(Refusal::Outside { newest, .. })) => Ok(newest),
-        answer => answer.map(|_| None),
+        Err(Error::Refused(Refusal::Outside { newest, .. })) => Ok(Drawn::After(newest)),
+        answer => answer.map(|_| Drawn::After(None)),
     }
 }
 
@@ -228,7 +247,7 @@ impl<S: Store<[u8]>> Store<[u8]> for Stamped<S> {
     }
 
     fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
-        let write = commit.write().unwrap_or_else(|| WriteId::after(self.1));
+        let write = commit.write().unwrap_or_else(|| self.1.write());
         self.0.commit(commit.with_write(write))
     }
 

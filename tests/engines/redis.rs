@@ -73,7 +73,7 @@ fn open(options: Options, port: u16) -> Arc<dyn Store<[u8]>> {
 
 /// A write id at the newest version of a store.
 fn drawn(store: &(impl Store<[u8]> + ?Sized)) -> WriteId {
-    WriteId::after(newest(store).unwrap())
+    newest(store).unwrap().write()
 }
 
 /// Deadlines that a test can wait for.

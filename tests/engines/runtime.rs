@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use ifmatch::engine::RuntimeEnded;
 use ifmatch::store::{Outcome, WriteId};
-use ifmatch::{Commit, Entry, Error, Expected, Start, Store, Version};
+use ifmatch::{Commit, Entry, Error, Expected, Start, Store};
 
-use crate::faults::newest;
+use crate::faults::{Drawn, newest};
 
 /// How long what must not hang may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How many runtimes end.
 const ROUNDS: u64 = 12;
 
-fn put(id: &str, seen: Option<Version>) -> Commit<'_, [u8]> {
-    Commit::one(Entry::put(id, Expected::Any, (*b"x").into())).with_write(WriteId::after(seen))
+fn put(id: &str, seen: Drawn) -> Commit<'_, [u8]> {
+    Commit::one(Entry::put(id, Expected::Any, (*b"x").into())).with_write(seen.write())
 }
 
 fn assert_ended(error: &Error, outcome: Outcome) {
@@ -49,7 +49,7 @@ where
             let (store, tell) = (Arc::clone(&store), tell.clone());
             thread::spawn(move || {
                 let error = loop {
-                    let write = WriteId::after(seen);
+                    let write = seen.write();
                     let put = Entry::put("a", Expected::Any, (*b"x").into());
                     if let Err(error) = store.commit(Commit::one(put).with_write(write)).wait() {
                         if let (Error::Failed(failure), Outcome::Unknown) = (&error, error.outcome()) {
@@ -114,7 +114,7 @@ where
         assert_ended(&store.get("a").wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.commit(put("a", seen)).wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.scan("", None, 10).wait().unwrap_err(), Outcome::NotApplied);
-        assert_ended(&store.resolve(WriteId::after(None)).wait().unwrap_err(), Outcome::NotApplied);
+        assert_ended(&store.resolve(WriteId::dated()).wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.watch(Start::Now).wait().unwrap_err(), Outcome::NotApplied);
     }
 }

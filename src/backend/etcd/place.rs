@@ -1,5 +1,7 @@
 //! [`Place`], what a collection in etcd says of itself.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::backend::engine::{ConnectError, Token};
 use crate::backend::record::{Damage, Record};
 use crate::base::random;
@@ -85,6 +87,12 @@ pub(super) fn floor_text(floor: WriteId) -> Vec<u8> {
     floor.to_string().into_bytes()
 }
 
+/// The floor of a place that is made now: of the commits before that nobody knows anything.
+pub(super) fn floor_of_now() -> WriteId {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    WriteId::from_bits(now << 80)
+}
+
 fn later(format: u8) -> String {
     format!("format {format}, and this release reads {FORMAT}")
 }
@@ -130,7 +138,8 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_floor_compares_as_the_write_ids_do() {
+    fn the_floor_of_now_is_older_than_every_write_after_it() {
+        assert!(floor_of_now() < WriteId::dated());
         assert!(floor_text(WriteId::from_bits(9)) < floor_text(WriteId::from_bits(10)));
     }
 }

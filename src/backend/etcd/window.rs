@@ -7,7 +7,7 @@ use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, SortOrder, Sort
 
 use super::Shared;
 use super::nodes::Purpose;
-use super::place::{Place, floor_text};
+use super::place::{Place, floor_of_now, floor_text};
 use super::plan::{ENTRIES, absent, damaged_write, found};
 use super::trouble::Trouble;
 use super::written::Written;
@@ -178,9 +178,10 @@ impl Shared {
         TxnOp::txn(Txn::new().when([lower]).and_then([TxnOp::put(floor, to, None)]))
     }
 
-    /// The floor of a place that is new to this store: nothing is known of the commits that it sent before.
+    /// The floor of a place that is new to this store: nothing is known of commits of before. No clock that was set back
+    /// makes those that this store has sent look new.
     pub(super) fn floor_of_now(&self) -> WriteId {
-        *self.youngest.lock()
+        floor_of_now().max(*self.youngest.lock())
     }
 
     /// Removes closed write ids up to this one. The place shuts out what is as old, in every store.

@@ -121,6 +121,9 @@ impl<'w, T: Resource + ?Sized, V: Fn(u64) -> Arc<T>> Caller<'w, T, V> {
 
     /// A write id, drawn at the newest version that this thread knows.
     fn write_id(&self) -> WriteId {
+        if self.store.abilities().window == 0 {
+            return WriteId::dated();
+        }
         let known = self.known.iter().flatten().flatten();
         WriteId::after(known.copied().max_by_key(|version| version.to_bits()))
     }

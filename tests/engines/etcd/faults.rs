@@ -78,7 +78,7 @@ fn dropped_calls_are_whole_or_nothing() {
 fn a_commit_whose_answer_is_lost_is_unknown_and_resolved_later() {
     let proxy = Proxy::new(NODE.address());
     let store = store(proxy.port());
-    let write = WriteId::after(None);
+    let write = WriteId::dated();
     let commit = || Commit::one(Entry::put("a", Expected::Absent, (*b"one").into())).with_write(write);
 
     proxy.plan(Fault::DropAnswer);
@@ -100,7 +100,7 @@ fn a_node_that_is_paused_makes_a_commit_unknown_until_it_goes_on() {
     let server = node(&[]);
     let store = store(server.port);
     for round in 0..5 {
-        let (id, write) = (round.to_string(), WriteId::after(None));
+        let (id, write) = (round.to_string(), WriteId::dated());
         let put = Entry::put(&id, Expected::Absent, (*b"one").into());
         server.pause();
         let error = store.commit(Commit::one(put).with_write(write)).wait().unwrap_err();
@@ -129,9 +129,8 @@ fn without_a_node_nothing_is_applied_and_nobody_waits_long() {
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         let put = Entry::put("a", Expected::Any, (*b"one").into());
-        outcomes.push(
-            store.commit(Commit::one(put).with_write(WriteId::after(None))).wait().unwrap_err().outcome(),
-        );
+        outcomes
+            .push(store.commit(Commit::one(put).with_write(WriteId::dated())).wait().unwrap_err().outcome());
     }
 
     // The first may still have been written to the broken connection.

@@ -21,7 +21,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 fn put(store: &Etcd, id: &str, expected: impl Into<Expected>, value: &[u8]) -> Result<Version, Error> {
     let put = Entry::put(id, expected.into(), value.into());
-    Ok(store.commit(Commit::one(put).with_write(WriteId::after(None))).wait()?.version().unwrap())
+    Ok(store.commit(Commit::one(put).with_write(WriteId::dated())).wait()?.version().unwrap())
 }
 
 fn conflict<T: std::fmt::Debug>(answer: Result<T, Error>) -> Conflict {
@@ -206,7 +206,7 @@ fn a_write_whose_history_was_compacted_is_unknown_where_it_was_blind() {
     let server = node(&[]);
     let store = open(server.port, "blind").unwrap();
     let first = put(&store, "a", Expected::Absent, b"one").unwrap();
-    let [blind, exact] = [WriteId::after(None), WriteId::after(None)];
+    let [blind, exact] = [WriteId::dated(), WriteId::dated()];
     let commit = |id, expected: Expected, write| {
         store
             .commit(Commit::one(Entry::put(id, expected, (*b"two").into())).with_write(write))
@@ -228,7 +228,7 @@ fn a_write_whose_history_was_compacted_is_unknown_where_it_was_blind() {
 fn write_ids_are_forgotten_in_the_order_they_were_drawn() {
     let name = unused("window");
     let store = Etcd::options().collection(&*name).history(64).connect(&url(NODE.port)).wait().unwrap();
-    let writes: Vec<WriteId> = (0..300).map(|_| WriteId::after(None)).collect();
+    let writes: Vec<WriteId> = (0..300).map(|_| WriteId::dated()).collect();
     // Drawn in one order: the time they carry has milliseconds.
     let mut writes = writes;
     writes.sort_unstable();
@@ -247,17 +247,17 @@ fn write_ids_are_forgotten_in_the_order_they_were_drawn() {
     }
     assert_eq!(store.resolve(never).wait().unwrap(), Resolution::Unknown);
     assert!(matches!(store.resolve(writes[299]).wait().unwrap(), Resolution::Applied(_)));
-    assert_eq!(store.resolve(WriteId::after(None)).wait().unwrap(), Resolution::NotApplied);
+    assert_eq!(store.resolve(WriteId::dated()).wait().unwrap(), Resolution::NotApplied);
 }
 
 /// A write id as a clock draws it that is so far ahead.
 fn ahead(by: Duration) -> WriteId {
-    WriteId::from_bits(WriteId::after(None).to_bits() + (by.as_millis() << 80))
+    WriteId::from_bits(WriteId::dated().to_bits() + (by.as_millis() << 80))
 }
 
 /// The same of a clock that is behind.
 fn behind(by: Duration) -> WriteId {
-    WriteId::from_bits(WriteId::after(None).to_bits() - (by.as_millis() << 80))
+    WriteId::from_bits(WriteId::dated().to_bits() - (by.as_millis() << 80))
 }
 
 #[test]
@@ -268,23 +268,23 @@ fn write_ids_are_forgotten_in_the_order_of_their_commits_whatever_the_clocks_say
         let put = Entry::put("a", Expected::Any, (*b"x").into());
         store.commit(Commit::one(put).with_write(write)).wait().unwrap()
     };
-    let (oldest, newest) = (WriteId::after(None), behind(HOUR));
+    let (oldest, newest) = (WriteId::dated(), behind(HOUR));
     commit(oldest);
-    (0..200).for_each(|_| drop(commit(WriteId::after(None))));
+    (0..200).for_each(|_| drop(commit(WriteId::dated())));
     let committed = commit(newest);
-    (0..20).for_each(|_| drop(commit(WriteId::after(None))));
+    (0..20).for_each(|_| drop(commit(WriteId::dated())));
 
     let end = Instant::now() + Duration::from_secs(30);
     while keys(&name, "w:") > 64 {
         // Also makes the oldest leave.
-        store.resolve(WriteId::after(None)).wait().unwrap();
+        store.resolve(WriteId::dated()).wait().unwrap();
         assert!(Instant::now() < end, "nothing is forgotten");
     }
 
     assert_eq!(store.resolve(newest).wait().unwrap(), Resolution::Applied(committed.clone()));
     assert_eq!(commit(newest), committed);
     assert_eq!(store.resolve(oldest).wait().unwrap(), Resolution::Unknown);
-    assert_eq!(store.resolve(WriteId::after(None)).wait().unwrap(), Resolution::NotApplied);
+    assert_eq!(store.resolve(WriteId::dated()).wait().unwrap(), Resolution::NotApplied);
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn no_answer_of_another_history_carries_a_token_of_the_one_before() {
 fn a_closed_write_stays_out_also_after_it_was_forgotten() {
     let name = unused("closed");
     let store = Etcd::options().collection(&*name).history(64).connect(&url(NODE.port)).wait().unwrap();
-    let mut writes: Vec<WriteId> = (0..300).map(|_| WriteId::after(None)).collect();
+    let mut writes: Vec<WriteId> = (0..300).map(|_| WriteId::dated()).collect();
     writes.sort_unstable();
     for write in &writes {
         assert_eq!(store.resolve(*write).wait().unwrap(), Resolution::NotApplied);
@@ -481,5 +481,5 @@ fn no_clock_makes_a_write_id_lie() {
             Resolution::Applied(_) => panic!("it never came"),
         }
     }
-    assert_eq!(store.resolve(WriteId::after(None)).wait().unwrap(), Resolution::NotApplied);
+    assert_eq!(store.resolve(WriteId::dated()).wait().unwrap(), Resolution::NotApplied);
 }

@@ -88,8 +88,8 @@ fn a_commit_on_a_paused_server_is_unknown_and_resolves_later() {
     let put = |id, write| {
         store.commit(Commit::one(Entry::put(id, Expected::Absent, (*b"v").into())).with_write(write)).wait()
     };
-    put("before", WriteId::after(None)).unwrap();
-    let write = WriteId::after(None);
+    put("before", WriteId::dated()).unwrap();
+    let write = WriteId::dated();
 
     signal(&processes(&server), "-STOP");
     let began = Instant::now();
@@ -129,7 +129,7 @@ fn without_a_write_id_a_lost_answer_is_unknown_and_with_one_it_is_found_out() {
         proxy.plan(Fault::DropAnswer);
         let unknown = store.commit(put(&plain)).wait();
         proxy.plan(Fault::DropAnswer);
-        let known = store.commit(put(&stamped).with_write(WriteId::after(None))).wait();
+        let known = store.commit(put(&stamped).with_write(WriteId::dated())).wait();
 
         // The first time a statement is prepared, and it is that answer which is dropped: nothing was sent then.
         assert!(
@@ -203,16 +203,16 @@ fn a_conflict_whose_answer_is_lost_again_and_again_is_told_as_the_conflict() {
             let puts = ids.iter().map(|id| Entry::put(id, expected, (*b"v").into()));
             store.commit(puts.collect::<Commit<'_, [u8]>>().with_write(write)).wait()
         };
-        let found = put(ids, Expected::Absent, WriteId::after(None)).unwrap().receipts()[0].version;
+        let found = put(ids, Expected::Absent, WriteId::dated()).unwrap().receipts()[0].version;
         // Four connections that have the statement prepared, since all of these wait at once.
         let holder = super::holding(shared_server().port, &name, "a", 2.0);
         thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| put(ids, Expected::Absent, WriteId::after(None)).unwrap_err());
+                scope.spawn(|| put(ids, Expected::Absent, WriteId::dated()).unwrap_err());
             }
         });
         holder.join().unwrap();
-        let (write, dropped) = (WriteId::after(None), proxy.happened(Fault::DropAnswer));
+        let (write, dropped) = (WriteId::dated(), proxy.happened(Fault::DropAnswer));
 
         (0..3).for_each(|_| proxy.plan(Fault::DropAnswer));
         let refused = put(ids, Expected::Absent, write).unwrap_err();

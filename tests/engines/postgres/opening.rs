@@ -237,7 +237,7 @@ fn what_a_dump_has_carried_into_another_cluster_begins_a_new_feed() {
     let options = Postgres::options().collection(fresh_name());
     let store = open(&options, server.port);
     let kept = put(&store, "kept");
-    let write = ifmatch::store::WriteId::after(None);
+    let write = ifmatch::store::WriteId::dated();
     store
         .commit(Commit::one(Entry::put("b", Expected::Any, (*b"v").into())).with_write(write))
         .wait()

@@ -111,13 +111,13 @@ fn nothing_leaks_between_the_clients_of_one_connection() {
     let put = |id: &'static str| Entry::put(id, Expected::Any, (*b"v").into());
     let use_it = || {
         let mut changes = store.watch(ifmatch::Start::Now).wait().unwrap();
-        store.commit(Commit::one(put("a")).with_write(ifmatch::store::WriteId::after(None))).wait().unwrap();
+        store.commit(Commit::one(put("a")).with_write(ifmatch::store::WriteId::dated())).wait().unwrap();
         store.commit(Commit::one(put("a")).and(put("b"))).wait().unwrap();
         assert_eq!(changes.next().wait().unwrap().changes.len(), 1);
         assert_eq!(changes.next().wait().unwrap().changes.len(), 2);
         let stale = store.commit(Commit::one(Entry::delete("a", Expected::Absent))).wait().unwrap_err();
         assert!(stale.conflict().is_some());
-        store.resolve(ifmatch::store::WriteId::after(None)).wait().unwrap();
+        store.resolve(ifmatch::store::WriteId::dated()).wait().unwrap();
         assert_eq!(store.scan("", None, 10).wait().unwrap().items.len(), 2);
     };
 

@@ -148,14 +148,14 @@ fn damaged_values_and_those_of_a_later_format_are_told_and_stay() {
 fn history_is_bounded_and_what_was_forgotten_is_unknown() {
     let (port, name) = (shared_server().port, fresh_name());
     let store = open(&Postgres::options().collection(&name).history(64), port);
-    let first = WriteId::after(None);
+    let first = WriteId::dated();
     store.commit(put("first", Expected::Absent, b"v").with_write(first)).wait().unwrap();
     store.commit(Commit::one(Entry::delete("first", Expected::Present))).wait().unwrap();
     for number in 0..300_u32 {
         let id = format!("{}", number % 7);
-        store.commit(put(&id, Expected::Any, b"v").with_write(WriteId::after(None))).wait().unwrap();
+        store.commit(put(&id, Expected::Any, b"v").with_write(WriteId::dated())).wait().unwrap();
     }
-    let last = WriteId::after(None);
+    let last = WriteId::dated();
     store.commit(put("last", Expected::Absent, b"v").with_write(last)).wait().unwrap();
 
     let count = |table: &str| {
@@ -172,7 +172,7 @@ fn history_is_bounded_and_what_was_forgotten_is_unknown() {
     let gone = store.commit(put("first", Expected::Present, b"v")).wait().unwrap_err();
     assert_eq!(gone.conflict().unwrap().kind(), &Kind::Missing);
     // A fresh id is certainly none of the forgotten ones.
-    assert_eq!(store.resolve(WriteId::after(None)).wait().unwrap(), Resolution::NotApplied);
+    assert_eq!(store.resolve(WriteId::dated()).wait().unwrap(), Resolution::NotApplied);
 }
 
 #[test]

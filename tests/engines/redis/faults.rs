@@ -181,8 +181,7 @@ fn what_redis_refuses_to_run_is_not_applied() {
     let mut server = server(&["--appendonly", "no"]);
     let store = open(fresh(), server.port);
     let seen = drawn(&store).place();
-    let put =
-        |id| Commit::one(Entry::put(id, Expected::Any, (*b"value").into())).with_write(WriteId::after(seen));
+    let put = |id| Commit::one(Entry::put(id, Expected::Any, (*b"value").into())).with_write(WriteId::after(seen));
     store.commit(put("a")).wait().unwrap();
     let refused = |store: &Arc<dyn Store<[u8]>>| {
         let error = store.commit(put("b")).wait().unwrap_err();
@@ -234,7 +233,7 @@ fn every_call_ends_by_its_deadline_where_nothing_answers() {
         assert_eq!(store.get("a").wait().unwrap_err().outcome(), Outcome::NotApplied);
         proxy.plan(Fault::HalfOpen);
         let put = Entry::put("a", Expected::Any, (*b"value").into());
-        let write = WriteId::after(seen);
+        let write = seen.write();
         let _ = store.commit(Commit::one(put).with_write(write)).wait().unwrap_err();
         proxy.cut_all();
         assert_eq!(patiently(|| store.resolve(write).wait()), Resolution::NotApplied);

@@ -65,7 +65,7 @@ fn compare_and_swap(runtime: &Runtime, store: &Etcd, kv: &KvClient) -> Measured 
     let ours = Contender::timed("Etcd::commit under a write id", |operations| {
         timed(runtime, operations, async || {
             let put = Entry::put("swap", version, VALUE.into());
-            let committed = store.commit(Commit::one(put).with_write(WriteId::after(None))).await.unwrap();
+            let committed = store.commit(Commit::one(put).with_write(WriteId::dated())).await.unwrap();
             version = committed.version().unwrap();
         })
     });
@@ -75,7 +75,7 @@ fn compare_and_swap(runtime: &Runtime, store: &Etcd, kv: &KvClient) -> Measured 
     let mut revision = runtime.block_on(set(kv, "bench/same"));
     let same = Contender::timed("transaction with the same guarantees", |operations| {
         timed(runtime, operations, async || {
-            let write = WriteId::after(None).to_string();
+            let write = WriteId::dated().to_string();
             let (applied, closed) = (format!("bench/hand:w:{write}"), format!("bench/hand:c:{write}"));
             let transaction = Txn::new()
                 .when([

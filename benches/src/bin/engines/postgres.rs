@@ -100,7 +100,7 @@ impl Hand {
         let text = "SELECT * FROM ifmatch_commit_one_1($1, $2, $3, false, 5, 5000, $4, 'p', 'v', $5, 0, $6)";
         let types = [Type::TEXT, Type::BYTEA, Type::INT8, Type::TEXT, Type::INT8, Type::BYTEA];
         let statement: Statement = client.prepare_typed_cached(text, &types).await.unwrap();
-        let write = WriteId::after(None).to_bits();
+        let write = WriteId::dated().to_bits();
         let (bytes, key) = (write.to_be_bytes(), write as i64);
         let row = client
             .query_one(&statement, &[&self.name, &&bytes[..], &key, &id, &version, &&VALUE[..]])
@@ -173,7 +173,7 @@ fn compare_and_swap(runtime: &Runtime, store: &Postgres, hand: &Hand) -> Measure
     let ours = Contender::timed("Postgres::commit under a write id", |operations| {
         timed(runtime, operations, async || {
             let put = Entry::put("swap", version, VALUE.into());
-            let committed = store.commit(Commit::one(put).with_write(WriteId::after(None))).await.unwrap();
+            let committed = store.commit(Commit::one(put).with_write(WriteId::dated())).await.unwrap();
             version = committed.version().unwrap();
         })
     });
