@@ -181,7 +181,8 @@ fn what_redis_refuses_to_run_is_not_applied() {
     let mut server = server(&["--appendonly", "no"]);
     let store = open(fresh(), server.port);
     let seen = drawn(&store).place();
-    let put = |id| Commit::one(Entry::put(id, Expected::Any, (*b"value").into())).with_write(WriteId::after(seen));
+    let put =
+        |id| Commit::one(Entry::put(id, Expected::Any, (*b"value").into())).with_write(WriteId::after(seen));
     store.commit(put("a")).wait().unwrap();
     let refused = |store: &Arc<dyn Store<[u8]>>| {
         let error = store.commit(put("b")).wait().unwrap_err();
