@@ -9,7 +9,15 @@ use std::sync::OnceLock;
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
-    first: OnceLock<(u64, u64)>,
+    first: OnceLock<First>,
+}
+
+/// The file that was opened first.
+#[derive(Debug)]
+struct First {
+    identity: (u64, u64),
+    /// As long as it is open its inode is given to no other file, even while the engine has closed it.
+    _held: File,
 }
 
 /// The file is not at its path any more.
@@ -28,7 +36,16 @@ impl Place {
 
     /// Refuses a file that was just opened here if it is not the one that was opened first.
     pub(super) fn check_opened(&self, file: &File) -> io::Result<()> {
-        self.compare(&file.metadata()?)
+        let found = file.metadata()?;
+        if self.first.get().is_none() {
+            // Not a clone of the handle: that would keep the engine's lock.
+            let held = File::open(&self.path)?;
+            if identity(&held.metadata()?) != identity(&found) {
+                return Err(io::Error::other(Displaced));
+            }
+            self.first.get_or_init(|| First { identity: identity(&found), _held: held });
+        }
+        self.compare(&found)
     }
 
     /// Refuses to go on where the path leads to another file by now, or to none: what is written then is lost to whoever
@@ -49,10 +66,9 @@ impl Place {
     }
 
     fn compare(&self, found: &Metadata) -> io::Result<()> {
-        let found = identity(found);
-        match *self.first.get_or_init(|| found) == found {
-            true => Ok(()),
-            false => Err(io::Error::other(Displaced)),
+        match self.first.get() {
+            Some(first) if first.identity != identity(found) => Err(io::Error::other(Displaced)),
+            _ => Ok(()),
         }
     }
 }
