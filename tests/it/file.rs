@@ -238,19 +238,25 @@ fn a_write_is_recognised_and_resolved_across_restarts() {
 fn outside_the_window_a_write_is_unknown_and_a_closed_one_stays_out() {
     let directory = Directory::new();
     let open = || File::options().history(64).open(directory.file()).unwrap();
-    let [applied, closed] = [WriteId::after(None), WriteId::after(None)];
+    let [below, applied, above] = [1, 2, 3].map(WriteId::from_bits);
     let store = open();
     store.commit(Commit::one(put("a", Expected::Any, "")).with_write(applied)).wait().unwrap();
-    assert_eq!(store.resolve(closed).wait().unwrap(), Resolution::NotApplied);
+    for closed in [below, above] {
+        assert_eq!(store.resolve(closed).wait().unwrap(), Resolution::NotApplied);
+    }
     for _ in 0..100 {
         commit(&store, put("b", Expected::Any, "")).unwrap();
     }
 
     let check = |store: File| {
         assert_eq!(store.resolve(applied).wait().unwrap(), Resolution::Unknown);
-        assert_eq!(store.resolve(closed).wait().unwrap(), Resolution::Unknown);
-        let late = store.commit(Commit::one(put("a", Expected::Any, "")).with_write(closed)).wait();
-        assert!(matches!(late, Err(Error::Refused(Refusal::Closed { .. }))));
+        let late = |closed| store.commit(Commit::one(put("a", Expected::Any, "")).with_write(closed)).wait();
+        // An id that the floor has passed is shut out by that, and its own record is gone.
+        assert_eq!(store.resolve(below).wait().unwrap(), Resolution::Unknown);
+        assert!(matches!(late(below), Err(Error::Refused(Refusal::Outside { .. }))));
+        assert_eq!(store.resolve(above).wait().unwrap(), Resolution::NotApplied);
+        assert!(matches!(late(above), Err(Error::Refused(Refusal::Closed { .. }))));
+        assert!(matches!(late(applied), Err(Error::Refused(Refusal::Outside { .. }))));
         assert_eq!(store.resolve(WriteId::after(None)).wait().unwrap(), Resolution::NotApplied);
     };
     check(store);

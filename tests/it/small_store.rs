@@ -129,6 +129,8 @@ impl Store<[u8]> for SmallStore {
 
     fn abilities(&self) -> Abilities {
         // Commits of any size, no feed, no memory of deletions, nothing that survives the process.
-        Abilities::default()
+        let mut abilities = Abilities::default();
+        abilities.window = WRITES;
+        abilities
     }
 }

@@ -151,7 +151,7 @@ impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Recorded<S, T> {
     }
 
     fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
-        let (write, steps) = (commit.write(), self.steps(&commit));
+        let (write, steps) = (commit.remembered_write(), self.steps(&commit));
         let sent = Sent { journal: Arc::clone(&self.journal), call: self.journal.now(), write, steps };
         self.store.commit(commit).then(move |answer| {
             sent.answered(match &answer {
