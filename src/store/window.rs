@@ -101,6 +101,13 @@ impl From<Asked<Committed>> for Resolution {
     }
 }
 
+/// Remembers 100,000 commits.
+impl<A> Default for Window<A> {
+    fn default() -> Self {
+        Self::new(100_000)
+    }
+}
+
 impl<A> Window<A> {
     /// An empty window that remembers as many commits as `limit`, and as many closed ids; at least one of each.
     pub fn new(limit: usize) -> Self {

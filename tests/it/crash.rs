@@ -45,8 +45,9 @@ fn commit_for_ever(path: &Path) {
     let store = open(path);
     let write_on = |writer: usize| {
         let [left, right, guest] = ids(writer);
+        let mut seen = store.get(&left).wait().unwrap().map(|found| found.version);
         for next in number(&store, &left).unwrap_or(0) + 1.. {
-            let write = WriteId::after(None);
+            let write = WriteId::after(seen);
             println!("begins {writer} {next} {write} .");
             let guest = match next % 2 {
                 0 => put(&guest, next),
@@ -55,6 +56,7 @@ fn commit_for_ever(path: &Path) {
             let commit = Commit::one(put(&left, next)).and(put(&right, next)).and(guest);
             let version = store.commit(commit.with_write(write)).wait().unwrap().version().unwrap();
             println!("ends {writer} {next} {version} .");
+            seen = Some(version);
         }
     };
     thread::scope(|scope| {

@@ -26,7 +26,17 @@ impl Broken {
         }
         let locked = self.lock_in_order(&commit);
         let mut state = self.lock();
-        if let ControlFlow::Break(answer) = self.recognise(&mut state, write) {
+        let remembered = match self.fault {
+            Fault::ChecksRemembered => commit.write(),
+            _ => commit.remembered_write(),
+        };
+        let fingerprint = if self.is(Fault::WriteIdsNameAny) { 0 } else { commit.fingerprint() };
+        let known = match remembered.filter(|_| self.has_a_window()) {
+            Some(write) => self.recall(&state, write, fingerprint),
+            None if self.has_a_window() => ControlFlow::Continue(()),
+            None => self.recognise(&mut state, write),
+        };
+        if let ControlFlow::Break(answer) = known {
             return answer;
         }
         let entries = commit.into_entries();
@@ -66,6 +76,10 @@ impl Broken {
         if let Some(write) = write {
             state.writes.insert(write, Some(committed.clone()));
         }
+        let idle = !committed.receipts().iter().any(Receipt::changed);
+        if let Some(write) = remembered.filter(|_| !(idle && self.is(Fault::IdleForgotten))) {
+            state.window.remember(write, fingerprint, committed.clone());
+        }
         self.publish(state, logged);
         Ok(committed)
     }
@@ -100,6 +114,25 @@ impl Broken {
                 }
                 ControlFlow::Continue(())
             }
+        }
+    }
+
+    /// The same by the rules of write ids, but for the fault in keeping them.
+    fn recall(
+        &self,
+        state: &State,
+        write: WriteId,
+        fingerprint: u64,
+    ) -> ControlFlow<Result<Committed, Error>> {
+        if self.is(Fault::AskingShutsOut) && Some(write) <= state.asked {
+            return ControlFlow::Break(Err(Refusal::Closed { write }.into()));
+        }
+        let newest = if self.is(Fault::AheadTaken) { write.place() } else { state.newest() };
+        match state.window.recall(write, fingerprint, newest) {
+            Ok(Some(committed)) => ControlFlow::Break(Ok(committed.clone())),
+            Ok(None) => ControlFlow::Continue(()),
+            Err(Refusal::Outside { .. }) if self.is(Fault::ForgottenIsNew) => ControlFlow::Continue(()),
+            Err(refusal) => ControlFlow::Break(Err(refusal.into())),
         }
     }
 

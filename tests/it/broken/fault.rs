@@ -105,6 +105,17 @@ pub(super) enum Fault {
     LeaksValue,
     RawIds,
     AbilitiesChange,
+    /// Any commit under a used write id is answered as the first.
+    WriteIdsNameAny,
+    /// What changed nothing is not remembered.
+    IdleForgotten,
+    /// Checks are remembered under their write ids.
+    ChecksRemembered,
+    /// An id that was asked for shuts out those that are older.
+    AskingShutsOut,
+    AheadTaken,
+    /// What was forgotten is taken for new.
+    ForgottenIsNew,
 }
 
 /// Each fault, and the laws that catch it in every run.
@@ -173,6 +184,12 @@ pub(super) const CAUGHT: &[(Fault, &[&str])] = &[
             "a_write_sent_twice_at_once_is_applied_once",
         ],
     ),
+    (Fault::WriteIdsNameAny, &["a_write_id_names_one_commit"]),
+    (Fault::IdleForgotten, &["a_deletion_of_nothing_is_remembered"]),
+    (Fault::ChecksRemembered, &["checks_are_judged_whatever_their_write_id"]),
+    (Fault::AskingShutsOut, &["asking_after_write_ids_shuts_out_no_other"]),
+    (Fault::AheadTaken, &["a_write_id_from_ahead_is_not_ours"]),
+    (Fault::ForgottenIsNew, &["beyond_the_window_nothing_is_applied_again"]),
     (Fault::WriteIdsCollide, &["two_write_ids_are_two_writes"]),
     (
         Fault::OwnWriteConflicts,

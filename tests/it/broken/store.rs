@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::poll_fn;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ifmatch::store::{Abilities, Changes, Committed, Page, Refusal, Resolution, WriteId};
+use ifmatch::store::{Abilities, Changes, Committed, Page, Refusal, Resolution, Window, WriteId};
 use ifmatch::{Commit, Error, Reply, Start, Store, Version, Versioned};
 
 use super::fault::Fault;
@@ -27,11 +28,18 @@ pub(super) struct State {
     pub(super) wakers: Vec<Waker>,
     pub(super) clock: u64,
     pub(super) writes: HashMap<WriteId, Option<Committed>>,
+    /// The same by the rules of write ids, for the faults in keeping them.
+    pub(super) window: Window<Committed>,
+    /// The highest id that was asked for.
+    pub(super) asked: Option<WriteId>,
     /// Ids locked by a commit, for faults about locks.
     pub(super) held: BTreeSet<String>,
     /// How many ids came before the next page, for a listing by offset.
     offsets: HashMap<String, usize>,
 }
+
+/// How many commits under a write id are remembered by the stores with a fault in that.
+const WINDOW: usize = 16;
 
 pub(super) struct Slot {
     pub(super) version: Version,
@@ -48,6 +56,10 @@ pub(super) struct Logged {
 }
 
 impl State {
+    pub(super) fn newest(&self) -> Option<Version> {
+        NonZeroU64::new(self.clock).map(Version::from_bits)
+    }
+
     pub(super) fn next_number(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -57,7 +69,19 @@ impl State {
 impl Broken {
     pub(super) fn new(fault: Fault) -> Self {
         let state = State { clock: 1 << 40, ..State::default() };
+        let state = State { window: Window::new(WINDOW), ..state };
         Self { fault, calls: AtomicU64::new(0), state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Whether the fault is one in keeping the rules of write ids.
+    pub(super) fn has_a_window(&self) -> bool {
+        use Fault::{
+            AheadTaken, AskingShutsOut, ChecksRemembered, ForgottenIsNew, IdleForgotten, WriteIdsNameAny,
+        };
+        matches!(
+            self.fault,
+            AheadTaken | AskingShutsOut | ChecksRemembered | ForgottenIsNew | IdleForgotten | WriteIdsNameAny
+        )
     }
 
     pub(super) fn is(&self, fault: Fault) -> bool {
@@ -165,6 +189,11 @@ impl Store<u64> for Broken {
 
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
         let mut state = self.lock();
+        if self.has_a_window() {
+            let newest = state.newest();
+            state.asked = state.asked.max(Some(write));
+            return Reply::ready(Ok(state.window.ask(write, newest).into()));
+        }
         Reply::ready(Ok(match state.writes.get(&write) {
             _ if self.is(Fault::ResolveForgets) => Resolution::Unknown,
             Some(Some(committed)) => Resolution::Applied(committed.clone()),
@@ -199,6 +228,7 @@ impl Store<u64> for Broken {
         abilities.watch = !self.is(Fault::WatchUndeclared);
         abilities.tombstones = true;
         match self.fault {
+            _ if self.has_a_window() => abilities.window = WINDOW,
             Fault::LimitNotKept => abilities.entries = 8,
             Fault::AbilitiesChange => abilities.entries = 1_000 + self.nth() as usize,
             _ => {}

@@ -91,7 +91,7 @@ impl Broken {
         let writes = commit.entries().iter().any(|entry| !matches!(entry.action, Action::Check));
         let _writing = (writes && self.fault == Fault::TornCommit).then(|| self.writing.lock());
         let mut state = self.state.lock();
-        let known = commit.write().and_then(|write| state.writes.get(&write).cloned());
+        let known = commit.remembered_write().and_then(|write| state.writes.get(&write).cloned());
         match (known, self.fault) {
             (Some(_), Fault::ForgottenWrite) | (None, _) => {}
             (Some(_), Fault::FalseConflict) => return Err(state.conflict(commit, self.fault)),
@@ -198,7 +198,7 @@ impl State {
     }
 
     fn remember(&mut self, commit: &Commit<'_, u64>, committed: &Committed) {
-        self.writes.extend(commit.write().map(|write| (write, committed.clone())));
+        self.writes.extend(commit.remembered_write().map(|write| (write, committed.clone())));
     }
 
     fn apply(&mut self, entry: &Entry<'_, u64>, number: Option<u64>, fault: Fault) -> Receipt {
