@@ -109,23 +109,26 @@ impl<'w, T: Resource + ?Sized, V: Fn(u64) -> Arc<T>> Caller<'w, T, V> {
         let places: Vec<usize> = (0..entries).map(|next| (first + next) % ids.len()).collect();
         let only_checks = self.dice.below(5) == 0;
         let commit: Commit<'w, T> = places.iter().map(|at| self.entry(thread, *at, only_checks)).collect();
-        let commit = if self.dice.below(8) == 0 {
-            let commit = commit.with_write(self.write_id());
-            self.last = Some(commit.clone());
-            commit
-        } else {
-            commit
+        let write = (self.dice.below(8) == 0).then(|| self.write_id()).flatten();
+        let commit = match write {
+            Some(write) => {
+                let commit = commit.with_write(write);
+                self.last = Some(commit.clone());
+                commit
+            }
+            None => commit,
         };
         self.learn(&places, commit);
     }
 
-    /// A write id, drawn at the newest version that this thread knows.
-    fn write_id(&self) -> WriteId {
+    /// A write id, drawn at the newest version that this thread knows; none before it knows one, as that may lie outside of
+    /// what the store remembers.
+    fn write_id(&self) -> Option<WriteId> {
         if self.store.abilities().window == 0 {
-            return WriteId::dated();
+            return Some(WriteId::dated());
         }
         let known = self.known.iter().flatten().flatten();
-        WriteId::after(known.copied().max_by_key(|version| version.to_bits()))
+        known.copied().max_by_key(|version| version.to_bits()).map(|newest| WriteId::after(Some(newest)))
     }
 
     fn entry(&mut self, thread: u64, at: usize, only_check: bool) -> Entry<'w, T> {
