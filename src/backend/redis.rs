@@ -97,7 +97,8 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// - Everything is in the memory of Redis. Where that is full, commits that put values fail with
 ///   [`Outcome::NotApplied`]; reads and deletions go on.
 /// - Past version 2^40 - 2 the collection takes no more commits.
-/// - The keys begin with `ifmatch:{collection}:`. A user with an ACL needs `~ifmatch:{collection}:*`, the commands of hashes,
+/// - The keys begin with `ifmatch:{collection}:`. A user with an ACL needs `~ifmatch:{collection}:*`, `INFO` (opening asks
+///   whether the server is a replica, and which keys it drops), the commands of hashes,
 ///   strings, sorted sets and streams, and `EVALSHA` and `EVAL`; a permission that is missing is told of when the store is
 ///   opened.
 ///

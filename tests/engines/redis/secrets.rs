@@ -52,7 +52,7 @@ fn errors_of_connecting_show_no_credentials() {
 #[test]
 fn a_store_behind_a_login_works_and_shows_none_of_it() {
     let server = server(&["--appendonly", "no"]);
-    let acl = format!("ACL SETUSER keeper on >{SECRET} ~ifmatch:{{vault}}:* +@all -@admin -@dangerous");
+    let acl = format!("ACL SETUSER keeper on >{SECRET} ~ifmatch:{{vault}}:* +@all -@admin -@dangerous +info");
     assert_eq!(say(server.address(), &acl), "+OK");
     let url = format!("redis://keeper:{SECRET}@127.0.0.1:{}", server.port);
 
