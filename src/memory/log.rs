@@ -133,8 +133,13 @@ impl Log {
         }
         let version = version(last + 1);
         if taken & WATCHED != 0 {
-            changes.for_each(|change| ring.push(version.to_bits(), change));
-            if !ring.waiting.is_empty() {
+            let mut recorded = false;
+            for change in changes {
+                ring.push(version.to_bits(), change);
+                recorded = true;
+            }
+            // A version that was only passed over is nothing to wake for.
+            if recorded && !ring.waiting.is_empty() {
                 // All of them, also those that were woken already: the last handle is not to be dropped under the lock.
                 asleep.extend(ring.waiting.values().map(Arc::clone));
                 ring.waiting.retain(|_, sleeper| !sleeper.is_woken());
@@ -149,8 +154,8 @@ impl Log {
     }
 
     /// Takes a version for a commit that changed nothing.
-    pub(super) fn pass(&self, wake: &mut impl Extend<Arc<Sleeper>>) -> Result<Version, Refusal> {
-        self.publish(std::iter::empty, wake)
+    pub(super) fn pass(&self) -> Result<Version, Refusal> {
+        self.publish(std::iter::empty, &mut Vec::new())
     }
 
     /// Begins to watch, and to record if nobody did before.

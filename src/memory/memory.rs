@@ -172,7 +172,7 @@ impl<T: Resource + ?Sized> Inner<T> {
             let committed = self.table.commit_many(commit.entries_mut(), &self.log, &mut leftovers)?;
             // A deletion that found nothing is remembered too, or it would delete what came since when it is sent again.
             if !committed.receipts().iter().any(Receipt::changed) {
-                self.log.pass(&mut leftovers)?;
+                self.log.pass()?;
             }
             Ok(committed)
         })

@@ -116,6 +116,7 @@ pub(crate) enum Refused {
     Id(String),
     Duplicate(String),
     Closed(u8),
+    Reused(u8),
     EmptyPage,
     Cursor,
 }
@@ -142,6 +143,9 @@ struct Watcher {
     waits: bool,
 }
 
+/// A commit under a write id: its ids and deeds, by which it is told from another one, and its answer.
+type Written = (Vec<(usize, u8)>, Vec<Receipt>);
+
 /// A store that is nothing but a map, and answers one call after another.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reference {
@@ -149,7 +153,7 @@ pub(crate) struct Reference {
     /// The last state.
     last: Mark,
     /// What came under a write id; `None` where it was resolved before it came.
-    writes: HashMap<u8, Option<Vec<Receipt>>>,
+    writes: HashMap<u8, Option<Written>>,
     /// What is recorded since the first watch.
     records: VecDeque<(Mark, String, bool)>,
     /// The oldest place that the feed reaches back to; `None` before the first watch.
@@ -198,7 +202,7 @@ impl Reference {
             Operation::Get(id) => Answer::Found(self.held(IDS[*id])),
             Operation::Commit { steps, write } => self.commit(steps, *write),
             Operation::Resolve(write) => match self.writes.entry(*write).or_insert(None) {
-                Some(receipts) => Answer::Applied(receipts.clone()),
+                Some((_, receipts)) => Answer::Applied(receipts.clone()),
                 None => Answer::NotApplied,
             },
             Operation::Scan { limit: 0, .. } => Answer::Refused(Refused::EmptyPage),
@@ -226,9 +230,20 @@ impl Reference {
                 return Answer::Refused(Refused::Duplicate(IDS[step.id].to_owned()));
             }
         }
-        match write.and_then(|write| self.writes.get(&write)) {
-            Some(Some(receipts)) => return Answer::Committed(receipts.clone()),
-            Some(None) => return Answer::Refused(Refused::Closed(write.unwrap_or_default())),
+        let deed = |step: &Step| match step.deed {
+            Deed::Check => 0,
+            Deed::Put(_) => 1,
+            Deed::Delete => 2,
+        };
+        let named: Vec<(usize, u8)> = steps.iter().map(|step| (step.id, deed(step))).collect();
+        // Checks alone are judged anew, whatever their write id.
+        let write = write.filter(|_| named.iter().any(|(_, deed)| *deed > 0));
+        match write.and_then(|write| Some((write, self.writes.get(&write)?))) {
+            Some((_, Some((same, receipts)))) if *same == named => {
+                return Answer::Committed(receipts.clone());
+            }
+            Some((write, Some(_))) => return Answer::Refused(Refused::Reused(write)),
+            Some((write, None)) => return Answer::Refused(Refused::Closed(write)),
             None => {}
         }
         let created = |step: &&Step| {
@@ -245,7 +260,7 @@ impl Reference {
         }
         let receipts = self.write(steps);
         if let Some(write) = write {
-            self.writes.insert(write, Some(receipts.clone()));
+            self.writes.insert(write, Some((named, receipts.clone())));
         }
         Answer::Committed(receipts)
     }

@@ -245,6 +245,7 @@ pub(crate) fn refused(error: Error) -> Answer {
         Refusal::Id { id, .. } => Refused::Id(id.into()),
         Refusal::Duplicate { id } => Refused::Duplicate(id.into()),
         Refusal::Closed { write } => Refused::Closed(write.to_bits() as u8),
+        Refusal::Reused { write } => Refused::Reused(write.to_bits() as u8),
         Refusal::EmptyPage => Refused::EmptyPage,
         Refusal::Cursor => Refused::Cursor,
         other => panic!("{other:?}"),
