@@ -59,7 +59,7 @@ pub use options::{Options, Persistence};
 ///
 /// A commit waits for one sync of the disk. Commits that arrive while a sync is under way share the next one, each
 /// with its own verdict, so many callers together cost little more than one alone. A read looks into the last
-/// committed state on the caller's thread, and its reply is ready. So is a commit that only checks and has no write id.
+/// committed state on the caller's thread, and its reply is ready. So is a commit that only checks.
 /// Neither waits for a sync, unless the file is just being compacted or opened anew.
 ///
 /// Commits are first kept together, however far apart their ids are, and also in memory. Once 256 KiB or 1,000 changes

@@ -149,7 +149,8 @@ impl<'a> Call<'a> {
     }
 
     /// Commits, under a fresh write id each time where the store's answers can be lost. A lost answer is settled with
-    /// the store; what is known not to have been applied is sent again, and so is a commit of checks alone. `first` is a commit that is on its way already.
+    /// the store; what is known not to have been applied is sent again, and so is a commit of checks alone. `first` is
+    /// one that is on its way already.
     pub(crate) async fn commit<'s, T: Resource + ?Sized>(
         &mut self,
         store: &'s dyn Store<T>,
@@ -405,6 +406,21 @@ mod tests {
         let refused = idle.commit(kept).wait().unwrap_err();
         assert!(matches!(refused, Error::Refused(Refusal::Outside { newest: Some(_), .. })), "{refused}");
         assert_eq!(refused.outcome(), Outcome::Unknown, "a caller's id may have been sent before");
+    }
+
+    #[test]
+    fn a_collection_that_writes_and_checks_never_falls_behind() {
+        let store = Arc::new(Scripted::losing(&[]).remembering(4));
+        let numbers = numbers(&store);
+        let old = numbers.create("old", 1).wait().unwrap();
+        let sent = store.sent();
+
+        for number in 0..20 {
+            let put = Entry::put("busy", Expected::Any, Arc::new(number));
+            numbers.commit(Commit::one(put).and(Entry::check("old", &old))).wait().unwrap();
+        }
+
+        assert_eq!(store.sent() - sent, 20, "the versions of checks are older than the commit's own");
     }
 
     #[test]

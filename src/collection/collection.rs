@@ -383,8 +383,10 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// A fresh write id, for a commit whose outcome the program itself wants to ask for later. It is drawn at the newest
     /// version that this collection has heard of: draw it shortly before it is used.
     ///
-    /// Where the collection has written nothing for as long as the store remembers, or nothing yet, the commit may come
-    /// back as [`Refusal::Outside`](crate::store::Refusal::Outside), with nothing applied: draw again, and send again.
+    /// Where the collection has written nothing for as long as the store remembers, or nothing yet, the first sending of
+    /// the commit may come back as [`Refusal::Outside`](crate::store::Refusal::Outside), with nothing applied: draw again,
+    /// and send that. A later sending that comes back so may have been applied the time before: read, and decide, as
+    /// under a new id it could be applied twice.
     ///
     /// ```
     /// use ifmatch::store::Resolution;

@@ -10,7 +10,7 @@ use crate::store::{Abilities, Committed, Error, Refusal, Version, WriteId};
 /// Reads are not listened to: that would be a shared counter on the way of each. A collection that has not written for
 /// as long as the store remembers draws an id that is too old, is told the newest version with the refusal, and draws
 /// again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Stamps {
     /// Whether every commit needs an id, because answers of the store can be lost.
     needed: bool,
@@ -41,8 +41,9 @@ impl Stamps {
     /// Takes note of the versions that an answer tells.
     pub(crate) fn note(&self, answer: &Result<Committed, Error>) {
         let told = match answer {
-            Ok(committed) => committed.receipts().iter().filter_map(|receipt| receipt.version).next_back(),
-            Err(Error::Conflict(conflict)) => conflict.mismatches()[0].found(),
+            // The newest of them: a check tells the version that it found, which may be old.
+            Ok(committed) => committed.receipts().iter().map(|receipt| bits(receipt.version)).max(),
+            Err(Error::Conflict(conflict)) => conflict.mismatches().iter().map(|one| bits(one.found())).max(),
             Err(Error::Refused(Refusal::Outside { newest, .. })) => {
                 // Exactly this: after a loss the store may be behind of what it was.
                 self.newest.store(bits(*newest), Ordering::Relaxed);
@@ -50,7 +51,7 @@ impl Stamps {
             }
             Err(_) => return,
         };
-        self.newest.fetch_max(bits(told), Ordering::Relaxed);
+        self.newest.fetch_max(told.unwrap_or_default(), Ordering::Relaxed);
     }
 }
 

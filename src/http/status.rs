@@ -81,6 +81,8 @@ pub fn retry_after(error: &Error) -> Option<Duration> {
 pub(super) fn advice(error: &Error) -> Advice {
     match error {
         Error::Conflict(conflict) => conflict.retry(),
+        // An earlier sending may have been applied: look first.
+        Error::Refused(Refusal::Outside { .. }) => Advice::Refetch,
         Error::Refused(Refusal::ExpectationRequired { .. } | Refusal::ConditionRequired { .. })
         | Error::Expired(_) => Advice::Refetch,
         Error::Failed(failure) => match failure.outcome() {
@@ -285,7 +287,8 @@ mod tests {
             let error = Error::from(refusal);
             assert_eq!((status(&error), reason(&error)), (code, word), "{error}");
             assert_eq!(retry_after(&error), None, "{error}");
-            let expected = if code == 428 { Advice::Refetch } else { Advice::Never };
+            let looks_first = code == 428 || error.outcome() == Outcome::Unknown;
+            let expected = if looks_first { Advice::Refetch } else { Advice::Never };
             assert_eq!(advice(&error), expected, "{error}");
         }
     }

@@ -16,9 +16,6 @@ use crate::store::{
 /// How many ids a scan takes from the index at a time, so that a page of any size holds up no writer for long.
 const SCAN_STRIDE: usize = 256;
 
-/// How many commits under a write id are remembered. Default of [`Memory::with_window`].
-const REMEMBERED: usize = 100_000;
-
 /// The store that lives in this process, for values of any type: they are neither cloned nor serialized.
 ///
 /// A read clones an [`Arc`]. All replies are ready, so [`Reply::wait`] never blocks; only a watcher's
@@ -90,13 +87,7 @@ impl<T: Resource + ?Sized> Memory<T> {
     }
 
     fn counting_from(last: u64) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                table: Table::new(),
-                log: Log::new(last),
-                window: Mutex::new(Window::new(REMEMBERED)),
-            }),
-        }
+        Self { inner: Arc::new(Inner { table: Table::new(), log: Log::new(last), window: Mutex::default() }) }
     }
 
     /// The same store with a feed that reaches back `changes` changes instead of 65,536; at least one.

@@ -277,9 +277,12 @@ pub enum Refusal {
     },
     /// The write id is from outside of the history that the store remembers: from before its oldest remembered commit, or
     /// from after its newest one, as an id of another store or of a state that was lost. This sending applied nothing.
-    /// Whether an earlier one did can't be told, so [`Error::outcome`] is [`Outcome::Unknown`]. 409; a commit that was
-    /// never sent before may be sent under a new id, drawn [`after`](WriteId::after) `newest`.
-    #[error("write {write} is not from the commits that the store remembers: draw a new write id")]
+    /// Whether an earlier one did can't be told, so [`Error::outcome`] is [`Outcome::Unknown`]. 409; read, and decide. Only
+    /// a commit that was never sent before may be sent again, under a new id, drawn [`after`](WriteId::after) `newest`.
+    #[error(
+        "write {write} is outside of what the store remembers: nothing was applied now, and whether it was before is \
+         unknown"
+    )]
     Outside {
         /// The write id.
         write: WriteId,
