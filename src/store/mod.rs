@@ -31,6 +31,8 @@ pub use reply::Reply;
 pub(crate) use reply::block_on;
 #[cfg(feature = "file")]
 pub(crate) use reply::is_blocking;
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+pub(crate) use reply::park_by;
 pub use resource::Resource;
 pub use store::{Abilities, Durability, Page, Resolution, Store};
 pub use version::{Version, Versioned};

@@ -146,8 +146,9 @@ impl<'a, T, E> Reply<'a, T, E> {
 
     /// The answer, parking this thread until it is here. Needs no runtime.
     ///
-    /// Do not call it on a thread that an async runtime needs to make progress: like every blocking call there, it
-    /// can starve the very task it waits for.
+    /// On a thread that an async runtime needs, it holds up the other tasks there, like every blocking call: await the
+    /// reply instead. It does get its answer: the stores in this process have their own threads, and those on engines
+    /// hand the work of a tokio thread that waits over to another one.
     ///
     /// ```
     /// # use ifmatch::Collection;
@@ -186,31 +187,40 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     loop {
         match future.as_mut().poll(&mut context) {
             Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
+            Poll::Pending => BLOCKING.get().unwrap_or(thread::park)(),
         }
     }
 }
 
 thread_local! {
-    /// Whether this thread is in [`block_on`].
-    static BLOCKING: Cell<bool> = const { Cell::new(false) };
+    /// How this thread parks, while it is in [`block_on`].
+    static BLOCKING: Cell<Option<fn()>> = const { Cell::new(None) };
 }
 
 /// Whether the future that is being polled has this thread to itself: its caller waits, and no task of an executor is
 /// held up by work that is done right here.
 #[cfg(feature = "file")]
 pub(crate) fn is_blocking() -> bool {
-    BLOCKING.get()
+    BLOCKING.get().is_some()
+}
+
+/// For a future that is being polled and needs more than this thread: where its caller waits, it parks by `park` from now
+/// on, until its answer is here.
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+pub(crate) fn park_by(park: fn()) {
+    if BLOCKING.get().is_some() {
+        BLOCKING.set(Some(park));
+    }
 }
 
 /// Marks this thread for as long as it lives.
 struct Blocking {
-    before: bool,
+    before: Option<fn()>,
 }
 
 impl Blocking {
     fn begin() -> Self {
-        Self { before: BLOCKING.replace(true) }
+        Self { before: BLOCKING.replace(Some(thread::park)) }
     }
 }
 

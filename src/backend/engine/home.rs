@@ -5,12 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread;
 
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor, worker_index};
 use tokio::sync::watch;
+use tokio::task::block_in_place;
 
 use super::RuntimeEnded;
-use crate::store::{Batch, Changes, Cursor, Error, Failure, Feed, Outcome, Reply, WriteId};
+use crate::store::{Batch, Changes, Cursor, Error, Failure, Feed, Outcome, Reply, WriteId, park_by};
 
 /// The tokio runtime that a store lives in. Calls and watchers are polled in it from anywhere, and are told when it has
 /// ended: a program may drop its runtime before the store.
@@ -96,6 +98,7 @@ impl Home {
         if self.has_ended() {
             return Poll::Ready(Err(RuntimeEnded));
         }
+        park_by(park);
         let _entered = self.handle.enter();
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(polled) => polled.map(Ok),
@@ -107,6 +110,17 @@ impl Home {
 
     fn has_ended(&self) -> bool {
         self.alive.has_changed().is_err()
+    }
+}
+
+/// Parks a thread that waits for a call. Where it is a worker of a runtime, this may be the very one that the answer comes
+/// by: another thread takes over what the worker has to do.
+fn park() {
+    let is_worker = worker_index().is_some();
+    if is_worker && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        block_in_place(thread::park);
+    } else {
+        thread::park();
     }
 }
 
@@ -185,6 +199,29 @@ mod tests {
         assert_ended(&home.reply(call()).wait().unwrap_err(), Outcome::NotApplied);
         let reopened = home.reply(async { Ok::<_, super::super::ConnectError>(()) }).wait().unwrap_err();
         assert_eq!(reopened.to_string(), "cannot use the tokio runtime: it has ended");
+    }
+
+    #[test]
+    fn the_only_worker_of_a_runtime_can_wait_for_what_comes_by_it() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let waits = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+            let runtime = runtime.unwrap();
+            let home = home(&runtime);
+            let call = |number| async move {
+                sleep(Duration::from_millis(1)).await;
+                // Where a worker that parks keeps this to itself, nobody ever runs it.
+                Ok::<_, Error>(tokio::spawn(async move { number }).await.unwrap())
+            };
+            let twice = runtime.spawn(async move {
+                let first = home.reply(call(1)).wait().unwrap();
+                first + home.commit(None, call(2)).wait().unwrap()
+            });
+            tell.send(runtime.block_on(twice).unwrap()).unwrap();
+        });
+
+        assert_eq!(told.recv_timeout(Duration::from_secs(60)), Ok(3), "it waits for itself");
+        waits.join().unwrap();
     }
 
     /// A feed that nothing ever wakes.
