@@ -27,6 +27,7 @@ use crate::store::{
 /// | read | [`get`](Self::get) may find nothing, [`fetch`](Self::fetch) must find something |
 /// | write what is based on a version | [`replace`](Self::replace), [`delete`](Self::delete), [`create`](Self::create) |
 /// | change what is there, whatever it is | [`modify`](Self::modify), [`try_modify`](Self::try_modify), [`modify_async`](Self::modify_async) |
+/// | change what is there, or create it | [`modify_or_create`](Self::modify_or_create) |
 /// | change a copy for as long as it takes | [`edit`](Self::edit) |
 /// | change several ids as one | [`transaction`](Self::transaction), [`transact`](Self::transact) |
 /// | see all, or what changes | [`list`](Self::list), [`scan`](Self::scan), [`watch`](Self::watch) |
@@ -233,6 +234,8 @@ impl<T: Resource + ?Sized> Collection<T> {
 
     /// Puts the first value of an id, or one after a deletion.
     ///
+    /// A text is passed as `"text".to_string()`: in `"text".into()` nothing says what it is to become.
+    ///
     /// # Errors
     ///
     /// A [`Conflict`](crate::Conflict) of kind [`Exists`](crate::Kind::Exists) where there is a value; 409.
@@ -271,7 +274,7 @@ impl<T: Resource + ?Sized> Collection<T> {
     ) -> Reply<'a, Versioned<T>> {
         let value = value.into();
         let entry = Entry::put(id, condition, Arc::clone(&value));
-        let reply = self.commit(Commit::one(entry));
+        let reply = self.send(Commit::one(entry));
         if let Some(version) = reply.good().and_then(|committed| committed.version()) {
             return Reply::ready(Ok(Versioned { version, value }));
         }
@@ -312,7 +315,7 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn delete<'a>(&'a self, id: &'a str, condition: impl Into<Condition>) -> Reply<'a, Receipt> {
-        let reply = self.commit(Commit::one(Entry::delete(id, condition)));
+        let reply = self.send(Commit::one(Entry::delete(id, condition)));
         if let Some(receipt) = reply.good().and_then(|committed| committed.receipts().first()) {
             return Reply::ready(Ok(*receipt));
         }
@@ -344,6 +347,17 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// ```
     #[inline]
     pub fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
+        let entries = commit.entries().len();
+        let reply = self.send(commit);
+        match reply.good() {
+            Some(committed) if committed.receipts().len() == entries => reply,
+            _ => reply.then(move |committed| Ok(committed?.complete(entries)?)),
+        }
+    }
+
+    /// The same, for those who look themselves whether the answer has a receipt for each entry.
+    #[inline]
+    fn send<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
         let write = commit.write();
         if write.is_some() || self.stamps().needed() {
             return self.commit_stamped(commit);

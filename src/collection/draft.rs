@@ -9,8 +9,9 @@ use crate::store::{Commit, Entry, Reply, Resource, Versioned};
 
 /// A private copy of a resource, from [`Collection::edit`], that is changed at leisure and then committed.
 ///
-/// It derefs to the value. The copy is made by the first change. Nothing is locked while it is open: if somebody else
-/// changes the resource in the meantime, [`commit`](Self::commit) is a conflict, and the draft stays as it is.
+/// It derefs to the value. The copy is made by the first mutable use, and what was used so is written, whether it differs
+/// or not. Nothing is locked while it is open: if somebody else changes the resource in the meantime,
+/// [`commit`](Self::commit) is a conflict, and the draft stays as it is.
 ///
 /// ```
 /// use ifmatch::{Collection, Error};
@@ -35,7 +36,7 @@ pub struct Draft<T: Resource> {
     collection: Collection<T>,
     id: Arc<str>,
     base: Versioned<T>,
-    /// Shared with the base until the first change.
+    /// The base's own until the first mutable use.
     value: Arc<T>,
     /// Where a transaction puts the new base once it has committed.
     saved: Option<Saved<T>>,
@@ -44,7 +45,7 @@ pub struct Draft<T: Resource> {
 /// The place for what a transaction made of a draft.
 pub(crate) type Saved<T> = Arc<OnceLock<Versioned<T>>>;
 
-impl<T: Resource + Clone + PartialEq> Collection<T> {
+impl<T: Resource + Clone> Collection<T> {
     /// Opens a private copy of a resource, to be changed and then committed.
     ///
     /// ```
@@ -91,9 +92,9 @@ impl<T: Resource> Draft<T> {
     }
 }
 
-impl<T: Resource + PartialEq> Draft<T> {
-    /// Writes the draft if it differs from its base, and if that is still the stored state; the new state is the
-    /// base from then on. If it does not differ, the commit only checks that the base still is the stored state.
+impl<T: Resource> Draft<T> {
+    /// Writes the draft if it was touched, by any mutable use, and if its base is still the stored state; the new state is
+    /// the base from then on. If it was not touched, the commit only checks that the base still is the stored state.
     ///
     /// A commit that is dropped while it is pending leaves the draft as it was.
     ///
@@ -103,15 +104,15 @@ impl<T: Resource + PartialEq> Draft<T> {
     /// draft is as it was. See [`rebase`](Self::rebase).
     pub fn commit(&mut self) -> Reply<'_, Versioned<T>> {
         self.take_saved();
+        let touched = self.is_touched();
         let Self { collection, id, base, value, .. } = self;
-        let changed = **value != *base.value;
-        let commit = match changed {
+        let commit = match touched {
             true => Commit::one(Entry::put(id, &*base, Arc::clone(value))),
             false => Commit::unchanged(Entry::check(id, &*base)),
         };
         collection.commit(commit).then(move |committed| {
             let committed = committed?;
-            if changed {
+            if touched {
                 *base = Versioned { version: committed.put_version(0)?, value: Arc::clone(value) };
             } else {
                 // Another one where the value was rewritten in a newer schema.
@@ -121,10 +122,10 @@ impl<T: Resource + PartialEq> Draft<T> {
         })
     }
 
-    /// For a transaction: the value, if it differs from the base, and where the new base is to be put.
+    /// For a transaction: the value, if it was touched, and where the new base is to be put.
     pub(crate) fn save(&mut self) -> Option<(Arc<T>, Saved<T>)> {
         self.take_saved();
-        if *self.value == *self.base.value {
+        if !self.is_touched() {
             return None;
         }
         let saved = Saved::default();
@@ -134,6 +135,11 @@ impl<T: Resource + PartialEq> Draft<T> {
 }
 
 impl<T: Resource> Draft<T> {
+    /// Not by `==`, which may compare less than there is: a type with the `==` of its ids would lose what was changed.
+    fn is_touched(&self) -> bool {
+        !Arc::ptr_eq(&self.value, &self.base.value)
+    }
+
     fn take_saved(&mut self) {
         if let Some(saved) = self.saved.take().and_then(|saved| saved.get().cloned()) {
             self.base = saved;
@@ -190,6 +196,30 @@ mod tests {
         assert_eq!(notes.fetch("a").wait().unwrap(), saved);
         assert_eq!(draft.commit().wait().unwrap(), saved);
         assert_eq!(notes.fetch("a").wait().unwrap(), saved);
+    }
+
+    #[test]
+    fn what_was_touched_is_written_whatever_its_equality_compares() {
+        #[derive(Clone)]
+        struct Entity(u64, String);
+
+        impl PartialEq for Entity {
+            fn eq(&self, other: &Self) -> bool {
+                self.0 == other.0
+            }
+        }
+
+        let entities = Collection::in_memory();
+        entities.create("a", Entity(1, "one".to_string())).wait().unwrap();
+        let mut draft = entities.edit("a").wait().unwrap();
+        draft.1.push('!');
+        draft.commit().wait().unwrap();
+        draft.1.push('!');
+        let mut transaction = entities.transaction();
+        transaction.save(&mut draft).unwrap();
+        transaction.commit().wait().unwrap();
+
+        assert_eq!(entities.fetch("a").wait().unwrap().value.1, "one!!");
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub(crate) struct Gate<T: ?Sized> {
 }
 
 struct Line<T: ?Sized> {
-    /// Who waits, by ticket: the first one has its turn.
-    places: BTreeMap<u64, Option<Waker>>,
+    /// Who waits, by the number of the ticket: the first one has its turn.
+    waiting: BTreeMap<u64, Option<Waker>>,
     drawn: u64,
     /// When the turn last passed on.
     moved: Instant,
@@ -40,11 +40,11 @@ struct Line<T: ?Sized> {
 }
 
 /// A place in a line. Dropping it leaves the line; where it was at the head, the turn passes on.
-#[must_use = "a place that is dropped is lost"]
-pub(crate) struct Place<'a, T: ?Sized> {
+#[must_use = "a ticket that is dropped is a place lost"]
+pub(crate) struct Ticket<'a, T: ?Sized> {
     gate: &'a Gate<T>,
     id: &'a str,
-    ticket: u64,
+    number: u64,
     /// What the next one is to start from: the newest value this one knows.
     pub(crate) known: Option<Versioned<T>>,
 }
@@ -57,7 +57,7 @@ pub(crate) enum Called<T: ?Sized> {
     Stalled,
 }
 
-enum Look<T: ?Sized> {
+enum Rank<T: ?Sized> {
     Head(Option<Versioned<T>>),
     Behind { moved: Instant },
 }
@@ -85,20 +85,20 @@ impl<T: ?Sized> Gate<T> {
     }
 
     /// Joins the line of `id` if there is one.
-    pub(crate) fn follow<'a>(&'a self, id: &'a str) -> Option<Place<'a, T>> {
+    pub(crate) fn follow<'a>(&'a self, id: &'a str) -> Option<Ticket<'a, T>> {
         if self.is_quiet() {
             return None;
         }
-        let ticket = self.lines.lock().get_mut(id)?.draw();
-        Some(Place { gate: self, id, ticket, known: None })
+        let number = self.lines.lock().get_mut(id)?.draw();
+        Some(Ticket { gate: self, id, number, known: None })
     }
 
     /// Joins the line of `id`, or opens it. `known` is what whoever opens it starts from, and is not used otherwise:
     /// those in front know better.
-    pub(crate) fn join<'a>(&'a self, id: &'a str, known: Option<Versioned<T>>) -> Place<'a, T> {
+    pub(crate) fn join<'a>(&'a self, id: &'a str, known: Option<Versioned<T>>) -> Ticket<'a, T> {
         let moved = self.timer.now();
         let mut unused = None;
-        let ticket = {
+        let number = {
             let mut lines = self.lines.lock();
             match lines.get_mut(id) {
                 Some(line) => {
@@ -106,49 +106,49 @@ impl<T: ?Sized> Gate<T> {
                     line.draw()
                 }
                 None => {
-                    let mut line = Line { places: BTreeMap::new(), drawn: 0, moved, handed: known };
-                    let ticket = line.draw();
+                    let mut line = Line { waiting: BTreeMap::new(), drawn: 0, moved, handed: known };
+                    let number = line.draw();
                     lines.insert(id.into(), line);
                     self.open.fetch_add(1, Ordering::Relaxed);
-                    ticket
+                    number
                 }
             }
         };
-        let place = Place { gate: self, id, ticket, known: None };
-        // The last handle of a value may run its drop: never under the lock, and only once there is a place to leave,
+        let ticket = Ticket { gate: self, id, number, known: None };
+        // The last handle of a value may run its drop: never under the lock, and only once there is a ticket to give back,
         // should it panic.
         drop(unused);
-        place
+        ticket
     }
 
-    /// Whether `ticket` is at the head; if not, `waker` is woken when it is.
-    fn look(&self, id: &str, ticket: u64, waker: Waker) -> Look<T> {
+    /// Whether the ticket with this number is at the head; if not, `waker` is woken when it is.
+    fn look(&self, id: &str, number: u64, waker: Waker) -> Rank<T> {
         let mut lines = self.lines.lock();
         let line = lines.get_mut(id).expect("a line stays while somebody is in it");
-        if line.is_head(ticket) {
+        if line.is_head(number) {
             let handed = line.handed.take();
             drop(lines);
             drop(waker);
-            return Look::Head(handed);
+            return Rank::Head(handed);
         }
-        let replaced = line.places.insert(ticket, Some(waker));
+        let replaced = line.waiting.insert(number, Some(waker));
         let moved = line.moved;
         drop(lines);
         drop(replaced);
-        Look::Behind { moved }
+        Rank::Behind { moved }
     }
 
-    fn leave(&self, id: &str, ticket: u64, known: Option<Versioned<T>>) {
+    fn leave(&self, id: &str, number: u64, known: Option<Versioned<T>>) {
         let now = self.timer.now();
         let mut unused = known;
         let mut next = None;
         let mut closed = None;
-        let place = {
+        let waker = {
             let mut lines = self.lines.lock();
             let line = lines.get_mut(id).expect("a line stays while somebody is in it");
-            let head = line.is_head(ticket);
-            let place = line.places.remove(&ticket);
-            if line.places.is_empty() {
+            let head = line.is_head(number);
+            let waker = line.waiting.remove(&number);
+            if line.waiting.is_empty() {
                 closed = lines.remove_entry(id);
                 self.open.fetch_sub(1, Ordering::Relaxed);
             } else if head {
@@ -157,32 +157,32 @@ impl<T: ?Sized> Gate<T> {
                 if unused.is_some() {
                     mem::swap(&mut line.handed, &mut unused);
                 }
-                next = line.places.first_entry().and_then(|mut first| first.get_mut().take());
+                next = line.waiting.first_entry().and_then(|mut first| first.get_mut().take());
             }
-            place
+            waker
         };
         // Wakers and values are the caller's code, their drop included: never under the lock. The next one first, who
         // must hear of it also where a drop panics.
         if let Some(next) = next {
             wake(next);
         }
-        drop((unused, closed, place));
+        drop((unused, closed, waker));
     }
 }
 
 impl<T: ?Sized> Line<T> {
     fn draw(&mut self) -> u64 {
         self.drawn += 1;
-        self.places.insert(self.drawn, None);
+        self.waiting.insert(self.drawn, None);
         self.drawn
     }
 
-    fn is_head(&self, ticket: u64) -> bool {
-        self.places.first_key_value().is_some_and(|(first, _)| *first == ticket)
+    fn is_head(&self, number: u64) -> bool {
+        self.waiting.first_key_value().is_some_and(|(first, _)| *first == number)
     }
 }
 
-impl<T: ?Sized> Place<'_, T> {
+impl<T: ?Sized> Ticket<'_, T> {
     /// Waits for this one's turn, or until the line has not moved for the stall time.
     pub(crate) async fn called(&mut self) -> Called<T> {
         let mut sleep = None;
@@ -191,9 +191,9 @@ impl<T: ?Sized> Place<'_, T> {
 
     fn poll_called(&mut self, sleep: &mut Option<Sleep>, context: &mut Context<'_>) -> Poll<Called<T>> {
         loop {
-            let moved = match self.gate.look(self.id, self.ticket, context.waker().clone()) {
-                Look::Head(handed) => return Poll::Ready(Called::Turn(handed)),
-                Look::Behind { moved } => moved,
+            let moved = match self.gate.look(self.id, self.number, context.waker().clone()) {
+                Rank::Head(handed) => return Poll::Ready(Called::Turn(handed)),
+                Rank::Behind { moved } => moved,
             };
             let stood = self.gate.timer.now().saturating_duration_since(moved);
             let stall = self.gate.stall.unwrap_or_default();
@@ -208,9 +208,9 @@ impl<T: ?Sized> Place<'_, T> {
     }
 }
 
-impl<T: ?Sized> Drop for Place<'_, T> {
+impl<T: ?Sized> Drop for Ticket<'_, T> {
     fn drop(&mut self) {
-        self.gate.leave(self.id, self.ticket, self.known.take());
+        self.gate.leave(self.id, self.number, self.known.take());
     }
 }
 
@@ -458,7 +458,7 @@ mod tests {
         let touched = Arc::new(AtomicU32::new(0));
         let probe = || Probe(Arc::clone(&gate), Arc::clone(&touched));
         let value = || Some(Versioned::new("1".parse().unwrap(), probe()));
-        let poll = |place: &mut Place<'_, Probe>| {
+        let poll = |place: &mut Ticket<'_, Probe>| {
             let waker = Waker::from(Arc::new(probe()));
             pin!(place.called()).poll_once(&mut Context::from_waker(&waker)).is_ready()
         };

@@ -9,6 +9,7 @@ mod gate;
 mod modify;
 mod pages;
 mod retry;
+mod rounds;
 mod stamps;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,21 +1,45 @@
-//! The loop behind `modify` and its kin: read, let the closure decide, commit, and again where the commit lost a race.
+//! `modify` and its kin: the verbs that change a resource by a closure, whatever its value is.
 
-use std::future::{Future, Ready, ready};
-use std::sync::Arc;
+use std::future::{Future, ready};
 
-use crate::collection::call::{Call, Sent, missing_in};
 use crate::collection::collection::Collection;
-use crate::collection::gate::{Called, Place};
-use crate::collection::retry::Effect;
-use crate::store::{Commit, Committed, Conflict, Entry, Error, Kind, Reply, Resource, Versioned};
+use crate::collection::rounds::Change;
+use crate::store::{Error, Reply, Resource, Versioned};
 
 impl<T: Resource + Clone + PartialEq> Collection<T> {
     /// Reads a resource, changes a copy of it by `change`, and commits that if nobody else was faster; else again,
     /// from the value the other one left. Gives the state now.
     ///
-    /// `change` may run more than once, with nothing locked: keep it free of other effects. A value that it leaves
-    /// as it was, by the type's own `==`, is not written: there is no new version, and no feed event. Each try costs a
-    /// clone of the value and a commit, and the first one a read.
+    /// `change` may run more than once, with nothing locked: keep it free of other effects. If it modifies the same id
+    /// itself, it makes its own try stale each time, and is applied as often as [`Retry`](crate::Retry) allows tries: do
+    /// both changes in one closure. Each try costs a clone of the value and a commit, and the first one a read.
+    ///
+    /// **What `change` leaves equal by the type's own `==` is not written**: there is no new version, and no feed event.
+    /// So `==` must compare all that is to be kept. A type that compares its ids alone loses every other change here:
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// #[derive(Clone)]
+    /// struct User { id: u64, name: String }
+    ///
+    /// impl PartialEq for User {
+    ///     fn eq(&self, other: &Self) -> bool {
+    ///         self.id == other.id // the name counts for nothing
+    ///     }
+    /// }
+    ///
+    /// let users = Collection::<User>::in_memory();
+    /// users.create("7", User { id: 7, name: "Ann".to_string() }).wait()?;
+    /// users.modify("7", |user| user.name.push('a')).wait()?;
+    /// assert_eq!(users.fetch("7").wait()?.value.name, "Ann"); // lost!
+    ///
+    /// // A draft goes by what was touched, and asks no `==`.
+    /// let mut user = users.edit("7").wait()?;
+    /// user.name.push('a');
+    /// user.commit().wait()?;
+    /// assert_eq!(users.fetch("7").wait()?.value.name, "Anna");
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -35,10 +59,44 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
         id: &'a str,
         mut change: impl FnMut(&mut T) + Send + 'a,
     ) -> Reply<'a, Versioned<T>> {
-        at_once(self, id, move |mut value| {
+        Change::of(self, id, move |mut value| {
             change(&mut value);
             ready(Ok(value))
         })
+        .at_once()
+    }
+
+    /// [`modify`](Self::modify) of what there is, or of `first()` where there is nothing: in one call, and on the same
+    /// line for hot ids. What is created is `first()` as `change` left it, even where it left it as it was.
+    ///
+    /// `first` and `change` may run more than once. Also where the resource is deleted meanwhile, it is created anew.
+    ///
+    /// # Errors
+    ///
+    /// The last [`Conflict`](crate::Conflict) once [`Retry`](crate::Retry) allows no more tries: 409, and worth trying
+    /// later.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let visits = Collection::<u64>::in_memory();
+    /// for _ in 0..2 {
+    ///     visits.modify_or_create("home", || 0, |count| *count += 1).wait()?;
+    /// }
+    /// assert_eq!(*visits.fetch("home").wait()?.value, 2);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn modify_or_create<'a>(
+        &'a self,
+        id: &'a str,
+        first: impl FnMut() -> T + Send + 'a,
+        mut change: impl FnMut(&mut T) + Send + 'a,
+    ) -> Reply<'a, Versioned<T>> {
+        Change::of(self, id, move |mut value| {
+            change(&mut value);
+            ready(Ok(value))
+        })
+        .or(first)
+        .at_once()
     }
 
     /// [`modify`](Self::modify) by a closure that may refuse, with an error of the program's own or with
@@ -80,10 +138,11 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
         id: &'a str,
         mut change: impl FnMut(&mut T) -> Result<(), E> + Send + 'a,
     ) -> Reply<'a, Versioned<T>, E> {
-        at_once(self, id, move |mut value| {
+        Change::of(self, id, move |mut value| {
             let changed = change(&mut value);
             ready(changed.map(|()| value))
         })
+        .at_once()
     }
 
     /// [`try_modify`](Self::try_modify) by a future: `change` takes the copy and gives the changed value back.
@@ -105,282 +164,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
         F: FnMut(T) -> Fut + Send + 'a,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        in_time(self, id, change)
-    }
-}
-
-/// What the closure made of a value.
-enum Verdict<T, E> {
-    Change(Arc<T>),
-    Same,
-    Refuse(E),
-}
-
-/// How far the first round came without waiting.
-enum Begun<'a, T, E> {
-    No,
-    Read(Reply<'a, Option<Versioned<T>>>),
-    Sent(Versioned<T>, Verdict<T, E>, Reply<'a, Committed>),
-}
-
-/// Why there is no answer: the closure's own error, or one of ours.
-enum Stop<E> {
-    Own(E),
-    Error(Error),
-}
-
-/// How the call goes about the line of its id.
-enum Stand<'a, T> {
-    Out,
-    In(Place<'a, T>),
-    /// Without a gate, or after the line stalled.
-    Ungated,
-}
-
-impl<E: From<Error>> Stop<E> {
-    fn into_own(self) -> E {
-        match self {
-            Self::Own(error) => error,
-            Self::Error(error) => error.into(),
-        }
-    }
-}
-
-impl<E> From<Error> for Stop<E> {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-/// Changes `id` by a closure that decides at once. Where the store answers at once too and there is no race, so does
-/// this, without a future.
-fn at_once<'a, T, E, F>(
-    collection: &'a Collection<T>,
-    id: &'a str,
-    mut decide: F,
-) -> Reply<'a, Versioned<T>, E>
-where
-    T: Resource + Clone + PartialEq,
-    E: From<Error> + Send + 'a,
-    F: FnMut(T) -> Ready<Result<T, E>> + Send + 'a,
-{
-    let short =
-        !collection.stamps().needed() && !collection.retry().reports() && !collection.gate().has_line(id);
-    let begun = if short { first_round(collection, id, &mut decide) } else { Begun::No };
-    match begun {
-        Begun::Sent(base, verdict, reply) => match reply.into_ready() {
-            Ok(Ok(committed)) => Reply::ready(verdict.conclude(base, &committed).map_err(Stop::into_own)),
-            Ok(answer) => later(collection, id, decide, Begun::Sent(base, verdict, Reply::ready(answer))),
-            Err(reply) => later(collection, id, decide, Begun::Sent(base, verdict, reply)),
-        },
-        begun => later(collection, id, decide, begun),
-    }
-}
-
-/// Changes `id` by a closure that decides later.
-fn in_time<'a, T, E, F, Fut>(
-    collection: &'a Collection<T>,
-    id: &'a str,
-    decide: F,
-) -> Reply<'a, Versioned<T>, E>
-where
-    T: Resource + Clone + PartialEq,
-    E: From<Error> + Send + 'a,
-    F: FnMut(T) -> Fut + Send + 'a,
-    Fut: Future<Output = Result<T, E>> + Send,
-{
-    later(collection, id, decide, Begun::No)
-}
-
-fn first_round<'a, T, E, F>(collection: &'a Collection<T>, id: &'a str, decide: &mut F) -> Begun<'a, T, E>
-where
-    T: Resource + Clone + PartialEq,
-    F: FnMut(T) -> Ready<Result<T, E>>,
-{
-    let base = match collection.store().get(id).into_ready() {
-        Ok(Ok(Some(base))) => base,
-        Ok(answer) => return Begun::Read(Reply::ready(answer)),
-        Err(reply) => return Begun::Read(reply),
-    };
-    let verdict = Verdict::of(decide(T::clone(&base.value)).into_inner(), &base);
-    let reply = collection.store().commit(verdict.commit(id, &base));
-    Begun::Sent(base, verdict, reply)
-}
-
-#[cold]
-fn later<'a, T, E, F, Fut>(
-    collection: &'a Collection<T>,
-    id: &'a str,
-    decide: F,
-    begun: Begun<'a, T, E>,
-) -> Reply<'a, Versioned<T>, E>
-where
-    T: Resource + Clone + PartialEq,
-    E: From<Error> + Send + 'a,
-    F: FnMut(T) -> Fut + Send + 'a,
-    Fut: Future<Output = Result<T, E>> + Send,
-{
-    Reply::pending(async move {
-        let mut call = Call::new(collection.retry());
-        let answer = rounds(collection, id, &mut call, decide, begun).await;
-        call.report(
-            Some(id),
-            match &answer {
-                Ok((_, true)) => Effect::Applied,
-                Ok((_, false)) => Effect::Unchanged,
-                Err(Stop::Own(_)) => Effect::Refused,
-                Err(Stop::Error(error)) => Effect::Failed(error),
-            },
-        );
-        answer.map(|(now, _)| now).map_err(Stop::into_own)
-    })
-}
-
-/// The value now, and whether it was changed.
-type Answer<T, E> = Result<(Versioned<T>, bool), Stop<E>>;
-
-async fn rounds<'a, T, E, F, Fut>(
-    collection: &'a Collection<T>,
-    id: &'a str,
-    call: &mut Call<'_>,
-    mut decide: F,
-    begun: Begun<'a, T, E>,
-) -> Answer<T, E>
-where
-    T: Resource + Clone + PartialEq,
-    F: FnMut(T) -> Fut,
-    Fut: Future<Output = Result<T, E>>,
-{
-    let store = &**collection.store();
-    let stamps = collection.stamps();
-    let gate = collection.gate();
-    let mut stand = if gate.is_on() { Stand::Out } else { Stand::Ungated };
-    let mut beaten = false;
-    let (mut known, mut reading, mut sent) = (None, None, None);
-    match begun {
-        Begun::Read(reply) => reading = Some(reply),
-        Begun::Sent(base, verdict, reply) => sent = Some((base, verdict, Sent { reply, write: None })),
-        // There may be a line: join it before reading, as what is read now would be stale when the turn comes.
-        Begun::No => {
-            if let Some(place) = gate.follow(id) {
-                let Some(called) = stand_in(call, place).await else { return Err(call.too_late().into()) };
-                (stand, known) = called;
-            }
-        }
-    }
-
-    loop {
-        let (base, verdict, first) = match sent.take() {
-            Some((base, verdict, sent)) => (base, verdict, Some(sent)),
-            None => {
-                let base = match known.take() {
-                    Some(known) => known,
-                    None => call.fetch(store, stamps, id, reading.take()).await?,
-                };
-                stand.knows(&base);
-                let Some(decided) = call.bound(decide(T::clone(&base.value))).await else {
-                    return Err(call.too_late().into());
-                };
-                let verdict = Verdict::of(decided, &base);
-                (base, verdict, None)
-            }
-        };
-        let error = match call.commit(store, stamps, &verdict.commit(id, &base), first).await {
-            Ok(committed) => {
-                let changed = matches!(verdict, Verdict::Change(_));
-                // This may be its last handle, whose drop may take its time: the next in line is called first.
-                let replaced = Arc::clone(&base.value);
-                let now = verdict.conclude(base, &committed)?;
-                stand.knows(&now);
-                drop(stand);
-                drop(replaced);
-                return Ok((now, changed));
-            }
-            Err(error) => missing_in(error),
-        };
-        let Error::Conflict(conflict) = error else { return Err(error.into()) };
-        if *conflict.kind() != Kind::Stale {
-            return Err(Error::from(conflict).into());
-        }
-        known = conflict.current::<T>();
-        if !call.may_try() {
-            return Err(gave_up(conflict, call).into());
-        }
-        stand = match stand {
-            // The turn is kept, and the next try needs no read. Whoever was faster is not in this line: once may be
-            // chance, but lines of other processes would beat one another for ever if none of them waited.
-            Stand::In(place) => {
-                if std::mem::replace(&mut beaten, true) && !call.pause().await {
-                    return Err(gave_up(conflict, call).into());
-                }
-                Stand::In(place)
-            }
-            Stand::Ungated if call.pause().await => Stand::Ungated,
-            Stand::Ungated => return Err(gave_up(conflict, call).into()),
-            Stand::Out => {
-                let place = gate.join(id, known.take());
-                let Some((stand, handed)) = stand_in(call, place).await else {
-                    return Err(gave_up(conflict, call).into());
-                };
-                known = handed;
-                stand
-            }
-        };
-    }
-}
-
-/// Waits in line. `None` where the deadline passes there.
-async fn stand_in<'a, T: Resource>(
-    call: &Call<'_>,
-    mut place: Place<'a, T>,
-) -> Option<(Stand<'a, T>, Option<Versioned<T>>)> {
-    Some(match call.bound(place.called()).await? {
-        Called::Turn(handed) => (Stand::In(place), handed),
-        Called::Stalled => (Stand::Ungated, None),
-    })
-}
-
-fn gave_up(conflict: Conflict, call: &Call<'_>) -> Error {
-    conflict.exhausted(call.attempts()).into()
-}
-
-impl<T: Resource> Stand<'_, T> {
-    /// What the next in line is to start from.
-    fn knows(&mut self, now: &Versioned<T>) {
-        if let Self::In(place) = self {
-            place.known = Some(now.clone());
-        }
-    }
-}
-
-impl<T: Resource + PartialEq, E> Verdict<T, E> {
-    fn of(decided: Result<T, E>, base: &Versioned<T>) -> Self {
-        match decided {
-            Ok(value) if value == *base.value => Self::Same,
-            Ok(value) => Self::Change(Arc::new(value)),
-            Err(error) => Self::Refuse(error),
-        }
-    }
-
-    /// What makes the verdict true: the change, or a check that what it was passed on still stands.
-    fn commit<'a>(&self, id: &'a str, base: &Versioned<T>) -> Commit<'a, T> {
-        match self {
-            Self::Change(value) => Commit::one(Entry::put(id, base, Arc::clone(value))),
-            Self::Same => Commit::unchanged(Entry::check(id, base)),
-            Self::Refuse(_) => Commit::one(Entry::check(id, base)),
-        }
-    }
-
-    fn conclude(self, base: Versioned<T>, committed: &Committed) -> Result<Versioned<T>, Stop<E>> {
-        match self {
-            Self::Change(value) => {
-                let version = committed.put_version(0).map_err(Error::from)?;
-                Ok(Versioned { version, value })
-            }
-            // Another version where the value was rewritten in a newer schema.
-            Self::Same => Ok(Versioned { version: committed.version().unwrap_or(base.version), ..base }),
-            Self::Refuse(error) => Err(Stop::Own(error)),
-        }
+        Change::of(self, id, change).in_time()
     }
 }
 
@@ -501,6 +285,73 @@ mod tests {
                 assert!(matches!(deleted, Err(Error::NotFound(found)) if found == NotFound::deleted("a")));
             }
         }
+    }
+
+    #[test]
+    fn what_is_missing_is_created_in_the_same_call() {
+        for (store, counters) in every() {
+            let sent = store.sent();
+
+            let created = counters.modify_or_create("b", || 5, |count| *count += 1).wait().unwrap();
+            let changed = counters.modify_or_create("b", || 5, |count| *count += 1).wait().unwrap();
+            let same = counters.modify_or_create("c", || 5, |_| ()).wait().unwrap();
+
+            assert_eq!((*created.value, *changed.value, *same.value), (6, 7, 5));
+            assert_eq!(counters.fetch("b").wait().unwrap(), changed);
+            assert_eq!(
+                counters.fetch("c").wait().unwrap(),
+                same,
+                "what the closure left alone is created too"
+            );
+            assert_eq!(store.sent() - sent, 3);
+        }
+    }
+
+    #[test]
+    fn what_appears_or_goes_under_a_creation_is_decided_anew() {
+        for (_, counters) in every() {
+            let mut runs = 0;
+            let now = counters
+                .modify_or_create(
+                    "b",
+                    || 100,
+                    |count| {
+                        runs += 1;
+                        match runs {
+                            1 => drop(counters.create("b", 1).wait().unwrap()),
+                            2 => drop(counters.delete("b", Expected::Present).wait().unwrap()),
+                            _ => {}
+                        }
+                        *count += 1;
+                    },
+                )
+                .wait()
+                .unwrap();
+
+            assert_eq!((runs, *now.value), (3, 101));
+            assert_eq!(counters.fetch("b").wait().unwrap(), now);
+        }
+    }
+
+    #[test]
+    fn writers_who_create_one_id_at_once_lose_no_count_and_stand_in_line() {
+        let store = Arc::new(Scripted::<u64>::new(Pace::Pending(Duration::from_millis(1)), false));
+        let long = Duration::from_secs(600);
+        let counters =
+            Collection::new(Arc::clone(&store)).with_retry(Retry::default().stall(long).deadline(long));
+
+        std::thread::scope(|scope| {
+            for _ in 0..64 {
+                scope.spawn(|| {
+                    for _ in 0..10 {
+                        counters.modify_or_create("a", || 0, |count| *count += 1).wait().unwrap();
+                    }
+                });
+            }
+        });
+
+        assert_eq!(*counters.fetch("a").wait().unwrap().value, 640);
+        assert!(store.sent() <= 640 + 128, "{} attempts for 640 calls", store.sent());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::collection::draft::{Draft, Saved};
 use crate::collection::retry::Effect;
 use crate::store::{
     Action, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Found, Intent, Mismatch, Origin,
-    Refusal, Reply, Resource, Versioned,
+    Receipt, Refusal, Reply, Resource, Versioned,
 };
 
 /// Reads and writes of several ids that are committed as one, from [`Collection::transaction`].
@@ -21,7 +21,7 @@ use crate::store::{
 /// Nothing is sent before [`commit`](Self::commit) but reads. Each id that was read is checked by the commit, an
 /// absent one too: it applies only if at that one instant everything is as it was read. So what was decided on the
 /// values read is right, though they may have been read at different instants. A second read of an id gives what the
-/// first did, or what the transaction itself has written there.
+/// first did, or what the transaction itself has written there. [`peek`](Self::peek) is a read that is not checked.
 ///
 /// Expectations speak of the state before the transaction. Dropping it leaves everything as it was. The store's
 /// [`entries`](crate::store::Abilities::entries) limit how many ids one can touch.
@@ -103,13 +103,16 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// let accounts = Collection::<i64>::in_memory();
     /// accounts.create("ann", 100).wait()?;
     ///
+    /// let (from, to) = ("ann".to_string(), "bob".to_string());
+    /// // The work may run again, so it can't use up what it takes from outside: give it references.
+    /// let (from, to) = (&from, &to);
     /// let left = accounts
     ///     .transact(|mut transfer| async move {
-    ///         let ann = transfer.get("ann").await?.map_or(0, |ann| *ann);
-    ///         let bob = transfer.get("bob").await?.map_or(0, |bob| *bob);
-    ///         transfer.put("ann", ann - 30);
-    ///         transfer.put("bob", bob + 30);
-    ///         Ok::<_, Error>((transfer, ann - 30))
+    ///         let giver = transfer.get(from).await?.map_or(0, |giver| *giver);
+    ///         let taker = transfer.get(to).await?.map_or(0, |taker| *taker);
+    ///         transfer.put(from, giver - 30);
+    ///         transfer.put(to, taker + 30);
+    ///         Ok::<_, Error>((transfer, giver - 30))
     ///     })
     ///     .wait()?;
     /// assert_eq!(left, 70);
@@ -208,13 +211,8 @@ impl<T: Resource + ?Sized> Transaction<T> {
         let at = self.slot(id);
         let Self { collection, slots, seen, .. } = self;
         let slot = &mut slots[at];
-        match &slot.action {
-            Action::Put(value) => return Reply::ready(Ok(Some(Arc::clone(value)))),
-            Action::Delete => return Reply::ready(Ok(None)),
-            Action::Check => {}
-        }
-        if let Some(read) = &slot.read {
-            return Reply::ready(Ok(read.as_ref().map(|read| Arc::clone(&read.value))));
+        if let Some(value) = slot.value() {
+            return Reply::ready(Ok(value));
         }
         collection.get(id).then(move |answer| {
             let found = answer?;
@@ -224,6 +222,29 @@ impl<T: Resource + ?Sized> Transaction<T> {
             slot.read = Some(found);
             Ok(value)
         })
+    }
+
+    /// The same as [`get`](Self::get), but what is read from the store is neither checked nor kept: it may have changed by
+    /// the time of the commit, and again at the next read. For what is shown or logged, and never for what decides a write.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let stock = Collection::<u32>::in_memory();
+    /// stock.create("apples", 3).wait()?;
+    ///
+    /// let mut sale = stock.transaction();
+    /// let apples = sale.peek("apples").wait()?;
+    /// sale.put("pears", 1);
+    /// stock.put("apples", 2).wait()?;
+    /// sale.commit().wait()?; // no conflict: it does not rest on the apples
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn peek<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Arc<T>>> {
+        let known = self.by_id.get(id).and_then(|at| self.slots[*at].value());
+        match known {
+            Some(value) => Reply::ready(Ok(value)),
+            None => self.collection.get(id).map(|found| found.map(|found| found.value)),
+        }
     }
 
     /// Expects this of the id, whether it is written or not. To replace exactly one version, check it and put.
@@ -314,7 +335,8 @@ impl<T: Resource + ?Sized> Transaction<T> {
     }
 
     /// Commits everything at one instant, or nothing. The receipts are in the order in which the ids were first
-    /// named. A transaction that named no id succeeds, and nothing is sent.
+    /// named. Nothing is sent, and it succeeds, where no id was named, and where one was read and that is all: what was
+    /// read did stand there at one instant.
     ///
     /// # Errors
     ///
@@ -342,13 +364,13 @@ impl<T: Resource + ?Sized> Transaction<T> {
     }
 
     async fn send(&mut self, call: &mut Call<'_>) -> Result<Committed, Error> {
-        if self.slots.is_empty() {
-            return Ok(Committed::from_iter([]));
+        if let Some(committed) = self.stands_as_read() {
+            return Ok(committed);
         }
         let commit = self.slots.iter().map(Slot::entry).collect();
         let committed =
             call.commit(&**self.collection.store(), self.collection.stamps(), &commit, None).await?;
-        committed.receipt(self.slots.len() - 1)?;
+        let committed = committed.complete(self.slots.len())?;
         for (at, value, saved) in self.drafts.drain(..) {
             // What was saved may have been written over, or deleted, later in the transaction.
             let stands = matches!(&self.slots[at].action, Action::Put(last) if Arc::ptr_eq(last, &value));
@@ -358,6 +380,18 @@ impl<T: Resource + ?Sized> Transaction<T> {
             }
         }
         Ok(committed)
+    }
+
+    /// The answer that takes no commit: nothing is to be written, and no two reads have to hold at one instant.
+    fn stands_as_read(&self) -> Option<Committed> {
+        match &self.slots[..] {
+            [] => Some(Committed::from_iter([])),
+            [Slot { read: Some(read), given: None, action: Action::Check, .. }] => {
+                let version = read.as_ref().map(|read| read.version);
+                Some(Committed::from_iter([Receipt { version, replaced: version }]))
+            }
+            _ => None,
+        }
     }
 
     /// Whether the work can come to another end where it reads again: everything that failed was read, not expected
@@ -385,8 +419,8 @@ impl<T: Resource + ?Sized> Transaction<T> {
     }
 }
 
-impl<T: Resource + PartialEq> Transaction<T> {
-    /// Writes the draft as it is now, if it differs from its base, and expects that base either way. The draft's base
+impl<T: Resource> Transaction<T> {
+    /// Writes the draft as it is now, if it was touched, and expects its base either way. The draft's base
     /// moves on only if and when the transaction is committed, with the draft's value.
     ///
     /// # Errors
@@ -425,6 +459,15 @@ impl<T: Resource + PartialEq> Transaction<T> {
 }
 
 impl<T: Resource + ?Sized> Slot<T> {
+    /// The value as the transaction sees it, as far as that is known already.
+    fn value(&self) -> Option<Option<Arc<T>>> {
+        match &self.action {
+            Action::Put(value) => Some(Some(Arc::clone(value))),
+            Action::Delete => Some(None),
+            Action::Check => self.read.as_ref().map(|read| read.as_ref().map(|read| Arc::clone(&read.value))),
+        }
+    }
+
     fn entry(&self) -> Entry<'_, T> {
         let read = self.read.as_ref().map(as_read);
         let given = self.given.unwrap_or(Expected::Any.into());
@@ -624,6 +667,56 @@ mod tests {
         assert_eq!(draft.base(), &numbers.fetch("a").wait().unwrap());
         assert_eq!((*draft.base().value, *draft), (11, 111));
         assert_eq!(*draft.commit().wait().unwrap().value, 111);
+    }
+
+    #[test]
+    fn a_peek_sees_what_a_read_sees_and_nothing_rests_on_it() {
+        let numbers = Collection::<u64>::in_memory();
+        for id in ["a", "b", "c", "d"] {
+            numbers.create(id, 1).wait().unwrap();
+        }
+        let mut transaction = numbers.transaction();
+        transaction.get("b").wait().unwrap();
+        numbers.put("b", 2).wait().unwrap();
+        transaction.put("c", 3);
+        transaction.delete("d");
+
+        let mut peek = |id| transaction.peek(id).wait().unwrap().map(|value| *value);
+        assert_eq!(["a", "b", "c", "d", "e"].map(&mut peek), [Some(1), Some(1), Some(3), None, None]);
+        numbers.put("a", 5).wait().unwrap();
+        assert_eq!(peek("a"), Some(5), "it is not kept");
+
+        let mut transaction = numbers.transaction();
+        transaction.peek("a").wait().unwrap();
+        transaction.put("b", 4);
+        numbers.put("a", 6).wait().unwrap();
+        assert_eq!(transaction.commit().wait().unwrap().receipts().len(), 1);
+    }
+
+    #[test]
+    fn one_read_alone_needs_no_commit_and_two_do() {
+        let store = Arc::new(Scripted::<u64>::new(Pace::Ready, false));
+        let numbers = Collection::new(Arc::clone(&store));
+        let one = numbers.create("a", 1).wait().unwrap();
+        let sent = store.sent();
+        for (id, version) in [("a", Some(one.version)), ("b", None)] {
+            let mut transaction = numbers.transaction();
+            transaction.get(id).wait().unwrap();
+            let committed = transaction.commit().wait().unwrap();
+            assert_eq!(committed.receipts(), [Receipt { version, replaced: version }]);
+        }
+        assert_eq!(store.sent(), sent);
+
+        let mut checked = numbers.transaction();
+        checked.get("a").wait().unwrap();
+        checked.check("a", one.version).unwrap();
+        let mut two = numbers.transaction();
+        two.get("a").wait().unwrap();
+        two.get("b").wait().unwrap();
+        numbers.put("a", 2).wait().unwrap();
+        for transaction in [checked, two] {
+            assert!(matches!(transaction.commit().wait(), Err(Error::Conflict(_))));
+        }
     }
 
     #[test]

@@ -511,6 +511,18 @@ impl Committed {
         self.0.as_slice()
     }
 
+    /// The answer again, where it has a receipt for each of so many entries.
+    ///
+    /// # Errors
+    ///
+    /// Where it has not: what the store did is unknown.
+    pub(crate) fn complete(self, entries: usize) -> Result<Self, Failure> {
+        match self.receipts().len() == entries {
+            true => Ok(self),
+            false => Err(Failure::new(Outcome::Unknown, NoReceipt)),
+        }
+    }
+
     /// The receipt of the entry at this place.
     ///
     /// # Errors

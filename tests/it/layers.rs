@@ -236,12 +236,16 @@ fn a_store_that_tells_too_little_is_a_failure_of_unknown_outcome() {
     let mut saving = terse.transaction();
     saving.save(&mut draft).unwrap();
 
+    let two = ["a", "b"].map(|id| Entry::put(id, Expected::Any, Arc::new("two".to_string())));
+    let two = two.into_iter().collect();
+
     let answers = [
         terse.put("a", "two".to_string()).wait().map(drop),
         terse.create("new", "two".to_string()).wait().map(drop),
         terse.modify("a", |text| text.push('!')).wait().map(drop),
         terse.delete("b", Expected::Any).wait().map(drop),
         own.commit().wait().map(drop),
+        terse.commit(two).wait().map(drop),
         transacted.wait(),
         saving.commit().wait().map(drop),
     ];
