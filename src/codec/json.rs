@@ -15,6 +15,7 @@ mod limits;
 mod same;
 #[cfg(test)]
 mod shapes;
+mod trace;
 mod written;
 
 /// The codec that stores values as JSON, through serde. Feature `json`, on by default.
@@ -51,9 +52,11 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
         // What is stored must be readable again, and be what was put.
         limits::check(&bytes)?;
         let hidden = if has_null(&bytes) { hidden(value)? } else { Vec::new() };
-        let back: T = serde_json::from_slice(&bytes).map_err(|_| Fault::Unreturnable)?;
+        let back: T = serde_json::from_slice(&bytes).map_err(|error| Fault::Unreturnable {
+            place: trace::unreadable(value, &bytes, error.column()),
+        })?;
         if !reads_as(&bytes, &back) {
-            return Err(Fault::Changed.into());
+            return Err(Fault::Changed { place: trace::changed(value, &back) }.into());
         }
         if !hidden.is_empty() && written::written(&back).ok().as_ref() != Some(&hidden) {
             return Err(Fault::Hidden { place: hidden[0].clone() }.into());
@@ -92,8 +95,8 @@ fn reads_as<T: Serialize>(bytes: &[u8], value: &T) -> bool {
 #[derive(Debug)]
 enum Fault {
     Unwritable,
-    Unreturnable,
-    Changed,
+    Unreturnable { place: String },
+    Changed { place: String },
     NoNumber { place: String },
     Hidden { place: String },
     Unreadable { what: &'static str, line: usize, column: usize },
@@ -114,8 +117,12 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unwritable => f.write_str("the value cannot be written as JSON"),
-            Self::Unreturnable => f.write_str("the value would not read back from its JSON"),
-            Self::Changed => f.write_str("the value would read back from its JSON as another one"),
+            Self::Unreturnable { place } => {
+                write!(f, "the value would not read back from its JSON{}", At(place))
+            }
+            Self::Changed { place } => {
+                write!(f, "the value would read back from its JSON as another one{}", At(place))
+            }
             Self::NoNumber { place } => write!(f, "a float that is no number{}", At(place)),
             Self::Hidden { place } => write!(f, "a `Some` that would read back as `None`{}", At(place)),
             Self::Unreadable { what, line, column } => {

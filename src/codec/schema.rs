@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use super::Codec;
+use super::codec::Codec;
 
 /// What stands before the number.
 const HEADING: u8 = 1;

@@ -121,7 +121,39 @@ fn what_does_not_decode_is_refused() {
     assert_eq!(refused(flat(BTreeMap::from([(7, 1)]))), why);
     assert_eq!(refused(Unwritten { _secret: 1 }), why);
     assert_eq!(refused(Renamed { value: 1 }), why);
-    assert_eq!(refused(flat(BTreeMap::from([("name".to_owned(), "m".to_owned())]))), why);
+    assert_eq!(
+        refused(flat(BTreeMap::from([("name".to_owned(), "m".to_owned())]))),
+        format!("{why}, at `*`")
+    );
+}
+
+#[test]
+fn where_a_value_does_not_decode_is_told() {
+    #[derive(Debug)]
+    struct Odd;
+
+    impl Serialize for Odd {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str("s3cr3t\",:")
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Odd {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            u8::deserialize(deserializer).map(|_| Self)
+        }
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Renamed {
+        #[serde(rename(serialize = "other"))]
+        value: u8,
+    }
+
+    let why = |place| format!("the value would not read back from its JSON, at `{place}`");
+    assert_eq!(refused(Numbers { value: (1, "a\\".to_owned(), Odd, 2) }), why("value[2]"));
+    assert_eq!(refused(Numbers { value: BTreeMap::from([("s3cr3t".to_owned(), Odd)]) }), why("value.*"));
+    assert_eq!(refused(vec![Numbers { value: [Renamed { value: 1 }] }]), why("[0].value[0]"));
 }
 
 #[test]
@@ -162,10 +194,12 @@ fn what_reads_back_as_another_value_is_refused() {
     }
 
     let why = "the value would read back from its JSON as another one";
-    assert_eq!(refused(Unread { value: 1 }), why);
+    let at = |place| format!("{why}, at `{place}`");
+    assert_eq!(refused(Unread { value: 1 }), at("value"));
     assert_eq!(refused(Trimmed(" s3cr3t".to_owned())), why);
-    assert_eq!(refused(HashMap::from([(1, Trimmed("b ".to_owned())), (2, Trimmed("a".to_owned()))])), why);
-    refused(Untagged::I(1));
+    let words = [(1, Trimmed("b ".to_owned())), (2, Trimmed("a".to_owned()))];
+    assert_eq!(refused(HashMap::from(words)), at("*"));
+    assert_eq!(refused(Numbers { value: [Untagged::F(1.5), Untagged::I(1)] }), at("value[1]"));
 }
 
 #[test]

@@ -9,21 +9,36 @@ use serde::ser::{self, Serialize, Serializer};
 /// JSON has one `null`, for `None` and `()`, and serde_json writes it also for a `Some` of either, and for a float that
 /// is no number. What was meant is seen only here, where the value is asked once more.
 struct Walk<'w> {
-    place: Place<'w>,
+    path: Path<'w>,
+    seen: &'w mut Seen,
+}
+
+/// What a walk has seen.
+#[derive(Default)]
+struct Seen {
     /// Where there is a `Some` that is written as `null`.
-    hidden: &'w mut Vec<String>,
+    hidden: Vec<String>,
+    /// All that is no list, map or struct, in order; `None` where nobody asks for it.
+    scalars: Option<Vec<Scalar>>,
+}
+
+/// Where a scalar is, and how it is written.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Scalar {
+    pub(super) path: String,
+    pub(super) text: String,
 }
 
 /// Where the walk is. It lies on the stack, so that a walk that finds nothing allocates nothing.
 #[derive(Clone, Copy)]
-enum Place<'w> {
+enum Path<'w> {
     Top,
     /// A field or a variant: words of the program.
-    Name(&'w Place<'w>, &'static str),
-    /// A place in a list.
-    Index(&'w Place<'w>, usize),
-    /// A place in a map, whose key is somebody's data.
-    Key(&'w Place<'w>),
+    Name(&'w Path<'w>, &'static str),
+    /// An element of a list.
+    Index(&'w Path<'w>, usize),
+    /// A value of a map, whose key is somebody's data.
+    Key(&'w Path<'w>),
 }
 
 /// Where there is a float that is no number.
@@ -39,14 +54,21 @@ type Null = bool;
 ///
 /// The place of a float that is no number.
 pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<String>, NoNumber> {
-    let mut hidden = Vec::new();
-    value.serialize(Walk { place: Place::Top, hidden: &mut hidden })?;
+    let mut seen = Seen::default();
+    value.serialize(Walk { path: Path::Top, seen: &mut seen })?;
     // Maps are walked in an order that changes with each copy.
-    hidden.sort();
-    Ok(hidden)
+    seen.hidden.sort();
+    Ok(seen.hidden)
 }
 
-impl fmt::Display for Place<'_> {
+/// All scalars of a value, in the order in which they are written; those before the end where there is a fault.
+pub(super) fn scalars<T: Serialize>(value: &T) -> Vec<Scalar> {
+    let mut seen = Seen { scalars: Some(Vec::new()), ..Seen::default() };
+    let _ = value.serialize(Walk { path: Path::Top, seen: &mut seen });
+    seen.scalars.unwrap_or_default()
+}
+
+impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Name(before, _) | Self::Index(before, _) | Self::Key(before)) = self else {
             return Ok(());
@@ -77,15 +99,23 @@ impl ser::Error for NoNumber {
 }
 
 impl Walk<'_> {
-    fn at<'s>(&'s mut self, place: Place<'s>) -> Walk<'s> {
-        Walk { place, hidden: self.hidden }
+    fn at<'s>(&'s mut self, path: Path<'s>) -> Walk<'s> {
+        Walk { path, seen: self.seen }
+    }
+
+    fn scalar<T: Serialize + ?Sized>(self, scalar: &T) {
+        if let Some(scalars) = &mut self.seen.scalars {
+            let text = serde_json::to_string(scalar).unwrap_or_default();
+            scalars.push(Scalar { path: self.path.to_string(), text });
+        }
     }
 }
 
 /// The answers to what is never `null`.
 macro_rules! never_null {
     ($($method:ident($type:ty))*) => {
-        $(fn $method(self, _: $type) -> Result<Null, NoNumber> {
+        $(fn $method(self, scalar: $type) -> Result<Null, NoNumber> {
+            self.scalar(&scalar);
             Ok(false)
         })*
     };
@@ -103,36 +133,52 @@ impl<'w> Serializer for Walk<'w> {
     type SerializeStructVariant = Inside<'w>;
 
     never_null! {
-        serialize_bool(bool) serialize_char(char) serialize_str(&str) serialize_bytes(&[u8])
+        serialize_bool(bool) serialize_char(char) serialize_str(&str)
         serialize_i8(i8) serialize_i16(i16) serialize_i32(i32) serialize_i64(i64) serialize_i128(i128)
         serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64) serialize_u128(u128)
     }
 
+    /// A list of numbers, as they are written.
+    fn serialize_bytes(mut self, bytes: &[u8]) -> Result<Null, NoNumber> {
+        let path = self.path;
+        bytes.iter().enumerate().for_each(|(index, byte)| self.at(Path::Index(&path, index)).scalar(byte));
+        Ok(false)
+    }
+
     fn serialize_f32(self, float: f32) -> Result<Null, NoNumber> {
-        self.serialize_f64(float.into())
+        if !float.is_finite() {
+            return Err(NoNumber(Some(self.path.to_string())));
+        }
+        self.scalar(&float);
+        Ok(false)
     }
 
     fn serialize_f64(self, float: f64) -> Result<Null, NoNumber> {
-        if float.is_finite() { Ok(false) } else { Err(NoNumber(Some(self.place.to_string()))) }
+        if !float.is_finite() {
+            return Err(NoNumber(Some(self.path.to_string())));
+        }
+        self.scalar(&float);
+        Ok(false)
     }
 
     fn serialize_none(self) -> Result<Null, NoNumber> {
+        self.scalar(&());
         Ok(true)
     }
 
     fn serialize_unit(self) -> Result<Null, NoNumber> {
-        Ok(true)
+        self.serialize_none()
     }
 
     fn serialize_unit_struct(self, _: &'static str) -> Result<Null, NoNumber> {
-        Ok(true)
+        self.serialize_none()
     }
 
     fn serialize_some<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Null, NoNumber> {
-        let place = self.place;
-        let null = value.serialize(self.at(place))?;
+        let path = self.path;
+        let null = value.serialize(self.at(path))?;
         if null {
-            self.hidden.push(place.to_string());
+            self.seen.hidden.push(path.to_string());
         }
         Ok(null)
     }
@@ -145,8 +191,13 @@ impl<'w> Serializer for Walk<'w> {
         value.serialize(self)
     }
 
-    fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> Result<Null, NoNumber> {
-        Ok(false)
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<Null, NoNumber> {
+        self.serialize_str(variant)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -156,8 +207,8 @@ impl<'w> Serializer for Walk<'w> {
         variant: &'static str,
         value: &T,
     ) -> Result<Null, NoNumber> {
-        let place = self.place;
-        value.serialize(self.at(Place::Name(&place, variant)))?;
+        let path = self.path;
+        value.serialize(self.at(Path::Name(&path, variant)))?;
         Ok(false)
     }
 
@@ -213,24 +264,24 @@ impl Inside<'_> {
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), NoNumber> {
         let index = self.index;
         self.index += 1;
-        self.step(value, |place| Place::Index(place, index))
+        self.step(value, |path| Path::Index(path, index))
     }
 
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), NoNumber> {
-        self.step(value, |place| Place::Name(place, name))
+        self.step(value, |path| Path::Name(path, name))
     }
 
     fn step<T: Serialize + ?Sized>(
         &mut self,
         value: &T,
-        place: impl for<'p> Fn(&'p Place<'p>) -> Place<'p>,
+        path: impl for<'p> Fn(&'p Path<'p>) -> Path<'p>,
     ) -> Result<(), NoNumber> {
-        let outer = self.walk.place;
+        let outer = self.walk.path;
         let outer = match self.variant {
-            Some(variant) => Place::Name(&outer, variant),
+            Some(variant) => Path::Name(&outer, variant),
             None => outer,
         };
-        value.serialize(Walk { place: place(&outer), hidden: self.walk.hidden })?;
+        value.serialize(Walk { path: path(&outer), seen: self.walk.seen })?;
         Ok(())
     }
 }
@@ -267,7 +318,7 @@ impl ser::SerializeMap for Inside<'_> {
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), NoNumber> {
-        self.step(value, |place| Place::Key(place))
+        self.step(value, |path| Path::Key(path))
     }
 
     fn end(self) -> Result<Null, NoNumber> {
