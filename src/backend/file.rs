@@ -39,7 +39,7 @@ use crate::store::{
 };
 use handle::Handle;
 use promise::promise;
-use queue::{OwnedCommit, Queue, Request};
+use queue::{OwnedCommit, Queue, Request, Upkeep};
 use serving::Serving;
 use shared::{ENTRIES, Shared};
 use trouble::Cause;
@@ -216,7 +216,35 @@ impl File {
     /// ```
     pub fn compact(&self) -> Reply<'_, bool> {
         let (promise, answer) = promise();
-        self.serving.send(Request::Compact { promise }, answer)
+        self.serving.send(Request::Upkeep { work: Upkeep::Compact, promise }, answer)
+    }
+
+    /// Reads the whole file, and compares the checksums of all its pages with what is in them.
+    ///
+    /// A value that was changed behind the store's back is found out whenever it is read; an id that was changed or lost is
+    /// found out only here, and at the next opening with [`Options::verified`]. It may be called while the store
+    /// serves: other calls wait meanwhile. It takes about as long as reading the file.
+    ///
+    /// # Errors
+    ///
+    /// That the file is damaged: write nothing more, and go back to a backup. Where the engine could repair it, the store
+    /// serves what is left, and watchers of what is not end with [`Error::Expired`]. What the disk said, or that scans went
+    /// on for too long.
+    ///
+    /// ```no_run
+    /// # let store = ifmatch::File::open("notes.ifmatch")?;
+    /// store.verify().wait()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn verify(&self) -> Reply<'_, ()> {
+        let (promise, answer) = promise();
+        let handle = &self.shared.handle;
+        self.serving.send(Request::Upkeep { work: Upkeep::Verify, promise }, answer).then(
+            |sound| match sound? {
+                true => Ok(()),
+                false => Err(handle.refusal(Cause::Damaged("parts of it could not be read".to_owned()))),
+            },
+        )
     }
 
     /// Copies the last committed state to a new file at `path`, which a store can open. Commits and reads go on.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::batch::{Batch, Batched, Fresh, Judged, LAST};
-use super::queue::{Request, Turn};
+use super::queue::{Request, Turn, Upkeep};
 use super::recent::{self, Extent};
 use super::shared::Shared;
 use super::trouble::{Cause, Trouble};
@@ -49,7 +49,7 @@ enum Response {
     Commit(Judged<Committed>),
     Resolve(Judged<Resolution>),
     Sync(Judged<()>),
-    Compact(Judged<bool>),
+    Upkeep(Judged<bool>),
 }
 
 /// The answers of one turn, to be given once no lock is held.
@@ -120,8 +120,8 @@ impl Committer {
         let served = calls.len();
         match calls.first() {
             None => {}
-            // Who has compacted does not come back with a commit.
-            Some(Request::Compact { .. }) => shared.queue.served(0),
+            // Whoever asked for it does not come back with a commit.
+            Some(Request::Upkeep { .. }) => shared.queue.served(0),
             Some(_) => shared.queue.served(served),
         }
         // Before the answers, so that nobody who has one is ahead of the feed.
@@ -156,8 +156,9 @@ impl Committer {
                 self.sync_if_due(shared);
                 Responses::default()
             }
-            Some(Request::Compact { .. }) => {
-                Responses { given: vec![Response::Compact(self.compact(shared))], changed: false }
+            Some(Request::Upkeep { work, .. }) => {
+                let done = self.keep_up(shared, *work);
+                Responses { given: vec![Response::Upkeep(done)], changed: false }
             }
             Some(_) => self.commit_all(shared, calls, until),
         }
@@ -234,7 +235,7 @@ impl Committer {
                     answers.push(match call {
                         Request::Commit { commit, .. } => Response::Commit(batch.commit(commit)?),
                         Request::Resolve { write, .. } => Response::Resolve(batch.resolve(*write)?),
-                        Request::Sync { .. } | Request::Compact { .. } => Response::Sync(Ok(())),
+                        Request::Sync { .. } | Request::Upkeep { .. } => Response::Sync(Ok(())),
                     });
                 }
                 let more = until.is_some_and(|until| shared.queue.gather(calls.len(), until));
@@ -366,7 +367,7 @@ impl Committer {
                     (Request::Resolve { write, .. }, _) => {
                         Response::Resolve(Err(failure(Outcome::NotApplied, &trouble, Some(*write))))
                     }
-                    (Request::Sync { .. } | Request::Compact { .. }, _) => {
+                    (Request::Sync { .. } | Request::Upkeep { .. }, _) => {
                         Response::Sync(Err(failure(Outcome::Unknown, &trouble, None)))
                     }
                 }
@@ -412,21 +413,25 @@ impl Committer {
         }
     }
 
-    /// Gives unused space back to the file system.
-    fn compact(&mut self, shared: &Shared) -> Result<bool, Error> {
+    /// Works on the whole file; what the engine says of it.
+    fn keep_up(&mut self, shared: &Shared, work: Upkeep) -> Result<bool, Error> {
         /// How many snapshots may be met that are still being read.
         const TRIES: usize = 1000;
 
         self.settle(shared).map_err(|what| shared.handle.refusal(what))?;
         let _writing = shared.handle.writing.lock();
         for _ in 0..TRIES {
-            match shared.handle.alone(|database| Ok(database.compact()?)) {
+            let done = shared.handle.alone(|database| match work {
+                Upkeep::Compact => Ok(database.compact()?),
+                Upkeep::Verify => Ok(database.check_integrity()?),
+            });
+            match done {
                 Err(Cause::Engine(redb::Error::TransactionInProgress)) => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
-                compacted => {
+                done => {
                     self.deadline = None;
-                    return compacted.map_err(|what| {
+                    return done.map_err(|what| {
                         let _ = shared.handle.mend(self.generation);
                         shared.handle.refusal(what)
                     });
@@ -459,7 +464,7 @@ fn give(call: Request, answer: Response) -> Option<Waker> {
         (Request::Commit { promise, .. }, Response::Commit(verdict)) => promise.give(verdict),
         (Request::Resolve { promise, .. }, Response::Resolve(verdict)) => promise.give(verdict),
         (Request::Sync { promise }, Response::Sync(verdict)) => promise.give(verdict),
-        (Request::Compact { promise }, Response::Compact(verdict)) => promise.give(verdict),
+        (Request::Upkeep { promise, .. }, Response::Upkeep(verdict)) => promise.give(verdict),
         // The promise is dropped, and so answers that nobody knows.
         _ => None,
     }

@@ -57,13 +57,13 @@ fn start(disk: &SimulatedDisk, persistence: Persistence, history: usize) -> Resu
     File::start(Handle::open(opener(disk))?, &options)
 }
 
-/// The commit of a number: two ids in step, one that comes and goes, and one of growing size.
 /// A write id, drawn at the newest commit.
 fn drawn(store: &File) -> WriteId {
     let newest = store.shared.handle.read(|view| Ok(view.last)).unwrap_or(0);
     WriteId::after(newest.try_into().ok().map(Version::from_bits))
 }
 
+/// The commit of a number: two ids in step, one that comes and goes, and one of growing size.
 fn commit(store: &File, number: u64, write: WriteId) -> Reply<'_, ()> {
     let text = number.to_string();
     let value = || Arc::<[u8]>::from(text.as_bytes());
@@ -337,6 +337,62 @@ fn with_the_whole_file_verified_no_flipped_bit_changes_what_is_read() {
         }
     }
     assert!(refused > 0);
+}
+
+#[test]
+fn what_verify_calls_sound_reads_as_it_was_written_and_serves_on() {
+    let (mut found, mut sound) = (0, 0);
+    let worked = worked();
+    for whole in worked.iter().cycle().take(500) {
+        let disk = SimulatedDisk::of(whole.clone());
+        let store = File::start(Handle::open(opener(&disk)).unwrap(), &Options::new()).unwrap();
+        store.verify().wait().unwrap();
+        let bit = random() as usize % (whole.len() * 8);
+        disk.flip(bit);
+
+        match store.verify().wait() {
+            Ok(()) => {
+                sound += 1;
+                for (id, number) in after(COMMITS) {
+                    let value = store.get(&id).wait().unwrap().expect("it was there").value;
+                    assert_eq!(str::from_utf8(&value).unwrap().parse(), Ok(number), "bit {bit}");
+                }
+                commit(&store, COMMITS + 1, drawn(&store)).wait().unwrap();
+                store.verify().wait().unwrap();
+            }
+            Err(Error::Failed(_)) => found += 1,
+            Err(other) => panic!("bit {bit}: {other}"),
+        }
+    }
+    assert!(found > 0 && sound > 0, "{found} found, {sound} sound");
+}
+
+#[test]
+fn another_store_in_the_same_file_is_not_gone_on_with() {
+    let [ours, other] = [(); 2].map(|()| {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        disk
+    });
+    let swapped = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let storage = {
+        let (ours, other, swapped) = (ours.clone(), other.clone(), Arc::clone(&swapped));
+        move || if swapped.load(std::sync::atomic::Ordering::SeqCst) { other.clone() } else { ours.clone() }
+    };
+    let store = File::start(Handle::open(Opener::of_storage(storage)).unwrap(), &Options::new()).unwrap();
+    commit(&store, 1, drawn(&store)).wait().unwrap();
+
+    swapped.store(true, std::sync::atomic::Ordering::SeqCst);
+    store.shared.handle.break_it();
+
+    for _ in 0..2 {
+        let refused = commit(&store, 2, WriteId::after(None)).wait().unwrap_err();
+        assert!(matches!(&refused, Error::Failed(failure) if failure.is_lasting()), "{refused:?}");
+        store.get("a").wait().unwrap_err();
+    }
+    assert_eq!(read(&opener(&other).open().unwrap()), after(0));
+    swapped.store(false, std::sync::atomic::Ordering::SeqCst);
+    commit(&store, 2, drawn(&store)).wait().unwrap();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! [`Handle`], the open file: views for readers, and opening it anew after an I/O error.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +10,7 @@ use redb::Database;
 use super::caught::{caught, discard};
 use super::open::Opener;
 use super::open_error::OpenError;
+use super::place::Displaced;
 use super::recent::View;
 use super::trouble::{Cause, Trouble};
 use super::watchers::Watchers;
@@ -27,8 +29,10 @@ pub(super) struct Handle {
     pub(super) watchers: Watchers,
     /// The position of the newest commit that readers were shown.
     newest: AtomicU64,
-    /// How many times commits that readers were shown were not there any more when the file was opened anew.
+    /// How many times commits that readers were shown were not there any more when the file was opened anew, or repaired.
     losses: AtomicU64,
+    /// The random number that names the store in this file.
+    identity: u64,
 }
 
 struct Opened {
@@ -52,7 +56,9 @@ impl Handle {
     pub(super) fn open(opener: Opener) -> Result<Self, OpenError> {
         let engine = Engine::open(&opener)?;
         let newest = AtomicU64::new(engine.last().unwrap_or(0));
+        let identity = engine.identity().map_err(|what| opener.refused(what))?;
         Ok(Self {
+            identity,
             opener,
             process: std::process::id(),
             database: RwLock::new(Opened { engine, generation: 0 }),
@@ -182,6 +188,7 @@ impl Handle {
         let ran = caught(|| run(&mut database));
         match caught(|| View::load(&database)) {
             Ok(view) => {
+                self.take_note(view.last);
                 opened.engine = Engine::Open { database, view: RwLock::new(Arc::new(view)) };
                 ran
             }
@@ -206,13 +213,23 @@ impl Handle {
         }
         let broken = std::mem::replace(&mut opened.engine, Engine::Broken);
         discard(broken);
-        opened.engine = Engine::open(&self.opener).map_err(Cause::Reopening)?;
+        let engine = Engine::open(&self.opener).map_err(Cause::Reopening)?;
+        // The same file may hold another store by now: what is written there is nobody's.
+        if engine.identity()? != self.identity {
+            discard(engine);
+            return Err(Cause::Engine(redb::Error::Io(io::Error::other(Displaced))));
+        }
+        opened.engine = engine;
         opened.generation += 1;
-        let last = opened.engine.last().unwrap_or(0);
+        self.take_note(opened.engine.last().unwrap_or(0));
+        Ok(())
+    }
+
+    /// Takes note of the newest commit that is there, and so of a loss.
+    fn take_note(&self, last: u64) {
         if last < self.newest.swap(last, Ordering::SeqCst) {
             self.losses.fetch_add(1, Ordering::SeqCst);
         }
-        Ok(())
     }
 
     /// Closes the file for good.
@@ -247,6 +264,14 @@ impl Engine {
         match self {
             Self::Open { view, .. } => Some(view.read().last),
             Self::Broken | Self::Closed => None,
+        }
+    }
+
+    /// The random number that names the store.
+    fn identity(&self) -> Result<u64, Cause> {
+        match self {
+            Self::Open { view, .. } => caught(|| view.read().identity()),
+            Self::Broken | Self::Closed => Err(Cause::Closed),
         }
     }
 

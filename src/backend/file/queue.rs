@@ -53,12 +53,21 @@ pub(super) enum Turn {
     Close,
 }
 
+/// Work on the whole file, for which it is not served from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upkeep {
+    /// Gives unused space back.
+    Compact,
+    /// Looks whether all of it can be read.
+    Verify,
+}
+
 /// A call that waits.
 pub(super) enum Request {
     Commit { commit: OwnedCommit, promise: Promise<Committed> },
     Resolve { write: WriteId, promise: Promise<Resolution> },
     Sync { promise: Promise<()> },
-    Compact { promise: Promise<bool> },
+    Upkeep { work: Upkeep, promise: Promise<bool> },
 }
 
 /// A commit that owns its ids.
@@ -158,15 +167,15 @@ impl Queue {
     }
 
     /// Takes the calls that share a transaction with those that were taken already, in the order in which they came; how
-    /// many those are. A compaction shares it with nobody.
+    /// many those are. Upkeep shares it with nobody.
     pub(super) fn take(&self, taken: &mut Vec<Request>) -> usize {
         let before = taken.len();
         let mut bytes: usize = taken.iter().map(Request::bytes).sum();
         let mut waiting = self.waiting.lock();
         while let Some(call) = waiting.calls.front() {
             let size = call.bytes();
-            let alone = matches!(call, Request::Compact { .. })
-                || matches!(taken.first(), Some(Request::Compact { .. }))
+            let alone = matches!(call, Request::Upkeep { .. })
+                || matches!(taken.first(), Some(Request::Upkeep { .. }))
                 || bytes + size > SHARED_BYTES;
             if taken.len() == SHARED || (alone && !taken.is_empty()) {
                 break;
@@ -207,7 +216,7 @@ impl Request {
     fn bytes(&self) -> usize {
         match self {
             Self::Commit { commit, .. } => commit.bytes(),
-            Self::Resolve { .. } | Self::Sync { .. } | Self::Compact { .. } => 0,
+            Self::Resolve { .. } | Self::Sync { .. } | Self::Upkeep { .. } => 0,
         }
     }
 }
@@ -372,9 +381,9 @@ mod tests {
     }
 
     #[test]
-    fn a_compaction_shares_its_turn_with_nobody() {
+    fn upkeep_shares_its_turn_with_nobody() {
         let queue = queue(2);
-        let compact = Request::Compact { promise: promise().0 };
+        let compact = Request::Upkeep { work: Upkeep::Compact, promise: promise().0 };
         assert!(queue.push(compact).is_ok());
         assert!(queue.push(call()).is_ok());
 

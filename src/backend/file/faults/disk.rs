@@ -13,10 +13,10 @@ const SECTOR: usize = 512;
 
 /// A disk with a cache: reads see all that was written, a crash keeps what was synced and any part of the rest.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SimulatedDisk(Arc<Mutex<State>>);
+pub(super) struct SimulatedDisk(Arc<Mutex<Contents>>);
 
 #[derive(Default)]
-struct State {
+struct Contents {
     /// What reads see.
     seen: Vec<u8>,
     /// What a sync has confirmed.
@@ -30,9 +30,9 @@ struct State {
     full: bool,
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for Contents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "State({} bytes)", self.seen.len())
+        write!(f, "Contents({} bytes)", self.seen.len())
     }
 }
 
@@ -73,7 +73,8 @@ pub(super) struct Crash {
 impl SimulatedDisk {
     /// A disk with this content, all of it confirmed.
     pub(super) fn of(image: Vec<u8>) -> Self {
-        let state = State { seen: image.clone(), confirmed: image.clone(), start: image, ..State::default() };
+        let state =
+            Contents { seen: image.clone(), confirmed: image.clone(), start: image, ..Contents::default() };
         Self(Arc::new(Mutex::new(state)))
     }
 
@@ -81,6 +82,14 @@ impl SimulatedDisk {
         let mut state = self.0.lock();
         state.operations = 0;
         state.fault = Some((fault, at));
+    }
+
+    /// Changes one bit behind everybody's back.
+    pub(super) fn flip(&self, bit: usize) {
+        let mut state = self.0.lock();
+        let (byte, mask) = (bit / 8, 1 << (bit % 8));
+        state.seen[byte] ^= mask;
+        state.confirmed[byte] ^= mask;
     }
 
     pub(super) fn heal(&self) {
@@ -176,7 +185,7 @@ enum Kind {
     Sync,
 }
 
-impl State {
+impl Contents {
     fn step(&mut self, step: Step) {
         step.apply(&mut self.seen);
         self.pending.push(step.clone());
