@@ -311,3 +311,103 @@ fn a_put_tells_what_it_replaced_so_that_nothing_goes_unseen() {
     made.sort_by_key(|version| version.to_bits());
     assert_eq!(gone, made);
 }
+
+/// The handlers of the README, word for word, and clients that send back the `ETag` they were given.
+#[cfg(feature = "axum")]
+mod handlers {
+    use axum::extract::{Json, Path, State};
+    use axum::http::StatusCode;
+    use axum::response::{IntoResponse, Response};
+    use ifmatch::http::Preconditions;
+    use ifmatch::store::Intent;
+    use ifmatch::web::axum::Required;
+    use ifmatch::{Collection, Error, Versioned};
+
+    use super::{EACH, WRITERS, race};
+
+    type Notes = Collection<String>;
+
+    async fn read(
+        State(notes): State<Notes>,
+        Path(id): Path<String>,
+        known: Preconditions,
+    ) -> Result<Response, Error> {
+        known.respond(&id, notes.fetch(&id).await?)
+    }
+
+    async fn write(
+        State(notes): State<Notes>,
+        Path(id): Path<String>,
+        Required(basis): Required,
+        Json(text): Json<String>,
+    ) -> Result<Versioned<String>, Error> {
+        let condition = basis.condition(Intent::Put, &id, || notes.get(&id)).await?;
+        notes.replace(&id, condition, text).await
+    }
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    /// The `ETag` of a note, and its text.
+    fn get(notes: &Notes) -> (String, String) {
+        block_on(async {
+            let read = read(State(notes.clone()), Path("a".to_string()), Preconditions::none());
+            let response = read.await.into_response();
+            let tag = response.headers()["etag"].to_str().unwrap().to_owned();
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            (tag, serde_json::from_slice(&body).unwrap())
+        })
+    }
+
+    fn put(notes: &Notes, header: (&str, &str), text: String) -> StatusCode {
+        let basis = Required(Preconditions::from_headers([header]).unwrap());
+        block_on(async {
+            let write = write(State(notes.clone()), Path("a".to_string()), basis, Json(text));
+            write.await.into_response().status()
+        })
+    }
+
+    #[test]
+    fn a_put_of_what_was_read_keeps_every_line_that_was_acknowledged() {
+        let notes = Notes::in_memory();
+        assert_eq!(put(&notes, ("if-none-match", "*"), String::new()), StatusCode::OK);
+
+        let added = race(|| {
+            let (tag, text) = get(&notes);
+            match put(&notes, ("if-match", &tag), text + "x") {
+                StatusCode::OK => true,
+                refused => {
+                    assert_eq!(refused, StatusCode::PRECONDITION_FAILED);
+                    false
+                }
+            }
+        });
+
+        assert_eq!(get(&notes).1.len() as u64, added);
+        assert!(added > 0);
+    }
+
+    #[test]
+    fn a_put_based_on_one_of_two_versions_writes_over_no_third_one() {
+        let notes = Notes::in_memory();
+        put(&notes, ("if-none-match", "*"), String::new());
+        let (first, _) = get(&notes);
+
+        let added = race(|| {
+            let (tag, text) = get(&notes);
+            put(&notes, ("if-match", &format!("{first}, {tag}")), text + "x") == StatusCode::OK
+        });
+
+        assert_eq!(get(&notes).1.len() as u64, added);
+    }
+
+    #[test]
+    fn of_many_who_create_one_note_one_does() {
+        let notes = Notes::in_memory();
+
+        let created = race(|| put(&notes, ("if-none-match", "*"), "mine".to_string()) == StatusCode::OK);
+
+        assert_eq!(created, 1, "of {}", WRITERS * EACH);
+    }
+}
