@@ -51,7 +51,7 @@ pub(crate) enum Pace {
 
 /// A map behind a lock, whose failures follow a script.
 pub(crate) struct Scripted<T: ?Sized> {
-    state: Mutex<State<T>>,
+    state: Mutex<Kept<T>>,
     pub(crate) commit_faults: Mutex<VecDeque<Fault>>,
     pub(crate) read_faults: Mutex<VecDeque<Fault>>,
     pub(crate) resolve_faults: Mutex<VecDeque<Fault>>,
@@ -68,13 +68,13 @@ pub(crate) struct Scripted<T: ?Sized> {
     pub(crate) tombstones: bool,
 }
 
-struct State<T: ?Sized> {
+struct Kept<T: ?Sized> {
     values: BTreeMap<Arc<str>, Result<Versioned<T>, Version>>,
     last: u64,
     window: Window<Committed>,
 }
 
-impl<T: ?Sized> State<T> {
+impl<T: ?Sized> Kept<T> {
     fn newest(&self) -> Option<Version> {
         NonZeroU64::new(self.last).map(Version::from_bits)
     }
@@ -82,7 +82,7 @@ impl<T: ?Sized> State<T> {
 
 impl<T: Resource + ?Sized> Scripted<T> {
     pub(crate) fn new(pace: Pace, unknown: bool) -> Self {
-        let state = State { values: BTreeMap::new(), last: 100, window: Window::new(1000) };
+        let state = Kept { values: BTreeMap::new(), last: 100, window: Window::new(1000) };
         Self {
             state: Mutex::new(state),
             commit_faults: Mutex::default(),

@@ -98,12 +98,12 @@ struct Alarm {
 }
 
 struct Alarms {
-    state: Mutex<State>,
+    state: Mutex<Schedule>,
     /// Told when the first alarm became an earlier one.
     earlier: Condvar,
 }
 
-struct State {
+struct Schedule {
     wakers: BTreeMap<Key, Waker>,
     drawn: u64,
     /// The process whose thread serves the alarms: a forked child has this state, but not the thread.
@@ -111,7 +111,7 @@ struct State {
 }
 
 static ALARMS: Alarms = Alarms {
-    state: Mutex::new(State { wakers: BTreeMap::new(), drawn: 0, process: None }),
+    state: Mutex::new(Schedule { wakers: BTreeMap::new(), drawn: 0, process: None }),
     earlier: Condvar::new(),
 };
 
@@ -185,7 +185,7 @@ impl Alarms {
     }
 }
 
-impl State {
+impl Schedule {
     // One at a time: `BTreeMap::split_off` counts what it leaves behind.
     fn take_due(&mut self, now: Instant) -> Vec<Waker> {
         let mut due = Vec::new();

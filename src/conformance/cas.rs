@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::conformance::ground::{Ground, State};
+use crate::conformance::ground::{Ground, Stored};
 use crate::conformance::sample::Sample;
 use crate::store::{Commit, Entry, Error, Expected, Intent, Receipt, Store, block_on};
 
@@ -199,7 +199,7 @@ async fn one_expectation<T: Sample + ?Sized>(
     let id = ground.id(format_args!("{before:?}-{which}-{beside}"));
     let other = ground.id(format_args!("other-{before:?}-{which}"));
     let first = ground.put(&ground.id("first"), Expected::Any, 0).await;
-    let (mut past, mut state): (_, State) = (first, None);
+    let (mut past, mut state): (_, Stored) = (first, None);
     if !matches!(before, Before::Nothing) {
         past = ground.put(&id, Expected::Absent, 1).await;
         state = Some((ground.put(&id, past, 2).await, 2));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::conformance::ground::{Ground, State};
+use crate::conformance::ground::{Ground, Stored};
 use crate::conformance::sample::Sample;
 use crate::store::{
     Commit, Condition, Conflict, Entry, Expected, Intent, Kind, Origin, Store, Version, block_on,
@@ -205,7 +205,7 @@ pub async fn a_conflict_names_every_failing_id_in_order<T: Sample + ?Sized>(stor
     let failing =
         [(&*e, Some(of_e), Kind::Stale), (&*d, Some(of_d), Kind::Exists), (&*a, None, Kind::Missing)];
     assert_eq!(named, failing, "{}: the failing ids", ground.prefix());
-    let values: Vec<State> = conflict
+    let values: Vec<Stored> = conflict
         .mismatches()
         .iter()
         .map(|one| one.current::<T>().map(|current| (current.version, current.value.number())))
@@ -248,6 +248,6 @@ pub async fn a_conflict_over_several_ids_is_of_one_instant<T: Sample + ?Sized>(s
     ground.clear().await;
 }
 
-fn shown<T: Sample + ?Sized>(conflict: &Conflict) -> State {
+fn shown<T: Sample + ?Sized>(conflict: &Conflict) -> Stored {
     conflict.current::<T>().map(|current| (current.version, current.value.number()))
 }

@@ -12,7 +12,7 @@ use crate::store::{
 };
 
 /// The version and the number of a stored value; `None` where there is none.
-pub(super) type State = Option<(Version, u64)>;
+pub(super) type Stored = Option<(Version, u64)>;
 
 /// The part of a store that one run of a law has for itself: the ids under a prefix nobody else uses.
 ///
@@ -44,7 +44,7 @@ impl<T: Sample + ?Sized> Ground<T> {
     }
 
     /// What stands at the id.
-    pub(super) async fn read(&self, id: &str) -> State {
+    pub(super) async fn read(&self, id: &str) -> Stored {
         let read = self.store.get(id).await;
         let read = read.unwrap_or_else(|error| panic!("`{}` can't be read: {error}", id.escape_debug()));
         read.map(|current| (current.version, current.value.number()))
@@ -107,7 +107,7 @@ impl<T: Sample + ?Sized> Ground<T> {
         }
     }
 
-    pub(super) async fn assert_state(&self, id: &str, expected: State, after: &str) {
+    pub(super) async fn assert_state(&self, id: &str, expected: Stored, after: &str) {
         let found = self.read(id).await;
         assert_eq!(found, expected, "`{}` after {after}", id.escape_debug());
     }

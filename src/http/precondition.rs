@@ -60,7 +60,7 @@ pub enum Freshness {
 }
 
 /// What came of the preconditions where the resource is as found.
-enum Verdict {
+enum Evaluation {
     Holds,
     IfMatchFailed,
     IfNoneMatchFailed,
@@ -206,8 +206,8 @@ impl Preconditions {
         current: &Versioned<T>,
     ) -> Result<Freshness, Error> {
         match self.verdict(Some(current.version)) {
-            Verdict::Holds => Ok(Freshness::Send),
-            Verdict::IfNoneMatchFailed => Ok(Freshness::NotModified),
+            Evaluation::Holds => Ok(Freshness::Send),
+            Evaluation::IfNoneMatchFailed => Ok(Freshness::NotModified),
             verdict => Err(self.conflict(&verdict, Intent::Check, id, Some(current.clone())).into()),
         }
     }
@@ -242,9 +242,9 @@ impl Preconditions {
     ) -> Result<Condition, Error> {
         let found = current.as_ref().map(|current| current.version);
         let expected = match (self.verdict(found), found) {
-            (Verdict::Holds, Some(version)) => Expected::Version(version),
-            (Verdict::Holds, None) if intent == Intent::Delete => return Err(NotFound::new(id).into()),
-            (Verdict::Holds, None) => Expected::Absent,
+            (Evaluation::Holds, Some(version)) => Expected::Version(version),
+            (Evaluation::Holds, None) if intent == Intent::Delete => return Err(NotFound::new(id).into()),
+            (Evaluation::Holds, None) => Expected::Absent,
             (verdict, _) => match (self.named(), &self.if_none_match) {
                 // The store refuses it, with the facts of that instant, a remembered deletion among them.
                 (named @ Expected::Version(_), None) => named,
@@ -255,16 +255,16 @@ impl Preconditions {
     }
 
     /// RFC 9110 §13.2.2, steps 1 and 3.
-    fn verdict(&self, found: Option<Version>) -> Verdict {
+    fn verdict(&self, found: Option<Version>) -> Evaluation {
         let admits =
             |tags: &Option<Tags>, comparison| tags.as_ref().map(|tags| tags.admit(found, comparison));
         if admits(&self.if_match, self.if_match_comparison()) == Some(false) {
-            return Verdict::IfMatchFailed;
+            return Evaluation::IfMatchFailed;
         }
         if admits(&self.if_none_match, self.if_none_match_comparison()) == Some(true) {
-            return Verdict::IfNoneMatchFailed;
+            return Evaluation::IfNoneMatchFailed;
         }
-        Verdict::Holds
+        Evaluation::Holds
     }
 
     fn if_match_comparison(&self) -> Comparison {
@@ -283,15 +283,15 @@ impl Preconditions {
 
     fn conflict<T: Resource + ?Sized>(
         &self,
-        verdict: &Verdict,
+        verdict: &Evaluation,
         intent: Intent,
         id: &str,
         current: Option<Versioned<T>>,
     ) -> Conflict {
         let expected = match (verdict, &self.if_none_match) {
-            (Verdict::IfNoneMatchFailed, Some(Tags::Any)) => Expected::Absent,
+            (Evaluation::IfNoneMatchFailed, Some(Tags::Any)) => Expected::Absent,
             // "Not this version": no expectation says that, and something was found.
-            (Verdict::IfNoneMatchFailed, _) => Expected::Present,
+            (Evaluation::IfNoneMatchFailed, _) => Expected::Present,
             _ => self.named(),
         };
         let found = current.map_or(Found::Nothing, Found::Value);

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::http::{EntityTag, status};
+use crate::http::etag::EntityTag;
+use crate::http::status;
 use crate::store::{
     Advice, Conflict, Error, Expected, Kind, Mismatch, Refusal, Version, WriteId, whole_seconds,
 };

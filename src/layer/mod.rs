@@ -82,7 +82,6 @@ pub(crate) mod cached;
 pub(crate) mod guarded;
 pub(crate) mod observed;
 #[cfg(test)]
-#[cfg_attr(not(feature = "json"), allow(dead_code, reason = "the tests of `Encoded` need a codec"))]
 pub(crate) mod probe;
 
 pub use observed::{Ending, Event, Operation};

@@ -64,6 +64,7 @@ impl<T: Resource + ?Sized> Probe<T> {
     }
 
     /// Deletes past the layer and the record.
+    #[cfg(feature = "json")]
     pub(crate) fn delete(&self, id: &str) {
         delete(&self.inner.memory, id);
     }
@@ -98,6 +99,7 @@ pub(crate) fn set<T: Resource + ?Sized>(memory: &Memory<T>, id: &str, value: imp
 }
 
 /// Deletes blindly.
+#[cfg(feature = "json")]
 pub(crate) fn delete<T: Resource + ?Sized>(memory: &Memory<T>, id: &str) {
     memory.commit(Commit::one(Entry::delete(id, Expected::Any))).wait().unwrap();
 }

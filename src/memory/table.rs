@@ -45,11 +45,11 @@ type Buried = VecDeque<(Version, u64)>;
 
 pub(super) struct Table<T: ?Sized> {
     rows: DashMap<Id, Row<T>, SeedableRandomState>,
-    order: Apart<RwLock<Order>>,
+    roster: Apart<RwLock<Roster>>,
 }
 
 /// What changes with each creation and deletion, under a lock of its own.
-struct Order {
+struct Roster {
     index: Index,
     /// One a shard.
     buried: Box<[Buried]>,
@@ -153,13 +153,13 @@ impl<T: Resource + ?Sized> Table<T> {
         let hasher = SeedableRandomState::with_seed(random(), shared);
         Self {
             rows: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, SHARDS),
-            order: Apart(RwLock::default()),
+            roster: Apart(RwLock::default()),
         }
     }
 
     /// How many values there are.
     pub(super) fn len(&self) -> usize {
-        self.order.0.read().index.len()
+        self.roster.0.read().index.len()
     }
 
     /// How many rows there are, remembered deletions included.
@@ -186,14 +186,14 @@ impl<T: Resource + ?Sized> Table<T> {
 
     /// The ids of values in order; see [`Index::page`].
     pub(super) fn ids(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Id> {
-        let order = self.order.0.read();
-        if order.index.is_in_order() {
-            return order.index.page(prefix, after, limit);
+        let roster = self.roster.0.read();
+        if roster.index.is_in_order() {
+            return roster.index.page(prefix, after, limit);
         }
-        drop(order);
-        let mut order = self.order.0.write();
-        order.index.put_in_order();
-        order.index.page(prefix, after, limit)
+        drop(roster);
+        let mut roster = self.roster.0.write();
+        roster.index.put_in_order();
+        roster.index.page(prefix, after, limit)
     }
 
     /// The values of several ids.
@@ -282,11 +282,11 @@ impl<T: Resource + ?Sized> Table<T> {
                 Some(*version)
             }
             (Action::Delete, Some((id, row))) if replaced.is_some() => {
-                let mut order = self.order.0.write();
+                let mut roster = self.roster.0.write();
                 let version = log.publish(|| changed(id, true), leftovers)?;
-                order.index.remove(id);
-                leftovers.deleted = row.bury(version, hash, &mut order.buried[shard]);
-                full = order.is_full(shard);
+                roster.index.remove(id);
+                leftovers.deleted = row.bury(version, hash, &mut roster.buried[shard]);
+                full = roster.is_full(shard);
                 Some(version)
             }
             (Action::Delete, _) => None,
@@ -326,11 +326,13 @@ impl<T: Resource + ?Sized> Table<T> {
                 &mut many
             }
         };
+        // 1. Lock every shard that is touched. What is found from here on stands until the shards are unlocked.
         for (entry, step) in entries.iter().zip(&mut *steps) {
             (step.hash, step.shard) = self.place(entry.id.as_bytes());
         }
         let mut locked =
             Locked::new(steps.iter().map(|step| step.shard), |shard| self.rows.shards()[shard].write());
+        // 2. Judge all entries before any is applied, also after one failed: the conflict names every id.
         let mut failed = Vec::new();
         let (mut changing, mut reordering) = (false, false);
         for (entry, step) in entries.iter().zip(&mut *steps) {
@@ -345,6 +347,7 @@ impl<T: Resource + ?Sized> Table<T> {
                 Action::Delete => step.replaced.is_some(),
                 Action::Put(_) => true,
             };
+            // Only what comes to be has its id checked: one that is there has passed already.
             if step.changes && row.is_none() {
                 check_id(entry.id)?;
             }
@@ -353,13 +356,16 @@ impl<T: Resource + ?Sized> Table<T> {
                 step.changes && !(step.replaced.is_some() && matches!(entry.action, Action::Put(_)));
         }
         if !failed.is_empty() {
+            // The values are in hand. The text of the conflict needs no lock.
             drop(locked);
             return Err(refusal(failed));
         }
 
+        // 3. Take the one version of all changes, in the step that also tells the feed of them. The index is locked before,
+        //    so that whoever takes a cursor and then lists misses nothing.
         let mut version = None;
         if changing {
-            let mut order = reordering.then(|| self.order.0.write());
+            let mut roster = reordering.then(|| self.roster.0.write());
             let changes = || {
                 let changed = entries.iter().zip(&*steps).filter(|(_, step)| step.changes);
                 changed.map(|(entry, step)| {
@@ -370,37 +376,40 @@ impl<T: Resource + ?Sized> Table<T> {
             };
             let new = log.publish(changes, leftovers)?;
             version = Some(new);
+            // 4. Apply. Nothing fails from here on. What is displaced goes into the entry or the leftovers, and is dropped by
+            //    the caller, outside of the locks: its `Drop` is the user's code.
             for (entry, step) in entries.iter_mut().zip(&mut *steps).filter(|(_, step)| step.changes) {
                 let rows = locked.shard_mut(step.shard);
                 let row = rows.get_mut(step.hash, |(id, _)| **id == *entry.id);
-                match (&mut entry.action, row.map(|(id, row)| (id, row.get_mut())), &mut order) {
+                match (&mut entry.action, row.map(|(id, row)| (id, row.get_mut())), &mut roster) {
                     (Action::Put(value), Some((_, Row { version, value: Some(current), .. })), _) => {
                         *version = new;
                         std::mem::swap(current, value);
                     }
-                    (Action::Put(value), Some((id, row)), Some(order)) => {
+                    (Action::Put(value), Some((id, row)), Some(roster)) => {
                         (row.version, row.value) = (new, Some(Arc::clone(value)));
-                        order.index.insert(Arc::clone(id));
+                        roster.index.insert(Arc::clone(id));
                     }
-                    (Action::Put(value), None, Some(order)) => {
+                    (Action::Put(value), None, Some(roster)) => {
                         let id: Id = entry.id.into();
-                        order.index.insert(Arc::clone(&id));
+                        roster.index.insert(Arc::clone(&id));
                         let row = Row { version: new, value: Some(Arc::clone(value)), buried: false };
                         rows.insert_entry(step.hash, (id, SharedValue::new(row)), |(id, _)| {
                             self.place(id.as_bytes()).0
                         });
                     }
-                    (Action::Delete, Some((id, row)), Some(order)) => {
-                        order.index.remove(id);
-                        let deleted = row.bury(new, step.hash, &mut order.buried[step.shard]);
+                    (Action::Delete, Some((id, row)), Some(roster)) => {
+                        roster.index.remove(id);
+                        let deleted = row.bury(new, step.hash, &mut roster.buried[step.shard]);
                         leftovers.keep(deleted.expect("a deletion that changes something has a value"));
-                        step.fills = order.is_full(step.shard);
+                        step.fills = roster.is_full(step.shard);
                     }
                     _ => unreachable!("whatever appears in the index or leaves it has locked the index"),
                 }
             }
         }
         drop(locked);
+        // 5. Too many deletions are remembered: this takes the same locks anew, one shard at a time.
         steps.iter().filter(|step| step.fills).for_each(|step| self.forget(step.shard));
         let receipts = entries.iter().zip(&*steps).map(|(entry, step)| {
             let version = match entry.action {
@@ -416,9 +425,9 @@ impl<T: Resource + ?Sized> Table<T> {
     /// Takes a version for an id that is not in the index, and puts it there: whoever takes a cursor and then lists
     /// finds in the list what the feed after the cursor does not have.
     fn publish_new(&self, id: &Id, log: &Log, leftovers: &mut Leftovers<T>) -> Result<Version, Refusal> {
-        let mut order = self.order.0.write();
+        let mut roster = self.roster.0.write();
         let version = log.publish(|| changed(id, false), leftovers)?;
-        order.index.insert(Arc::clone(id));
+        roster.index.insert(Arc::clone(id));
         Ok(version)
     }
 
@@ -426,8 +435,8 @@ impl<T: Resource + ?Sized> Table<T> {
     #[cold]
     fn forget(&self, shard: usize) {
         let mut rows = self.rows.shards()[shard].write();
-        let mut order = self.order.0.write();
-        let buried = &mut order.buried[shard];
+        let mut roster = self.roster.0.write();
+        let buried = &mut roster.buried[shard];
         while buried.len() > BURIED_PER_SHARD {
             let Some((version, hash)) = buried.pop_front() else { return };
             let is = |(id, row): &(Id, SharedValue<Row<T>>)| {
@@ -445,13 +454,13 @@ impl<T: Resource + ?Sized> Table<T> {
     }
 }
 
-impl Default for Order {
+impl Default for Roster {
     fn default() -> Self {
         Self { index: Index::default(), buried: vec![Buried::new(); SHARDS].into() }
     }
 }
 
-impl Order {
+impl Roster {
     /// Whether a shard remembers more deletions than it should.
     fn is_full(&self, shard: usize) -> bool {
         self.buried[shard].len() >= BURIED_PER_SHARD + BURIED_BEYOND

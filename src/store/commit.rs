@@ -1,15 +1,12 @@
-//! [`Commit`], one atomic set of checks, puts and deletes, and [`Committed`], its answer.
+//! [`Commit`], the one form that every write takes.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::slice;
-use std::sync::Arc;
 
-use crate::store::conflict::{Intent, Kind, Mismatch};
-use crate::store::error::{Failure, NotFound, Outcome, Refusal};
-use crate::store::expected::Condition;
-use crate::store::resource::Resource;
-use crate::store::version::{Version, Versioned};
+use crate::base::OneOrMany;
+use crate::store::entry::{Action, Entry};
+use crate::store::error::Refusal;
 use crate::store::write_id::WriteId;
 
 /// One atomic set of checks, puts and deletes, each with its expectation: the only way to write.
@@ -37,158 +34,6 @@ pub struct Commit<'a, T: ?Sized> {
     write: Option<WriteId>,
     /// Whether it stands for a write of what was there already.
     unchanged: bool,
-}
-
-/// One id in a [`Commit`]: what is expected of it and what is to be done with it.
-///
-/// ```
-/// use ifmatch::{Collection, Commit, Entry, Expected};
-/// use ifmatch::store::Intent;
-///
-/// let put = Entry::put("a", Expected::Absent, "one".into());
-/// let check = Entry::check("b", Expected::Absent);
-/// let delete = Entry::delete("c", Expected::Any);
-/// assert_eq!(delete.intent(), Intent::Delete);
-///
-/// Collection::<str>::in_memory().commit(Commit::from_iter([put, check, delete])).wait()?;
-/// # Ok::<_, ifmatch::Error>(())
-/// ```
-pub struct Entry<'a, T: ?Sized> {
-    /// Which resource.
-    pub id: &'a str,
-    /// What is believed of it.
-    pub condition: Condition,
-    /// What is to be done.
-    pub action: Action<T>,
-}
-
-/// What an [`Entry`] does once the expectations of its whole commit hold.
-///
-/// ```
-/// use ifmatch::{Entry, Expected};
-/// use ifmatch::store::Action;
-///
-/// let entry = Entry::put("a", Expected::Absent, "one".into());
-/// assert!(matches!(&entry.action, Action::<str>::Put(text) if &**text == "one"));
-/// ```
-pub enum Action<T: ?Sized> {
-    /// Nothing: the expectation of an id that was read and is not written.
-    Check,
-    /// Store this value, as a new version.
-    Put(Arc<T>),
-    /// Remove the value. Where there is none and none was required, nothing happens.
-    Delete,
-}
-
-/// What a store found at the id of an [`Entry`], for [`Entry::judge`].
-///
-/// ```
-/// use ifmatch::{Entry, Expected, Versioned};
-/// use ifmatch::store::Found;
-///
-/// let found = Found::Value(Versioned::<str>::new("7".parse()?, "text"));
-/// assert!(Entry::check("a", Expected::Present).judge(found).is_ok());
-/// assert!(Entry::<str>::check("a", Expected::Present).judge(Found::Deleted("8".parse()?)).is_err());
-/// # Ok::<_, ifmatch::store::ParseError>(())
-/// ```
-pub enum Found<T: ?Sized> {
-    /// A value.
-    Value(Versioned<T>),
-    /// The memory of a deletion, and its version.
-    Deleted(Version),
-    /// Nothing.
-    Nothing,
-}
-
-/// The answer to a [`Commit`] that was applied: one [`Receipt`] an entry, in the order of the entries.
-///
-/// ```
-/// use ifmatch::{Collection, Commit, Entry, Expected};
-///
-/// let notes = Collection::<str>::in_memory();
-/// let committed = notes.commit(Commit::one(Entry::put("a", Expected::Absent, "one".into()))).wait()?;
-/// assert_eq!(committed.version(), Some(notes.fetch("a").wait()?.version));
-/// assert_eq!(committed.receipts().len(), 1);
-/// # Ok::<_, ifmatch::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed(OneOrMany<Receipt>);
-
-/// What a commit did to one id.
-///
-/// ```
-/// use ifmatch::{Collection, Expected};
-///
-/// let notes = Collection::<String>::in_memory();
-/// let readme = notes.create("readme", "hello".to_string()).wait()?;
-/// let deletion = notes.delete("readme", &readme).wait()?;
-/// assert_eq!(deletion.replaced, Some(readme.version));
-/// assert!(deletion.version.is_some());
-///
-/// let nothing = notes.delete("readme", Expected::Any).wait()?;
-/// assert_eq!((nothing.version, nothing.replaced), (None, None));
-/// # Ok::<_, ifmatch::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Receipt {
-    /// The version the id has now: of the value put, of the deletion, or, for a check, of the value found. `None`
-    /// where there is no value and nothing was deleted.
-    pub version: Option<Version>,
-    /// The version of the value that stood there before; `None` where there was none. Linked together, the receipts
-    /// of an id are its whole chain of states.
-    pub replaced: Option<Version>,
-}
-
-impl Receipt {
-    /// Whether the id changed: a check leaves the version that it found, and a deletion of nothing leaves nothing.
-    pub fn changed(&self) -> bool {
-        self.version.is_some() && self.version != self.replaced
-    }
-}
-/// A store broke its contract. The cause of a [`Failure`].
-#[derive(Debug, thiserror::Error)]
-#[error("the store did not tell what it did with each entry of the commit")]
-struct NoReceipt;
-
-/// A list that needs no allocation for one element.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum OneOrMany<E> {
-    One(E),
-    Many(Vec<E>),
-}
-
-impl<E> OneOrMany<E> {
-    #[inline]
-    fn as_slice(&self) -> &[E] {
-        match self {
-            Self::One(one) => slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
-
-    fn into_vec(self) -> Vec<E> {
-        match self {
-            Self::One(one) => vec![one],
-            Self::Many(many) => many,
-        }
-    }
-}
-
-impl<E> FromIterator<E> for OneOrMany<E> {
-    fn from_iter<I: IntoIterator<Item = E>>(elements: I) -> Self {
-        let mut elements = elements.into_iter();
-        match (elements.next(), elements.next()) {
-            (Some(one), None) => Self::One(one),
-            (None, _) => Self::Many(Vec::new()),
-            (Some(first), Some(second)) => {
-                let mut many = Vec::with_capacity(2 + elements.size_hint().0);
-                many.push(first);
-                many.push(second);
-                many.extend(elements);
-                Self::Many(many)
-            }
-        }
-    }
 }
 
 impl<'a, T: ?Sized> Commit<'a, T> {
@@ -416,193 +261,10 @@ impl<T: ?Sized> Clone for Commit<'_, T> {
     }
 }
 
-impl<'a, T: ?Sized> Entry<'a, T> {
-    /// Holds only if the expectation does, and changes nothing.
-    pub fn check(id: &'a str, condition: impl Into<Condition>) -> Self {
-        Self { id, condition: condition.into(), action: Action::Check }
-    }
-
-    /// Puts a value.
-    #[inline]
-    pub fn put(id: &'a str, condition: impl Into<Condition>, value: Arc<T>) -> Self {
-        Self { id, condition: condition.into(), action: Action::Put(value) }
-    }
-
-    /// Deletes the value.
-    pub fn delete(id: &'a str, condition: impl Into<Condition>) -> Self {
-        Self { id, condition: condition.into(), action: Action::Delete }
-    }
-
-    /// What the entry is about to do.
-    pub fn intent(&self) -> Intent {
-        match self.action {
-            Action::Check => Intent::Check,
-            Action::Put(_) => Intent::Put,
-            Action::Delete => Intent::Delete,
-        }
-    }
-
-    /// Judges the expectation against what the store found, inside the critical section that applies the write or
-    /// with values taken in it.
-    ///
-    /// # Errors
-    ///
-    /// The [`Mismatch`] to make a [`Conflict`](crate::Conflict) of.
-    ///
-    /// ```
-    /// use ifmatch::{Entry, Expected, Kind};
-    /// use ifmatch::store::Found;
-    ///
-    /// let entry = Entry::<str>::delete("a", Expected::Present);
-    /// let mismatch = entry.judge(Found::Nothing).unwrap_err();
-    /// assert!(matches!(mismatch.kind(), Kind::Missing));
-    /// ```
-    pub fn judge(&self, found: Found<T>) -> Result<(), Mismatch>
-    where
-        T: Resource,
-    {
-        let version = match &found {
-            Found::Value(current) => Some(current.version),
-            Found::Deleted(_) | Found::Nothing => None,
-        };
-        match self.condition.expected.admits(version) {
-            true => Ok(()),
-            false => Err(Mismatch::new(self.id, self.condition, self.intent(), found)),
-        }
-    }
-}
-
-impl<T: ?Sized> Clone for Entry<'_, T> {
-    fn clone(&self) -> Self {
-        Self { id: self.id, condition: self.condition, action: self.action.clone() }
-    }
-}
-
-impl<T: ?Sized> Action<T> {
-    /// The value to be put, if there is one. A check is left.
-    pub(crate) fn take_value(&mut self) -> Option<Arc<T>> {
-        match std::mem::replace(self, Self::Check) {
-            Self::Put(value) => Some(value),
-            Self::Check | Self::Delete => None,
-        }
-    }
-}
-
-impl<T: ?Sized> Clone for Action<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Check => Self::Check,
-            Self::Put(value) => Self::Put(Arc::clone(value)),
-            Self::Delete => Self::Delete,
-        }
-    }
-}
-
-impl Committed {
-    /// The answer to a commit of one entry, without an allocation.
-    #[inline]
-    pub fn one(receipt: Receipt) -> Self {
-        Self(OneOrMany::One(receipt))
-    }
-
-    /// One receipt an entry, in the order of the entries.
-    #[inline]
-    pub fn receipts(&self) -> &[Receipt] {
-        self.0.as_slice()
-    }
-
-    /// The answer again, where it has a receipt for each of so many entries.
-    ///
-    /// # Errors
-    ///
-    /// Where it has not: what the store did is unknown.
-    pub(crate) fn complete(self, entries: usize) -> Result<Self, Failure> {
-        match self.receipts().len() == entries {
-            true => Ok(self),
-            false => Err(Failure::new(Outcome::Unknown, NoReceipt)),
-        }
-    }
-
-    /// The receipt of the entry at this place.
-    ///
-    /// # Errors
-    ///
-    /// Where the store gave fewer receipts than it was sent entries: what it did is unknown.
-    pub(crate) fn receipt(&self, at: usize) -> Result<Receipt, Failure> {
-        self.receipts().get(at).copied().ok_or_else(|| Failure::new(Outcome::Unknown, NoReceipt))
-    }
-
-    /// The version of the value that the entry at this place put.
-    ///
-    /// # Errors
-    ///
-    /// As [`receipt`](Self::receipt), and where the receipt tells no version.
-    #[inline]
-    pub(crate) fn put_version(&self, at: usize) -> Result<Version, Failure> {
-        match self.receipts().get(at) {
-            Some(Receipt { version: Some(version), .. }) => Ok(*version),
-            _ => Err(Failure::new(Outcome::Unknown, NoReceipt)),
-        }
-    }
-
-    /// The version of the first entry's value now, which is the whole answer to a commit of one put.
-    #[inline]
-    pub fn version(&self) -> Option<Version> {
-        self.receipts().first()?.version
-    }
-}
-
-impl FromIterator<Receipt> for Committed {
-    fn from_iter<I: IntoIterator<Item = Receipt>>(receipts: I) -> Self {
-        Self(receipts.into_iter().collect())
-    }
-}
-
-impl NotFound {
-    /// What `mismatch` says, where all it says is that the resource does not exist.
-    pub(crate) fn from_mismatch(mismatch: &Mismatch) -> Option<Self> {
-        match mismatch.kind() {
-            Kind::Missing => Some(Self::new(mismatch.id())),
-            Kind::Deleted => Some(Self::deleted(mismatch.id())),
-            _ => None,
-        }
-    }
-}
-
-// Hand-written, as the next two: the derived impls would reach for the user's value.
-impl<T: ?Sized> fmt::Debug for Action<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Check => "Check",
-            Self::Put(_) => "Put(..)",
-            Self::Delete => "Delete",
-        })
-    }
-}
-
-impl<T: ?Sized> fmt::Debug for Entry<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
-            .field("id", &self.id)
-            .field("expectation", &self.condition)
-            .field("action", &self.action)
-            .finish()
-    }
-}
-
+// Hand-written: the derived impl would reach for the user's value.
 impl<T: ?Sized> fmt::Debug for Commit<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Commit").field("entries", &self.entries()).field("write", &self.write).finish()
-    }
-}
-
-impl<T: ?Sized> fmt::Debug for Found<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Value(current) => f.debug_tuple("Value").field(&current.version).finish(),
-            Self::Deleted(version) => f.debug_tuple("Deleted").field(version).finish(),
-            Self::Nothing => f.write_str("Nothing"),
-        }
     }
 }
 
@@ -610,25 +272,11 @@ impl<T: ?Sized> fmt::Debug for Found<T> {
 mod tests {
     use super::*;
     use crate::store::expected::Expected;
+    use crate::store::found::Found;
+    use crate::store::version::{Version, Versioned};
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn judging_tells_the_five_kinds_apart() {
-        let value = || Found::Value(Versioned::<str>::new(version("2"), "v"));
-        let judged = |expected: Expected, found: Found<str>| {
-            Entry::<str>::check("a", expected).judge(found).map_err(|mismatch| mismatch.kind().clone())
-        };
-
-        assert_eq!(judged(version("1").into(), value()), Err(Kind::Stale));
-        assert_eq!(judged(Expected::Absent, value()), Err(Kind::Exists));
-        assert_eq!(judged(Expected::Present, Found::Nothing), Err(Kind::Missing));
-        assert_eq!(judged(version("2").into(), Found::Deleted(version("2"))), Err(Kind::Deleted));
-        assert_eq!(judged(Expected::Absent, Found::Deleted(version("2"))), Ok(()));
-        assert_eq!(judged(version("2").into(), value()), Ok(()));
-        assert_eq!(judged(Expected::Any, Found::Nothing), Ok(()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::parse::ParseError;
+use crate::store::parse_error::ParseError;
 
 /// The longest text of a cursor, in bytes.
 const LONGEST: usize = 1024;

@@ -6,6 +6,7 @@ use std::fmt;
 use crate::store::conflict::Conflict;
 use crate::store::cursor::Cursor;
 use crate::store::id::{IdProblem, shortened, shown};
+use crate::store::mismatch::{Kind, Mismatch};
 use crate::store::version::Version;
 use crate::store::write_id::WriteId;
 
@@ -475,6 +476,17 @@ impl StdError for Failure {
 /// ```
 pub fn check_id(id: &str) -> Result<(), Refusal> {
     IdProblem::of(id).map_or(Ok(()), |problem| Err(Refusal::Id { id: shortened(id).into(), problem }))
+}
+
+impl NotFound {
+    /// What `mismatch` says, where all it says is that the resource does not exist.
+    pub(crate) fn from_mismatch(mismatch: &Mismatch) -> Option<Self> {
+        match mismatch.kind() {
+            Kind::Missing => Some(Self::new(mismatch.id())),
+            Kind::Deleted => Some(Self::deleted(mismatch.id())),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

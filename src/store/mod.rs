@@ -3,13 +3,17 @@
 //! Nothing in this room keeps a value, serializes one, sleeps, or knows of HTTP.
 
 mod commit;
+mod committed;
 mod conflict;
 mod cursor;
+mod entry;
 mod error;
 mod expected;
 mod feed;
+mod found;
 mod id;
-mod parse;
+mod mismatch;
+mod parse_error;
 mod reply;
 mod resource;
 mod store;
@@ -17,15 +21,19 @@ mod version;
 mod window;
 mod write_id;
 
-pub use commit::{Action, Commit, Committed, Entry, Found, Receipt};
-pub(crate) use conflict::whole_seconds;
-pub use conflict::{Advice, Conflict, Intent, Kind, Mismatch};
+pub use commit::Commit;
+pub use committed::{Committed, Receipt};
+pub use conflict::Conflict;
 pub use cursor::Cursor;
+pub use entry::{Action, Entry};
 pub use error::{Corrupt, Error, Expired, Failure, NotFound, Outcome, Refusal, check_id, conflict_in};
 pub use expected::{Condition, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
+pub use found::Found;
 pub use id::{IdProblem, MAX_ID_BYTES};
-pub use parse::ParseError;
+pub(crate) use mismatch::whole_seconds;
+pub use mismatch::{Advice, Intent, Kind, Mismatch};
+pub use parse_error::ParseError;
 pub use reply::Reply;
 #[cfg(any(test, feature = "conformance"))]
 pub(crate) use reply::block_on;

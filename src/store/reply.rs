@@ -33,11 +33,11 @@ use crate::store::error::Error;
 /// # Ok::<_, ifmatch::Error>(())
 /// ```
 #[must_use = "a reply may still be pending: await it, or call `wait`"]
-pub struct Reply<'a, T, E = Error>(State<'a, T, E>);
+pub struct Reply<'a, T, E = Error>(Progress<'a, T, E>);
 
 type Pending<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
-enum State<'a, T, E> {
+enum Progress<'a, T, E> {
     Ready(Result<T, E>),
     Pending(Pending<'a, T, E>),
     Taken,
@@ -50,17 +50,17 @@ impl<'a, T, E> Reply<'a, T, E> {
     /// The answer is here.
     #[inline]
     pub fn ready(answer: Result<T, E>) -> Self {
-        Self(State::Ready(answer))
+        Self(Progress::Ready(answer))
     }
 
     /// The answer comes from a future. Costs one allocation.
     pub fn pending(future: impl Future<Output = Result<T, E>> + Send + 'a) -> Self {
-        Self(State::Pending(Box::pin(future)))
+        Self(Progress::Pending(Box::pin(future)))
     }
 
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
-        matches!(self.0, State::Pending(_))
+        matches!(self.0, Progress::Pending(_))
     }
 
     /// The answer where it lies, if it is here and not an error.
@@ -70,7 +70,7 @@ impl<'a, T, E> Reply<'a, T, E> {
     #[inline]
     pub(crate) fn good(&self) -> Option<&T> {
         match &self.0 {
-            State::Ready(Ok(answer)) => Some(answer),
+            Progress::Ready(Ok(answer)) => Some(answer),
             _ => None,
         }
     }
@@ -85,7 +85,7 @@ impl<'a, T, E> Reply<'a, T, E> {
     #[inline]
     pub fn into_ready(self) -> Result<Result<T, E>, Self> {
         match self.0 {
-            State::Ready(answer) => Ok(answer),
+            Progress::Ready(answer) => Ok(answer),
             state => Err(Self(state)),
         }
     }
@@ -99,9 +99,9 @@ impl<'a, T, E> Reply<'a, T, E> {
         E: 'a,
     {
         match self.0 {
-            State::Ready(answer) => Reply::ready(change(answer)),
-            State::Pending(future) => Reply::pending(async move { change(future.await) }),
-            State::Taken => unreachable!("a reply gives itself away only to its own poll"),
+            Progress::Ready(answer) => Reply::ready(change(answer)),
+            Progress::Pending(future) => Reply::pending(async move { change(future.await) }),
+            Progress::Taken => unreachable!("a reply gives itself away only to its own poll"),
         }
     }
 
@@ -160,8 +160,8 @@ impl<'a, T, E> Reply<'a, T, E> {
     pub fn wait(self) -> Result<T, E> {
         // Each kind of answer by itself: see `good`.
         match self.0 {
-            State::Ready(Ok(answer)) => Ok(answer),
-            State::Ready(Err(error)) => Err(error),
+            Progress::Ready(Ok(answer)) => Ok(answer),
+            Progress::Ready(Err(error)) => Err(error),
             state => match block_on(Self(state)) {
                 Ok(answer) => Ok(answer),
                 Err(error) => Err(error),
@@ -235,14 +235,16 @@ impl<T, E> Future for Reply<'_, T, E> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Pending(future) = &mut self.0 {
+        if let Progress::Pending(future) = &mut self.0 {
             let answer = std::task::ready!(future.as_mut().poll(context));
-            self.0 = State::Taken;
+            self.0 = Progress::Taken;
             return Poll::Ready(answer);
         }
-        match mem::replace(&mut self.0, State::Taken) {
-            State::Ready(answer) => Poll::Ready(answer),
-            State::Pending(_) | State::Taken => panic!("a reply was polled after it had given its answer"),
+        match mem::replace(&mut self.0, Progress::Taken) {
+            Progress::Ready(answer) => Poll::Ready(answer),
+            Progress::Pending(_) | Progress::Taken => {
+                panic!("a reply was polled after it had given its answer")
+            }
         }
     }
 }
@@ -250,9 +252,9 @@ impl<T, E> Future for Reply<'_, T, E> {
 impl<T, E> fmt::Debug for Reply<'_, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            State::Ready(_) => "Reply(ready)",
-            State::Pending(_) => "Reply(pending)",
-            State::Taken => "Reply(taken)",
+            Progress::Ready(_) => "Reply(ready)",
+            Progress::Pending(_) => "Reply(pending)",
+            Progress::Taken => "Reply(taken)",
         })
     }
 }

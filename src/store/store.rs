@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::store::commit::{Commit, Committed};
+use crate::store::commit::Commit;
+use crate::store::committed::Committed;
 use crate::store::feed::{Changes, Start};
 use crate::store::reply::Reply;
 use crate::store::resource::Resource;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use crate::store::parse::ParseError;
+use crate::store::parse_error::ParseError;
 
 /// The opaque token of one state of one resource.
 ///

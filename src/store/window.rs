@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use crate::store::commit::Committed;
+use crate::store::committed::Committed;
 use crate::store::error::Refusal;
 use crate::store::store::Resolution;
 use crate::store::version::Version;

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::base::random;
-use crate::store::parse::ParseError;
+use crate::store::parse_error::ParseError;
 use crate::store::version::Version;
 
 /// The name of one commit.

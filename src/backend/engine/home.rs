@@ -11,7 +11,7 @@ use tokio::runtime::{Handle, RuntimeFlavor, worker_index};
 use tokio::sync::watch;
 use tokio::task::block_in_place;
 
-use super::RuntimeEnded;
+use super::error::RuntimeEnded;
 use crate::store::{Batch, Changes, Cursor, Error, Failure, Feed, Outcome, Reply, WriteId, park_by};
 
 /// The tokio runtime that a store lives in. Calls and watchers are polled in it from anywhere, and are told when it has

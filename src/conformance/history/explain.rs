@@ -71,7 +71,7 @@ pub(super) fn explain(
 struct Claim {
     id: usize,
     version: Version,
-    state: State,
+    state: Claimed,
     /// The first event that saw it.
     event: usize,
     /// When the last moment ends at which it can have been written.
@@ -80,7 +80,7 @@ struct Claim {
 
 /// What is known of the state with a claimed version, the most telling first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum State {
+enum Claimed {
     /// A value with this fingerprint.
     Value(u64),
     /// A deletion.
@@ -109,16 +109,16 @@ fn claims(facts: &Facts<'_>, chains: &[Chain]) -> Claims {
     for Part { moment, id, seen } in facts.parts.iter().copied() {
         match seen {
             Seen::Nothing => {}
-            Seen::Deleted { version } => claim(id, version, State::Deleted, moment),
+            Seen::Deleted { version } => claim(id, version, Claimed::Deleted, moment),
             Seen::Value { version, fingerprint } => {
-                claim(id, version, fingerprint.map_or(State::Hidden, State::Value), moment);
+                claim(id, version, fingerprint.map_or(Claimed::Hidden, Claimed::Value), moment);
             }
         }
     }
     for (id, chain) in chains.iter().enumerate() {
         for link in &chain.links {
             if let Came::From(Some(replaced)) = link.came {
-                claim(id, replaced, State::Hidden, link.moment);
+                claim(id, replaced, Claimed::Hidden, link.moment);
             }
         }
     }
@@ -253,7 +253,7 @@ impl Unknown {
                 self.links.push((id, Link::new(claim.version, moment, value, Came::As(expected))));
             }
             if let Some(value) = value.filter(|_| self.whole) {
-                let seen = Claim { id, state: State::Value(value), ..claim };
+                let seen = Claim { id, state: Claimed::Value(value), ..claim };
                 claims.entry((id, bits(claim.version))).or_insert(seen);
             }
         }
@@ -343,7 +343,7 @@ fn stood(chains: &[Chain], claims: &Claims, claim: Claim) -> Option<Version> {
         (Some(link), Some((key, _))) if link.version.is_some_and(|version| bits(version) > key.1) => {
             link.live()
         }
-        (_, Some((_, claimed))) => (claimed.state != State::Deleted).then_some(claimed.version),
+        (_, Some((_, claimed))) => (claimed.state != Claimed::Deleted).then_some(claimed.version),
         (Some(link), None) => link.live(),
         (None, None) => None,
     }
@@ -371,10 +371,10 @@ fn fit(expected: Expected, stood: Option<Version>) -> Option<Fit> {
 }
 
 /// Whether a step can have made a state.
-fn wrote(step: &Step, state: State) -> bool {
+fn wrote(step: &Step, state: Claimed) -> bool {
     match (step.deed, state) {
-        (Deed::Put(put), State::Value(seen)) => put == seen,
-        (Deed::Put(_), State::Hidden) | (Deed::Delete, State::Deleted) => true,
+        (Deed::Put(put), Claimed::Value(seen)) => put == seen,
+        (Deed::Put(_), Claimed::Hidden) | (Deed::Delete, Claimed::Deleted) => true,
         _ => false,
     }
 }
@@ -402,7 +402,7 @@ fn forget_empty_deletions(chain: &mut Chain, id: usize, claims: &Claims) {
 /// What to say of a claimed version that no write explains.
 fn no_writer(facts: &Facts<'_>, chain: &Chain, claim: Claim) -> Violation {
     let id = Arc::clone(facts.ids[claim.id]);
-    let State::Value(fingerprint) = claim.state else {
+    let Claimed::Value(fingerprint) = claim.state else {
         return Violation::Unexplained { id, version: claim.version, event: claim.event };
     };
     let mut same = chain.links.iter().filter(|link| link.value == Some(fingerprint));

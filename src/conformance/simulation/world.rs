@@ -34,12 +34,12 @@ pub struct Simulation(Arc<World>);
 
 struct World {
     began: Instant,
-    state: Mutex<State>,
+    state: Mutex<Scheduler>,
 }
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-struct State {
+struct Scheduler {
     elapsed: Duration,
     dice: u64,
     /// The tasks; `None` while one runs and after it is done.
@@ -54,7 +54,7 @@ struct State {
 impl Simulation {
     /// A world in which nothing has happened.
     pub fn new(seed: u64) -> Self {
-        let state = State {
+        let state = Scheduler {
             elapsed: Duration::ZERO,
             dice: seed,
             tasks: Vec::new(),
@@ -136,7 +136,7 @@ impl Simulation {
     }
 }
 
-impl State {
+impl Scheduler {
     /// splitmix64.
     fn number(&mut self) -> u64 {
         self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);

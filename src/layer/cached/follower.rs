@@ -18,7 +18,7 @@ const BATCHES: usize = 256;
 pub(super) struct Follower<T: Resource + ?Sized> {
     bell: Arc<Bell>,
     /// `None` while somebody takes from it.
-    place: Mutex<Option<Place<T>>>,
+    connection: Mutex<Option<Connection<T>>>,
 }
 
 /// The waker that the feed calls.
@@ -31,8 +31,8 @@ const TAKING: u64 = 1;
 /// All was taken.
 const SILENT: u64 = 2;
 
-/// Where the feed is.
-enum Place<T: ?Sized> {
+/// Whether the feed is here.
+enum Connection<T: ?Sized> {
     Away,
     Coming(Reply<'static, Changes<T>>),
     Here(Changes<T>),
@@ -47,7 +47,7 @@ impl Wake for Bell {
 impl<T: Resource + ?Sized> Default for Follower<T> {
     fn default() -> Self {
         let bell = Arc::new(Bell(AtomicU64::new(NEWS)));
-        Self { bell, place: Mutex::new(Some(Place::Away)) }
+        Self { bell, connection: Mutex::new(Some(Connection::Away)) }
     }
 }
 
@@ -62,38 +62,39 @@ impl<T: Resource + ?Sized> Follower<T> {
     /// is at it, or the feed itself reads through the cache, the store has to be asked.
     pub(super) fn catch_up<S: Store<T>>(&self, store: &Arc<S>, shelf: &Shelf<T>) -> bool {
         // Taken out, so that neither the store nor the `Drop` of a value runs under the lock.
-        let Some(mut place) = self.place.lock().take() else { return false };
-        let mut taken = Taken { follower: self, place: Place::Away };
-        let caught_up = self.take(&mut place, store, shelf);
-        taken.place = place;
+        let Some(mut connection) = self.connection.lock().take() else { return false };
+        let mut taken = Taken { follower: self, connection: Connection::Away };
+        let caught_up = self.take(&mut connection, store, shelf);
+        taken.connection = connection;
         caught_up
     }
 
-    fn take<S: Store<T>>(&self, place: &mut Place<T>, store: &Arc<S>, shelf: &Shelf<T>) -> bool {
+    fn take<S: Store<T>>(&self, connection: &mut Connection<T>, store: &Arc<S>, shelf: &Shelf<T>) -> bool {
         let waker = Waker::from(Arc::clone(&self.bell));
         let mut context = Context::from_waker(&waker);
         for _ in 0..BATCHES {
             self.bell.0.store(TAKING, SeqCst);
-            match place {
-                Place::Away => {
+            match connection {
+                Connection::Away => {
                     let store = Arc::clone(store);
-                    *place = Place::Coming(Reply::pending(async move { store.watch(Start::Now).await }));
+                    *connection =
+                        Connection::Coming(Reply::pending(async move { store.watch(Start::Now).await }));
                 }
-                Place::Coming(reply) => match Pin::new(reply).poll(&mut context) {
+                Connection::Coming(reply) => match Pin::new(reply).poll(&mut context) {
                     Poll::Ready(Ok(changes)) => {
                         // What was read before may have changed before the feed began.
                         shelf.clear();
-                        *place = Place::Here(changes);
+                        *connection = Connection::Here(changes);
                     }
                     Poll::Ready(Err(_)) => {
-                        *place = Place::Away;
+                        *connection = Connection::Away;
                         break;
                     }
                     Poll::Pending => break,
                 },
-                Place::Here(changes) => match changes.poll_next(&mut context) {
+                Connection::Here(changes) => match changes.poll_next(&mut context) {
                     Poll::Ready(Ok(batch)) => tell(shelf, &batch),
-                    Poll::Ready(Err(_)) => *place = Place::Away,
+                    Poll::Ready(Err(_)) => *connection = Connection::Away,
                     // It still asks: what it may find by then has to be asked of the store.
                     Poll::Pending if !changes.is_idle() => break,
                     Poll::Pending => {
@@ -111,17 +112,17 @@ impl<T: Resource + ?Sized> Follower<T> {
     }
 }
 
-/// The place of a follower while somebody takes from the feed. Where the program's own code panics meanwhile, as the
+/// The connection of a follower while somebody takes from the feed. Where the program's own code panics meanwhile, as the
 /// `Drop` of a value may, nobody knows what the shelf was told: the feed begins anew, which clears the shelf.
 struct Taken<'a, T: Resource + ?Sized> {
     follower: &'a Follower<T>,
-    place: Place<T>,
+    connection: Connection<T>,
 }
 
 impl<T: Resource + ?Sized> Drop for Taken<'_, T> {
     fn drop(&mut self) {
-        let place = std::mem::replace(&mut self.place, Place::Away);
-        *self.follower.place.lock() = Some(place);
+        let connection = std::mem::replace(&mut self.connection, Connection::Away);
+        *self.follower.connection.lock() = Some(connection);
     }
 }
 

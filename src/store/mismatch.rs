@@ -1,0 +1,392 @@
+//! [`Mismatch`], one id whose expectation was not met.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use crate::store::expected::{Condition, Expected, Origin};
+use crate::store::found::Found;
+use crate::store::id::{on_one_line, shown};
+use crate::store::resource::Resource;
+use crate::store::version::{Version, Versioned};
+
+/// One id of a [`Conflict`]: what was expected of it and what was found.
+///
+/// Stores make one with [`Entry::judge`](crate::Entry::judge). Layers that refuse for reasons of their own make one with
+/// [`locked`](Self::locked) or [`state`](Self::state); those that send other ids or expectations than they were given
+/// change what comes back with [`with_id`](Self::with_id) and [`with_condition`](Self::with_condition). The
+/// [`kind`](Self::kind) always follows from the rest, so that no mismatch contradicts itself.
+///
+/// ```
+/// # use ifmatch::{Collection, Expected};
+/// # let notes = Collection::<String>::in_memory();
+/// let error = notes.replace("readme", Expected::Present, String::new()).wait().unwrap_err();
+///
+/// let mismatch = &error.conflict().unwrap().mismatches()[0];
+/// assert_eq!(mismatch.to_string(), "`readme` does not exist: expected a value");
+/// assert_eq!(mismatch.found(), None);
+/// ```
+pub struct Mismatch {
+    id: Box<str>,
+    condition: Condition,
+    intent: Intent,
+    kind: Kind,
+    found: Option<Version>,
+    current: Option<Box<dyn Any + Send + Sync>>,
+    /// What the maker advises, where that is not what the kind says.
+    retry: Option<Advice>,
+}
+
+/// Why an expectation was not met.
+///
+/// ```
+/// use ifmatch::{Conflict, Kind};
+///
+/// fn advise(conflict: &Conflict) -> String {
+///     match conflict.kind() {
+///         Kind::Stale => "somebody saved before you: look at the changes".to_string(),
+///         Kind::Exists => "the name is taken".to_string(),
+///         Kind::Missing | Kind::Deleted => "it is gone".to_string(),
+///         Kind::Locked { remaining, .. } => format!("try again in {} s", remaining.as_secs()),
+///         Kind::State { reason, .. } => reason.to_string(),
+///         _ => conflict.to_string(),
+///     }
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// There is a value, of another version than the expected one.
+    Stale,
+    /// There is a value where none was expected.
+    Exists,
+    /// There is no value, and as far as the store remembers there never was one.
+    Missing,
+    /// There was a value, and it was deleted. Only a store that keeps tombstones tells this from `Missing`.
+    Deleted,
+    /// Another holder has the lease on the resource.
+    Locked {
+        /// Who holds it, as the holder named itself.
+        holder: Box<str>,
+        /// How long the lease lasts if it is not renewed.
+        remaining: Duration,
+    },
+    /// A rule of the program refuses the write in the resource's present state.
+    State {
+        /// The name of the rule: a stable word for programs, which does not change when the sentence does.
+        rule: Cow<'static, str>,
+        /// A sentence for people, as the program wrote it.
+        reason: Cow<'static, str>,
+    },
+}
+
+/// What the refused entry was about to do. A deletion can't create what is missing, which decides an HTTP status.
+///
+/// ```
+/// use ifmatch::{Collection, Expected};
+/// use ifmatch::store::Intent;
+///
+/// let notes = Collection::<String>::in_memory();
+/// let error = notes.delete("readme", Expected::Present).wait().unwrap_err();
+/// assert_eq!(error.conflict().unwrap().mismatches()[0].intent(), Intent::Delete);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Intent {
+    /// To change nothing, and to hold only if the expectation does.
+    Check,
+    /// To put a value.
+    Put,
+    /// To delete the value.
+    Delete,
+}
+
+/// What a program can do about a conflict.
+///
+/// ```
+/// use ifmatch::{Collection, Expected};
+/// use ifmatch::store::Advice;
+///
+/// let notes = Collection::<String>::in_memory();
+/// let gone = notes.replace("readme", Expected::Present, "text".to_string()).wait().unwrap_err();
+/// assert_eq!(gone.conflict().unwrap().retry(), Advice::Never);
+///
+/// notes.create("readme", "hello".to_string()).wait()?;
+/// let taken = notes.create("readme", "mine".to_string()).wait().unwrap_err();
+/// assert_eq!(taken.conflict().unwrap().retry(), Advice::Refetch);
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Advice {
+    /// Start again from the current value. Sending the same write again cannot help.
+    Refetch,
+    /// Both sides changed the same fields: show both, and let somebody decide. No store can know that; a layer that
+    /// merges says it by [`Mismatch::with_retry`].
+    Merge,
+    /// The resource is contended or locked: try again later.
+    Wait,
+    /// Another try meets the same answer until somebody else changes the resource.
+    Never,
+}
+
+impl Mismatch {
+    /// An expectation that does not hold for what was found. Its kind follows from the two: `Exists` where nothing was
+    /// expected, else `Stale`, `Deleted` or `Missing`.
+    ///
+    /// [`Entry::judge`](crate::Entry::judge) makes the same and also decides whether the expectation holds; this is for
+    /// expectations that no [`Expected`] says in full, as "none of these versions", and for tables of one's own.
+    ///
+    /// ```
+    /// use ifmatch::{Expected, Kind, Versioned};
+    /// use ifmatch::store::{Found, Intent, Mismatch};
+    ///
+    /// let found = Found::Value(Versioned::<str>::new("7".parse()?, "text"));
+    /// let not_as_listed = Mismatch::new("a1", Expected::Present.into(), Intent::Put, found);
+    /// assert_eq!(not_as_listed.kind(), &Kind::Stale);
+    /// assert_eq!(not_as_listed.to_string(), "`a1` is not as expected, found version 7");
+    /// # Ok::<_, ifmatch::store::ParseError>(())
+    /// ```
+    pub fn new<T: Resource + ?Sized>(
+        id: &str,
+        condition: Condition,
+        intent: Intent,
+        found: Found<T>,
+    ) -> Self {
+        let mut mismatch = Self::bare(id, condition, intent, Kind::Missing);
+        match found {
+            Found::Value(current) => mismatch = mismatch.with_current(&current),
+            Found::Deleted(version) => (mismatch.kind, mismatch.found) = (Kind::Deleted, Some(version)),
+            Found::Nothing => {}
+        }
+        mismatch.with_condition(condition)
+    }
+
+    /// The refusal because `holder` has the resource for another `remaining`; see [`Conflict::locked`].
+    pub fn locked(id: &str, holder: impl Into<Box<str>>, remaining: Duration) -> Self {
+        let kind = Kind::Locked { holder: holder.into(), remaining };
+        Self::bare(id, Expected::Any.into(), Intent::Put, kind)
+    }
+
+    /// The refusal by a rule; see [`Conflict::state`].
+    pub fn state(id: &str, rule: impl Into<Cow<'static, str>>, reason: impl Into<Cow<'static, str>>) -> Self {
+        let kind = Kind::State { rule: rule.into(), reason: reason.into() };
+        Self::bare(id, Expected::Any.into(), Intent::Put, kind)
+    }
+
+    fn bare(id: &str, condition: Condition, intent: Intent, kind: Kind) -> Self {
+        Self { id: id.into(), condition, intent, kind, found: None, current: None, retry: None }
+    }
+
+    /// The mismatch as one of another id, for a layer that renames them.
+    ///
+    /// ```
+    /// # use ifmatch::Conflict;
+    /// let below = Conflict::state("notes/a1", "full", "it is full");
+    /// let above = below.map(|mismatch| {
+    ///     let id = mismatch.id().trim_start_matches("notes/").to_owned();
+    ///     mismatch.with_id(&id)
+    /// });
+    /// assert_eq!(above.id(), "a1");
+    /// ```
+    pub fn with_id(self, id: &str) -> Self {
+        Self { id: id.into(), ..self }
+    }
+
+    /// The mismatch as one of another expectation, for a layer that sent a narrower one than it was given: the caller
+    /// gets its own back.
+    ///
+    /// ```
+    /// use ifmatch::{Entry, Expected, Version};
+    /// use ifmatch::store::Found;
+    ///
+    /// let seen: Version = "7".parse()?;
+    /// let narrowed = Entry::<str>::delete("a1", seen).judge(Found::Nothing).unwrap_err();
+    /// let own = narrowed.with_condition(Expected::Present.into());
+    /// assert_eq!(own.to_string(), "`a1` does not exist: expected a value");
+    /// # Ok::<_, ifmatch::store::ParseError>(())
+    /// ```
+    pub fn with_condition(mut self, condition: Condition) -> Self {
+        self.condition = condition;
+        self.kind = match self.kind {
+            refusal @ (Kind::Locked { .. } | Kind::State { .. }) => refusal,
+            _ if condition.expected == Expected::Absent => Kind::Exists,
+            Kind::Exists => Kind::Stale,
+            other => other,
+        };
+        self
+    }
+
+    /// The mismatch as one of an entry that was about to do something else.
+    pub fn with_intent(self, intent: Intent) -> Self {
+        Self { intent, ..self }
+    }
+
+    /// The mismatch with the value that stands there, and its version.
+    pub fn with_current<T: Resource + ?Sized>(mut self, current: &Versioned<T>) -> Self {
+        self.set_current(current);
+        self
+    }
+
+    pub(super) fn set_current<T: Resource + ?Sized>(&mut self, current: &Versioned<T>) {
+        self.found = Some(current.version);
+        self.current = Some(Box::new(current.clone()));
+        if matches!(self.kind, Kind::Missing | Kind::Deleted) {
+            self.kind = Kind::Stale;
+        }
+    }
+
+    /// The mismatch with other advice than its kind gives, as [`Advice::Merge`] where a merge left overlaps.
+    ///
+    /// ```
+    /// use ifmatch::{Entry, Expected, Versioned};
+    /// use ifmatch::store::{Advice, Found};
+    ///
+    /// let found = Found::Value(Versioned::<str>::new("7".parse()?, "text"));
+    /// let stale = Entry::check("a1", Expected::Absent).judge(found).unwrap_err();
+    /// assert_eq!(stale.with_retry(Advice::Merge).retry(), Advice::Merge);
+    /// # Ok::<_, ifmatch::store::ParseError>(())
+    /// ```
+    pub fn with_retry(self, advice: Advice) -> Self {
+        Self { retry: Some(advice), ..self }
+    }
+
+    /// The id whose expectation failed.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What was expected, and where that came from.
+    pub fn condition(&self) -> Condition {
+        self.condition
+    }
+
+    /// What was expected.
+    pub fn expected(&self) -> Expected {
+        self.condition.expected
+    }
+
+    /// Where the expectation came from.
+    pub fn origin(&self) -> Origin {
+        self.condition.origin
+    }
+
+    /// What the entry was about to do.
+    pub fn intent(&self) -> Intent {
+        self.intent
+    }
+
+    /// Why it failed.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The version found: of the current value, or of the deletion where the store remembers it.
+    pub fn found(&self) -> Option<Version> {
+        self.found
+    }
+
+    /// The value that stood there when the expectation failed, and its version. `None` where there was none, where
+    /// `T` is not the collection's type, and where the stored bytes do not decode.
+    pub fn current<T: Resource + ?Sized>(&self) -> Option<Versioned<T>> {
+        self.current.as_ref()?.downcast_ref::<Versioned<T>>().cloned()
+    }
+
+    /// The mismatch with its current value changed from the stored type to the presented one, or dropped.
+    pub fn map_current<T: Resource + ?Sized, U: Resource + ?Sized>(
+        mut self,
+        change: impl FnOnce(Versioned<T>) -> Option<Versioned<U>>,
+    ) -> Self {
+        self.current = match self.current.take().map(|current| current.downcast::<Versioned<T>>()) {
+            Some(Ok(current)) => {
+                change(*current).map(|current| Box::new(current) as Box<dyn Any + Send + Sync>)
+            }
+            Some(Err(other)) => Some(other),
+            None => None,
+        };
+        self
+    }
+
+    /// What a program can do about this id.
+    pub fn retry(&self) -> Advice {
+        self.retry.unwrap_or(match self.kind {
+            Kind::Stale | Kind::Exists => Advice::Refetch,
+            Kind::Locked { .. } => Advice::Wait,
+            Kind::Missing | Kind::Deleted | Kind::State { .. } => Advice::Never,
+        })
+    }
+}
+
+/// Rounded up, and never 0, which would invite a storm.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    let rest = u64::from(wait.subsec_nanos() > 0);
+    wait.as_secs().saturating_add(rest).max(1)
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = shown(&self.id);
+        let expected = self.expected();
+        match &self.kind {
+            Kind::Stale if matches!(expected, Expected::Version(_)) => {
+                write!(f, "`{id}` has changed: expected {expected}")?;
+            }
+            // Something was named that no single expectation says, as a list or a foreign tag in a request.
+            Kind::Stale => write!(f, "`{id}` is not as expected")?,
+            Kind::Exists => write!(f, "`{id}` already exists: expected {expected}")?,
+            Kind::Missing => return write!(f, "`{id}` does not exist: expected {expected}"),
+            Kind::Deleted => write!(f, "`{id}` was deleted: expected {expected}")?,
+            Kind::Locked { holder, remaining } => {
+                let (holder, seconds) = (shown(holder), whole_seconds(*remaining));
+                return write!(f, "`{id}` is locked by `{holder}` for another {seconds} s");
+            }
+            Kind::State { reason, .. } => {
+                write!(f, "`{id}` refuses the change: {}", on_one_line(reason))?;
+                return self.found.map_or(Ok(()), |found| write!(f, " (version {found})"));
+            }
+        }
+        match (&self.kind, self.found) {
+            (Kind::Deleted, Some(found)) => write!(f, ", found its deletion, version {found}"),
+            (_, Some(found)) => write!(f, ", found version {found}"),
+            (_, None) => Ok(()),
+        }
+    }
+}
+
+// Hand-written: the derived impl would reach for the user's value.
+impl fmt::Debug for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mismatch")
+            .field("id", &self.id)
+            .field("expected", &self.expected())
+            .field("origin", &self.origin())
+            .field("intent", &self.intent)
+            .field("kind", &self.kind)
+            .field("found", &self.found)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_follows_what_is_changed_afterwards() {
+        let [one, two]: [Version; 2] = ["1", "2"].map(|text| text.parse().unwrap());
+        let value = Versioned::<str>::new(two, "text");
+        let exists = Mismatch::new("a", Expected::Absent.into(), Intent::Put, Found::Value(value.clone()));
+        assert_eq!(exists.kind(), &Kind::Exists);
+
+        let own =
+            exists.with_condition(Expected::Version(one).into()).with_id("b").with_intent(Intent::Check);
+
+        assert_eq!((own.id(), own.intent(), own.kind()), ("b", Intent::Check, &Kind::Stale));
+        assert_eq!(own.current::<str>().unwrap(), value);
+        let gone = own.with_condition(Expected::Present.into());
+        assert_eq!((gone.kind(), gone.condition().expected), (&Kind::Stale, Expected::Present));
+        // A refusal stays one, whatever was expected.
+        let refused = Mismatch::state("a", "full", "it is full").with_current(&value);
+        assert_eq!(refused.found(), Some(two));
+        assert!(matches!(refused.with_condition(Expected::Absent.into()).kind(), Kind::State { .. }));
+    }
+}
