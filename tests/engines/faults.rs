@@ -70,6 +70,7 @@ pub(crate) fn run(
     let done = AtomicBool::new(false);
     let (watched, events, mut totals) = thread::scope(|scope| {
         let (store, last) = (&*recorded, &*end);
+        let _ending = Ending { store, last, done: &done };
         let watcher = scope.spawn(move || watch(store, changes, last));
         let disturber = scope.spawn(|| disturb(&done));
         workload.run(&stamped, |number| number.to_be_bytes().into());
@@ -135,6 +136,24 @@ fn resolve_all(store: &dyn Store<[u8]>, events: &[Event], totals: &mut Totals) {
 
 fn put_the_end(store: &dyn Store<[u8]>, end: &str) {
     patiently(|| store.commit(Commit::one(Entry::put(end, Expected::Any, (*b"end").into()))).wait());
+}
+
+/// Ends what the other threads wait for where this one panics, so that the test fails instead of waiting for ever.
+struct Ending<'a> {
+    store: &'a dyn Store<[u8]>,
+    last: &'a str,
+    done: &'a AtomicBool,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.done.store(true, Ordering::SeqCst);
+            let end = Entry::put(self.last, Expected::Any, (*b"end").into());
+            // Where the server is gone the watcher gives up by itself.
+            let _ = self.store.commit(Commit::one(end)).wait();
+        }
+    }
 }
 
 /// What a watcher was told of: the ids and versions of each batch.
