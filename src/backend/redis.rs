@@ -27,14 +27,14 @@ use crate::store::{
     Abilities, Action, Changes, Commit, Committed, Durability, Error, Failure, Outcome, Page, Refusal, Reply,
     Resolution, Start, Store, Versioned, WriteId, check_id,
 };
-use answer::Answer;
+use answer::ScriptAnswer;
 use begin::begin;
 use hub::Hub;
 use keys::Keys;
 use link::Link;
 use order::Verdict;
 use place::Place;
-use script::{Call, RESOLVE, WATCH};
+use script::{RESOLVE, Request, WATCH};
 use trouble::Trouble;
 
 pub use options::Options;
@@ -169,11 +169,11 @@ impl fmt::Debug for Redis {
 
 impl Shared {
     /// Runs a script that changes nothing, and gives its answer. A collection that was wiped is begun anew.
-    async fn read(&self, call: &Call) -> Result<Answer, Error> {
+    async fn read(&self, call: &Request) -> Result<ScriptAnswer, Error> {
         let mut begun = false;
         loop {
             let answer = self.link.call(call, self.deadlines.read).await;
-            let answer = answer.map_err(|undone| undone.trouble).and_then(Answer::new);
+            let answer = answer.map_err(|undone| undone.trouble).and_then(ScriptAnswer::new);
             let answer = answer.map_err(Trouble::of_read)?;
             if answer.word() != "place" {
                 return Ok(answer);
@@ -197,7 +197,7 @@ impl Shared {
         // A `GET` that counts as a write: a replica, as a primary may have become, refuses it and does not answer with what
         // may be old.
         command.arg("GETEX").arg(key);
-        match self.link.call(&Call::reading(command), self.deadlines.read).await {
+        match self.link.call(&Request::reading(command), self.deadlines.read).await {
             Ok(Value::Nil) => Ok(None),
             Ok(Value::BulkString(stored)) => order::value(id, &stored),
             Ok(_) => Err(Trouble::Unexpected.of_read()),
@@ -213,7 +213,7 @@ impl Shared {
                 Ok(answer) => answer,
                 Err(undone) => return Err(failed(&commit, undone.outcome(), undone.trouble)),
             };
-            let verdict = match Answer::new(answer) {
+            let verdict = match ScriptAnswer::new(answer) {
                 Ok(answer) => order::verdict(&commit, answer),
                 Err(trouble) => Err(trouble.into()),
             };

@@ -1,16 +1,16 @@
-//! [`Answer`], what a script gives back: a word and what belongs to it.
+//! [`ScriptAnswer`], what a script gives back: a word and what belongs to it.
 
 use ::redis::Value;
 
 use super::trouble::Trouble;
 
 /// The answer of a script: a word, then what belongs to it.
-pub(super) struct Answer {
+pub(super) struct ScriptAnswer {
     word: Vec<u8>,
     rest: std::vec::IntoIter<Value>,
 }
 
-impl Answer {
+impl ScriptAnswer {
     pub(super) fn new(value: Value) -> Result<Self, Trouble> {
         let Value::Array(values) = value else { return Err(Trouble::Unexpected) };
         let mut rest = values.into_iter();
@@ -18,7 +18,7 @@ impl Answer {
         Ok(Self { word, rest })
     }
 
-    /// The word; nothing that no script says.
+    /// The word that says what came of it; empty where it is no text.
     pub(super) fn word(&self) -> &str {
         str::from_utf8(&self.word).unwrap_or_default()
     }

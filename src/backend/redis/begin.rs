@@ -1,6 +1,6 @@
 //! How a collection is found, or begun where there is nothing.
 
-use super::answer::Answer;
+use super::answer::ScriptAnswer;
 use super::keys::Keys;
 use super::link::Link;
 use super::script::OPEN;
@@ -21,7 +21,7 @@ pub(super) async fn begin(link: &Link, keys: &Keys, deadlines: &Deadlines) -> Re
         .repeatable();
     let opening = |trouble: Trouble| trouble.of_opening(ACTION, &link.endpoint());
     let answer = link.call(&call, deadlines.read).await.map_err(|undone| opening(undone.trouble))?;
-    let mut answer = Answer::new(answer).map_err(opening)?;
+    let mut answer = ScriptAnswer::new(answer).map_err(opening)?;
     match answer.word() {
         "open" => Ok(()),
         "format" => {

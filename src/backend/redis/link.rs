@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Mutex as Turn;
 use tokio::time::timeout;
 
-use super::script::Call;
+use super::script::Request;
 use super::trouble::Trouble;
 use crate::store::Outcome;
 
@@ -92,7 +92,7 @@ impl Link {
     }
 
     /// Sends a call and waits for the answer, no longer than `limit` for all of it.
-    pub(super) async fn call(&self, call: &Call, limit: Duration) -> Result<Value, Undone> {
+    pub(super) async fn call(&self, call: &Request, limit: Duration) -> Result<Value, Undone> {
         let mut used = None;
         let trouble = match timeout(limit, self.attempt(call, &mut used)).await {
             Ok(Ok(answer)) => return Ok(answer),
@@ -107,7 +107,7 @@ impl Link {
     }
 
     /// Whatever makes it send again has made sure that nothing was done.
-    async fn attempt(&self, call: &Call, used: &mut Option<Wire>) -> Result<Value, Trouble> {
+    async fn attempt(&self, call: &Request, used: &mut Option<Wire>) -> Result<Value, Trouble> {
         let mut whole = None;
         let (mut redirects, mut repeats) = (0, u32::from(call.repeatable));
         loop {

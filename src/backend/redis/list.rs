@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Shared;
-use super::answer::Answer;
+use super::answer::ScriptAnswer;
 use super::order;
 use super::script::SCAN;
 use super::trouble::Trouble;
@@ -55,7 +55,7 @@ pub(super) async fn list(
     }
 }
 
-fn listed(mut answer: Answer) -> Result<Listed, Error> {
+fn listed(mut answer: ScriptAnswer) -> Result<Listed, Error> {
     if answer.word() != "page" {
         return Err(Trouble::Unexpected.of_read());
     }

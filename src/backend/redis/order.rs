@@ -2,9 +2,9 @@
 
 use std::num::NonZeroU64;
 
-use super::answer::Answer;
+use super::answer::ScriptAnswer;
 use super::keys::Keys;
-use super::script::{COMMIT, Call, FREEING_COMMIT};
+use super::script::{COMMIT, FREEING_COMMIT, Request};
 use super::trouble::Trouble;
 use crate::backend::engine::Token;
 use crate::backend::record::{Damage, Record};
@@ -37,7 +37,7 @@ impl From<Trouble> for Verdict {
 }
 
 /// The run of the script that judges and applies `commit`.
-pub(super) fn call(keys: &Keys, history: usize, commit: &Commit<'_, [u8]>) -> Call {
+pub(super) fn call(keys: &Keys, history: usize, commit: &Commit<'_, [u8]>) -> Request {
     let entries = commit.entries();
     let bytes: usize = entries.iter().map(|entry| 64 + 2 * entry.id.len() + size(entry)).sum();
     let mut names: Vec<Vec<u8>> =
@@ -93,7 +93,7 @@ fn spec(entry: &Entry<'_, [u8]>) -> Vec<u8> {
 }
 
 /// What the script made of `commit`.
-pub(super) fn verdict(commit: &Commit<'_, [u8]>, mut answer: Answer) -> Result<Committed, Verdict> {
+pub(super) fn verdict(commit: &Commit<'_, [u8]>, mut answer: ScriptAnswer) -> Result<Committed, Verdict> {
     match answer.word() {
         "applied" => Ok(committed(&answer.bytes()?)?),
         "conflict" => Err(conflict(commit, answer.list()?)?),
@@ -144,7 +144,7 @@ pub(super) fn version(bytes: &[u8]) -> Option<Version> {
     NonZeroU64::new(u64::from_be_bytes(bytes.try_into().ok()?)).map(Version::from_bits)
 }
 
-fn conflict(commit: &Commit<'_, [u8]>, mut refused: Answer) -> Result<Verdict, Trouble> {
+fn conflict(commit: &Commit<'_, [u8]>, mut refused: ScriptAnswer) -> Result<Verdict, Trouble> {
     let mut mismatches = Vec::new();
     while !refused.is_empty() {
         let (index, stored, deletion) = (refused.number()?, refused.bytes()?, refused.bytes()?);

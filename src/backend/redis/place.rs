@@ -1,6 +1,6 @@
 //! [`Place`], a place in the feed of a collection.
 
-use super::answer::Answer;
+use super::answer::ScriptAnswer;
 use super::trouble::Trouble;
 use crate::store::{Cursor, Expired, Refusal};
 
@@ -17,13 +17,13 @@ pub(super) struct Place {
 
 impl Place {
     /// The next three parts of an answer.
-    pub(super) fn read(answer: &mut Answer) -> Result<Self, Trouble> {
+    pub(super) fn read(answer: &mut ScriptAnswer) -> Result<Self, Trouble> {
         let epoch = answer.text()?;
         Self::within(epoch, answer)
     }
 
     /// The next two, of a place in this epoch.
-    pub(super) fn within(epoch: String, answer: &mut Answer) -> Result<Self, Trouble> {
+    pub(super) fn within(epoch: String, answer: &mut ScriptAnswer) -> Result<Self, Trouble> {
         let position = answer.text()?.parse().map_err(|_| Trouble::Unexpected)?;
         let tag = answer.bytes()?.try_into().map_err(|_| Trouble::Unexpected)?;
         Ok(Self { epoch, position, tag })
@@ -36,7 +36,7 @@ impl Place {
     }
 
     /// The end of a watch from a place that is gone; the answer may tell where one can still begin.
-    pub(super) fn expired(answer: &mut Answer) -> Expired {
+    pub(super) fn expired(answer: &mut ScriptAnswer) -> Expired {
         Expired { oldest: Self::read(answer).ok().map(|oldest| oldest.cursor()) }
     }
 }

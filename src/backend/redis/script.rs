@@ -1,4 +1,4 @@
-//! [`Script`], one of the scripts that run inside Redis, and [`Call`], one run of it.
+//! [`Script`], one of the scripts that run inside Redis, and [`Request`], one run of it.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ pub(super) struct Script {
 }
 
 /// One command to be sent.
-pub(super) struct Call {
+pub(super) struct Request {
     pub(super) command: Cmd,
     script: Option<&'static Script>,
     /// Whether it may be sent again where it may have been carried out: it reads.
@@ -56,17 +56,17 @@ impl Script {
     }
 
     /// A run of it, to which arguments may be added. `bytes` is about how many there will be.
-    pub(super) fn call<K: AsRef<[u8]>>(&'static self, keys: &[K], bytes: usize) -> Call {
+    pub(super) fn call<K: AsRef<[u8]>>(&'static self, keys: &[K], bytes: usize) -> Request {
         let mut command = Cmd::with_capacity(8 + 4 * keys.len(), 64 + bytes);
         command.arg("EVALSHA").arg(&self.digest).arg(keys.len());
         for key in keys {
             command.arg(key.as_ref());
         }
-        Call { command, script: Some(self), repeatable: false }
+        Request { command, script: Some(self), repeatable: false }
     }
 }
 
-impl Call {
+impl Request {
     /// A command that only reads.
     pub(super) fn reading(command: Cmd) -> Self {
         Self { command, script: None, repeatable: true }

@@ -3,7 +3,7 @@
 use ::redis::{Cmd, Value};
 
 use super::link::Link;
-use super::script::Call;
+use super::script::Request;
 use super::trouble::Trouble;
 use crate::backend::engine::{ConnectError, Deadlines};
 use crate::store::Durability;
@@ -40,7 +40,7 @@ struct Replica;
 pub(super) async fn fit(link: &Link, deadlines: &Deadlines) -> Result<(), ConnectError> {
     let mut command = Cmd::new();
     command.arg("INFO").arg("memory").arg("replication");
-    let told = match link.call(&Call::reading(command), deadlines.read).await {
+    let told = match link.call(&Request::reading(command), deadlines.read).await {
         Ok(Value::VerbatimString { text, .. }) => text,
         Ok(Value::BulkString(bytes)) => String::from_utf8(bytes).unwrap_or_default(),
         Ok(_) => String::new(),
@@ -66,7 +66,7 @@ pub(super) async fn fit(link: &Link, deadlines: &Deadlines) -> Result<(), Connec
 pub(super) async fn durability(link: &Link, deadlines: &Deadlines) -> Result<Durability, ConnectError> {
     let mut command = Cmd::new();
     command.arg("CONFIG").arg("GET").arg(&NAMES);
-    let settings = match link.call(&Call::reading(command), deadlines.read).await {
+    let settings = match link.call(&Request::reading(command), deadlines.read).await {
         Ok(answer) => pairs(answer),
         // It may be forbidden, or the service may not have it.
         Err(undone) if matches!(undone.trouble, Trouble::Answered { .. }) && !undone.trouble.passes() => {

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
-use super::answer::Answer;
+use super::answer::ScriptAnswer;
 use super::hub::Hub;
 use super::order;
 use super::place::Place;
@@ -189,7 +189,7 @@ async fn look(shared: &Shared, place: &Place) -> Result<Look, Trouble> {
         .argument(place.tag)
         .repeatable();
     let answer = shared.link.call(&call, shared.deadlines.read).await.map_err(|undone| undone.trouble)?;
-    let mut answer = Answer::new(answer)?;
+    let mut answer = ScriptAnswer::new(answer)?;
     match answer.word() {
         "nothing" => Ok(Look::Nothing),
         "idle" => Ok(Look::Idle(Place::within(place.epoch.clone(), &mut answer)?)),
@@ -203,7 +203,7 @@ async fn look(shared: &Shared, place: &Place) -> Result<Look, Trouble> {
     }
 }
 
-fn changes(place: &Place, mut listed: Answer) -> Result<Vec<Change<[u8]>>, Trouble> {
+fn changes(place: &Place, mut listed: ScriptAnswer) -> Result<Vec<Change<[u8]>>, Trouble> {
     let [a, b, c] = place.tag;
     let token = Token { counter: place.position, tag: u32::from_be_bytes([0, a, b, c]) };
     let version = token.version().ok_or(Trouble::Unexpected)?;
