@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::store::version::{Version, Versioned};
 
-/// What a store found at the id of an [`Entry`], for [`Entry::judge`].
+/// What a store found at the id of an [`Entry`](crate::Entry), for [`Entry::judge`](crate::Entry::judge).
 ///
 /// ```
 /// use ifmatch::{Entry, Expected, Versioned};
