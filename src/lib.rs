@@ -99,6 +99,8 @@ pub mod store;
 pub mod codec;
 pub mod layer;
 
+pub mod table;
+
 pub mod http;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
@@ -143,7 +145,9 @@ pub mod docs;
 
 mod base;
 
+// It needs what is private here.
 #[cfg(all(test, shuttle))]
+#[path = "../tests/schedules/mod.rs"]
 mod schedules;
 
 // Its examples run, and every promise of its first screen with them.

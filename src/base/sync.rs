@@ -1,7 +1,7 @@
 //! The locks, atomics and sharded rows that threads share: the real ones, or those whose schedules shuttle explores.
 //!
 //! `RUSTFLAGS="--cfg shuttle" cargo test --release --target-dir target/shuttle --lib schedules::` runs the tests in
-//! `schedules.rs` on the second; without `--release` that takes forty times as long.
+//! `tests/schedules/` on the second; without `--release` that takes forty times as long.
 
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use {

@@ -41,6 +41,11 @@ impl<'a> Call<'a> {
         self.attempts
     }
 
+    /// Counts a try of the program's own.
+    pub(crate) fn begin_try(&mut self) {
+        self.attempts += 1;
+    }
+
     /// Whether one more may be sent.
     pub(crate) fn may_try(&self) -> bool {
         self.attempts < self.retry.most_attempts()

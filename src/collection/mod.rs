@@ -16,6 +16,7 @@ pub(crate) mod testing;
 mod timer;
 mod transaction;
 
+pub(crate) use call::Call;
 pub use collection::Collection;
 pub use draft::Draft;
 #[cfg(all(test, shuttle))]

@@ -185,6 +185,44 @@ impl Preconditions {
         }
     }
 
+    /// Judges what the handler itself found under `id`, in the transaction that is about to write: for values that are in
+    /// no store of ours. One call for all forms: one tag, several, `*`, none. See [`Condition::admit`].
+    ///
+    /// Without a precondition a put is admitted whatever is there, and a deletion if there is something.
+    ///
+    /// # Errors
+    ///
+    /// A [`Conflict`] from a header (412, for a missing target 404 where `intent` can't create it) that carries what was
+    /// found; 404 for a deletion of nothing.
+    ///
+    /// ```
+    /// use ifmatch::http::{self, Preconditions};
+    /// use ifmatch::store::Intent;
+    /// use ifmatch::{Version, Versioned};
+    ///
+    /// let row = || Some(Versioned::<str>::new(Version::from_column(8).unwrap(), "text"));
+    /// let known = Preconditions::from_headers([("If-Match", "\"7\", \"8\"")])?;
+    /// known.admit("a1", Intent::Put, row())?;
+    ///
+    /// let stale = Preconditions::from_headers([("If-Match", "\"7\"")])?;
+    /// assert_eq!(http::status(&stale.admit("a1", Intent::Put, row()).unwrap_err()), 412);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn admit<T: Resource + ?Sized>(
+        &self,
+        id: &str,
+        intent: Intent,
+        found: Option<Versioned<T>>,
+    ) -> Result<(), Error> {
+        match self.without_a_look(intent) {
+            Some(condition) => condition.admit(id, intent, found),
+            None => {
+                let condition = self.narrowed(intent, id, found.clone())?;
+                condition.admit(id, intent, found)
+            }
+        }
+    }
+
     /// Whether a read of `id`, which found `current`, has to send it.
     ///
     /// # Errors
@@ -318,6 +356,48 @@ mod tests {
 
     fn preconditions(headers: &[(&str, &str)]) -> Preconditions {
         Preconditions::from_headers(headers.iter().copied()).unwrap()
+    }
+
+    #[test]
+    fn what_a_handler_found_is_admitted_as_a_store_would_admit_it() {
+        let headers: [&[(&str, &str)]; 10] = [
+            &[],
+            &[("If-Match", "*")],
+            &[("If-Match", "\"7\"")],
+            &[("If-Match", "\"6\", \"7\"")],
+            &[("If-Match", "\"odd\"")],
+            &[("If-None-Match", "*")],
+            &[("If-None-Match", "\"7\"")],
+            &[("If-None-Match", "\"6\", W/\"8\"")],
+            &[("If-Match", "\"7\""), ("If-None-Match", "\"7\"")],
+            &[("If-Match", "\"7\""), ("If-None-Match", "*")],
+        ];
+        for (headers, intent) in headers
+            .into_iter()
+            .flat_map(|headers| [Intent::Put, Intent::Delete].map(|intent| (headers, intent)))
+        {
+            for found in [None, Some("7"), Some("8")] {
+                let preconditions = preconditions(headers);
+                let current = || found.map(|found| Versioned::<str>::new(version(found), "text"));
+
+                let admitted = preconditions.admit("a", intent, current());
+
+                // What a store would say to the same request, with the same state.
+                let judged = preconditions.condition(intent, "a", || Reply::ready(Ok(current()))).wait();
+                let judged = judged.and_then(|condition| {
+                    let action = match intent {
+                        Intent::Delete => Entry::delete("a", condition),
+                        _ => Entry::put("a", condition, "new".into()),
+                    };
+                    let found = current().map_or(Found::Nothing, Found::Value);
+                    action.judge(found).map_err(|mismatch| Conflict::from(mismatch).into())
+                });
+                let told = |answer: Result<(), Error>| {
+                    answer.map_err(|error| (crate::http::status(&error), error.to_string()))
+                };
+                assert_eq!(told(admitted), told(judged), "{headers:?} {intent:?} {found:?}");
+            }
+        }
     }
 
     /// What the headers come to for a write of a resource found in `found`: the expectation's word, or the kind of

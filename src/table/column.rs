@@ -1,0 +1,68 @@
+//! How the value of a version column is a [`Version`], and back.
+
+use std::num::NonZeroU64;
+
+use crate::store::Version;
+
+/// The bits of the version whose column says 0: one more than the largest value of a column.
+const ZERO: u64 = 1 << 63;
+
+/// A version column holds a negative number. Versions are counted up from 0.
+///
+/// ```
+/// use ifmatch::Version;
+///
+/// let error = Version::from_column(-1).unwrap_err();
+/// assert_eq!(error.to_string(), "a version column of -1: expected a number from 0 on");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a version column of {0}: expected a number from 0 on")]
+pub struct ColumnError(i64);
+
+impl Version {
+    /// The version of a row whose version column, a `bigint`, says this: the same number, and for 0, which a version can't
+    /// be, the one above all columns.
+    ///
+    /// What a column must do to be one: change with every write, and never say the same again for the same id.
+    ///
+    /// - A `bigint` from a sequence does, also where a row is deleted and made anew. The safe choice.
+    /// - `version = version + 1` from 0 or 1 begins again with a row that was deleted and made anew: a token of the first
+    ///   life then admits a write to the second.
+    /// - `xmin` is the same for two writes of one transaction, and other rows get it again after a dump and a restore.
+    /// - `updated_at` in microseconds, compared for equality, is the same for two writes in one tick of the clock.
+    ///
+    /// # Errors
+    ///
+    /// [`ColumnError`] for a negative number.
+    ///
+    /// ```
+    /// use ifmatch::Version;
+    ///
+    /// assert_eq!(Version::from_column(7)?.to_string(), "7");
+    /// for column in [0, 1, i64::MAX] {
+    ///     assert_eq!(Version::from_column(column)?.to_column(), Some(column));
+    /// }
+    /// # Ok::<_, ifmatch::table::ColumnError>(())
+    /// ```
+    pub fn from_column(column: i64) -> Result<Self, ColumnError> {
+        let bits = u64::try_from(column).map_err(|_| ColumnError(column))?;
+        let zero = const { NonZeroU64::new(ZERO).expect("it is not 0") };
+        Ok(Self::from_bits(NonZeroU64::new(bits).unwrap_or(zero)))
+    }
+
+    /// What the version column of a row of this version says. `None` for a token that no column has, as a client may send:
+    /// no row is of that version.
+    ///
+    /// ```
+    /// # use ifmatch::Version;
+    /// let made_up: Version = "18446744073709551615".parse()?;
+    /// assert_eq!(made_up.to_column(), None);
+    /// # Ok::<_, ifmatch::store::ParseError>(())
+    /// ```
+    pub fn to_column(self) -> Option<i64> {
+        match self.to_bits().get() {
+            ZERO => Some(0),
+            bits => i64::try_from(bits).ok(),
+        }
+    }
+}

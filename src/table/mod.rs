@@ -1,0 +1,44 @@
+//! Tables that a program already has: the protocol without the storage. Free of any driver and of any runtime.
+//!
+//! Read the row in the transaction that writes it, with its lock (`SELECT … FOR UPDATE`; SQLite: `BEGIN IMMEDIATE`), let
+//! [`Condition::admit`](crate::store::Condition::admit) judge it, write, and commit. A stale write changes nothing, and is
+//! the same typed [`Conflict`](crate::Conflict) as a store's, with the row that stands there:
+//!
+//! ```
+//! use ifmatch::store::{Condition, Intent};
+//! use ifmatch::{Error, Expected, Version, Versioned};
+//!
+//! # struct Transaction(Option<Versioned<String>>);
+//! # fn select_for_update(tx: &mut Transaction, _: &str) -> Option<Versioned<String>> { tx.0.clone() }
+//! # fn update(_: &mut Transaction, _: &str, _: &str) -> Result<(), Error> { Ok(()) }
+//! fn save(tx: &mut Transaction, id: &str, basis: Condition, text: &str) -> Result<(), Error> {
+//!     let found = select_for_update(tx, id); // the row, and the value of its version column
+//!     basis.admit(id, Intent::Put, found)?; // a conflict: drop the transaction
+//!     update(tx, id, text) // SET text = $2, version = version + 1 WHERE id = $1
+//! }
+//!
+//! let mut tx = Transaction(Some(Versioned::new(Version::from_column(7)?, "theirs".to_string())));
+//! let Err(Error::Conflict(conflict)) = save(&mut tx, "a1", Version::from_column(6)?.into(), "mine") else { panic!() };
+//! assert_eq!(*conflict.current::<String>().unwrap().value, "theirs");
+//! # Ok::<_, ifmatch::table::ColumnError>(())
+//! ```
+//!
+//! In a handler the preconditions of the request take the place of the condition:
+//! [`Preconditions::admit`](crate::http::Preconditions::admit).
+//!
+//! | | |
+//! |---|---|
+//! | one statement (`UPDATE … WHERE id = $1 AND version = $2`) that changed no row | look in a new transaction, and ask [`Condition::explain`](crate::store::Condition::explain) why |
+//! | a transaction that lost against another (40001, deadlock, a busy database) | [`Retry::again`](crate::Retry::again), by [`Contention`] |
+//! | the version column | [`Version::from_column`](crate::Version::from_column), and back |
+//!
+//! No table is read or written here, and nothing knows a driver.
+
+mod admit;
+mod again;
+mod column;
+mod contention;
+
+pub use again::Contended;
+pub use column::ColumnError;
+pub use contention::Contention;
