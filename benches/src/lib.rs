@@ -2,5 +2,6 @@
 
 pub mod article;
 pub mod heap;
+pub mod listing;
 pub mod peers;
 pub mod rounds;

@@ -45,7 +45,8 @@ fn operation(reference: &Reference, bytes: &mut impl Iterator<Item = u8>) -> Opt
         2 => {
             let more = usize::from(bytes.next()?);
             let (prefix, after) = (PREFIXES[number % PREFIXES.len()], AFTERS[more % AFTERS.len()]);
-            Operation::Scan { prefix, after, limit: more / AFTERS.len() % 6 }
+            let values = number / PREFIXES.len() % 2 == 0;
+            Operation::Scan { prefix, after, limit: more / AFTERS.len() % 6, values }
         }
         3 if watchers < 4 => Operation::Watch(match number {
             0 => Place::Garbled,

@@ -29,8 +29,8 @@ use tokio::time::Instant;
 use crate::backend::engine::{ConnectError, Deadlines, Runtime, Token};
 use crate::base::random;
 use crate::store::{
-    Abilities, Changes, Commit, Committed, Durability, Error, Failure, Outcome, Page, Refusal, Reply,
-    Resolution, Start, Store, Versioned, WriteId, check_id,
+    Abilities, Changes, Commit, Committed, Durability, Error, Failure, Listed, Outcome, Page, Refusal, Reply,
+    Resolution, Scan, Start, Store, Versioned, WriteId, check_id,
 };
 use keys::Keys;
 use nodes::{Nodes, Purpose};
@@ -63,7 +63,8 @@ const LEFT: u64 = 1 << 20;
 /// A read is one round trip, and so is a commit, over however many ids, and a conflict with its current values: etcd
 /// compares, writes or reads in one transaction. A commit syncs the disks of a majority of the nodes. A blind write, one
 /// that expects [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present), also brings the old value over the
-/// network, to tell what it replaced. A batch of the feed that has puts costs its watcher one read, and a watcher that waits
+/// network, to tell what it replaced. A page is one round trip for each 4 MiB of values or 1,000 keys, and one without values
+/// asks for keys only. A batch of the feed that has puts costs its watcher one read, and a watcher that waits
 /// has a connection of its own.
 ///
 /// # Versions
@@ -370,38 +371,45 @@ impl Shared {
         }
     }
 
-    async fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<[u8]>, Error> {
+    async fn scan(&self, scan: Scan<'_>) -> Result<Page<Listed<[u8]>>, Error> {
+        let Scan { prefix, after, limit, values } = scan;
         if limit == 0 {
             return Err(Refusal::EmptyPage.into());
         }
         let (mut first, behind) = self.keys.resources(prefix, after);
-        let mut items = Vec::new();
+        let mut page = Page { items: Vec::new(), more: false };
         let (mut part, mut bytes) = (FIRST_PART, 0);
         loop {
             if first >= behind {
-                return Ok(Page { items, more: false });
+                page.more = false;
+                return Ok(page);
             }
-            let wanted = part.min(limit - items.len());
+            let wanted = part.min(limit - page.items.len());
             let options = GetOptions::new().with_range(behind.clone()).with_limit(wanted as i64);
+            let options = if values { options } else { options.with_keys_only() };
             let get = TxnOp::get(std::mem::take(&mut first), Some(options));
             let (place, answer) = self.read(vec![get]).await?;
             let Some(TxnOpResponse::Get(answer)) = answer.op_responses().pop() else {
                 return Err(Failure::new(Outcome::NotApplied, "an answer without what was asked for").into());
             };
+            page.more = answer.more();
             for stored in answer.kvs() {
                 bytes += stored.value().len();
                 let Some(id) = self.keys.id(stored.key()) else {
                     return Err(Failure::new(Outcome::NotApplied, "a key of a resource is not UTF-8").into());
                 };
-                items.push((Arc::from(id), plan::decode(&place, id, stored)?));
+                let listed = match values {
+                    true => plan::decode(&place, id, stored).map(Listed::from),
+                    false => plan::version(&place, stored).map(Listed::from).map_err(Error::from),
+                };
+                if !page.add(id.into(), listed)? {
+                    return Ok(page);
+                }
             }
-            let next = items.last().filter(|_| answer.more()).map(|(id, _)| Arc::clone(id));
-            let Some(next) = next.filter(|_| items.len() < limit) else {
-                return Ok(Page { items, more: answer.more() });
-            };
-            first = self.keys.resources(prefix, Some(&next)).0;
+            let Some(next) = page.next().filter(|_| page.items.len() < limit) else { return Ok(page) };
+            first = self.keys.resources(prefix, Some(next)).0;
             // As many as were about so many bytes until now.
-            part = (PART_BYTES * items.len() / bytes.max(1)).clamp(1, PART);
+            part = (PART_BYTES * page.items.len() / bytes.max(1)).clamp(1, PART);
         }
     }
 
@@ -458,8 +466,8 @@ impl Store<[u8]> for Etcd {
         self.shared.runtime.reply(self.shared.resolve(write))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
-        self.shared.runtime.reply(self.shared.scan(prefix, after, limit))
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        self.shared.runtime.reply(self.shared.scan(scan))
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {

@@ -34,8 +34,8 @@ use std::thread::{self, JoinHandle};
 use parking_lot::Mutex;
 
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Durability, Error, Page, Reply, Resolution, Start, Store,
-    Versioned, Window, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Durability, Error, Listed, Page, Reply, Resolution, Scan,
+    Start, Store, Versioned, Window, WriteId,
 };
 use handle::Handle;
 use promise::promise;
@@ -60,7 +60,8 @@ pub use options::{Options, Persistence};
 /// A commit waits for one sync of the disk. Commits that arrive while a sync is under way share the next one, each
 /// with its own verdict, so many callers together cost little more than one alone. A read looks into the last
 /// committed state on the caller's thread, and its reply is ready. So is a commit that only checks.
-/// Neither waits for a sync, unless the file is just being compacted or opened anew.
+/// Neither waits for a sync, unless the file is just being compacted or opened anew. A listing without values copies none
+/// and computes no checksums; a page of the file that a value stands on is read all the same.
 ///
 /// Commits are first kept together, however far apart their ids are, and also in memory. Once 256 KiB or 1,000 changes
 /// are, or a sixteenth of [`Options::history`], the next commit settles them in its own transaction: it puts what they
@@ -410,8 +411,8 @@ impl Store<[u8]> for File {
         }
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
-        Reply::ready(self.shared.scan(prefix, after, limit))
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        Reply::ready(self.shared.scan(scan))
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {

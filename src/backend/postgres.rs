@@ -25,15 +25,15 @@ use std::time::Duration;
 use crate::backend::engine::{ConnectError, Deadlines, Runtime};
 use crate::backend::limits::Limits;
 use crate::store::{
-    Abilities, Changes, Commit, Committed, Durability, Error, Failure, Outcome, Page, Refusal, Reply,
-    Resolution, Start, Store, Versioned, WriteId, check_id,
+    Abilities, Changes, Commit, Committed, Durability, Error, Failure, Listed, Outcome, Page, Refusal, Reply,
+    Resolution, Scan, Start, Store, Versioned, WriteId, check_id,
 };
 use idle::Idle;
 use order::{Order, Verdict, changed, only_checks, receipts};
 use place::Place;
 use session::{Budget, Engine};
 use sql::Sql;
-use stored::{Stored, bytes, key};
+use stored::{Head, Stored, bytes, key};
 use trim::Trimming;
 use trouble::{Cause, Trouble};
 use watchers::Watchers;
@@ -62,7 +62,8 @@ const EMPTIED: &str = "the tables of the store were emptied or replaced";
 ///
 /// A read, a commit of any size, and a conflict with the value that stood there are one round trip each. A commit calls
 /// a function that takes its locks first, so that each of its statements sees what was committed before: no retries, no
-/// open transaction that somebody may leave behind, and the conflict tells the truth. A conflict writes nothing.
+/// open transaction that somebody may leave behind, and the conflict tells the truth. A conflict writes nothing. A page is
+/// one statement, and one without values reads none of those that stand outside of their rows.
 ///
 /// A commit writes its row, and a row of the log for the feed and its write id. Calls under way have a connection each.
 /// While somebody watches, the store asks the server for commits of other processes every 20 to 50 milliseconds, once
@@ -188,7 +189,8 @@ impl Shared {
         Ok(stored.map(|stored| stored.decode(collection, id)).transpose()?)
     }
 
-    async fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<[u8]>, Error> {
+    async fn scan(&self, scan: Scan<'_>) -> Result<Page<Listed<[u8]>>, Error> {
+        let Scan { prefix, after, limit, values } = scan;
         let collection = &self.place.collection;
         let Some(range) = Range::new(prefix, after) else {
             return Ok(Page { items: Vec::new(), more: false });
@@ -197,20 +199,24 @@ impl Shared {
         let budget = Budget::new(self.deadlines.read);
         let parameters: [session::Parameter<'_>; 5] =
             [collection, &range.from, &range.without, &range.before, &most];
-        let rows = self.engine.ask(budget, &self.sql.scan, &parameters).await;
+        let statement = if values { &self.sql.scan } else { &self.sql.scan_ids };
+        let rows = self.engine.ask(budget, statement, &parameters).await;
         let rows = rows.map_err(|trouble| self.read_failure(trouble))?;
-        let mut items = Vec::with_capacity(rows.len().min(limit));
+        let mut page = Page { items: Vec::with_capacity(rows.len().min(limit)), more: rows.len() > limit };
         for row in rows.iter().take(limit) {
             let id: &str = row.try_get(0).map_err(|error| self.misread(&error))?;
-            let Some(stored) = Stored::at(row, 1).map_err(|error| self.misread(&error))? else { continue };
-            match stored.decode(collection, id) {
-                Ok(found) => items.push((id.into(), found)),
-                // What comes before it is told first.
-                Err(corrupt) if items.is_empty() => return Err(corrupt.into()),
-                Err(_) => return Ok(Page { items, more: true }),
+            let listed = match values {
+                true => {
+                    Stored::at(row, 1).map(|row| row.map(|row| row.decode(collection, id).map(Listed::from)))
+                }
+                false => Head::at(row, 1).map(|row| row.map(|row| row.decode(id).map(Listed::from))),
+            };
+            let Some(listed) = listed.map_err(|error| self.misread(&error))? else { continue };
+            if !page.add(id.into(), listed)? {
+                break;
             }
         }
-        Ok(Page { items, more: rows.len() > limit })
+        Ok(page)
     }
 
     async fn commit(self: &Arc<Self>, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
@@ -452,11 +458,11 @@ impl Store<[u8]> for Postgres {
         self.shared.runtime.reply(self.shared.resolve(write))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
-        if limit == 0 {
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        if scan.limit == 0 {
             return Reply::ready(Err(Refusal::EmptyPage.into()));
         }
-        self.shared.runtime.reply(self.shared.scan(prefix, after, limit))
+        self.shared.runtime.reply(self.shared.scan(scan))
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {

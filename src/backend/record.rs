@@ -29,6 +29,9 @@ const COMPOSED: u8 = 2;
 /// Where the number stands in a record that an engine composes.
 const NUMBER: std::ops::Range<usize> = 2..7;
 
+/// How many bytes tell the version.
+pub(super) const HEAD: usize = 10;
+
 /// The flag of a record with a write id.
 const WRITE: u8 = 1;
 
@@ -87,11 +90,10 @@ impl<'b> Record<'b> {
 
     /// Reads what is stored under `id`. Allocates nothing.
     pub(super) fn decode(id: &str, stored: &'b [u8]) -> Result<Self, Damage> {
-        let flags = flags(stored, &[FORMAT, COMPOSED], WRITE)?;
+        let version = Self::version_of(stored)?;
         let short = Damage::Short { bytes: stored.len() };
-        let (version, rest) = stored[2..].split_first_chunk().ok_or(short)?;
-        let version = NonZeroU64::new(u64::from_be_bytes(*version)).ok_or(Damage::Version)?;
-        let (write, rest) = match flags & WRITE {
+        let (head, rest) = stored.split_at(HEAD);
+        let (write, rest) = match head[1] & WRITE {
             0 => (None, rest),
             _ => {
                 let (write, rest) = rest.split_first_chunk().ok_or(short)?;
@@ -99,7 +101,16 @@ impl<'b> Record<'b> {
             }
         };
         let value = unseal(id, stored, rest)?;
-        Ok(Self { version: Version::from_bits(version), write, value })
+        Ok(Self { version, write, value })
+    }
+
+    /// Reads the version of a record from its first [`HEAD`] bytes. The checksum is of the value too, so that it can't be
+    /// held against this part alone.
+    pub(super) fn version_of(stored: &[u8]) -> Result<Version, Damage> {
+        flags(stored, &[FORMAT, COMPOSED], WRITE)?;
+        let version = stored[2..].first_chunk().ok_or(Damage::Short { bytes: stored.len() })?;
+        let version = NonZeroU64::new(u64::from_be_bytes(*version)).ok_or(Damage::Version)?;
+        Ok(Version::from_bits(version))
     }
 
     /// Reads the value of a record that an engine has numbered. Allocates nothing.

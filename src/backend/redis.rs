@@ -24,8 +24,8 @@ use parking_lot::Mutex;
 use crate::backend::engine::{ConnectError, Deadlines, Runtime};
 use crate::backend::limits::Limits;
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Durability, Error, Failure, Outcome, Page, Refusal, Reply,
-    Resolution, Start, Store, Versioned, WriteId, check_id,
+    Abilities, Action, Changes, Commit, Committed, Durability, Error, Failure, Listed, Outcome, Page,
+    Refusal, Reply, Resolution, Scan, Start, Store, Versioned, WriteId, check_id,
 };
 use answer::ScriptAnswer;
 use begin::begin;
@@ -61,7 +61,7 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// # Cost
 ///
 /// A read is one `GETEX`, and a commit of any size one script: one round trip each, over one connection that all callers
-/// share. A page is one script. A watcher costs one script a batch; all watchers of a store share one more connection,
+/// share. A page is one script, and one without values sends 10 bytes of each record. A watcher costs one script a batch; all watchers of a store share one more connection,
 /// which waits for new commits. Redis runs one script at a time: a commit of one small value takes it some 12 µs, one of
 /// 1,000 entries a few milliseconds, and each MiB of values a millisecond more.
 ///
@@ -311,11 +311,11 @@ impl Store<[u8]> for Redis {
         self.shared.runtime.reply(self.shared.resolve(write))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
-        if limit == 0 {
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        if scan.limit == 0 {
             return Reply::ready(Err(Refusal::EmptyPage.into()));
         }
-        self.shared.runtime.reply(list::list(&self.shared, prefix, after, limit))
+        self.shared.runtime.reply(list::list(&self.shared, scan))
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use crate::codec::codec::Codec;
 use crate::store::{
     Abilities, Action, Batch, Change, ChangeKind, Changes, Commit, Committed, Conflict, Corrupt, Entry,
-    Error, Expected, Feed, Page, Refusal, Reply, Resolution, Resource, Start, Store, Versioned, WriteId,
+    Error, Expected, Feed, Listed, Page, Refusal, Reply, Resolution, Resource, Scan, Start, Store, Versioned,
+    WriteId,
 };
 
 /// A store of values over a store of bytes, with a [`Codec`] between them.
@@ -23,7 +24,7 @@ use crate::store::{
 ///
 /// - `get` fails with [`Error::Corrupt`].
 /// - `scan` ends its page just before them; where they would be the first of a page, it fails with
-///   [`Error::Corrupt`], and the scan can go on after that id.
+///   [`Error::Corrupt`], and the scan can go on after that id. One without values decodes nothing, and lists them.
 /// - A put or delete that expects their version, [`Any`](crate::Expected::Any) or
 ///   [`Present`](crate::Expected::Present) applies: it is one commit, and never looks at what it overwrites.
 /// - In a conflict, [`current`](Conflict::current) is `None`.
@@ -169,19 +170,18 @@ impl<T: Resource, S: Store<[u8]>, C: Codec<T>> Store<T> for Encoded<S, C> {
         self.store.resolve(write)
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-        self.store.scan(prefix, after, limit).then(|page| {
-            let Page { items, more } = page?;
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        self.store.scan(scan).then(move |page| {
+            let page = page?;
+            if !scan.values {
+                return Ok(page.without_values().map(Listed::from));
+            }
+            let Page { items, more } = page.with_values()?;
             let mut decoded = Page { items: Vec::with_capacity(items.len()), more };
             for (id, stored) in items {
-                match self.decode(&id, &stored) {
-                    Ok(value) => decoded.items.push((id, value)),
-                    Err(corrupt) if decoded.items.is_empty() => return Err(corrupt.into()),
-                    // The next page begins with it, and says so.
-                    Err(_) => {
-                        decoded.more = true;
-                        break;
-                    }
+                let value = self.decode(&id, &stored).map(Listed::from);
+                if !decoded.add(id, value)? {
+                    break;
                 }
             }
             Ok(decoded)
@@ -440,7 +440,7 @@ mod tests {
 
         at_once(store.commit(put("a", Expected::Present, 1).and(Entry::delete("b", Expected::Any)))).unwrap();
         at_once(store.get("a")).unwrap();
-        at_once(store.scan("", None, 1)).unwrap();
+        at_once(store.scan(Scan::new("", 1))).unwrap();
         at_once(store.resolve(WriteId::after(None))).unwrap();
         let _ = at_once(store.watch(Start::Now)).unwrap();
 
@@ -536,18 +536,32 @@ mod tests {
         }
         let odd = probe.set("c", ODD);
 
-        let page = store.scan("", None, 10).wait().unwrap();
-        let error = corrupt(store.scan("", page.next(), 10).wait());
-        let rest = store.scan("", Some(error.id()), 10).wait().unwrap();
+        let page = store.scan(Scan::new("", 10)).wait().unwrap();
+        let error = corrupt(store.scan(Scan::new("", 10).after(page.next())).wait());
+        let rest = store.scan(Scan::new("", 10).after(Some(error.id()))).wait().unwrap();
 
-        let ids = |page: &Page<u32>| page.items.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>();
+        let ids =
+            |page: &Page<Listed<u32>>| page.items.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>();
         assert_eq!(ids(&page), ["a", "b"]);
         assert!(page.more);
         assert_eq!((error.id(), error.version()), ("c", odd));
         assert_eq!(ids(&rest), ["d"]);
         assert!(!rest.more);
-        assert!(store.scan("", None, 1).wait().unwrap().more);
-        assert_eq!(*rest.items[0].1.value, 7);
+        assert!(store.scan(Scan::new("", 1)).wait().unwrap().more);
+        assert_eq!(rest.items[0].1.value.as_deref(), Some(&7));
+    }
+
+    #[test]
+    fn a_listing_without_values_decodes_none() {
+        let probe = Probe::prompt();
+        let store: &dyn Store<u32> = &over(&probe);
+        probe.set("a", seven());
+        let odd = probe.set("b", ODD);
+
+        let page = store.scan(Scan::new("", 1).after(Some("a")).without_values()).wait().unwrap();
+
+        assert!(page.items[0].1.value.is_none());
+        assert_eq!(page.without_values().items, [("b".into(), odd)]);
     }
 
     #[test]

@@ -533,11 +533,9 @@ mod tests {
 
             fn scan<'a>(
                 &'a self,
-                prefix: &'a str,
-                after: Option<&'a str>,
-                limit: usize,
-            ) -> Reply<'a, crate::store::Page<u64>> {
-                self.0.scan(prefix, after, limit)
+                scan: crate::store::Scan<'a>,
+            ) -> Reply<'a, crate::store::Page<crate::store::Listed<u64>>> {
+                self.0.scan(scan)
             }
 
             fn watch<'a>(&'a self, from: crate::store::Start) -> Reply<'a, crate::store::Changes<u64>> {

@@ -13,8 +13,8 @@ use crate::collection::retry::Retry;
 use crate::collection::stamps::Stamps;
 use crate::memory::Memory;
 use crate::store::{
-    Abilities, Changes, Commit, Committed, Condition, Entry, Error, Expected, Page, Receipt, Reply,
-    Resolution, Resource, Start, Store, Versioned, WriteId,
+    Abilities, Changes, Commit, Committed, Condition, Entry, Error, Expected, Listed, Page, Receipt, Reply,
+    Resolution, Resource, Scan, Start, Store, Version, Versioned, WriteId,
 };
 
 /// Versioned resources of one type, each under its id: the type that a program holds.
@@ -30,7 +30,9 @@ use crate::store::{
 /// | change what is there, or create it | [`modify_or_create`](Self::modify_or_create) |
 /// | change a copy for as long as it takes | [`edit`](Self::edit) |
 /// | change several ids as one | [`transaction`](Self::transaction), [`transact`](Self::transact) |
-/// | see all, or what changes | [`list`](Self::list), [`scan`](Self::scan), [`watch`](Self::watch) |
+/// | see all, page by page | [`list`](Self::list), [`scan`](Self::scan) |
+/// | see their ids and versions only | [`list_ids`](Self::list_ids), [`scan_ids`](Self::scan_ids) |
+/// | see what changes | [`watch`](Self::watch) |
 ///
 /// A value is passed as anything that becomes an `Arc<T>`: a `T`, an `Arc<T>`, a `&str` for a `Collection<str>`. Write
 /// `"text".to_string()`, as `"text".into()` leaves open what it becomes.
@@ -451,8 +453,43 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// assert_eq!(page.next(), Some("a/1"));
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
-    pub fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-        self.read(self.store.scan(prefix, after, limit), move || self.store.scan(prefix, after, limit))
+    pub fn scan<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> Reply<'a, Page<Versioned<T>>> {
+        self.page(Scan::new(prefix, limit).after(after)).then(|page| Ok(page?.with_values()?))
+    }
+
+    /// The same page without the values: the ids and versions. [`list_ids`](Self::list_ids) goes through all of them.
+    ///
+    /// No store here sends or decodes a value for it. So a resource is listed whether its value can be read or not: a
+    /// [`get`](Self::get) tells of one that is damaged, or that does not decode.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::EmptyPage`](crate::store::Refusal::EmptyPage) where `limit` is 0.
+    ///
+    /// ```
+    /// # use ifmatch::Collection;
+    /// let notes = Collection::<String>::in_memory();
+    /// let created = notes.create("a/1", "one".to_string()).wait()?;
+    /// let page = notes.scan_ids("a/", None, 10).wait()?;
+    /// assert_eq!(page.items, [("a/1".into(), created.version)]);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn scan_ids<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> Reply<'a, Page<Version>> {
+        self.page(Scan::new(prefix, limit).after(after).without_values()).map(Page::without_values)
+    }
+
+    fn page<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        self.read(self.store.scan(scan), move || self.store.scan(scan))
     }
 
     /// The feed of commits from a place on; see [`Changes`].
@@ -526,7 +563,15 @@ mod tests {
         fn is_shared<T: Send + Sync>() {}
 
         is_shared::<(Collection<str>, Draft<String>, Transaction<str>, Pages<str>)>();
-        is_shared::<(Error, Conflict, Retry, Memory<str>, Page<str>, Commit<'_, str>, Versioned<str>)>();
+        is_shared::<(
+            Error,
+            Conflict,
+            Retry,
+            Memory<str>,
+            Page<Versioned<str>>,
+            Commit<'_, str>,
+            Versioned<str>,
+        )>();
         moves::<(Changes<str>, Reply<'_, Versioned<str>>)>();
     }
 

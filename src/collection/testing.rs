@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 
 use crate::collection::timer::{Sleep, ThreadTimer, Timer};
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Conflict, Error, Failure, Found, Outcome, Page, Receipt,
-    Refusal, Reply, Resolution, Resource, Start, Store, Version, Versioned, Window, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Conflict, Error, Failure, Found, Listed, Outcome, Page,
+    Receipt, Refusal, Reply, Resolution, Resource, Scan, Start, Store, Version, Versioned, Window, WriteId,
 };
 
 /// What goes wrong with the next commit, or the next resolve, or the next read.
@@ -64,6 +64,8 @@ pub(crate) struct Scripted<T: ?Sized> {
     unknown: bool,
     /// Answers `Unknown` to every resolve.
     pub(crate) forgets: bool,
+    /// Whether it lists no values, asked for or not. Otherwise it lists them all, asked for or not.
+    pub(crate) lists_no_values: bool,
     /// Says that it remembers deletions.
     pub(crate) tombstones: bool,
 }
@@ -95,6 +97,7 @@ impl<T: Resource + ?Sized> Scripted<T> {
             pace,
             unknown,
             forgets: false,
+            lists_no_values: false,
             tombstones: true,
         }
     }
@@ -253,21 +256,25 @@ impl<T: Resource + ?Sized> Store<T> for Scripted<T> {
         Reply::ready(Ok(state.window.ask(write, state.newest()).into()))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
         if next(&self.read_faults) != Fault::None {
             return Reply::ready(failed(Outcome::NotApplied));
         }
+        let Scan { prefix, after, limit, .. } = scan;
         let state = self.state.lock();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut items: Vec<_> = state
             .values
             .range::<str, _>((from, Bound::Unbounded))
             .filter(|(id, value)| id.starts_with(prefix) && value.is_ok())
-            .map(|(id, value)| (Arc::clone(id), value.clone().unwrap()))
+            .map(|(id, value)| (Arc::clone(id), Listed::from(value.clone().unwrap())))
             .take(limit + 1)
             .collect();
         let more = items.len() > limit;
         items.truncate(limit);
+        if self.lists_no_values {
+            items.iter_mut().for_each(|(_, listed)| listed.value = None);
+        }
         Reply::ready(Ok(Page { items, more }))
     }
 

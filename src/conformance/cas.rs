@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::conformance::ground::{Ground, Stored};
 use crate::conformance::sample::Sample;
-use crate::store::{Commit, Entry, Error, Expected, Intent, Receipt, Store, block_on};
+use crate::store::{Commit, Entry, Error, Expected, Intent, Receipt, Scan, Store, block_on};
 
 const WRITERS: usize = 6;
 const ROUNDS: u64 = 20;
@@ -109,7 +109,8 @@ pub async fn a_loser_changes_nothing<T: Sample + ?Sized>(store: &Arc<dyn Store<T
     }
 
     ground.assert_state(&id, Some((current, 2)), "writes that lost").await;
-    let page = store.scan(&id, None, 10).await.unwrap_or_else(|error| panic!("{id}: {error}"));
+    let page = store.scan(Scan::new(&id, 10)).await.unwrap_or_else(|error| panic!("{id}: {error}"));
+    let page = page.with_values().unwrap_or_else(|error| panic!("{id}: {error}"));
     let listed: Vec<_> =
         page.items.iter().map(|(id, current)| (&**id, current.version, current.value.number())).collect();
     assert_eq!(listed, [(&*id, current, 2)], "the listing of `{id}` after writes that lost");

@@ -7,7 +7,7 @@ use crate::base::random;
 use crate::conformance::race::{self, PATIENCE};
 use crate::conformance::sample::Sample;
 use crate::store::{
-    Abilities, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Receipt, Store, Version,
+    Abilities, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Receipt, Scan, Store, Version,
     WriteId,
 };
 
@@ -182,7 +182,9 @@ impl<T: Sample + ?Sized> Ground<T> {
     pub(super) async fn clear(self) {
         // Bounded: a store that does not delete must not keep the law from ending.
         for _ in 0..100 {
-            let Ok(page) = self.store.scan(&self.prefix, None, 100).await else { return };
+            let Ok(page) = self.store.scan(Scan::new(&self.prefix, 100).without_values()).await else {
+                return;
+            };
             if page.items.is_empty() {
                 return;
             }

@@ -201,6 +201,7 @@ macro_rules! __laws {
                 pages_show_everything_once
                 a_page_of_nothing_is_refused
                 a_listing_shows_what_is_stored
+                a_listing_of_ids_agrees_with_one_of_values
                 pages_under_writers_show_each_lasting_id_once
             ;
             versions:

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::conformance::ground::Ground;
 use crate::conformance::sample::Sample;
-use crate::store::{Commit, Entry, Error, Expected, IdProblem, MAX_ID_BYTES, Refusal, Store};
+use crate::store::{Commit, Entry, Error, Expected, IdProblem, MAX_ID_BYTES, Refusal, Scan, Store};
 
 /// Two hundred ids that engines, paths, queries and terminals trip over each keep their own value.
 pub async fn nasty_ids_are_kept_apart<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
@@ -40,14 +40,16 @@ pub async fn nasty_ids_are_listed_as_written<T: Sample + ?Sized>(store: &Arc<dyn
 
     // Each id is also a prefix and a place to begin after.
     for id in &ids {
-        let page =
-            store.scan(id, None, 1).await.unwrap_or_else(|error| panic!("`{}`: {error}", id.escape_debug()));
+        let page = store
+            .scan(Scan::new(id, 1))
+            .await
+            .unwrap_or_else(|error| panic!("`{}`: {error}", id.escape_debug()));
         let first = page.items.first().map(|(id, _)| id.to_string());
         assert_eq!(first.as_ref(), Some(id), "the first id with the prefix `{}`", id.escape_debug());
     }
     let (mut listed, mut after) = (Vec::new(), None::<String>);
     while listed.len() <= ids.len() {
-        let page = store.scan(ground.prefix(), after.as_deref(), 7).await;
+        let page = store.scan(Scan::new(ground.prefix(), 7).after(after.as_deref())).await;
         let page = page.unwrap_or_else(|error| panic!("{}: {error}", ground.prefix()));
         listed.extend(page.items.iter().map(|(id, _)| id.to_string()));
         after = page.next().map(str::to_owned);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::conformance::ground::Ground;
 use crate::conformance::sample::Sample;
-use crate::store::{Error, Expected, Page, Refusal, Store, block_on};
+use crate::store::{Error, Expected, Listed, Page, Refusal, Scan, Store, Version, Versioned, block_on};
 
 /// A listing is in the byte order of the ids, whatever order they were written in.
 pub async fn a_listing_is_in_byte_order<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
@@ -151,15 +151,18 @@ pub async fn pages_show_everything_once<T: Sample + ?Sized>(store: &Arc<dyn Stor
     ground.clear().await;
 }
 
-/// A page of no resources is refused.
+/// A page of no resources is refused, with values and without.
 pub async fn a_page_of_nothing_is_refused<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
     let ground = Ground::new("a_page_of_nothing_is_refused", store);
-    let answer = store.scan(ground.prefix(), None, 0).await;
-    assert!(
-        matches!(answer, Err(Error::Refused(Refusal::EmptyPage))),
-        "{}: a page limit of 0 must be refused, not answered with {answer:?}",
-        ground.prefix()
-    );
+    let scan = Scan::new(ground.prefix(), 0);
+    for scan in [scan, scan.without_values()] {
+        let answer = store.scan(scan).await;
+        assert!(
+            matches!(answer, Err(Error::Refused(Refusal::EmptyPage))),
+            "{}: a page limit of 0 must be refused, not answered with {answer:?}",
+            ground.prefix()
+        );
+    }
     ground.clear().await;
 }
 
@@ -190,6 +193,37 @@ pub async fn a_listing_shows_what_is_stored<T: Sample + ?Sized>(store: &Arc<dyn 
     ground.clear().await;
 }
 
+/// A listing without values names the same ids and versions as one with values, and its pages end alike.
+pub async fn a_listing_of_ids_agrees_with_one_of_values<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
+    let ground = Ground::new("a_listing_of_ids_agrees_with_one_of_values", store);
+    for nth in 10..30 {
+        let id = ground.id(nth);
+        let mut version = ground.put(&id, Expected::Absent, nth).await;
+        if nth % 3 == 0 {
+            version = ground.put(&id, version, nth * 100).await;
+        }
+        if nth % 4 == 0 {
+            ground.delete(&id, version).await;
+        }
+        if nth % 8 == 0 {
+            ground.put(&id, Expected::Absent, nth).await;
+        }
+    }
+
+    // The first, one that was deleted, one that came back, one that never was, and the last.
+    let afters = ["10", "12", "16", "2", "29"].map(|name| ground.id(name));
+    for prefix in ["", "1", "2", "12", "3"].map(|name| ground.id(name)) {
+        for after in [None].into_iter().chain(afters.iter().map(|id| Some(id.as_str()))) {
+            for limit in [1, 2, 7, 16, 17, usize::MAX] {
+                let of_values = page(&ground, &prefix, after, limit).await.map(|current| current.version);
+                let of_ids = page_of_ids(&ground, &prefix, after, limit).await;
+                assert_eq!(of_ids, of_values, "{limit} ids of {prefix} after {after:?}, and the values");
+            }
+        }
+    }
+    ground.clear().await;
+}
+
 /// While other ids come and go, pages show each id that exists throughout exactly once.
 pub async fn pages_under_writers_show_each_lasting_id_once<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
     const PASSES: usize = 12;
@@ -208,11 +242,14 @@ pub async fn pages_under_writers_show_each_lasting_id_once<T: Sample + ?Sized>(s
             }
             return;
         }
-        for limit in [1, 3, 7, 100].into_iter().cycle() {
+        // Each limit comes with values and without.
+        for (limit, values) in [1, 3, 7, 50, 100].into_iter().cycle().zip([true, false].into_iter().cycle()) {
             let mut seen: HashMap<String, usize> = HashMap::new();
             let mut after = None::<String>;
             loop {
-                let page = block_on(page(ground, ground.prefix(), after.as_deref(), limit));
+                let scan = Scan::new(ground.prefix(), limit).after(after.as_deref());
+                let scan = if values { scan } else { scan.without_values() };
+                let page = block_on(listed(ground, scan));
                 for id in ids_of(&page) {
                     *seen.entry(id).or_default() += 1;
                 }
@@ -254,11 +291,27 @@ async fn page<T: Sample + ?Sized>(
     prefix: &str,
     after: Option<&str>,
     limit: usize,
-) -> Page<T> {
-    let page = ground.store().scan(prefix, after, limit).await;
-    page.unwrap_or_else(|error| panic!("`{}` can't be listed: {error}", prefix.escape_debug()))
+) -> Page<Versioned<T>> {
+    let scan = Scan::new(prefix, limit).after(after);
+    let page = listed(ground, scan).await.with_values();
+    page.unwrap_or_else(|error| panic!("`{}` was asked for values: {error}", prefix.escape_debug()))
 }
 
-fn ids_of<T: ?Sized>(page: &Page<T>) -> Vec<String> {
+/// A page of ids and versions only.
+async fn page_of_ids<T: Sample + ?Sized>(
+    ground: &Ground<T>,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Page<Version> {
+    listed(ground, Scan::new(prefix, limit).after(after).without_values()).await.without_values()
+}
+
+async fn listed<T: Sample + ?Sized>(ground: &Ground<T>, scan: Scan<'_>) -> Page<Listed<T>> {
+    let page = ground.store().scan(scan).await;
+    page.unwrap_or_else(|error| panic!("`{}` can't be listed: {error}", scan.prefix.escape_debug()))
+}
+
+fn ids_of<I>(page: &Page<I>) -> Vec<String> {
     page.items.iter().map(|(id, _)| id.to_string()).collect()
 }

@@ -10,7 +10,7 @@ use crate::conformance::ground::Ground;
 use crate::conformance::race::PATIENCE;
 use crate::conformance::sample::Sample;
 use crate::conformance::watcher::{Watcher, watched, write_alone};
-use crate::store::{Cursor, Entry, Error, Expected, Refusal, Start, Store, Version, block_on};
+use crate::store::{Cursor, Entry, Error, Expected, Refusal, Scan, Start, Store, Version, block_on};
 
 /// A watch from now on reports nothing from before.
 pub async fn a_watch_from_now_reports_nothing_earlier<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
@@ -109,7 +109,7 @@ pub async fn a_cursor_then_a_listing_misses_nothing<T: Sample + ?Sized>(store: &
                 return None;
             }
             let watcher = block_on(Watcher::now(ground));
-            let page = ground.store().scan(&ground.id(format_args!("{round}/")), None, 100).wait();
+            let page = ground.store().scan(Scan::new(&ground.id(format_args!("{round}/")), 100)).wait();
             let page = page.unwrap_or_else(|error| panic!("{}: {error}", ground.prefix()));
             let listed = page.items.iter().map(|(id, current)| (id.to_string(), current.version));
             Some((watcher, listed.collect::<BTreeMap<String, Version>>()))

@@ -12,7 +12,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::conformance::ground::Ground;
 use crate::conformance::race::PATIENCE;
 use crate::conformance::sample::Sample;
-use crate::store::{Changes, Commit, Entry, Expected, MAX_ID_BYTES, Reply, Start, Store, WriteId, block_on};
+use crate::store::{
+    Changes, Commit, Entry, Expected, MAX_ID_BYTES, Reply, Scan, Start, Store, WriteId, block_on,
+};
 
 /// A task's waker may call the store, watch it included: it is not woken under a lock.
 pub async fn a_waker_may_call_the_store<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
@@ -108,7 +110,8 @@ pub async fn a_dropped_read_leaves_nothing_locked<T: Sample + ?Sized>(store: &Ar
     ground.put(&id, Expected::Absent, 1).await;
     for polls in 0..4 {
         dropped_after(polls, store.get(&id));
-        dropped_after(polls, store.scan(ground.prefix(), None, 10));
+        dropped_after(polls, store.scan(Scan::new(ground.prefix(), 10)));
+        dropped_after(polls, store.scan(Scan::new(ground.prefix(), 10).without_values()));
         dropped_after(polls, store.watch(Start::Now));
         dropped_after(polls, store.resolve(WriteId::after(None)));
         dropped_after(polls, store.commit(Commit::one(Entry::check(&id, Expected::Present))));
@@ -134,7 +137,10 @@ pub async fn all_calls_at_once_return<T: Sample + ?Sized>(store: &Arc<dyn Store<
             let other = ground.id((number + thread as u64) % 3);
             match thread {
                 0 | 1 => drop(block_on(ground.modify(&target, |number| number + 1))),
-                2 => drop(store.scan(ground.prefix(), None, 10).wait()),
+                2 => {
+                    drop(store.scan(Scan::new(ground.prefix(), 10)).wait());
+                    drop(store.scan(Scan::new(ground.prefix(), 10).without_values()).wait());
+                }
                 3 => drop(store.watch(Start::Now).wait()),
                 4 => {
                     drop(store.resolve(WriteId::after(None)).wait());
@@ -193,7 +199,7 @@ pub async fn no_message_shows_a_value<T: Sample + ?Sized>(store: &Arc<dyn Store<
         }
     }
     texts.push(format!("{:?}", store.get(&id).await));
-    texts.push(format!("{:?}", store.scan(ground.prefix(), None, 10).await));
+    texts.push(format!("{:?}", store.scan(Scan::new(ground.prefix(), 10)).await));
     if let Some(Ok(mut changes)) = watch {
         texts.push(format!("{:?} {changes:?}", dropped_after(1, changes.next())));
     }
@@ -282,7 +288,7 @@ impl<T: Sample + ?Sized> Wake for Caller<T> {
         let (ground, id) = (&self.ground, self.ground.id("from the waker"));
         block_on(ground.put(&id, Expected::Any, 1));
         block_on(ground.read(&id));
-        drop(ground.store().scan(ground.prefix(), None, 10).wait());
+        drop(ground.store().scan(Scan::new(ground.prefix(), 10)).wait());
         if let Ok(mut changes) = ground.store().watch(Start::Now).wait() {
             dropped_after(1, changes.next());
         }

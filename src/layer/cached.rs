@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Entry, Error, Outcome, Page, Refusal, Reply, Resolution,
-    Resource, Start, Store, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Entry, Error, Listed, Outcome, Page, Refusal, Reply,
+    Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 use follower::{Follower, Told};
 use shelf::{Limits, Shelf, Write};
@@ -172,8 +172,8 @@ impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Cached<S, T> {
         })
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-        self.store.scan(prefix, after, limit).map(|page| {
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        self.store.scan(scan).map(|page| {
             page.items.iter().for_each(|(id, found)| self.shelf.told(id, Some(found.version)));
             page
         })
@@ -339,8 +339,8 @@ mod tests {
             self.store.resolve(write)
         }
 
-        fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<u64>> {
-            self.store.scan(prefix, after, limit)
+        fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<u64>>> {
+            self.store.scan(scan)
         }
 
         fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u64>> {
@@ -576,7 +576,7 @@ mod tests {
                 let check = Entry::check("a", Expected::Absent);
                 cached.commit(Commit::one(check)).wait().unwrap_err();
             },
-            |cached| assert_eq!(cached.scan("", None, 9).wait().unwrap().items.len(), 1),
+            |cached| assert_eq!(cached.scan(Scan::new("", 9)).wait().unwrap().items.len(), 1),
             |cached| {
                 let write = WriteId::from_bits(7);
                 assert!(matches!(cached.resolve(write).wait(), Ok(Resolution::Applied(_))));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::store::{
-    Abilities, Action, Batch, Changes, Commit, Committed, Entry, Error, Expected, Feed, Page, Refusal, Reply,
-    Resolution, Resource, Start, Store, Versioned, WriteId,
+    Abilities, Action, Batch, Changes, Commit, Committed, Entry, Error, Expected, Feed, Listed, Page,
+    Refusal, Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
 /// A layer that refuses what a policy does not allow, before anything is sent. It allows everything at first; each
@@ -148,16 +148,16 @@ impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Guarded<S, T> {
         self.store.resolve(write)
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-        let Some(allowed) = &self.allowed else { return self.store.scan(prefix, after, limit) };
-        let mut filling = Filling { allowed: &**allowed, limit, items: Vec::new(), after: None };
-        let mut answer = match self.store.scan(prefix, after, limit).into_ready() {
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        let Some(allowed) = &self.allowed else { return self.store.scan(scan) };
+        let mut filling = Filling { allowed: &**allowed, scan, items: Vec::new(), after: None };
+        let mut answer = match self.store.scan(scan).into_ready() {
             Ok(answer) => answer,
             Err(pending) => {
                 return Reply::pending(async move {
                     match filling.add(pending.await) {
                         Some(page) => page,
-                        None => filling.fill(&self.store, prefix).await,
+                        None => filling.fill(&self.store).await,
                     }
                 });
             }
@@ -167,10 +167,10 @@ impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Guarded<S, T> {
                 return Reply::ready(page);
             }
             // A pending reply is dropped and asked for again: it borrows from what has to move into the future.
-            let ready = self.store.scan(prefix, filling.after.as_deref(), limit).into_ready().ok();
+            let ready = self.store.scan(filling.next()).into_ready().ok();
             answer = match ready {
                 Some(answer) => answer,
-                None => return Reply::pending(filling.fill(&self.store, prefix)),
+                None => return Reply::pending(filling.fill(&self.store)),
             };
         }
     }
@@ -209,15 +209,16 @@ impl<S: fmt::Debug, T: ?Sized> fmt::Debug for Guarded<S, T> {
 /// A page that is being filled with the allowed ones among the resources of the store's pages.
 struct Filling<'a, T: ?Sized> {
     allowed: &'a (dyn Fn(&str) -> bool + Send + Sync),
-    limit: usize,
-    items: Vec<(Arc<str>, Versioned<T>)>,
+    /// What the caller asked for.
+    scan: Scan<'a>,
+    items: Vec<(Arc<str>, Listed<T>)>,
     /// Where the store's next page begins.
     after: Option<Arc<str>>,
 }
 
 impl<T: Resource + ?Sized> Filling<'_, T> {
     /// Takes one of the store's pages, and gives the whole answer once it is complete.
-    fn add(&mut self, answer: Result<Page<T>, Error>) -> Option<Result<Page<T>, Error>> {
+    fn add(&mut self, answer: Result<Page<Listed<T>>, Error>) -> Option<Result<Page<Listed<T>>, Error>> {
         let page = match answer {
             Ok(page) => page,
             // What stands there is none of the caller's business, and must not end the scan either.
@@ -231,26 +232,31 @@ impl<T: Resource + ?Sized> Filling<'_, T> {
         };
         self.after = page.next().map(Arc::from);
         let more = page.more;
-        for (id, value) in page.items.into_iter().filter(|(id, _)| (self.allowed)(id)) {
-            if self.items.len() == self.limit {
+        for (id, listed) in page.items.into_iter().filter(|(id, _)| (self.allowed)(id)) {
+            if self.items.len() == self.scan.limit {
                 return Some(Ok(self.take(true)));
             }
-            self.items.push((id, value));
+            self.items.push((id, listed));
         }
         // Without a place to go on from, there is nothing to go on to.
-        if self.items.len() < self.limit && self.after.is_some() {
+        if self.items.len() < self.scan.limit && self.after.is_some() {
             return None;
         }
         Some(Ok(self.take(more)))
     }
 
-    fn take(&mut self, more: bool) -> Page<T> {
+    fn take(&mut self, more: bool) -> Page<Listed<T>> {
         Page { items: std::mem::take(&mut self.items), more }
     }
 
-    async fn fill(mut self, store: &impl Store<T>, prefix: &str) -> Result<Page<T>, Error> {
+    /// What the store is asked for next.
+    fn next(&self) -> Scan<'_> {
+        self.scan.after(self.after.as_deref())
+    }
+
+    async fn fill(mut self, store: &impl Store<T>) -> Result<Page<Listed<T>>, Error> {
         loop {
-            let answer = store.scan(prefix, self.after.as_deref(), self.limit).await;
+            let answer = store.scan(self.next()).await;
             if let Some(page) = self.add(answer) {
                 return page;
             }
@@ -309,7 +315,7 @@ mod tests {
         Guarded::new(probe.clone()).allow_ids(|id| id.starts_with("ok"))
     }
 
-    fn ids<T: ?Sized>(page: &Page<T>) -> Vec<&str> {
+    fn ids<I>(page: &Page<I>) -> Vec<&str> {
         page.items.iter().map(|(id, _)| &**id).collect()
     }
 
@@ -322,7 +328,7 @@ mod tests {
         at_once(store.commit(Commit::one(Entry::delete("b", Expected::Any)))).unwrap();
 
         assert_eq!(at_once(store.get("a")).unwrap(), probe.peek("a"));
-        assert_eq!(ids(&at_once(store.scan("", None, 9)).unwrap()), ["a"]);
+        assert_eq!(ids(&at_once(store.scan(Scan::new("", 9))).unwrap()), ["a"]);
         let _ = at_once(store.watch(Start::Now)).unwrap();
         assert_eq!(store.abilities(), probe.abilities());
     }
@@ -411,21 +417,24 @@ mod tests {
                 probe.set(id, "text");
             }
 
-            let first = store.scan("", None, 2).wait().unwrap();
-            let second = store.scan("", first.next(), 2).wait().unwrap();
+            let first = store.scan(Scan::new("", 2)).wait().unwrap();
+            let second = store.scan(Scan::new("", 2).after(first.next())).wait().unwrap();
 
             assert_eq!((ids(&first), first.more), (vec!["ok1", "ok2"], true));
             assert_eq!(ids(&second), ["ok3", "ok5"]);
             if let Some(next) = second.next() {
-                let third = store.scan("", Some(next), 2).wait().unwrap();
+                let third = store.scan(Scan::new("", 2).after(Some(next))).wait().unwrap();
                 assert_eq!((ids(&third), third.more), (vec![], false));
             }
-            assert_eq!(first.items[0].1, probe.peek("ok1").unwrap());
-            let all = store.scan("", None, 99).wait().unwrap();
+            assert_eq!(first.items[0].1, probe.peek("ok1").unwrap().into());
+            let of_ids = store.scan(Scan::new("", 2).without_values()).wait().unwrap();
+            assert!(of_ids.items.iter().all(|(_, listed)| listed.value.is_none()));
+            assert_eq!(of_ids.without_values(), first.clone().without_values());
+            let all = store.scan(Scan::new("", 99)).wait().unwrap();
             assert_eq!((ids(&all), all.more), (vec!["ok1", "ok2", "ok3", "ok5"], false));
-            let none = store.scan("no", None, 3).wait().unwrap();
+            let none = store.scan(Scan::new("no", 3)).wait().unwrap();
             assert_eq!((ids(&none), none.more), (vec![], false));
-            assert!(matches!(refusal(store.scan("", None, 0).wait()), Refusal::EmptyPage));
+            assert!(matches!(refusal(store.scan(Scan::new("", 0)).wait()), Refusal::EmptyPage));
         }
     }
 
@@ -437,7 +446,7 @@ mod tests {
         }
 
         // The store's second page has one resource that fits and one that does not.
-        let page = only_ok(&probe).scan("", None, 2).wait().unwrap();
+        let page = only_ok(&probe).scan(Scan::new("", 2)).wait().unwrap();
 
         assert_eq!((ids(&page), page.more), (vec!["ok1", "ok2"], true));
     }
@@ -451,9 +460,9 @@ mod tests {
             late.set(&format!("no{number}"), "text");
         }
 
-        assert!(at_once(only_ok(&prompt).scan("", None, 1)).unwrap().items.is_empty());
-        assert!(is_pending(only_ok(&late).scan("", None, 1)));
-        assert!(only_ok(&late).scan("", None, 1).wait().unwrap().items.is_empty());
+        assert!(at_once(only_ok(&prompt).scan(Scan::new("", 1))).unwrap().items.is_empty());
+        assert!(is_pending(only_ok(&late).scan(Scan::new("", 1))));
+        assert!(only_ok(&late).scan(Scan::new("", 1)).wait().unwrap().items.is_empty());
     }
 
     /// Decodes nothing that contains `?`.
@@ -479,9 +488,9 @@ mod tests {
             let store: &dyn Store<String> =
                 &Guarded::new(Encoded::new(probe, Text)).allow_ids(|id| id.starts_with("ok"));
 
-            let first = store.scan("", None, 9).wait().unwrap();
-            let corrupt = store.scan("", first.next(), 9).wait().unwrap_err();
-            let rest = store.scan("", Some("ok2"), 9).wait().unwrap();
+            let first = store.scan(Scan::new("", 9)).wait().unwrap();
+            let corrupt = store.scan(Scan::new("", 9).after(first.next())).wait().unwrap_err();
+            let rest = store.scan(Scan::new("", 9).after(Some("ok2"))).wait().unwrap();
 
             assert_eq!((ids(&first), first.more), (vec!["ok1"], true));
             assert!(matches!(corrupt, Error::Corrupt(corrupt) if corrupt.id() == "ok2"));
@@ -493,7 +502,8 @@ mod tests {
     fn a_failure_ends_a_scan() {
         let probe = Probe::<str>::prompt();
         let allowed = |_: &str| true;
-        let mut filling = Filling::<str> { allowed: &allowed, limit: 1, items: Vec::new(), after: None };
+        let scan = Scan::new("", 1);
+        let mut filling = Filling::<str> { allowed: &allowed, scan, items: Vec::new(), after: None };
         let corrupt = || Corrupt::new("ok", probe.set("ok", "text"), "odd");
 
         assert!(matches!(filling.add(Err(corrupt().into())), Some(Err(Error::Corrupt(_)))));
@@ -559,7 +569,7 @@ mod tests {
                 probe.set(id, "text");
             }
 
-            let page = only_ok(&probe).scan("", None, 1).wait().unwrap();
+            let page = only_ok(&probe).scan(Scan::new("", 1)).wait().unwrap();
 
             assert_eq!((ids(&page), page.more), (vec!["ok1"], true));
         }

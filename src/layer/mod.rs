@@ -35,7 +35,8 @@
 //!
 //! ```
 //! use ifmatch::{Commit, Entry, Error, Expected, Memory, Reply, Start, Store, Versioned};
-//! use ifmatch::store::{Abilities, Action, Changes, Committed, Page, Refusal, Resolution, Resource, WriteId};
+//! use ifmatch::store::{Abilities, Action, Changes, Committed, Listed, Page, Refusal, Resolution, Resource};
+//! use ifmatch::store::{Scan, WriteId};
 //!
 //! struct Frozen<S>(S);
 //!
@@ -56,8 +57,8 @@
 //!         self.0.resolve(write)
 //!     }
 //!
-//!     fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-//!         self.0.scan(prefix, after, limit)
+//!     fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+//!         self.0.scan(scan)
 //!     }
 //!
 //!     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {

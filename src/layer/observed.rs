@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::store::{
-    Abilities, Batch, Changes, Commit, Committed, Error, Feed, Page, Reply, Resolution, Resource, Start,
-    Store, Versioned, WriteId,
+    Abilities, Batch, Changes, Commit, Committed, Error, Feed, Listed, Page, Reply, Resolution, Resource,
+    Scan, Start, Store, Versioned, WriteId,
 };
 
 /// A layer that shows every operation to one hook: what it was, how long it took, how it ended. For logs, metrics
@@ -102,14 +102,7 @@ pub enum Operation<'e> {
         write: WriteId,
     },
     /// [`Store::scan`].
-    Scan {
-        /// What the ids begin with.
-        prefix: &'e str,
-        /// After which id.
-        after: Option<&'e str>,
-        /// At most how many.
-        limit: usize,
-    },
+    Scan(Scan<'e>),
     /// [`Store::watch`]: the beginning of a feed.
     Watch,
     /// A batch of a feed, or its end. The duration is the time waited for it.
@@ -197,8 +190,8 @@ where
         self.observe(Operation::Resolve { write }, |store| store.resolve(write))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-        self.observe(Operation::Scan { prefix, after, limit }, |store| store.scan(prefix, after, limit))
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        self.observe(Operation::Scan(scan), |store| store.scan(scan))
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {
@@ -338,8 +331,8 @@ mod tests {
             store.commit(put("a").and(Entry::check("b", Expected::Any))).wait().unwrap_err();
             store.commit(Commit::from_iter([])).wait().unwrap();
             store.resolve(write).wait().unwrap();
-            store.scan("a", Some("b"), 3).wait().unwrap();
-            store.scan("", None, 0).wait().unwrap_err();
+            store.scan(Scan::new("a", 3).after(Some("b"))).wait().unwrap();
+            store.scan(Scan::new("", 0).without_values()).wait().unwrap_err();
             let _ = store.watch(Start::Now).wait().unwrap();
 
             let write = "Some(WriteId(00000000000000000000000000000007))";
@@ -355,9 +348,14 @@ mod tests {
                 "{}",
                 seen[4]
             );
-            assert_eq!(seen[5], r#"Scan { prefix: "a", after: Some("b"), limit: 3 }: done"#);
+            assert_eq!(
+                seen[5],
+                r#"Scan(Scan { prefix: "a", after: Some("b"), limit: 3, values: true }): done"#
+            );
             assert!(
-                seen[6].ends_with("limit: 0 }: a page limit of 0: ask for at least one resource"),
+                seen[6].ends_with(
+                    "limit: 0, values: false }): a page limit of 0: ask for at least one resource"
+                ),
                 "{}",
                 seen[6]
             );
@@ -377,7 +375,7 @@ mod tests {
         assert_eq!(at_once(store.get("a")).unwrap(), probe.peek("a"));
         assert_eq!(committed.version(), probe.peek("a").map(|stored| stored.version));
         assert!(at_once(store.commit(put("a"))).unwrap_err().conflict().is_some());
-        assert_eq!(at_once(store.scan("", None, 9)).unwrap().items.len(), 1);
+        assert_eq!(at_once(store.scan(Scan::new("", 9))).unwrap().items.len(), 1);
         assert_eq!(
             at_once(store.resolve(WriteId::after(None))).unwrap(),
             probe.resolve(WriteId::after(None)).wait().unwrap()

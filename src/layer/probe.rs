@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 
 use crate::memory::Memory;
 use crate::store::{
-    Abilities, Batch, Changes, Commit, Committed, Entry, Error, Expected, Page, Reply, Resolution, Resource,
-    Start, Store, Version, Versioned, WriteId,
+    Abilities, Batch, Changes, Commit, Committed, Entry, Error, Expected, Listed, Page, Reply, Resolution,
+    Resource, Scan, Start, Store, Version, Versioned, WriteId,
 };
 
 type Meddler<T> = Box<dyn FnMut(&Memory<T>) + Send>;
@@ -162,9 +162,11 @@ impl<T: Resource + ?Sized> Store<T> for Probe<T> {
         self.answer(format!("resolve {write}"), self.inner.memory.resolve(write))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-        let call = format!("scan {prefix} after {} limit {limit}", after.unwrap_or_default());
-        self.answer(call, self.inner.memory.scan(prefix, after, limit))
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        let Scan { prefix, after, limit, values } = scan;
+        let what = if values { "" } else { "ids " };
+        let call = format!("scan {what}{prefix} after {} limit {limit}", after.unwrap_or_default());
+        self.answer(call, self.inner.memory.scan(scan))
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {

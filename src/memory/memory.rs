@@ -9,8 +9,8 @@ use crate::memory::log::{Log, Read, Watcher};
 use crate::memory::table::{Leftovers, Table};
 use crate::store::{
     Abilities, Batch, Change, ChangeKind, Changes, Commit, Committed, Durability, Error, Expired, Failure,
-    Feed, Outcome, Page, Receipt, Refusal, Reply, Resolution, Resource, Start, Store, Version, Versioned,
-    Window, WriteId,
+    Feed, Listed, Outcome, Page, Receipt, Refusal, Reply, Resolution, Resource, Scan, Start, Store, Version,
+    Versioned, Window, WriteId,
 };
 
 /// How many ids a scan takes from the index at a time, so that a page of any size holds up no writer for long.
@@ -41,7 +41,7 @@ const SCAN_STRIDE: usize = 256;
 /// # Cost
 ///
 /// A read or a write of an existing id is one lookup in a sharded hash table. Creating or deleting an id also changes
-/// an ordered index, O(log n). A page of a scan is O(limit + log n). A commit over several ids locks the shards they
+/// an ordered index, O(log n). A page of a scan is O(limit + log n), and one without values touches no value. A commit over several ids locks the shards they
 /// are in.
 ///
 /// ```
@@ -169,7 +169,8 @@ impl<T: Resource + ?Sized> Inner<T> {
         })
     }
 
-    fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<T>, Error> {
+    fn scan(&self, scan: Scan<'_>) -> Result<Page<Listed<T>>, Error> {
+        let Scan { prefix, after, limit, values } = scan;
         if limit == 0 {
             return Err(Refusal::EmptyPage.into());
         }
@@ -183,8 +184,8 @@ impl<T: Resource + ?Sized> Inner<T> {
             ids.truncate(wanted);
             last = ids.last().cloned().or(last);
             // An id may have been deleted since: its place in the page goes to the next one.
-            let values = self.table.read(&ids);
-            items.extend(ids.into_iter().zip(values).filter_map(|(id, value)| Some((id, value?))));
+            let found = if values { self.table.read(&ids) } else { self.table.versions(&ids) };
+            items.extend(ids.into_iter().zip(found).filter_map(|(id, listed)| Some((id, listed?))));
             if !more || items.len() == limit {
                 return Ok(Page { items, more });
             }
@@ -217,8 +218,8 @@ impl<T: Resource + ?Sized> Store<T> for Memory<T> {
         Reply::ready(Ok(asked.into()))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-        Reply::ready(self.inner.scan(prefix, after, limit))
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        Reply::ready(self.inner.scan(scan))
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {
@@ -472,7 +473,7 @@ mod tests {
         }
 
         for limit in [SCAN_STRIDE - 1, SCAN_STRIDE, SCAN_STRIDE + 44, 3 * SCAN_STRIDE, 4 * SCAN_STRIDE] {
-            let page = store.scan("", None, limit).wait().unwrap();
+            let page = store.scan(Scan::new("", limit)).wait().unwrap();
 
             assert_eq!(page.items.len(), limit.min(3 * SCAN_STRIDE));
             assert_eq!(page.more, limit < 3 * SCAN_STRIDE);

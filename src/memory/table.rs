@@ -18,7 +18,7 @@ use super::log::{Log, Record};
 use super::sleeper::Sleeper;
 use crate::base::{Apart, DashMap, RwLock, random};
 use crate::store::{
-    Action, Committed, Conflict, Entry, Error, Expected, Found, Receipt, Refusal, Resource, Version,
+    Action, Committed, Conflict, Entry, Error, Expected, Found, Listed, Receipt, Refusal, Resource, Version,
     Versioned, check_id,
 };
 
@@ -196,9 +196,24 @@ impl<T: Resource + ?Sized> Table<T> {
         roster.index.page(prefix, after, limit)
     }
 
-    /// The values of several ids.
-    pub(super) fn read(&self, ids: &[Id]) -> Vec<Option<Versioned<T>>> {
-        let mut values = Vec::with_capacity(ids.len());
+    /// The values of several ids, with their versions.
+    pub(super) fn read(&self, ids: &[Id]) -> Vec<Option<Listed<T>>> {
+        self.each(ids, Row::touch, |row| row.versioned().map(Listed::from))
+    }
+
+    /// The versions of the values of several ids: the values themselves are not looked at.
+    pub(super) fn versions(&self, ids: &[Id]) -> Vec<Option<Listed<T>>> {
+        self.each(ids, |_| (), |row| row.live().map(Listed::from))
+    }
+
+    /// What `tell` makes of the rows of several ids, after `touch` has seen each of a group.
+    fn each(
+        &self,
+        ids: &[Id],
+        touch: impl Fn(&Row<T>),
+        tell: impl Fn(&Row<T>) -> Option<Listed<T>>,
+    ) -> Vec<Option<Listed<T>>> {
+        let mut told = Vec::with_capacity(ids.len());
         for ids in ids.chunks(READ_AT_ONCE) {
             let places: Vec<_> = ids.iter().map(|id| self.place(id.as_bytes())).collect();
             let shards = places.iter().map(|(_, shard)| *shard);
@@ -209,10 +224,10 @@ impl<T: Resource + ?Sized> Table<T> {
                 locked.shard(*shard).get(*hash, |(key, _)| key == id).map(|(_, row)| row.get())
             };
             let rows: Vec<Option<&Row<T>>> = ids.iter().zip(&places).map(find).collect();
-            rows.iter().flatten().for_each(|row| row.touch());
-            values.extend(rows.into_iter().map(|row| row?.versioned()));
+            rows.iter().flatten().for_each(|row| touch(row));
+            told.extend(rows.into_iter().map(|row| tell(row?)));
         }
-        values
+        told
     }
 
     /// Applies a commit of one entry. A value it replaces is left in the entry.

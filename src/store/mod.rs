@@ -16,6 +16,7 @@ mod mismatch;
 mod parse_error;
 mod reply;
 mod resource;
+mod scan;
 mod store;
 mod version;
 mod window;
@@ -42,7 +43,8 @@ pub(crate) use reply::is_blocking;
 #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 pub(crate) use reply::park_by;
 pub use resource::Resource;
-pub use store::{Abilities, Durability, Page, Resolution, Store};
+pub use scan::{Listed, Page, Scan};
+pub use store::{Abilities, Durability, Resolution, Store};
 pub use version::{Version, Versioned};
 #[cfg(feature = "file")]
 pub(crate) use window::Known;

@@ -1,6 +1,5 @@
 //! [`Store`], the contract with those who write stores and layers.
 
-use std::fmt;
 use std::sync::Arc;
 
 use crate::store::commit::Commit;
@@ -8,6 +7,7 @@ use crate::store::committed::Committed;
 use crate::store::feed::{Changes, Start};
 use crate::store::reply::Reply;
 use crate::store::resource::Resource;
+use crate::store::scan::{Listed, Page, Scan};
 use crate::store::version::Versioned;
 use crate::store::write_id::WriteId;
 
@@ -21,11 +21,12 @@ use crate::store::write_id::WriteId;
 /// There are no provided methods, so that a layer can't forget to pass one on.
 ///
 /// ```
+/// use ifmatch::store::Scan;
 /// use ifmatch::{Error, Memory, Store};
 ///
 /// /// How many resources there are, up to a limit, whatever keeps them.
 /// fn count(store: &dyn Store<str>, limit: usize) -> Result<usize, Error> {
-///     Ok(store.scan("", None, limit).wait()?.items.len())
+///     Ok(store.scan(Scan::new("", limit).without_values()).wait()?.items.len())
 /// }
 ///
 /// assert_eq!(count(&Memory::new(), 10)?, 0);
@@ -50,13 +51,16 @@ pub trait Store<T: Resource + ?Sized>: Send + Sync + 'static {
     /// What became of the commit with this write id.
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution>;
 
-    /// The resources whose id starts with `prefix` and sorts after `after`, in byte order of their ids, at most
-    /// `limit` of them. A resource that exists from the first page to the last is seen exactly once.
+    /// The resources whose id starts with a prefix and sorts after an id, in byte order of their ids, at most as many as
+    /// the [`Scan`] says. A resource that exists from the first page to the last is seen exactly once.
+    ///
+    /// Every resource is told with its value where the scan asks for values. Where it does not, the same ids and versions
+    /// are told, and the store reads no more than it takes to know them: it need not notice that a value is damaged.
     ///
     /// # Errors
     ///
-    /// [`Refusal::EmptyPage`](crate::store::Refusal::EmptyPage) where `limit` is 0.
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>>;
+    /// [`Refusal::EmptyPage`](crate::store::Refusal::EmptyPage) where the limit is 0.
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>>;
 
     /// The feed of commits from a place on.
     ///
@@ -84,8 +88,8 @@ impl<T: Resource + ?Sized, S: Store<T> + ?Sized> Store<T> for Arc<S> {
         (**self).resolve(write)
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-        (**self).scan(prefix, after, limit)
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        (**self).scan(scan)
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {
@@ -121,48 +125,6 @@ pub enum Resolution {
     /// The store can't tell: it no longer remembers commits of that age, never issued a version that this id names, or
     /// has closed as many ids as it keeps.
     Unknown,
-}
-
-/// Some of a store's resources, in byte order of their ids.
-///
-/// ```
-/// use ifmatch::Collection;
-///
-/// let notes = Collection::<String>::in_memory();
-/// for id in ["a", "b", "c"] {
-///     notes.create(id, "text".to_string()).wait()?;
-/// }
-///
-/// let first = notes.scan("", None, 2).wait()?;
-/// assert_eq!((first.items.len(), first.next()), (2, Some("b")));
-/// let last = notes.scan("", first.next(), 2).wait()?;
-/// assert_eq!((last.items.len(), last.next()), (1, None));
-/// # Ok::<_, ifmatch::Error>(())
-/// ```
-pub struct Page<T: ?Sized> {
-    /// The resources, each with its id.
-    pub items: Vec<(Arc<str>, Versioned<T>)>,
-    /// Whether there may be more after the last of them.
-    pub more: bool,
-}
-
-impl<T: ?Sized> Page<T> {
-    /// What to pass as `after` for the next page; `None` on the last page.
-    pub fn next(&self) -> Option<&str> {
-        self.items.last().filter(|_| self.more).map(|(id, _)| &**id)
-    }
-}
-
-impl<T: ?Sized> Clone for Page<T> {
-    fn clone(&self) -> Self {
-        Self { items: self.items.clone(), more: self.more }
-    }
-}
-
-impl<T: ?Sized> fmt::Debug for Page<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Page").field("items", &self.items).field("more", &self.more).finish()
-    }
 }
 
 /// What a store can do, beyond what every store does. The conformance suite holds a store to it: what it has must

@@ -11,7 +11,9 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use ifmatch::conformance::history::{Answer, Deed, Event, History, Numbering, Operation, Recorded, Workload};
-use ifmatch::store::{Abilities, Changes, Committed, Outcome, Page, Refusal, Resolution, WriteId};
+use ifmatch::store::{
+    Abilities, Changes, Committed, Listed, Outcome, Page, Refusal, Resolution, Scan, WriteId,
+};
 use ifmatch::{Commit, Entry, Error, Expected, Reply, Start, Store, Version, Versioned};
 
 /// How long a store may take to serve again once the network and the server are well.
@@ -274,8 +276,8 @@ impl<S: Store<[u8]>> Store<[u8]> for Stamped<S> {
         self.0.resolve(write)
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
-        self.0.scan(prefix, after, limit)
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        self.0.scan(scan)
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {

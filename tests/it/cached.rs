@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use ifmatch::conformance::history::{Checked, Numbering, Recorded, Workload};
+use ifmatch::store::Scan;
 use ifmatch::{Cached, Commit, Entry, Error, Expected, Memory, Start, Store};
 
 use crate::dice::Dice;
@@ -66,8 +67,8 @@ fn a_reader_never_sees_a_value_older_than_the_last_answer() {
 fn hear(cached: &dyn Store<u64>, id: &str, dice: &mut Dice) -> Option<u64> {
     match dice.below(8) {
         0 => {
-            let page = cached.scan(id, None, 1).wait().unwrap();
-            page.items.first().map(|(_, found)| *found.value)
+            let page = cached.scan(Scan::new(id, 1)).wait().unwrap();
+            page.with_values().unwrap().items.first().map(|(_, found)| *found.value)
         }
         1 => {
             let error =

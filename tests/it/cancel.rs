@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ifmatch::collection::{Sleep, Timer};
-use ifmatch::store::{Abilities, Changes, Committed, Page, Resolution, Resource, WriteId};
+use ifmatch::store::{Abilities, Changes, Committed, Listed, Page, Resolution, Resource, Scan, WriteId};
 use ifmatch::{
     Collection, Commit, Encoded, Entry, Error, Expected, Guarded, Json, Memory, Observed, Reply, Retry,
     Start, Store, Versioned,
@@ -76,8 +76,8 @@ impl<T: Resource + ?Sized> Store<T> for Slow<T> {
         self.slowly(move || self.inner.resolve(write))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-        self.slowly(move || self.inner.scan(prefix, after, limit))
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        self.slowly(move || self.inner.scan(scan))
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {

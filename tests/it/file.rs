@@ -8,7 +8,7 @@ use std::thread;
 
 use ifmatch::file::{File, OpenError, Options};
 use ifmatch::store::{
-    Abilities, ChangeKind, Changes, Committed, Outcome, Page, Refusal, Resolution, WriteId,
+    Abilities, ChangeKind, Changes, Committed, Listed, Outcome, Page, Refusal, Resolution, Scan, WriteId,
 };
 use ifmatch::{Collection, Commit, Entry, Error, Expected, Kind, Reply, Start, Store, Version, Versioned};
 
@@ -66,8 +66,8 @@ impl Store<[u8]> for Kept {
         self.store.resolve(write)
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
-        self.store.scan(prefix, after, limit)
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        self.store.scan(scan)
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
@@ -343,7 +343,7 @@ fn pages_are_in_order_and_complete() {
 
     let mut seen: Vec<String> = Vec::new();
     loop {
-        let page = store.scan("a/", seen.last().map(String::as_str), 100).wait().unwrap();
+        let page = store.scan(Scan::new("a/", 100).after(seen.last().map(String::as_str))).wait().unwrap();
         seen.extend(page.items.iter().map(|(id, _)| id.to_string()));
         if !page.more {
             break;
@@ -351,9 +351,9 @@ fn pages_are_in_order_and_complete() {
     }
 
     assert_eq!(seen, ids);
-    assert!(matches!(store.scan("", None, 0).wait(), Err(Error::Refused(Refusal::EmptyPage))));
-    assert!(!store.scan("a/249", None, 1).wait().unwrap().more);
-    assert!(store.scan("a/", Some("b"), 1).wait().unwrap().items.is_empty());
+    assert!(matches!(store.scan(Scan::new("", 0)).wait(), Err(Error::Refused(Refusal::EmptyPage))));
+    assert!(!store.scan(Scan::new("a/249", 1)).wait().unwrap().more);
+    assert!(store.scan(Scan::new("a/", 1).after(Some("b"))).wait().unwrap().items.is_empty());
 }
 
 #[test]
@@ -569,7 +569,7 @@ fn compaction_gives_space_back_while_the_store_serves() {
         scope.spawn(|| {
             for _ in 0..20 {
                 commit(&store, put("kept", Expected::Any, "v")).unwrap();
-                assert!(store.scan("", None, 10).wait().unwrap().items.len() <= 1);
+                assert!(store.scan(Scan::new("", 10)).wait().unwrap().items.len() <= 1);
             }
         });
         assert!(store.compact().wait().unwrap());
@@ -629,7 +629,7 @@ fn a_backup_has_what_is_recent_and_what_is_settled() {
     store.backup(&copy).unwrap();
 
     let backup = File::open(&copy).unwrap();
-    let all = |store: &File| store.scan("", None, 200).wait().unwrap().items;
+    let all = |store: &File| store.scan(Scan::new("", 200)).wait().unwrap().items;
     assert_eq!(all(&backup).len(), 100);
     assert_eq!(all(&backup), all(&store));
     assert_eq!(kind(&commit(&backup, put("gone", Expected::Present, "late")).unwrap_err()), Kind::Deleted);

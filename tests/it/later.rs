@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::thread;
 
 use ifmatch::conformance::Sample;
-use ifmatch::store::{Abilities, Changes, Committed, Page, Refusal, Resolution, WriteId};
+use ifmatch::store::{Abilities, Changes, Committed, Listed, Page, Refusal, Resolution, Scan, WriteId};
 use ifmatch::{Commit, Reply, Start, Store, Versioned};
 
 /// Makes every reply pending, before and after the call, and takes commits of at most so many entries.
@@ -31,8 +31,8 @@ impl<T: Sample + ?Sized, S: Store<T>> Store<T> for Later<S> {
         later(move || self.store.resolve(write))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-        later(move || self.store.scan(prefix, after, limit))
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        later(move || self.store.scan(scan))
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ifmatch::http::{self, Problem};
 use ifmatch::store::{
-    Abilities, Action, Advice, Changes, Committed, Condition, Mismatch, Outcome, Page, Resolution, WriteId,
+    Abilities, Action, Advice, Changes, Committed, Condition, Listed, Mismatch, Outcome, Page, Resolution,
+    Scan, WriteId,
 };
 use ifmatch::{
     Collection, Commit, Conflict, Entry, Error, Expected, Kind, Memory, Reply, Start, Store, Versioned,
@@ -23,13 +24,8 @@ macro_rules! pass_through {
             self.store.resolve(write)
         }
 
-        fn scan<'a>(
-            &'a self,
-            prefix: &'a str,
-            after: Option<&'a str>,
-            limit: usize,
-        ) -> Reply<'a, Page<String>> {
-            self.store.scan(prefix, after, limit)
+        fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<String>>> {
+            self.store.scan(scan)
         }
 
         fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<String>> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use ifmatch::store::Scan;
 use ifmatch::{Commit, Entry, Expected, Memory, Start, Store};
 
 /// A value that uses the store it was in, in every way, when it is dropped.
@@ -23,7 +24,7 @@ impl Drop for Restless {
             let _ = store.commit(Commit::one(Entry::check(id, Expected::Absent))).wait();
         }
         let _ = store.commit(Commit::one(Entry::delete("from drop", Expected::Any))).wait();
-        let _ = store.scan("", None, 10).wait();
+        let _ = store.scan(Scan::new("", 10)).wait();
         let _ = store.watch(Start::Now).wait();
     }
 }

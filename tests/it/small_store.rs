@@ -4,8 +4,8 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use ifmatch::store::{
-    Abilities, Action, Changes, Committed, Found, Page, Receipt, Refusal, Resolution, Window, WriteId,
-    check_id,
+    Abilities, Action, Changes, Committed, Found, Listed, Page, Receipt, Refusal, Resolution, Scan, Window,
+    WriteId, check_id,
 };
 use ifmatch::{Commit, Conflict, Error, Reply, Start, Store, Version, Versioned};
 
@@ -32,7 +32,8 @@ impl SmallStore {
         self.0.lock().expect("no user code runs under the lock, so nothing panics there")
     }
 
-    fn scan_now(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<[u8]>, Error> {
+    fn scan_now(&self, scan: Scan<'_>) -> Result<Page<Listed<[u8]>>, Error> {
+        let Scan { prefix, after, limit, values, .. } = scan;
         if limit == 0 {
             return Err(Refusal::EmptyPage.into());
         }
@@ -43,7 +44,11 @@ impl SmallStore {
         };
         let range = state.values.range::<str, _>((start, Bound::Unbounded));
         let mut found = range.take_while(|(id, _)| id.starts_with(prefix));
-        let items = found.by_ref().take(limit).map(|(id, value)| (Arc::clone(id), value.clone())).collect();
+        let listed = found.by_ref().take(limit).map(|(id, current)| {
+            let value = values.then(|| Arc::clone(&current.value));
+            (Arc::clone(id), Listed { version: current.version, value })
+        });
+        let items = listed.collect();
         Ok(Page { items, more: found.next().is_some() })
     }
 }
@@ -119,8 +124,8 @@ impl Store<[u8]> for SmallStore {
         Reply::ready(Ok(self.state().resolve(write)))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
-        Reply::ready(self.scan_now(prefix, after, limit))
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        Reply::ready(self.scan_now(scan))
     }
 
     fn watch<'a>(&'a self, _from: Start) -> Reply<'a, Changes<[u8]>> {

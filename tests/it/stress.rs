@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use ifmatch::store::{Batch, Changes, Resolution, WriteId};
+use ifmatch::store::{Batch, Changes, Resolution, Scan, WriteId};
 use ifmatch::{Collection, Commit, Entry, Error, Expected, Memory, Start, Store, Version};
 
 const THREADS: u64 = 4;
@@ -154,7 +154,7 @@ fn cursor_then_list_then_watch_misses_nothing_while_ids_come_and_go() {
     for _ in 0..50 {
         let store = Memory::<u64>::new();
         let listed = |store: &Memory<u64>| -> BTreeMap<String, Version> {
-            let page = store.scan("", None, usize::MAX).wait().unwrap();
+            let page = store.scan(Scan::new("", usize::MAX)).wait().unwrap();
             page.items.into_iter().map(|(id, found)| (id.to_string(), found.version)).collect()
         };
 

@@ -3,7 +3,9 @@
 
 use std::sync::Mutex;
 
-use ifmatch::store::{Abilities, Action, Changes, Committed, Page, Receipt, Resolution, WriteId};
+use ifmatch::store::{
+    Abilities, Action, Changes, Committed, Listed, Page, Receipt, Resolution, Scan, WriteId,
+};
 use ifmatch::{
     Collection, Commit, Draft, Error, Memory, Reply, Start, Store, Transaction, Version, Versioned,
 };
@@ -163,8 +165,8 @@ impl Store<u32> for Doubtful {
         self.0.resolve(write)
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<u32>> {
-        self.0.scan(prefix, after, limit)
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<u32>>> {
+        self.0.scan(scan)
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u32>> {
@@ -191,8 +193,12 @@ impl Store<u32> for Through {
         self.0.resolve(write)
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<u32>> {
-        self.0.scan(prefix, after, limit)
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<u32>>> {
+        let Scan { prefix, after, limit, values, .. } = scan;
+        match values {
+            true => self.0.scan(prefix, after, limit).map(|page| page.map(Listed::from)),
+            false => self.0.scan_ids(prefix, after, limit).map(|page| page.map(Listed::from)),
+        }
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u32>> {

@@ -136,8 +136,8 @@ fn commits(reference: &Reference) -> BoxedStrategy<Operation> {
 fn scans() -> BoxedStrategy<Operation> {
     let prefix = select(vec!["", "a", "a/", "b/", "b/ü", "x"]);
     let after = proptest::option::of(select(vec!["", "a", "a/1", "a/9", "ab", "b/ü", "zz"]));
-    (prefix, after, 0..6usize)
-        .prop_map(|(prefix, after, limit)| Operation::Scan { prefix, after, limit })
+    (prefix, after, 0..6usize, any::<bool>())
+        .prop_map(|(prefix, after, limit, values)| Operation::Scan { prefix, after, limit, values })
         .boxed()
 }
 

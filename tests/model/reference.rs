@@ -28,6 +28,7 @@ pub(crate) enum Operation {
         prefix: &'static str,
         after: Option<&'static str>,
         limit: usize,
+        values: bool,
     },
     Watch(Place),
     /// The next batch of one of the watchers.
@@ -88,6 +89,11 @@ pub(crate) enum Answer {
     NotApplied,
     Page {
         items: Vec<(String, Held)>,
+        more: bool,
+    },
+    /// A page without values.
+    Ids {
+        items: Vec<(String, Mark)>,
         more: bool,
     },
     Watching,
@@ -206,14 +212,20 @@ impl Reference {
                 None => Answer::NotApplied,
             },
             Operation::Scan { limit: 0, .. } => Answer::Refused(Refused::EmptyPage),
-            Operation::Scan { prefix, after, limit } => {
+            Operation::Scan { prefix, after, limit, values } => {
                 let mut items = self.values();
                 items.retain(|(id, _)| {
                     id.starts_with(prefix) && after.is_none_or(|after| id.as_str() > after)
                 });
                 let more = items.len() > *limit;
                 items.truncate(*limit);
-                Answer::Page { items, more }
+                match values {
+                    true => Answer::Page { items, more },
+                    false => {
+                        let items = items.into_iter().map(|(id, (mark, _))| (id, mark));
+                        Answer::Ids { items: items.collect(), more }
+                    }
+                }
             }
             Operation::Watch(place) => self.watch(*place),
             Operation::Next(watcher) => self.next(*watcher),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use ifmatch::store::{Batch, Changes, Committed, Condition, Mismatch, Refusal, Resolution, WriteId};
+use ifmatch::store::{Batch, Changes, Committed, Condition, Mismatch, Refusal, Resolution, Scan, WriteId};
 use ifmatch::{Commit, Conflict, Cursor, Entry, Error, Expected, Start, Store, Version, Versioned};
 
 use super::reference::{
@@ -60,9 +60,18 @@ impl Subject {
                 Resolution::NotApplied => Answer::NotApplied,
                 Resolution::Unknown => panic!("nothing was forgotten yet"),
             },
-            Operation::Scan { prefix, after, limit } => {
-                match self.store.scan(prefix, *after, *limit).wait() {
+            Operation::Scan { prefix, after, limit, values } => {
+                let scan = Scan::new(prefix, *limit).after(*after);
+                let scan = if *values { scan } else { scan.without_values() };
+                match self.store.scan(scan).wait() {
+                    Ok(page) if !values => {
+                        let page = page.without_values();
+                        let items =
+                            page.items.iter().map(|(id, version)| (id.to_string(), self.mark(*version)));
+                        Answer::Ids { items: items.collect(), more: page.more }
+                    }
                     Ok(page) => {
+                        let page = page.with_values().unwrap();
                         let items = page.items.iter().map(|(id, found)| (id.to_string(), self.held(found)));
                         Answer::Page { items: items.collect(), more: page.more }
                     }
@@ -83,7 +92,8 @@ impl Subject {
         let mut values = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let page = self.store.scan("", after.as_deref(), 2).wait().unwrap();
+            let page = self.store.scan(Scan::new("", 2).after(after.as_deref())).wait().unwrap();
+            let page = page.with_values().unwrap();
             values.extend(page.items.iter().map(|(id, found)| (id.to_string(), self.held(found))));
             after = page.next().map(str::to_owned);
             if after.is_none() {

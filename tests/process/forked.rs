@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{error, fs, process};
 
 use fork::Fork;
-use ifmatch::store::WriteId;
+use ifmatch::store::{Scan, WriteId};
 use ifmatch::{Commit, Entry, Expected, File, Start, Store};
 
 fn put(id: &str) -> Commit<'_, [u8]> {
@@ -35,7 +35,7 @@ fn a_forked_child_is_refused_and_does_no_harm() {
                 store.get("before/1").wait().is_err(),
                 store.commit(put("child")).wait().is_err(),
                 store.commit(Commit::one(Entry::check("a", Expected::Absent))).wait().is_err(),
-                store.scan("", None, 1).wait().is_err(),
+                store.scan(Scan::new("", 1)).wait().is_err(),
                 store.resolve(WriteId::after(None)).wait().is_err(),
                 store.watch(Start::Now).wait().is_err(),
                 changes.next().wait().is_err(),
@@ -58,5 +58,5 @@ fn a_forked_child_is_refused_and_does_no_harm() {
     }
     drop((changes, store));
     let store = File::open(&path).unwrap();
-    assert_eq!(store.scan("", None, 1000).wait().unwrap().items.len(), 100);
+    assert_eq!(store.scan(Scan::new("", 1000)).wait().unwrap().items.len(), 100);
 }

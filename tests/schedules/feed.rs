@@ -9,7 +9,7 @@ use shuttle::thread;
 
 use super::{delete, explore, put_all, store};
 use crate::memory::Memory;
-use crate::store::{Batch, Changes, Error, Start, Store, Version};
+use crate::store::{Batch, Changes, Error, Scan, Start, Store, Version};
 
 /// The batches that are there now.
 fn drain(changes: &mut Changes<u64>) -> Vec<Batch<u64>> {
@@ -26,7 +26,7 @@ fn versions(batches: &[Batch<u64>]) -> Vec<u64> {
 
 /// What is stored: the version of each id.
 fn stored(store: &Memory<u64>) -> BTreeMap<String, Version> {
-    let page = store.scan("", None, 99).wait().unwrap();
+    let page = store.scan(Scan::new("", 99)).wait().unwrap();
     page.items.into_iter().map(|(id, found)| (id.to_string(), found.version)).collect()
 }
 

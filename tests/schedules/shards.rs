@@ -6,7 +6,7 @@ use shuttle::thread;
 
 use super::{delete, explore, put_all, read, store};
 use crate::base::DashMap;
-use crate::store::{Commit, Entry, Expected, Resource, Store, WriteId};
+use crate::store::{Commit, Entry, Expected, Resource, Scan, Store, WriteId};
 
 /// Of these some share a shard and some don't.
 const IDS: [&str; 4] = ["a", "b", "c", "d"];
@@ -177,13 +177,13 @@ fn the_order_of_ids_agrees_with_the_rows_after_creations_and_deletions() {
         });
 
         // While they run: a page is in order and names nobody twice.
-        let page = store.scan("", None, 9).wait().unwrap();
+        let page = store.scan(Scan::new("", 9)).wait().unwrap();
         assert!(page.items.is_sorted_by(|(one, _), (next, _)| one < next));
 
         for writer in writers {
             writer.join().unwrap();
         }
-        let page = store.scan("", None, 9).wait().unwrap();
+        let page = store.scan(Scan::new("", 9)).wait().unwrap();
         let listed: Vec<&str> = page.items.iter().map(|(id, _)| &**id).collect();
         let mut there = IDS.to_vec();
         there.retain(|id| read(&store, id).is_some());

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ifmatch::store::{Abilities, Changes, Committed, Listed, Page, Resolution, Scan, WriteId};
 use ifmatch::{Collection, Commit, Entry, Memory, Reply, Retry, Start, Store, Versioned};
-use ifmatch::store::{Abilities, Changes, Committed, Page, Resolution, WriteId};
 use ifmatch_benches::article::{Article, Random, articles, id, number, shuffled};
 use ifmatch_benches::heap::resident;
 use ifmatch_benches::peers::{Bare, ByHand, InRow, List, Locked, Moka, Objects, Ours, Peer, Raw, Row};
@@ -576,8 +576,8 @@ impl Store<u64> for Slow {
         self.inner.resolve(write)
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<u64>> {
-        self.inner.scan(prefix, after, limit)
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<u64>>> {
+        self.inner.scan(scan)
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u64>> {

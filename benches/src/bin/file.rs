@@ -3,7 +3,7 @@
 //!
 //! Rounds are interleaved: each measures every subject once, for 1, 8 and 64 callers, so that a slow moment of the
 //! machine falls on all alike. The medians of the rounds are printed, and the medians of the ratios to plain redb within
-//! a round. `file commits`, `file tails`, `file sizes` and `file reads` run a part; `ROUNDS` and `IFMATCH_BENCH_DIR`
+//! a round. `file commits`, `file tails`, `file sizes`, `file reads` and `file listing` run a part; `ROUNDS` and `IFMATCH_BENCH_DIR`
 //! change how often and where.
 
 use std::fs;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use fjall::{Config, Keyspace, PartitionCreateOptions, PartitionHandle, PersistMode};
 use ifmatch::{Cached, Commit, Entry, Expected, File, Memory, Store};
+use ifmatch_benches::listing::listing;
 use parking_lot::{Condvar, Mutex};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use rusqlite::Connection;
@@ -234,6 +235,10 @@ fn main() {
     }
     if chosen("reads") {
         reads(&directory);
+    }
+    if chosen("listing") {
+        let listing = listing(&File::open(directory.join("listing")).unwrap());
+        println!("\n{}: {:.3} of the time without values", listing.scenario, listing.ratio("with values"));
     }
     fs::remove_dir_all(directory).unwrap();
 }

@@ -321,11 +321,16 @@ pub(super) fn found(answer: &TxnOpResponse) -> Option<&KeyValue> {
 
 /// The value stored under an id.
 pub(super) fn decode(place: &Place, id: &str, stored: &KeyValue) -> Result<Versioned<[u8]>, Error> {
-    let version = place.version(stored.mod_revision()).ok_or(Refusal::VersionsExhausted)?;
+    let version = version(place, stored)?;
     match Record::decode_unnumbered(id, stored.value()) {
         Ok(value) => Ok(Versioned::new(version, value)),
         Err(damage) => Err(Corrupt::new(id, version, damage).into()),
     }
+}
+
+/// The version of what is stored under a key. Needs no more of it than etcd tells of the key.
+pub(super) fn version(place: &Place, stored: &KeyValue) -> Result<Version, Refusal> {
+    place.version(stored.mod_revision()).ok_or(Refusal::VersionsExhausted)
 }
 
 /// What is remembered of a write does not decode: it is not known what it did.

@@ -6,6 +6,7 @@ mod model;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -15,11 +16,13 @@ use super::handle::Handle;
 use super::open::Opener;
 use super::open_error::OpenError;
 use super::options::{Options, Persistence};
-use super::recent::{Origin, View};
+use super::recent::{Origin, RESOURCES, View};
 use super::{File, Reply};
 use crate::backend::record::Record;
 use crate::base::random;
-use crate::store::{Commit, Entry, Error, Expected, Outcome, Resolution, Store, Version, WriteId};
+use crate::store::{
+    Commit, Entry, Error, Expected, Outcome, Page, Resolution, Scan, Store, Version, WriteId,
+};
 use disk::{Fault, SimulatedDisk};
 
 /// How many commits the workload of the crash images makes.
@@ -304,7 +307,8 @@ fn a_flipped_bit_or_a_cut_is_found_or_harmless() {
             let number: u64 = str::from_utf8(&found.value).unwrap().parse().unwrap();
             assert!(number <= COMMITS, "{what}: `{id}` is {number}");
         }
-        let _ = store.scan("", None, 10).wait();
+        let _ = store.scan(Scan::new("", 10)).wait();
+        let _ = store.scan(Scan::new("", 10).without_values()).wait();
         let _ = commit(&store, 1, drawn(&store)).wait();
         let _ = store.close();
     };
@@ -406,4 +410,40 @@ fn arbitrary_bytes_are_no_store() {
         let disk = SimulatedDisk::of(bytes);
         assert!(matches!(opener(&disk).open(), Err(OpenError::Corrupt { .. })));
     }
+}
+
+#[test]
+fn a_damaged_record_hides_none_before_it_and_is_listed_by_what_it_says_of_its_version() {
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let version = Version::from_bits(NonZeroU64::new(7).unwrap());
+    let database = opener(&disk).open().unwrap();
+    let transaction = database.begin_write().unwrap();
+    let mut resources = transaction.open_table(RESOURCES).unwrap();
+    for id in ["a", "b", "c", "d"] {
+        let mut record = Record { version, write: None, value: b"value" }.encode(id);
+        match id {
+            "b" => *record.last_mut().unwrap() ^= 1,
+            "d" => record[0] = 9,
+            _ => {}
+        }
+        resources.insert(id.as_bytes(), &*record).unwrap();
+    }
+    drop(resources);
+    transaction.commit().unwrap();
+    drop(database);
+    let store = start(&disk, Persistence::Immediate, 64).unwrap();
+
+    let listed = |scan: Scan<'_>| {
+        let page = store.scan(scan).wait().map(Page::without_values);
+        page.map(|page| (page.items.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>(), page.more))
+    };
+    let values = Scan::new("", 9);
+    let ids = values.without_values();
+
+    assert_eq!(listed(values).unwrap(), (vec!["a".to_owned()], true));
+    assert!(matches!(listed(values.after(Some("a"))), Err(Error::Corrupt(corrupt)) if corrupt.id() == "b"));
+    // Only the value of one is damaged, and the record of the other is not known to have a version at all.
+    assert_eq!(listed(ids).unwrap(), (["a", "b", "c"].map(str::to_owned).to_vec(), true));
+    assert!(matches!(listed(ids.after(Some("c"))), Err(Error::Corrupt(corrupt)) if corrupt.id() == "d"));
 }

@@ -12,7 +12,7 @@ use super::open::Opener;
 use super::options::Options;
 use super::recent::{self, Commits, Origin, commits_in};
 use crate::backend::record::Record;
-use crate::store::{Commit, Entry, Expected, Store, WriteId};
+use crate::store::{Commit, Entry, Expected, Scan, Store, WriteId};
 
 /// How large a file may become.
 const SPACE: u64 = 8 << 20;
@@ -70,7 +70,8 @@ fn use_it(store: &File) {
         let _ = store.get(id).wait();
         let _ = store.commit(Commit::one(Entry::put(id, Expected::Any, (*b"value").into()))).wait();
     }
-    let _ = store.scan("", None, 10).wait();
+    let _ = store.scan(Scan::new("", 10)).wait();
+    let _ = store.scan(Scan::new("", 10).without_values()).wait();
     let _ = store.resolve(WriteId::from_bits(7)).wait();
 }
 

@@ -25,6 +25,6 @@ pub(super) use log::commits_in;
 pub(super) use log::{Done, Logged, LoggedEntry};
 pub(super) use prepared::{Committed, prepare, settle, sync};
 #[cfg(test)]
-pub(super) use schema::{DELETED, LOG, NEWEST, RECENT, facts};
+pub(super) use schema::{DELETED, LOG, NEWEST, RECENT, RESOURCES, facts};
 pub(super) use schema::{FORMAT, Origin, format, lay};
 pub(super) use view::{Stored, View};

@@ -9,9 +9,10 @@ use super::handle::Handle;
 use super::options::Persistence;
 use super::queue::{OwnedCommit, Queue};
 use crate::backend::limits::Limits;
-use crate::backend::record::Record;
+use crate::backend::record::{Damage, Record};
 use crate::store::{
-    Commit, Committed, Corrupt, Error, Known, Page, Refusal, Resolution, Versioned, Window, WriteId,
+    Commit, Committed, Corrupt, Error, Known, Listed, Page, Refusal, Resolution, Scan, Version, Versioned,
+    Window, WriteId,
 };
 
 /// The most entries one commit may have.
@@ -40,7 +41,8 @@ impl Shared {
         self.handle.read(|view| Ok(view.find(id)?.record().map(|stored| value(id, stored)).transpose()))?
     }
 
-    pub(super) fn scan(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<[u8]>, Error> {
+    pub(super) fn scan(&self, scan: Scan<'_>) -> Result<Page<Listed<[u8]>>, Error> {
+        let Scan { prefix, after, limit, values } = scan;
         if limit == 0 {
             return Err(Refusal::EmptyPage.into());
         }
@@ -49,21 +51,28 @@ impl Shared {
             _ => Bound::Included(prefix),
         };
         self.handle.read(|view| {
-            let mut items = Vec::with_capacity(limit.min(256));
+            let mut page = Page { items: Vec::with_capacity(limit.min(256)), more: false };
             for next in view.range(from, prefix, limit.saturating_add(1))? {
                 let (id, stored) = next?;
                 if !id.starts_with(prefix) {
                     break;
                 }
-                if items.len() == limit {
-                    return Ok(Ok(Page { items, more: true }));
+                if page.items.len() == limit {
+                    page.more = true;
+                    break;
                 }
-                match value(&id, stored.record().unwrap_or_default()) {
-                    Ok(found) => items.push((id, found)),
+                let stored = stored.record().unwrap_or_default();
+                let listed = match values {
+                    true => value(&id, stored).map(Listed::from),
+                    false => version(&id, stored).map(Listed::from),
+                };
+                match page.add(id, listed) {
+                    Ok(true) => {}
+                    Ok(false) => break,
                     Err(corrupt) => return Ok(Err(corrupt)),
                 }
             }
-            Ok(Ok(Page { items, more: false }))
+            Ok(Ok(page))
         })?
     }
 
@@ -110,6 +119,15 @@ impl Shared {
 fn value(id: &str, stored: &[u8]) -> Result<Versioned<[u8]>, Error> {
     match Record::decode(id, stored) {
         Ok(record) => Ok(Versioned::new(record.version, record.value)),
-        Err(damage) => Err(Corrupt::new(id, Record::claimed_version(stored), damage).into()),
+        Err(damage) => Err(corrupt(id, stored, damage)),
     }
+}
+
+/// The version of what is stored under an id.
+fn version(id: &str, stored: &[u8]) -> Result<Version, Error> {
+    Record::version_of(stored).map_err(|damage| corrupt(id, stored, damage))
+}
+
+fn corrupt(id: &str, stored: &[u8], damage: Damage) -> Error {
+    Corrupt::new(id, Record::claimed_version(stored), damage).into()
 }

@@ -20,6 +20,7 @@ pub(super) struct Statement {
 pub(super) struct Sql {
     pub(super) get: Statement,
     pub(super) scan: Statement,
+    pub(super) scan_ids: Statement,
     pub(super) check: Statement,
     pub(super) commit_one: Statement,
     pub(super) commit_many: Statement,
@@ -54,7 +55,8 @@ impl Sql {
             |template: &str, types: &[Type]| Statement { text: fill(template), types: types.to_vec() };
         Self {
             get: statement(GET, &[Type::TEXT, Type::TEXT]),
-            scan: statement(SCAN, &[Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8]),
+            scan: statement(SCAN, &RANGE),
+            scan_ids: statement(SCAN_IDS, &RANGE),
             check: statement(
                 CHECK,
                 &[Type::TEXT, Type::TEXT_ARRAY, Type::CHAR_ARRAY, Type::INT8_ARRAY, Type::BYTEA],
@@ -117,6 +119,15 @@ const SCAN: &str = "
 SELECT id, version, format, checksum, value FROM {resources}
  WHERE collection = $1 AND id >= $2 AND id <> $3 AND id < $4
  ORDER BY id LIMIT $5";
+
+/// The same without the values. A long one stands in a table of its own, which is not read then.
+const SCAN_IDS: &str = "
+SELECT id, version, format FROM {resources}
+ WHERE collection = $1 AND id >= $2 AND id <> $3 AND id < $4
+ ORDER BY id LIMIT $5";
+
+/// The parameters of both.
+const RANGE: [Type; 5] = [Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8];
 
 /// What stands at each of some ids at one instant, with the value where an expectation does not hold, and whether the
 /// write id is closed.

@@ -17,6 +17,13 @@ pub(super) struct Stored<'r> {
     pub(super) value: &'r [u8],
 }
 
+/// What a row tells without its value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    version: i64,
+    format: i16,
+}
+
 /// Why a row is not a value. The text shows none of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Damage {
@@ -41,15 +48,29 @@ impl<'r> Stored<'r> {
 
     /// The value of `id`, if it is intact.
     pub(super) fn decode(self, collection: &str, id: &str) -> Result<Versioned<[u8]>, Corrupt> {
-        let damaged = |damage| Corrupt::new(id, self.version(), damage);
-        if self.format != FORMAT {
-            return Err(damaged(Damage::Format { format: self.format }));
-        }
+        let version = Head { version: self.version, format: self.format }.decode(id)?;
         let computed = checksum(collection, id, self.value);
         if computed != self.checksum {
-            return Err(damaged(Damage::Checksum { stored: self.checksum, computed }));
+            return Err(Corrupt::new(id, version, Damage::Checksum { stored: self.checksum, computed }));
         }
-        Ok(Versioned::new(self.version(), self.value))
+        Ok(Versioned::new(version, self.value))
+    }
+}
+
+impl Head {
+    /// What begins at a column of a row: version and format. `None` where they are null.
+    pub(super) fn at(row: &Row, column: usize) -> Result<Option<Self>, tokio_postgres::Error> {
+        let Some(version) = row.try_get(column)? else { return Ok(None) };
+        Ok(Some(Self { version, format: row.try_get(column + 1)? }))
+    }
+
+    /// The version of `id`. The checksum is of the value, so that only the format can be looked at.
+    pub(super) fn decode(self, id: &str) -> Result<Version, Corrupt> {
+        let version = version(self.version);
+        match self.format {
+            FORMAT => Ok(version),
+            format => Err(Corrupt::new(id, version, Damage::Format { format })),
+        }
     }
 }
 

@@ -1,13 +1,12 @@
 //! How a collection is listed.
 
-use std::sync::Arc;
-
 use super::Shared;
 use super::answer::ScriptAnswer;
 use super::order;
 use super::script::SCAN;
 use super::trouble::Trouble;
-use crate::store::{Error, Page};
+use crate::backend::record::HEAD;
+use crate::store::{Error, Listed, Page, Scan};
 
 /// The most ids of one page, so that a long list does not stop Redis for long.
 const MOST: usize = 10_000;
@@ -16,19 +15,17 @@ const MOST: usize = 10_000;
 const ENOUGH: usize = 4 << 20;
 
 /// What one run of the script gives.
-struct Listed {
-    page: Page<[u8]>,
+struct Part {
+    page: Page<Listed<[u8]>>,
     /// The last id it told of, with a value or without.
     last: Option<Vec<u8>>,
 }
 
-/// The ids that begin with `prefix` and sort after `after`, with their values, at most `limit` of them.
-pub(super) async fn list(
-    shared: &Shared,
-    prefix: &str,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Page<[u8]>, Error> {
+/// The ids that begin with a prefix and sort after one, with their values or their versions alone.
+pub(super) async fn list(shared: &Shared, scan: Scan<'_>) -> Result<Page<Listed<[u8]>>, Error> {
+    let Scan { prefix, after, limit, values } = scan;
+    // The last byte that is wanted of each record; a negative one is counted from its end.
+    let last_byte = if values { -1 } else { HEAD as i64 - 1 };
     let end = match successor(prefix) {
         Some(end) => [b"(", &end[..]].concat(),
         None => b"+".to_vec(),
@@ -45,8 +42,9 @@ pub(super) async fn list(
             .argument(&end)
             .argument(limit.min(MOST).to_string())
             .argument(ENOUGH.to_string())
+            .argument(last_byte.to_string())
             .repeatable();
-        let Listed { page, last } = listed(shared.read(&call).await?)?;
+        let Part { page, last } = read_part(shared.read(&call).await?, values)?;
         match last {
             // Somebody removed all of these values by hand; there may be more behind them.
             Some(last) if page.items.is_empty() && page.more => start = [b"(", &last[..]].concat(),
@@ -55,23 +53,29 @@ pub(super) async fn list(
     }
 }
 
-fn listed(mut answer: ScriptAnswer) -> Result<Listed, Error> {
+fn read_part(mut answer: ScriptAnswer, values: bool) -> Result<Part, Error> {
     if answer.word() != "page" {
         return Err(Trouble::Unexpected.of_read());
     }
     let parts = (|| Ok::<_, Trouble>((answer.number()? > 0, answer.list()?, answer.list()?)))();
     let (more, mut ids, mut records) = parts.map_err(Trouble::of_read)?;
-    let (mut items, mut last) = (Vec::new(), None);
+    let (mut page, mut last) = (Page { items: Vec::new(), more }, None);
     while !ids.is_empty() {
         let id = ids.bytes().map_err(Trouble::of_read)?;
         let stored = records.bytes().map_err(Trouble::of_read)?;
         let text = str::from_utf8(&id).map_err(|_| Trouble::Unexpected.of_read())?;
-        if let Some(current) = order::value(text, &stored)? {
-            items.push((Arc::from(text), current));
+        let listed = match values {
+            true => order::value(text, &stored).map(|found| found.map(Listed::from)),
+            false => order::version_of(text, &stored).map(|found| found.map(Listed::from)),
+        };
+        if let Some(listed) = listed.transpose()
+            && !page.add(text.into(), listed)?
+        {
+            break;
         }
         last = Some(id);
     }
-    Ok(Listed { page: Page { items, more }, last })
+    Ok(Part { page, last })
 }
 
 /// The first text behind all that begin with `prefix`; `None` where there is none.

@@ -171,6 +171,14 @@ pub(super) fn value(id: &str, stored: &[u8]) -> Result<Option<Versioned<[u8]>>, 
     }
 }
 
+/// The version of what is stored under an id; no bytes are no value.
+pub(super) fn version_of(id: &str, stored: &[u8]) -> Result<Option<Version>, Error> {
+    if stored.is_empty() {
+        return Ok(None);
+    }
+    Record::version_of(stored).map(Some).map_err(|damage| corrupt(id, stored, damage))
+}
+
 fn corrupt(id: &str, stored: &[u8], damage: Damage) -> Error {
     Corrupt::new(id, Record::claimed_version(stored), damage).into()
 }

@@ -1,6 +1,7 @@
 -- The ids of a range, in byte order, and their records, of one instant.
 --
--- KEYS: meta, ids. ARGV: the two ends of the range, the most ids, the bytes of records after which there are enough.
+-- KEYS: meta, ids. ARGV: the two ends of the range, the most ids, the bytes of records after which there are enough, the last
+-- byte that is wanted of each record.
 --
 -- It writes nothing and does not say so: a script that says so is also run by a replica, which may be behind.
 
@@ -19,7 +20,7 @@ for at = 1, math.min(#ids, limit) do
     if bytes > enough then
         break
     end
-    local record = call('GET', values .. ids[at]) or ''
+    local record = call('GETRANGE', values .. ids[at], 0, ARGV[5])
     told[at], records[at], bytes = ids[at], record, bytes + #record
 end
 return { 'page', #told < #ids and 1 or 0, told, records }

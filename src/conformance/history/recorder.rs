@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 
 use super::event::{Answer, Deed, Event, History, Numbering, Operation, Seen, Sight, Step};
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Conflict, Error, Kind, Mismatch, Outcome, Page, Reply,
-    Resolution, Resource, Start, Store, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Conflict, Error, Kind, Listed, Mismatch, Outcome, Page,
+    Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
 /// How many lists the events go to, so that threads seldom wait for one another and still meet in the store.
@@ -178,12 +178,14 @@ impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Recorded<S, T> {
         })
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
         let call = self.journal.now();
-        self.store.scan(prefix, after, limit).map(move |page| {
+        self.store.scan(scan).map(move |page| {
             let returned = self.journal.now();
-            for (id, found) in &page.items {
-                self.journal.read(call, returned, Arc::clone(id), self.seen(found));
+            for (id, Listed { version, value }) in &page.items {
+                let fingerprint = value.as_ref().map(|value| (self.fingerprint)(value));
+                let seen = Seen::Value { version: *version, fingerprint };
+                self.journal.read(call, returned, Arc::clone(id), seen);
             }
             page
         })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use crate::store::{Action, Commit, Entry, Expected, Resource, Store, Version, WriteId};
+use crate::store::{Action, Commit, Entry, Expected, Resource, Scan, Store, Version, WriteId};
 
 /// Random calls from real threads that meet on a few ids: reads, pages, commits over one to three ids that create,
 /// replace, delete and check, commits sent again under their write id, and questions after them.
@@ -79,7 +79,9 @@ impl<'w, T: Resource + ?Sized, V: Fn(u64) -> Arc<T>> Caller<'w, T, V> {
         match self.dice.below(100) {
             0..40 => self.read(),
             40..42 => {
-                let _ = self.store.scan(&self.workload.ids[0], None, 10).wait();
+                let scan = Scan::new(&self.workload.ids[0], 10);
+                let scan = if self.dice.below(2) == 0 { scan } else { scan.without_values() };
+                let _ = self.store.scan(scan).wait();
             }
             42..45 => self.send_again(),
             45..47 => {

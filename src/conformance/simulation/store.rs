@@ -9,8 +9,8 @@ use super::network::Network;
 use super::world::Simulation;
 use crate::collection::Timer;
 use crate::store::{
-    Abilities, Action, Batch, Changes, Commit, Committed, Condition, Entry, Error, Failure, Feed, Outcome,
-    Page, Reply, Resolution, Resource, Start, Store, Versioned, WriteId,
+    Abilities, Action, Batch, Changes, Commit, Committed, Condition, Entry, Error, Failure, Feed, Listed,
+    Outcome, Page, Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
 /// A layer that puts a store behind the [`Network`] of a [`Simulation`].
@@ -180,8 +180,8 @@ impl<T: Resource + ?Sized> Store<T> for Simulated<T> {
         Reply::pending(self.read(async move { self.store.resolve(write).await }))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<T>> {
-        Reply::pending(self.read(async move { self.store.scan(prefix, after, limit).await }))
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        Reply::pending(self.read(async move { self.store.scan(scan).await }))
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {

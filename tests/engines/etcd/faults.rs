@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::conformance::history::{Numbering, Workload};
-use ifmatch::store::{Abilities, Changes, Committed, Outcome, Page, Resolution, WriteId};
+use ifmatch::store::{Abilities, Changes, Committed, Listed, Outcome, Page, Resolution, Scan, WriteId};
 use ifmatch::{Commit, Entry, Error, Etcd, Expected, Reply, Start, Store, Versioned};
 
 use super::{NODE, node, short, unused, url};
@@ -175,8 +175,8 @@ impl Store<[u8]> for Both {
         self.next().resolve(write)
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<[u8]>> {
-        self.next().scan(prefix, after, limit)
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        self.next().scan(scan)
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ifmatch::store::{Refusal, WriteId};
+use ifmatch::store::{Refusal, Scan, WriteId};
 use ifmatch::{Commit, Entry, Error, Etcd, Expected, Start, Store};
 
 use super::{NODE, fresh, node, unused, url};
@@ -84,7 +84,7 @@ fn a_value_of_4_mebibytes_works_where_etcd_takes_it() {
     }
 
     assert_eq!(store.get("a").wait().unwrap().unwrap().value, value);
-    assert_eq!(store.scan("", None, 10).wait().unwrap().items[0].1.value, value);
+    assert_eq!(store.scan(Scan::new("", 10)).wait().unwrap().items[0].1.value.as_ref(), Some(&value));
     let Err(Error::Conflict(conflict)) =
         store.commit(Commit::one(Entry::delete("a", Expected::Absent))).wait()
     else {
@@ -105,8 +105,11 @@ fn an_answer_may_be_larger_than_any_request() {
         store.commit(Commit::one(put(id, Arc::clone(&value))).with_write(WriteId::dated())).wait().unwrap();
     }
 
-    let page = store.scan("", None, 100).wait().unwrap();
-    assert_eq!(page.items.iter().map(|(_, found)| found.value.len()).sum::<usize>(), 12 << 20);
+    let page = store.scan(Scan::new("", 100)).wait().unwrap();
+    assert_eq!(
+        page.with_values().unwrap().items.iter().map(|(_, found)| found.value.len()).sum::<usize>(),
+        12 << 20
+    );
     let stale: Commit<'_, [u8]> = ids.iter().map(|id| Entry::check(id, Expected::Absent)).collect();
     let Err(Error::Conflict(conflict)) = store.commit(stale.with_write(WriteId::dated())).wait() else {
         panic!("no conflict")
@@ -129,7 +132,7 @@ fn ten_thousand_ids_are_listed_in_pages_and_at_once() {
     let listed = |limit: usize| {
         let (mut listed, mut after) = (Vec::new(), None::<String>);
         loop {
-            let page = store.scan("", after.as_deref(), limit).wait().unwrap();
+            let page = store.scan(Scan::new("", limit).after(after.as_deref())).wait().unwrap();
             assert!(page.items.len() <= limit);
             listed.extend(page.items.iter().map(|(id, _)| id.to_string()));
             after = page.next().map(str::to_owned);
@@ -141,7 +144,7 @@ fn ten_thousand_ids_are_listed_in_pages_and_at_once() {
 
     assert_eq!(listed(usize::MAX), ids);
     assert_eq!(listed(777), ids);
-    assert_eq!(store.scan("09", None, 5_000).wait().unwrap().items.len(), 1_000);
+    assert_eq!(store.scan(Scan::new("09", 5_000)).wait().unwrap().items.len(), 1_000);
 }
 
 #[test]
@@ -158,10 +161,10 @@ fn ids_of_every_plane_of_unicode_keep_their_order() {
     }
     ids.sort_unstable();
 
-    let page = store.scan("", None, 100).wait().unwrap();
+    let page = store.scan(Scan::new("", 100)).wait().unwrap();
 
     assert_eq!(page.items.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>(), ids);
-    assert!(page.items.iter().all(|(id, found)| id.as_bytes() == &*found.value));
+    assert!(page.items.iter().all(|(id, found)| found.value.as_deref() == Some(id.as_bytes())));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ifmatch::engine::{ConnectError, Deadlines};
-use ifmatch::store::{Outcome, WriteId};
+use ifmatch::store::{Outcome, Scan, WriteId};
 use ifmatch::{Commit, Entry, Etcd, Expected, Store};
 
 use super::{NODE, etcdctl, node, unused};
@@ -54,7 +54,7 @@ fn a_user_with_rights_to_the_prefix_alone_can_do_everything() {
     let mut changes = store.watch(ifmatch::Start::Now).wait().unwrap();
     put(&store).unwrap();
     assert_eq!(changes.next().wait().unwrap().changes.len(), 1);
-    assert_eq!(store.scan("", None, 10).wait().unwrap().items.len(), 1);
+    assert_eq!(store.scan(Scan::new("", 10)).wait().unwrap().items.len(), 1);
     store.resolve(WriteId::dated()).wait().unwrap();
     assert!(!format!("{store:?}").contains("s3cr3t"));
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ifmatch::engine::ConnectError;
-use ifmatch::store::{Changes, Refusal, Resolution, WriteId};
+use ifmatch::store::{Changes, Refusal, Resolution, Scan, WriteId};
 use ifmatch::{
     Commit, Conflict, Cursor, Entry, Error, Etcd, Expected, Kind, Start, Store, Version, conformance,
 };
@@ -356,7 +356,7 @@ fn no_answer_of_another_history_carries_a_token_of_the_one_before() {
     let new = put(&open(NODE.port, &name).unwrap(), "a", Expected::Absent, b"new").unwrap();
 
     assert_eq!(stores[0].get("a").wait().unwrap().unwrap().version, new);
-    assert_eq!(stores[1].scan("", None, 10).wait().unwrap().items[0].1.version, new);
+    assert_eq!(stores[1].scan(Scan::new("", 10)).wait().unwrap().items[0].1.version, new);
     let Err(Error::Expired(_)) = changes.next().wait() else { panic!("it goes on") };
     assert!(matches!(conflict(put(&stores[3], "a", Expected::Absent, b"x")).kind(), Kind::Exists));
 }
@@ -409,11 +409,17 @@ fn a_later_format_is_refused_and_left_as_it_is() {
 fn bytes_that_do_not_decode_are_corrupt_and_give_way_only_to_who_names_them() {
     let name = unused("corrupt");
     let store = open(NODE.port, &name).unwrap();
+    let first = put(&store, "0", Expected::Absent, b"good").unwrap();
     put(&store, "b", Expected::Absent, b"good").unwrap();
     etcdctl(NODE.port, &["put", &format!("tests/{name}:r:a"), "s3cr3t garbage"]);
 
     let Err(Error::Corrupt(corrupt)) = store.get("a").wait() else { panic!("it decodes") };
-    assert!(matches!(store.scan("", None, 10).wait(), Err(Error::Corrupt(_))));
+    let before_it = store.scan(Scan::new("", 10)).wait().unwrap().without_values();
+    assert_eq!((before_it.items, before_it.more), (vec![("0".into(), first)], true));
+    let from_it = store.scan(Scan::new("", 10).after(Some("0"))).wait();
+    assert!(matches!(from_it, Err(Error::Corrupt(_))));
+    let ids = store.scan(Scan::new("", 10).without_values()).wait().unwrap();
+    assert_eq!(ids.without_values().items[1], ("a".into(), corrupt.version()));
     assert!(matches!(put(&store, "a", Expected::Absent, b"x"), Err(Error::Corrupt(_))));
     assert!(!format!("{corrupt} {corrupt:?}").contains("s3cr3t"));
     assert_eq!(
@@ -454,9 +460,9 @@ fn collections_and_prefixes_are_kept_apart() {
         put(store, "a", Expected::Absent, &[number as u8]).unwrap();
     }
     for (number, store) in stores.iter().enumerate() {
-        let page = store.scan("", None, 10).wait().unwrap();
+        let page = store.scan(Scan::new("", 10)).wait().unwrap();
         assert_eq!(page.items.len(), 1);
-        assert_eq!(*page.items[0].1.value, [number as u8]);
+        assert_eq!(page.items[0].1.value.as_deref(), Some(&[number as u8][..]));
     }
     drop(fresh());
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use deadpool_postgres::{Manager, Pool};
 use ifmatch::conformance::history::{Numbering, Workload};
 use ifmatch::engine::{ConnectError, Deadlines};
-use ifmatch::store::Outcome;
+use ifmatch::store::{Outcome, Scan};
 use ifmatch::{Collection, Commit, Entry, Error, Expected, Postgres, Store, conformance};
 use tokio_postgres::NoTls;
 
@@ -118,7 +118,7 @@ fn nothing_leaks_between_the_clients_of_one_connection() {
         let stale = store.commit(Commit::one(Entry::delete("a", Expected::Absent))).wait().unwrap_err();
         assert!(stale.conflict().is_some());
         store.resolve(ifmatch::store::WriteId::dated()).wait().unwrap();
-        assert_eq!(store.scan("", None, 10).wait().unwrap().items.len(), 2);
+        assert_eq!(store.scan(Scan::new("", 10)).wait().unwrap().items.len(), 2);
     };
 
     use_it();

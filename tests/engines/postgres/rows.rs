@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use ifmatch::store::{Refusal, Resolution, WriteId};
+use ifmatch::store::{Refusal, Resolution, Scan, WriteId};
 use ifmatch::{Commit, Entry, Error, Expected, Kind, Postgres, Store};
 
 use super::{fresh_name, open, options, psql, shared_server};
@@ -29,13 +29,13 @@ fn ids_of_every_plane_are_kept_and_listed_in_byte_order() {
         store.commit(puts.collect()).wait().unwrap();
     }
 
-    let page = store.scan("", None, ids.len() + 1).wait().unwrap();
+    let page = store.scan(Scan::new("", ids.len() + 1)).wait().unwrap();
 
     let listed: Vec<&str> = page.items.iter().map(|(id, _)| &**id).collect();
     assert_eq!(listed, ids);
-    assert!(page.items.iter().all(|(id, found)| *found.value == *id.as_bytes()));
+    assert!(page.items.iter().all(|(id, found)| found.value.as_deref() == Some(id.as_bytes())));
     for id in &ids {
-        assert_eq!(store.scan(id, None, 2).wait().unwrap().items.len(), 1, "{id:?}");
+        assert_eq!(store.scan(Scan::new(id, 2)).wait().unwrap().items.len(), 1, "{id:?}");
     }
 }
 
@@ -50,12 +50,12 @@ fn ten_thousand_ids_are_listed_in_one_page_and_in_many() {
             .unwrap();
     }
 
-    let page = store.scan("", None, 10_000).wait().unwrap();
+    let page = store.scan(Scan::new("", 10_000)).wait().unwrap();
     assert_eq!((page.items.len(), page.more), (10_000, false));
 
     let (mut listed, mut after) = (Vec::new(), None::<String>);
     loop {
-        let page = store.scan("", after.as_deref(), 777).wait().unwrap();
+        let page = store.scan(Scan::new("", 777).after(after.as_deref())).wait().unwrap();
         listed.extend(page.items.iter().map(|(id, _)| id.to_string()));
         after = page.next().map(str::to_owned);
         if after.is_none() {
@@ -77,9 +77,12 @@ fn names_like_injections_are_names() {
     }
     for name in names {
         let store = open(&Postgres::options().collection(name), port);
-        let page = store.scan("", None, 100).wait().unwrap();
+        let page = store.scan(Scan::new("", 100)).wait().unwrap();
         assert_eq!(page.items.len(), names.len(), "{name:?}");
-        assert!(page.items.iter().all(|(_, found)| *found.value == *name.as_bytes()), "{name:?}");
+        assert!(
+            page.items.iter().all(|(_, found)| found.value.as_deref() == Some(name.as_bytes())),
+            "{name:?}"
+        );
     }
 }
 
@@ -126,6 +129,15 @@ fn damaged_values_and_those_of_a_later_format_are_told_and_stay() {
     }
     psql(port, &format!("UPDATE ifmatch SET value = 'valuf' WHERE collection = '{name}' AND id = 'b'"));
     psql(port, &format!("UPDATE ifmatch SET format = 2 WHERE collection = '{name}' AND id = 'c'"));
+
+    let ids = Scan::new("", 10).without_values();
+    let listed = |scan| {
+        let page = store.scan(scan).wait().map(|page| page.without_values());
+        page.map(|page| (page.items.iter().map(|(id, _)| id.to_string()).collect::<String>(), page.more))
+    };
+    assert_eq!(listed(Scan::new("", 10)).unwrap(), ("a".to_owned(), true));
+    assert_eq!(listed(ids).unwrap(), ("ab".to_owned(), true), "only the value of `b` is damaged");
+    assert!(matches!(listed(ids.after(Some("b"))), Err(Error::Corrupt(corrupt)) if corrupt.id() == "c"));
 
     for id in ["b", "c"] {
         let Err(Error::Corrupt(corrupt)) = store.get(id).wait() else { panic!("`{id}` is damaged") };

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use ifmatch::store::Resolution;
+use ifmatch::store::{Resolution, Scan};
 use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store, Version};
 
 use super::{STRICT, drawn, say, server, until, url};
@@ -131,7 +131,7 @@ fn an_append_only_file_that_was_cut_anywhere_holds_whole_commits() {
         let [a, b] = ["a", "b"].map(|id| patiently(|| store.get(id).wait()).unwrap());
         assert_eq!((a.version, &a.value), (b.version, &b.value), "cut at {cut} of {from} to {to}");
         assert_eq!(a.value[7] == 1, cut == to, "cut at {cut} of {from} to {to}");
-        let listed = store.scan("", None, 9).wait().unwrap();
+        let listed = store.scan(Scan::new("", 9)).wait().unwrap();
         assert_eq!(listed.items.len(), 2);
         server.kill();
     }

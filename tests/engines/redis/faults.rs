@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ifmatch::conformance::history::{Numbering, Workload};
 use ifmatch::engine::Deadlines;
-use ifmatch::store::{Outcome, Refusal, Resolution, WriteId};
+use ifmatch::store::{Outcome, Refusal, Resolution, Scan, WriteId};
 use ifmatch::{Collection, Commit, Entry, Error, Expected, Retry, Start, Store};
 
 use super::{STRICT, drawn, fresh, open, say, server, shared, short, store, until, url};
@@ -172,7 +172,7 @@ fn a_script_cache_that_was_emptied_is_filled_again() {
         let committed = store.commit(Commit::one(put)).wait().unwrap();
         assert_eq!(say(server.address(), "SCRIPT FLUSH"), "+OK");
         assert_eq!(Some(changes.next().wait().unwrap().changes[0].version), committed.version());
-        assert_eq!(store.scan("", None, 9).wait().unwrap().items.len(), 1);
+        assert_eq!(store.scan(Scan::new("", 9)).wait().unwrap().items.len(), 1);
     }
 }
 
@@ -195,7 +195,7 @@ fn what_redis_refuses_to_run_is_not_applied() {
     // What it would answer may be older than what was acknowledged elsewhere.
     let read = [
         store.get("a").wait().err(),
-        store.scan("", None, 9).wait().err(),
+        store.scan(Scan::new("", 9)).wait().err(),
         store.watch(Start::Now).wait().err(),
         store.resolve(WriteId::after(None)).wait().err(),
     ];
@@ -217,7 +217,7 @@ fn what_redis_refuses_to_run_is_not_applied() {
     // This call may be the one that finds out.
     let _ = store.commit(put("b")).wait();
     assert!(refused(&store).contains("cannot connect"));
-    let listed: Result<_, Error> = store.scan("", None, 9).wait();
+    let listed: Result<_, Error> = store.scan(Scan::new("", 9)).wait();
     assert_eq!(listed.unwrap_err().outcome(), Outcome::NotApplied);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ifmatch::conformance::watch::a_watcher_left_behind_expires;
 use ifmatch::engine::ConnectError;
-use ifmatch::store::{Outcome, Receipt, Refusal, Resolution, WriteId};
+use ifmatch::store::{Outcome, Receipt, Refusal, Resolution, Scan, WriteId};
 use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store};
 
 use super::{drawn, fresh, open, say, server, shared, store, url};
@@ -55,17 +55,17 @@ fn ids_of_every_plane_and_of_every_byte_are_kept_apart_and_listed_in_byte_order(
         store.commit(put(id, id.as_bytes())).wait().unwrap();
     }
 
-    let page = store.scan("", None, 1_000).wait().unwrap();
+    let page = store.scan(Scan::new("", 1_000)).wait().unwrap();
     assert_eq!(page.items.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>(), ids);
     for id in &ids {
         assert_eq!(&*store.get(id).wait().unwrap().unwrap().value, id.as_bytes());
         let expected: Vec<&String> = ids.iter().filter(|other| other.starts_with(&**id)).collect();
-        let page = store.scan(id, None, 1_000).wait().unwrap();
+        let page = store.scan(Scan::new(id, 1_000)).wait().unwrap();
         assert_eq!(
             page.items.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>().iter().collect::<Vec<_>>(),
             expected
         );
-        let page = store.scan("", Some(id), 1).wait().unwrap();
+        let page = store.scan(Scan::new("", 1).after(Some(id))).wait().unwrap();
         let next = ids.iter().find(|other| *other > id);
         assert_eq!(page.items.first().map(|(id, _)| id.to_string()).as_ref(), next);
     }
@@ -84,9 +84,9 @@ fn collections_and_prefixes_see_nothing_of_each_other() {
     }
 
     for (number, store) in stores.iter().enumerate() {
-        let page = store.scan("", None, 9).wait().unwrap();
+        let page = store.scan(Scan::new("", 9)).wait().unwrap();
         assert_eq!(page.items.len(), 1);
-        assert_eq!(&*page.items[0].1.value, &[number as u8]);
+        assert_eq!(page.items[0].1.value.as_deref(), Some(&[number as u8][..]));
     }
 }
 
@@ -99,13 +99,13 @@ fn ten_thousand_ids_are_listed_in_one_page_and_in_many() {
         store.commit(entries.collect()).wait().unwrap();
     }
 
-    let whole = store.scan("id-", None, 20_000).wait().unwrap();
+    let whole = store.scan(Scan::new("id-", 20_000)).wait().unwrap();
     assert!(!whole.more && whole.items.len() == 10_000);
     assert!(whole.items.iter().zip(&ids).all(|((id, _), expected)| **id == **expected));
 
     let (mut listed, mut after) = (0, None);
     loop {
-        let page = store.scan("", after.as_deref(), 999).wait().unwrap();
+        let page = store.scan(Scan::new("", 999).after(after.as_deref())).wait().unwrap();
         listed += page.items.len();
         after = page.next().map(str::to_owned);
         if after.is_none() {
@@ -125,8 +125,8 @@ fn a_page_of_large_values_ends_early_and_the_next_goes_on() {
 
     let (mut sizes, mut after) = (Vec::new(), None);
     loop {
-        let page = store.scan("", after.as_deref(), 100).wait().unwrap();
-        assert!(page.items.iter().all(|(_, current)| *current.value == *value));
+        let page = store.scan(Scan::new("", 100).after(after.as_deref())).wait().unwrap();
+        assert!(page.items.iter().all(|(_, current)| current.value.as_deref() == Some(&*value)));
         sizes.push(page.items.len());
         after = page.next().map(str::to_owned);
         if after.is_none() {
@@ -192,7 +192,7 @@ fn full_memory_refuses_puts_whole_and_lets_deletions_and_reads_through() {
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("OOM"));
     assert!(store.get(&one).wait().unwrap().is_none() && store.get(&other).wait().unwrap().is_none());
     assert_eq!(store.resolve(write).wait().unwrap(), Resolution::NotApplied);
-    let listed = store.scan("", None, 1_000).wait().unwrap();
+    let listed = store.scan(Scan::new("", 1_000)).wait().unwrap();
     assert_eq!(listed.items.len(), written.min(listed.items.len()));
 
     // One that is opened only now is let in to make room as well.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use ifmatch::engine::ConnectError;
-use ifmatch::store::{Changes, Resolution, WriteId};
+use ifmatch::store::{Changes, Resolution, Scan, WriteId};
 use ifmatch::{Commit, Entry, Error, Expected, Kind, Redis, Start, Store, Version};
 
 use super::{drawn, fresh, open, say, server, shared, url};
@@ -56,7 +56,7 @@ fn every_call_begins_a_wiped_collection_anew() {
     let wipe = || assert_eq!(say(server.address(), "FLUSHALL"), "+OK");
 
     wipe();
-    assert!(store.scan("", None, 9).wait().unwrap().items.is_empty());
+    assert!(store.scan(Scan::new("", 9)).wait().unwrap().items.is_empty());
     wipe();
     let mut changes: Changes<[u8]> = store.watch(Start::Now).wait().unwrap();
     let version = put(&*store, "a", Expected::Absent).unwrap();
@@ -79,7 +79,7 @@ fn a_later_format_is_refused_and_left_as_it_is() {
     assert!(matches!(&refused, ConnectError::Foreign { found } if found.contains("format `2`")), "{refused}");
     // Also by those who have it open.
     assert!(put(&*store, "b", Expected::Any).is_err());
-    assert!(store.scan("", None, 9).wait().is_err());
+    assert!(store.scan(Scan::new("", 9)).wait().is_err());
     assert!(store.watch(Start::Now).wait().is_err());
     assert!(store.resolve(WriteId::after(None)).wait().is_err());
 
@@ -113,15 +113,26 @@ fn damaged_bytes_are_told_of_left_and_given_up_only_to_who_names_them() {
     let address = shared().address();
     let old = put(&*store, "a", Expected::Absent).unwrap();
     put(&*store, "a", old).unwrap();
+    let first = put(&*store, "0", Expected::Absent).unwrap();
     let key = "ifmatch:{damaged}:v:a";
+    let damages = [
+        (format!("SETRANGE {key} 14 X"), true),
+        (format!("SETRANGE {key} 0 \u{3}"), false),
+        (format!("SET {key} x"), false),
+    ];
 
-    for damage in [format!("SETRANGE {key} 14 X"), format!("SETRANGE {key} 0 \u{3}"), format!("SET {key} x")]
-    {
+    for (damage, tells_its_version) in damages {
         assert!(!say(address, &damage).starts_with('-'));
         let before = say(address, &format!("STRLEN {key}"));
 
         let Err(Error::Corrupt(corrupt)) = store.get("a").wait() else { panic!("{damage}") };
-        let Err(Error::Corrupt(_)) = store.scan("", None, 9).wait() else { panic!("{damage}") };
+        let values = Scan::new("", 9);
+        let before_it = store.scan(values).wait().unwrap().without_values();
+        assert_eq!((before_it.items, before_it.more), (vec![("0".into(), first)], true), "{damage}");
+        let from_it = store.scan(values.after(Some("0"))).wait();
+        assert!(matches!(from_it, Err(Error::Corrupt(_))), "{damage}");
+        let ids = store.scan(values.without_values()).wait().unwrap();
+        assert_eq!((ids.items.len(), ids.more), if tells_its_version { (2, false) } else { (1, true) });
         let Err(Error::Corrupt(_)) = put(&*store, "a", old) else { panic!("{damage}") };
         assert_eq!(say(address, &format!("STRLEN {key}")), before);
         put(&*store, "a", corrupt.version()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ifmatch::store::{Outcome, Refusal, Resolution, WriteId};
+use ifmatch::store::{Outcome, Refusal, Resolution, Scan, WriteId};
 use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store, Version};
 
 use super::{drawn, say, server};
@@ -106,7 +106,7 @@ fn a_script_that_is_stopped_by_a_narrowed_right_leaves_nothing_half_done() {
                     assert_eq!(Some(current.version), versions[id], "{left_with}: {id}");
                 }
             }
-            let listed = store.scan("", None, 9).wait().unwrap().items.len();
+            let listed = store.scan(Scan::new("", 9)).wait().unwrap().items.len();
             assert_eq!(listed, values.values().flatten().count(), "{left_with}");
             if changed {
                 let batch = changes.next().wait().unwrap();

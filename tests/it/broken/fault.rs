@@ -75,6 +75,15 @@ pub(super) enum Fault {
     PagesEndEarly,
     PagesByOffset,
     EmptyPageTaken,
+    /// The same of a listing without values only.
+    EmptyPageOfIdsTaken,
+    /// Never tells the values, asked for or not.
+    ListsWithoutValues,
+    /// A listing without values has what was deleted too.
+    IdsOfDeletedListed,
+    IdsWithOldVersions,
+    /// A listing without values takes no notice of the limit.
+    IdsInOnePage,
     ListsStaleValues,
     IdsFoldCase,
     ListsTrimmedIds,
@@ -208,6 +217,11 @@ pub(super) const CAUGHT: &[(Fault, &[&str])] = &[
     (Fault::PagesEndEarly, &["pages_show_everything_once"]),
     (Fault::PagesByOffset, &["pages_under_writers_show_each_lasting_id_once"]),
     (Fault::EmptyPageTaken, &["a_page_of_nothing_is_refused"]),
+    (Fault::EmptyPageOfIdsTaken, &["a_page_of_nothing_is_refused"]),
+    (Fault::ListsWithoutValues, &["a_listing_shows_what_is_stored", "a_loser_changes_nothing"]),
+    (Fault::IdsOfDeletedListed, &["a_listing_of_ids_agrees_with_one_of_values"]),
+    (Fault::IdsWithOldVersions, &["a_listing_of_ids_agrees_with_one_of_values"]),
+    (Fault::IdsInOnePage, &["a_listing_of_ids_agrees_with_one_of_values"]),
     (Fault::ListsStaleValues, &["a_listing_shows_what_is_stored"]),
     (Fault::IdsFoldCase, &["nasty_ids_are_kept_apart"]),
     (Fault::ListsTrimmedIds, &["nasty_ids_are_listed_as_written"]),

@@ -9,7 +9,9 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ifmatch::store::{Abilities, Changes, Committed, Page, Refusal, Resolution, Window, WriteId};
+use ifmatch::store::{
+    Abilities, Changes, Committed, Listed, Page, Refusal, Resolution, Scan, Window, WriteId,
+};
 use ifmatch::{Commit, Error, Reply, Start, Store, Version, Versioned};
 
 use super::fault::Fault;
@@ -116,8 +118,10 @@ impl Broken {
         }
     }
 
-    fn scan_now(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Page<u64>, Error> {
-        if limit == 0 && !self.is(Fault::EmptyPageTaken) {
+    fn scan_now(&self, scan: Scan<'_>) -> Result<Page<Listed<u64>>, Error> {
+        let Scan { prefix, after, limit, values, .. } = scan;
+        let taken = self.is(Fault::EmptyPageTaken) || self.is(Fault::EmptyPageOfIdsTaken) && !values;
+        if limit == 0 && !taken {
             return Err(Refusal::EmptyPage.into());
         }
         if prefix.is_empty() && self.is(Fault::EmptyPrefixIsNothing) {
@@ -133,11 +137,21 @@ impl Broken {
             }
             _ => id.starts_with(&prefix),
         };
-        let mut found: Vec<(Arc<str>, Versioned<u64>)> = Vec::new();
+        let mut found: Vec<(Arc<str>, Listed<u64>)> = Vec::new();
         for (id, slot) in state.slots.iter().filter(|(id, _)| matches(id)) {
-            let Some(value) = &slot.value else { continue };
-            let current = Versioned { version: slot.version, value: Arc::clone(value) };
-            let shown = slot.before.clone().filter(|_| self.is(Fault::ListsStaleValues)).unwrap_or(current);
+            if slot.value.is_none() && (values || !self.is(Fault::IdsOfDeletedListed)) {
+                continue;
+            }
+            let is_stale = match self.fault {
+                Fault::ListsStaleValues => values,
+                Fault::IdsWithOldVersions => !values,
+                _ => false,
+            };
+            let current = Listed { version: slot.version, value: slot.value.clone() };
+            let mut shown = slot.before.clone().filter(|_| is_stale).map_or(current, Listed::from);
+            if !values || self.is(Fault::ListsWithoutValues) {
+                shown.value = None;
+            }
             let id = if self.is(Fault::ListsTrimmedIds) { id.trim() } else { id };
             found.push((id.into(), shown));
         }
@@ -150,6 +164,7 @@ impl Broken {
             (Fault::AfterIsInclusive, Some(after)) => found.iter().filter(|(id, _)| &**id < after).count(),
             (_, Some(after)) => found.iter().filter(|(id, _)| &**id <= after).count(),
         };
+        let limit = if self.is(Fault::IdsInOnePage) && !values { usize::MAX } else { limit };
         let more = found.len().saturating_sub(skipped) > limit && !self.is(Fault::PagesEndEarly);
         let items: Vec<_> = found.into_iter().skip(skipped).take(limit).collect();
         if let Some((last, _)) = items.last().filter(|_| self.is(Fault::PagesByOffset)) {
@@ -207,15 +222,15 @@ impl Store<u64> for Broken {
         }))
     }
 
-    fn scan<'a>(&'a self, prefix: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<u64>> {
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<u64>>> {
         if !self.is(Fault::DroppedReadLocks) {
-            return Reply::ready(self.scan_now(prefix, after, limit));
+            return Reply::ready(self.scan_now(scan));
         }
         Reply::pending(async move {
             self.lock().held.insert(String::new());
             yield_once().await;
             self.lock().held.remove("");
-            self.scan_now(prefix, after, limit)
+            self.scan_now(scan)
         })
     }
 

@@ -8,7 +8,7 @@ use std::thread;
 
 use ifmatch::conformance::history::{History, Numbering, Recorded, Violation, Workload};
 use ifmatch::store::{
-    Abilities, Action, Changes, Committed, Found, Page, Receipt, Refusal, Resolution, WriteId,
+    Abilities, Action, Changes, Committed, Found, Listed, Page, Receipt, Refusal, Resolution, Scan, WriteId,
 };
 use ifmatch::{Commit, Conflict, Entry, Error, Reply, Start, Store, Version, Versioned};
 use parking_lot::Mutex;
@@ -253,7 +253,7 @@ impl Store<u64> for Broken {
         Reply::ready(Ok(applied.cloned().map_or(unknown, Resolution::Applied)))
     }
 
-    fn scan<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: usize) -> Reply<'a, Page<u64>> {
+    fn scan<'a>(&'a self, _: Scan<'a>) -> Reply<'a, Page<Listed<u64>>> {
         Reply::ready(Err(Refusal::Unsupported { what: "scanning" }.into()))
     }
 

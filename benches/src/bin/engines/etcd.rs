@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use etcd_client::{Client, Compare, CompareOp, KvClient, Txn, TxnOp};
-use ifmatch::{Collection, Commit, Entry, Etcd, Expected, Retry, Store};
 use ifmatch::store::WriteId;
+use ifmatch::{Collection, Commit, Entry, Etcd, Expected, Retry, Store};
+use ifmatch_benches::listing::listing;
 use ifmatch_benches::rounds::{Contender, Measured, measure};
 use tokio::runtime::{Builder, Runtime};
 
@@ -41,6 +42,7 @@ pub fn run() {
 
     show(&read(&runtime, &store, &kv));
     show(&compare_and_swap(&runtime, &store, &kv));
+    show(&listing(&store));
     hot_id(&runtime, &endpoint, &kv);
 }
 

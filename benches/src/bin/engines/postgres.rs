@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
-use ifmatch::{Collection, Commit, Entry, Expected, Postgres, Retry, Store, Version};
 use ifmatch::store::WriteId;
+use ifmatch::{Collection, Commit, Entry, Expected, Postgres, Retry, Store, Version};
+use ifmatch_benches::listing::listing;
 use ifmatch_benches::rounds::{Contender, Measured, measure};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::Type;
@@ -145,6 +146,7 @@ pub fn run() {
 
     show(&read(&runtime, &store, &hand));
     show(&compare_and_swap(&runtime, &store, &hand));
+    show(&listing(&*store));
     for round in 0..5 {
         hot_id(&runtime, &store, &hand, round);
     }

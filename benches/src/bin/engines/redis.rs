@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, Script, Value, cmd};
-use ifmatch::{Collection, Commit, Entry, Expected, Redis, Retry, Store};
 use ifmatch::store::WriteId;
+use ifmatch::{Collection, Commit, Entry, Expected, Redis, Retry, Store};
+use ifmatch_benches::listing::listing;
 use ifmatch_benches::rounds::{Contender, measure};
 use tokio::runtime::{Builder, Runtime};
 
@@ -92,6 +93,7 @@ pub fn run() {
     let single = Builder::new_current_thread().enable_all().build().unwrap();
     alone(&single, &url, ", on a runtime of one thread", 100);
     hot(&url);
+    show(&listing(&Redis::options().collection("listing").connect(&url).wait().unwrap()));
 }
 
 /// Times so many operations in a task of the runtime, where the connection is a task too.
@@ -166,7 +168,8 @@ fn alone(runtime: &Runtime, url: &str, whence: &str, size: usize) {
             let mut version = store.get("ours").await.unwrap().unwrap().version;
             for _ in 0..count {
                 let put = Entry::put("ours", version, Arc::clone(&value));
-                let committed = store.commit(Commit::one(put).with_write(WriteId::after(None))).await.unwrap();
+                let committed =
+                    store.commit(Commit::one(put).with_write(WriteId::after(None))).await.unwrap();
                 version = committed.version().unwrap();
             }
         }

@@ -8,7 +8,7 @@ use std::thread;
 
 use super::*;
 use crate::Cached;
-use crate::store::{Start, Version};
+use crate::store::{Scan, Start, Version};
 
 /// How many commits readers look at.
 const SEEN: u64 = 2_000;
@@ -270,7 +270,7 @@ fn number(value: &[u8]) -> u64 {
 }
 
 fn shown_by_a_page(store: &File) -> Shown {
-    let page = store.scan("", None, 10).wait().unwrap();
+    let page = store.scan(Scan::new("", 10)).wait().unwrap().with_values().unwrap();
     page.items.iter().map(|(id, found)| (id.to_string(), number(&found.value))).collect()
 }
 

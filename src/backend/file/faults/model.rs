@@ -15,7 +15,9 @@ use super::super::{File, Handle, Options, Persistence};
 use super::disk::{Fault, SimulatedDisk};
 use super::{after, commit, create, drawn, opener, read, start};
 use crate::base::random;
-use crate::store::{Commit, Entry, Expected, Kind, Known, Outcome, Resolution, Store, Version, WriteId};
+use crate::store::{
+    Commit, Entry, Expected, Kind, Known, Outcome, Resolution, Scan, Store, Version, WriteId,
+};
 
 const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
@@ -151,7 +153,11 @@ impl Model {
             let mut shown = BTreeMap::new();
             let mut last = None;
             loop {
-                let page = store.scan("", last, limit).wait().unwrap();
+                let scan = Scan::new("", limit).after(last);
+                let page = store.scan(scan).wait().unwrap();
+                let of_ids = store.scan(scan.without_values()).wait().unwrap().without_values();
+                assert_eq!(of_ids, page.clone().without_values(), "pages of {limit}");
+                let page = page.with_values().unwrap();
                 for (id, found) in page.items {
                     let id = IDS.into_iter().find(|known| **known == *id).unwrap();
                     assert!(last < Some(id));
