@@ -3,7 +3,8 @@
 //!
 //! Rounds are interleaved: each measures every subject once, for 1, 8 and 64 callers, so that a slow moment of the
 //! machine falls on all alike. The medians of the rounds are printed, and the medians of the ratios to plain redb within
-//! a round. `file commits`, `file tails`, `file sizes`, `file reads` and `file listing` run a part; `ROUNDS` and `IFMATCH_BENCH_DIR`
+//! a round. `file commits`, `file tails`, `file sizes`, `file reads` and `file listing` run a part; `ROUNDS` and
+//! `IFMATCH_BENCH_DIR`
 //! change how often and where.
 
 use std::fs;
