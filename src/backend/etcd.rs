@@ -34,7 +34,7 @@ use crate::store::{
 };
 use keys::Keys;
 use nodes::{Nodes, Purpose};
-use place::{Place, floor_text};
+use place::Place;
 use plan::{Plan, Verdict};
 use recent::Recent;
 use trouble::Trouble;
@@ -63,7 +63,8 @@ const LEFT: u64 = 1 << 20;
 /// A read is one round trip, and so is a commit, over however many ids, and a conflict with its current values: etcd
 /// compares, writes or reads in one transaction. A commit syncs the disks of a majority of the nodes. A blind write, one
 /// that expects [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present), also brings the old value over the
-/// network, to tell what it replaced. A batch of the feed that has puts costs its watcher one read, and a watcher that waits
+/// network, to tell what it replaced. After each eighth of the history the oldest write ids are forgotten, and the next call
+/// of each store takes two round trips. A batch of the feed that has puts costs its watcher one read, and a watcher that waits
 /// has a connection of its own.
 ///
 /// # Versions
@@ -78,13 +79,19 @@ const LEFT: u64 = 1 << 20;
 /// - Ids have 1 to 512 bytes and no U+0000. Values have at most 1 MiB, see [`Options::value_limit`]. A commit has at most
 ///   125 entries, since etcd takes 128 operations in a transaction, and 1.5 MiB, see [`Options::request_limit`].
 /// - A deleted id is a missing one: etcd does not tell them apart.
-/// - A blind write overwrites also bytes that do not decode; a write that expects a version does not.
+/// - A blind write overwrites also a damaged record; a write that expects a version does not. Etcd compares values, but
+///   computes no checksum: to see the damage first, each blind write would have to read, and to try again whenever
+///   another one came between.
 /// - The feed reaches back until etcd was last compacted. That is for its operator to do, for one by
 ///   `--auto-compaction-retention`, and without it etcd grows until it refuses writes. A cursor from before is `Expired`; also
 ///   that of a collection in which nothing happened since. In releases of before 2025 a compaction at the very revision of a
 ///   deletion that a watcher is catching up with can hide that deletion from it.
-/// - Write ids reach back 100,000 commits, see [`Options::history`], whatever the clocks say that drew them. What a blind
-///   write replaced is asked of etcd's history: where that was compacted, its write id is [`Resolution::Unknown`].
+/// - Write ids reach back 100,000 commits, see [`Options::history`]. One from before that is refused, and
+///   [`Resolution::Unknown`]; so is one from before a wipe. What a blind write replaced is asked of etcd's history: where
+///   that was compacted, its write id is [`Resolution::Unknown`] as well.
+/// - Of the ids that were resolved as not applied it keeps about as many: it learns how many there are from each question, so
+///   that those asked at the same moment, and the first one of each store, may be too many. While these are not yet outdated,
+///   further ones are [`Resolution::Unknown`].
 ///
 /// # Durability
 ///
@@ -128,11 +135,11 @@ struct Shared {
     history: usize,
     value_limit: usize,
     request_limit: usize,
-    /// The newest revision that an answer has shown, for the versions that are left.
+    /// The newest revision that an answer has shown.
     newest: AtomicI64,
-    /// The youngest write id of a commit.
-    youngest: Mutex<WriteId>,
-    /// How many write ids were noted since the oldest last left.
+    /// How many closed write ids there were when that was last told.
+    closings: AtomicI64,
+    /// How many commits were noted since the oldest last left.
     noted: AtomicUsize,
     trimming: AtomicBool,
     recent: Mutex<Recent>,
@@ -206,7 +213,7 @@ impl Shared {
             value_limit,
             request_limit,
             newest: AtomicI64::new(0),
-            youngest: Mutex::new(WriteId::from_bits(0)),
+            closings: AtomicI64::new(0),
             // Programs that run for a few commits only take their turn too.
             noted: AtomicUsize::new(random() as usize % window::slack(history)),
             trimming: AtomicBool::new(false),
@@ -248,18 +255,24 @@ impl Shared {
             Some(place) => place,
             None => self.lay_within(self.deadlines.read).await?,
         };
-        if place.epoch != self.place().epoch {
-            // Whoever made it may not know of the commits that this store has sent before.
-            let raised = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
-                let transaction =
-                    Txn::new().when([self.stands(&place)]).and_then([self.raise_floor(self.floor_of_now())]);
-                async move { kv.txn(transaction).await }
-            });
-            raised.await.map_err(Trouble::of_read)?;
-            self.newest.store(0, Ordering::Release);
-        }
         self.set_place(place);
         Ok(())
+    }
+
+    /// The newest revision that an answer has shown.
+    fn newest(&self) -> i64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    /// Takes note of the revision of an answer, where `before` was the newest when it was asked for. Etcd that answers from
+    /// before that has lost what came since, or is another one: what was known of it holds no more.
+    fn saw(&self, before: i64, answer: &TxnResponse) {
+        let revision = revision(answer);
+        if revision < before {
+            self.newest.store(revision, Ordering::Release);
+        } else {
+            self.newest.fetch_max(revision, Ordering::AcqRel);
+        }
     }
 
     /// That a place is the one there is.
@@ -269,23 +282,18 @@ impl Shared {
 
     /// Finds the place, or makes a new one where there is none.
     async fn lay_within(&self, limit: Duration) -> Result<Place, ConnectError> {
-        // What was closed stays out also where the place alone was deleted.
-        let fresh = Place::new(random(), self.place().closed);
-        let floor = floor_text(self.floor_of_now());
+        let (before, fresh) = (self.newest(), Place::draw());
         // Who else makes it at the same time finds this one, and so does this one when it is asked again.
         let answer = self.nodes.call(Purpose::Repeatable, limit, |mut kv: KvClient| {
             let place = self.keys.place();
-            // A floor that is there may be higher, as where this clock is behind.
-            let lay_floor = Txn::new()
-                .when([Compare::value(self.keys.floor(), CompareOp::Greater, floor.clone())])
-                .or_else([TxnOp::put(self.keys.floor(), floor.clone(), None)]);
             let transaction = Txn::new()
                 .when([plan::absent(place.clone())])
-                .and_then([TxnOp::put(place.clone(), fresh.bytes.clone(), None), TxnOp::txn(lay_floor)])
+                .and_then([TxnOp::put(place.clone(), fresh.bytes.clone(), None)])
                 .or_else([TxnOp::get(place, None)]);
             async move { kv.txn(transaction).await }
         });
         let answer = answer.await.map_err(Trouble::of_opening)?;
+        self.saw(before, &answer);
         if answer.succeeded() {
             return Ok(fresh);
         }
@@ -300,17 +308,21 @@ impl Shared {
     /// taken for one of this.
     async fn read(&self, gets: Vec<TxnOp>) -> Result<(Arc<Place>, TxnResponse), Error> {
         loop {
-            let place = self.place();
+            let (before, place) = (self.newest(), self.place());
             let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
-                let transaction = Txn::new().when([self.stands(&place)]).and_then(gets.clone());
+                let stands = TxnOp::get(self.keys.place(), None);
+                let transaction =
+                    Txn::new().when([self.stands(&place)]).and_then(gets.clone()).or_else([stands]);
                 async move { kv.txn(transaction).await }
             });
             let answer = answer.await.map_err(Trouble::of_read)?;
+            self.saw(before, &answer);
             if answer.succeeded() {
-                self.newest.fetch_max(revision(&answer), Ordering::AcqRel);
                 return Ok((place, answer));
             }
-            self.follow(None).await?;
+            let stands = answer.op_responses();
+            let stands = stands.first().and_then(plan::found);
+            self.follow(stands.map(|stands| Place::decode(stands.value())).transpose()?).await?;
         }
     }
 
@@ -326,17 +338,14 @@ impl Shared {
 
     async fn commit(self: &Arc<Self>, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
         let write = commit.write();
-        // Before the revisions run out: a commit is only told its own once it is applied.
-        if self.newest.load(Ordering::Acquire).unsigned_abs() > Token::LAST - LEFT {
-            return Err(Refusal::VersionsExhausted.into());
-        }
-        if let Some(write) = write {
-            let mut youngest = self.youngest.lock();
-            *youngest = write.max(*youngest);
-        }
         let end = Instant::now() + self.deadlines.commit;
         loop {
-            let plan = Plan::new(commit, &self.keys, self.place());
+            let before = self.newest();
+            // Before the revisions run out: a commit is only told its own once it is applied.
+            if before.unsigned_abs() > Token::LAST - LEFT {
+                return Err(Refusal::VersionsExhausted.into());
+            }
+            let plan = Plan::new(commit, &self.keys, self.place(), before);
             let purpose = if plan.writes() { Purpose::Once } else { Purpose::Repeatable };
             let limit = end.saturating_duration_since(Instant::now());
             let answer = self.nodes.call(purpose, limit, |mut kv| {
@@ -348,9 +357,9 @@ impl Shared {
                 Err(trouble) if plan.writes() => return Err(trouble.of_write(write)),
                 Err(trouble) => return Err(trouble.of_read()),
             };
+            self.saw(before, &answer);
             match plan.read(&answer) {
                 Verdict::Applied(committed) => {
-                    self.newest.fetch_max(revision(&answer), Ordering::AcqRel);
                     if write.is_some() {
                         self.note();
                     }
@@ -365,6 +374,7 @@ impl Shared {
                     };
                 }
                 Verdict::Moved(stands) => self.follow(stands).await?,
+                Verdict::Behind => {}
                 Verdict::Not(error) => return Err(error),
             }
         }
@@ -472,7 +482,7 @@ impl Store<[u8]> for Etcd {
             watch: true,
             tombstones: false,
             durability: *self.shared.durability.read(),
-            window: 0,
+            window: self.shared.history,
             may_lose_answers: true,
             detects_restore: false,
         }

@@ -6,7 +6,6 @@
 //! | `PREFIX/COLLECTION:r:ID` | a resource |
 //! | `PREFIX/COLLECTION:w:WRITE` | what the commit with this write id did |
 //! | `PREFIX/COLLECTION:c:WRITE` | nothing: a commit with this write id is refused |
-//! | `PREFIX/COLLECTION:floor` | the youngest write id that was forgotten |
 //!
 //! Neither a prefix nor the name of a collection has a colon, so no two collections share a key, whatever their ids are.
 
@@ -37,10 +36,6 @@ impl Keys {
         self.key("place")
     }
 
-    pub(super) fn floor(&self) -> Vec<u8> {
-        self.key("floor")
-    }
-
     pub(super) fn resource(&self, id: &str) -> Vec<u8> {
         [&*self.base, "r:", id].concat().into_bytes()
     }
@@ -59,10 +54,9 @@ impl Keys {
         str::from_utf8(id).ok()
     }
 
-    /// The write id by its key, applied or closed.
+    /// The write id of a commit by its key.
     pub(super) fn write_id(&self, key: &[u8]) -> Option<WriteId> {
-        let name = key.strip_prefix(self.base.as_bytes())?;
-        let write = name.strip_prefix(b"w:").or_else(|| name.strip_prefix(b"c:"))?;
+        let write = key.strip_prefix(self.base.as_bytes())?.strip_prefix(b"w:")?;
         str::from_utf8(write).ok()?.parse().ok()
     }
 
@@ -84,12 +78,21 @@ impl Keys {
         (self.place(), behind(self.resource("")))
     }
 
+    /// What all remembered commits did.
     pub(super) fn writes(&self) -> (Vec<u8>, Vec<u8>) {
         (self.key("w:"), behind(self.key("w:")))
     }
 
+    /// All closed write ids.
     pub(super) fn closings(&self) -> (Vec<u8>, Vec<u8>) {
         (self.key("c:"), behind(self.key("c:")))
+    }
+
+    /// The closed write ids that are not above this one. Their keys are in the order of the ids: all have 32 digits.
+    pub(super) fn closings_up_to(&self, last: WriteId) -> (Vec<u8>, Vec<u8>) {
+        let mut behind = self.closed(last);
+        behind.push(0);
+        (self.key("c:"), behind)
     }
 
     fn key(&self, name: &str) -> Vec<u8> {
@@ -144,12 +147,10 @@ mod tests {
         }
 
         let write = WriteId::from_bits(7);
-        for key in [keys.place(), keys.floor(), keys.write(write), keys.closed(write), b"app/notes".to_vec()]
-        {
+        for key in [keys.place(), keys.write(write), keys.closed(write), b"app/notes".to_vec()] {
             assert_eq!(keys.id(&key), None);
         }
         assert_eq!(keys.write_id(&keys.write(write)), Some(write));
-        assert_eq!(keys.write_id(&keys.closed(write)), Some(write));
     }
 
     #[test]
@@ -160,7 +161,22 @@ mod tests {
 
         assert!(seen(keys.place()) && seen(keys.resource("")) && seen(keys.resource("\u{10ffff}\u{10ffff}")));
         let write = WriteId::from_bits(u128::MAX);
-        assert!(!seen(keys.write(write)) && !seen(keys.closed(write)) && !seen(keys.floor()));
+        assert!(!seen(keys.write(write)) && !seen(keys.closed(write)));
+    }
+
+    #[test]
+    fn the_closed_ids_up_to_one_are_those_that_are_not_above_it() {
+        let keys = keys();
+        let (first, behind) = keys.closings_up_to(WriteId::from_bits(0xa0));
+        let among = |key: Vec<u8>| first <= key && key < behind;
+
+        for bits in [0, 9, 0x9f, 0xa0] {
+            assert!(among(keys.closed(WriteId::from_bits(bits))));
+        }
+        for bits in [0xa1, 0x100, u128::MAX] {
+            assert!(!among(keys.closed(WriteId::from_bits(bits))));
+        }
+        assert!(!among(keys.place()) && !among(keys.write(WriteId::from_bits(0))));
     }
 
     #[test]

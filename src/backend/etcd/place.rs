@@ -1,7 +1,5 @@
 //! [`Place`], what a collection in etcd says of itself.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use crate::backend::engine::{ConnectError, Token};
 use crate::backend::record::{Damage, Record};
 use crate::base::random;
@@ -16,29 +14,29 @@ const ID: &str = ":place";
 /// What a collection in etcd says of itself, under one key. Every commit compares it whole: where it was changed, or is
 /// gone, nothing is applied that was judged by an older one.
 ///
-/// It is the value of a [`Record`]: the format (1 byte), the epoch (8 bytes), and the youngest forgotten one of the write
-/// ids that were closed (16 bytes).
+/// It is the value of a [`Record`]: the format (1 byte), the epoch (8 bytes), and the floor of the write ids (16 bytes).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     /// Drawn when the place was made. After a wipe, or in a new cluster, it is another.
     pub(super) epoch: u64,
-    /// Commits with this write id or an older one are refused.
-    pub(super) closed: WriteId,
+    /// The highest write id whose commit was forgotten. Of what is not above it nothing is known: see
+    /// [`Window`](crate::store::Window).
+    pub(super) floor: WriteId,
     /// What is stored.
     pub(super) bytes: Vec<u8>,
 }
 
 impl Place {
-    /// A new place with an epoch of its own.
+    /// A new place with an epoch of its own. Its floor keeps nothing out: the ids of another history carry another tag.
     pub(super) fn draw() -> Self {
         Self::new(random(), WriteId::from_bits(0))
     }
 
-    pub(super) fn new(epoch: u64, closed: WriteId) -> Self {
+    pub(super) fn new(epoch: u64, floor: WriteId) -> Self {
         let mut value = vec![FORMAT];
         value.extend(epoch.to_be_bytes());
-        value.extend(closed.to_bits().to_be_bytes());
-        Self { epoch, closed, bytes: Record::encode_unnumbered(ID, &value) }
+        value.extend(floor.to_bits().to_be_bytes());
+        Self { epoch, floor, bytes: Record::encode_unnumbered(ID, &value) }
     }
 
     /// Reads what is stored.
@@ -54,9 +52,9 @@ impl Place {
                 let parts = rest.split_first_chunk().and_then(|(epoch, rest)| {
                     Some((u64::from_be_bytes(*epoch), u128::from_be_bytes(rest.try_into().ok()?)))
                 });
-                let (epoch, closed) =
+                let (epoch, floor) =
                     parts.ok_or_else(|| foreign("a description that is cut short".to_owned()))?;
-                Ok(Self { epoch, closed: WriteId::from_bits(closed), bytes: stored.to_vec() })
+                Ok(Self { epoch, floor: WriteId::from_bits(floor), bytes: stored.to_vec() })
             }
             Some((&format, _)) => Err(foreign(later(format))),
             None => Err(foreign("a description without a format".to_owned())),
@@ -77,20 +75,20 @@ impl Place {
         i64::try_from(token.counter).ok().filter(|_| ours)
     }
 
+    /// Whether a write id that is not remembered is none that could be applied now: it may be a forgotten one, was drawn in
+    /// another history, or is from ahead of `newest`, the newest revision.
+    pub(super) fn is_outside(&self, write: WriteId, newest: i64) -> bool {
+        write <= self.floor || !self.has_drawn(write, newest)
+    }
+
+    /// Whether a write id was drawn in this history, at this revision or before.
+    pub(super) fn has_drawn(&self, write: WriteId, upto: i64) -> bool {
+        write.place().and_then(|drawn| self.revision(drawn)).is_some_and(|drawn| drawn <= upto)
+    }
+
     pub(super) fn tag(&self) -> u32 {
         (self.epoch & 0xff_ffff) as u32
     }
-}
-
-/// The text of the floor: digits, so that etcd compares it as the write ids compare.
-pub(super) fn floor_text(floor: WriteId) -> Vec<u8> {
-    floor.to_string().into_bytes()
-}
-
-/// The floor of a place that is made now: of the commits before that nobody knows anything.
-pub(super) fn floor_of_now() -> WriteId {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    WriteId::from_bits(now << 80)
 }
 
 fn later(format: u8) -> String {
@@ -138,8 +136,15 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_of_now_is_older_than_every_write_after_it() {
-        assert!(floor_of_now() < WriteId::dated());
-        assert!(floor_text(WriteId::from_bits(9)) < floor_text(WriteId::from_bits(10)));
+    fn outside_is_what_is_not_above_the_floor_is_ahead_or_is_of_another_history() {
+        let drawn = |place: &Place, revision| WriteId::after(place.version(revision));
+        let place = Place::draw();
+        let (floor, other) = (drawn(&place, 5), Place::new(place.epoch ^ 1, WriteId::from_bits(0)));
+        let place = Place::new(place.epoch, floor);
+        let outside = |write| place.is_outside(write, 9);
+
+        assert!(outside(floor) && outside(drawn(&place, 4)) && outside(drawn(&place, 10)));
+        assert!(outside(drawn(&other, 7)) && outside(WriteId::after(None)));
+        assert!(!outside(drawn(&place, 6)) && !outside(drawn(&place, 9)));
     }
 }

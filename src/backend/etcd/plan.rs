@@ -37,7 +37,8 @@ pub(super) struct Plan<'c> {
     keys: &'c Keys,
     place: Arc<Place>,
     steps: Vec<Step>,
-    shut_out: bool,
+    /// Whether the write id is outside of what the store remembers, as far as is known.
+    outside: bool,
 }
 
 /// What becomes of one entry.
@@ -64,13 +65,16 @@ pub(super) enum Verdict {
     Repeated(WriteId, Written, i64),
     /// The place is another one, if there is one: nothing was judged.
     Moved(Option<Place>),
+    /// The write id was taken to be from ahead of the store, which has come there by now: nothing was judged.
+    Behind,
     /// It was not applied.
     Not(Error),
 }
 
 impl<'c> Plan<'c> {
-    /// The plan for a commit. Where the write id is `shut_out`, it can't be applied, only found to have been.
-    pub(super) fn new(commit: &'c Commit<'c, [u8]>, keys: &'c Keys, place: Arc<Place>) -> Self {
+    /// The plan for a commit, where `newest` is the newest revision that is known. Under a write id that is outside of what
+    /// is remembered it can't be applied, only found to have been.
+    pub(super) fn new(commit: &'c Commit<'c, [u8]>, keys: &'c Keys, place: Arc<Place>, newest: i64) -> Self {
         let step = |entry: &Entry<'_, [u8]>| {
             let ask = matches!(entry.condition.expected, Expected::Any | Expected::Present);
             match entry.action {
@@ -83,8 +87,8 @@ impl<'c> Plan<'c> {
             }
         };
         let steps = commit.entries().iter().map(step).collect();
-        let shut_out = commit.write().is_some_and(|write| write <= place.closed);
-        Self { commit, keys, place, steps, shut_out }
+        let outside = commit.write().is_some_and(|write| place.is_outside(write, newest));
+        Self { commit, keys, place, steps, outside }
     }
 
     /// Whether it changes anything in the engine.
@@ -142,7 +146,7 @@ impl<'c> Plan<'c> {
                 None => Verdict::Not(Refusal::VersionsExhausted.into()),
             };
         }
-        self.found(&operations).unwrap_or_else(Verdict::Not)
+        self.found(revision, &operations).unwrap_or_else(Verdict::Not)
     }
 
     fn compares(&self) -> Vec<Compare> {
@@ -151,7 +155,7 @@ impl<'c> Plan<'c> {
         if let Some(write) = self.commit.write() {
             compares.push(absent(self.keys.write(write)));
             let closed = self.keys.closed(write);
-            compares.push(if self.shut_out { never(closed) } else { absent(closed) });
+            compares.push(if self.outside { never(closed) } else { absent(closed) });
         }
         for entry in self.commit.entries() {
             let key = self.keys.resource(entry.id);
@@ -214,7 +218,7 @@ impl<'c> Plan<'c> {
             WrittenEntry { deed, before }
         };
         let entries = self.commit.entries().iter().zip(&self.steps).map(entry).collect();
-        Written { tag: self.place.tag(), entries }
+        Written { tag: self.place.tag(), fingerprint: self.commit.fingerprint(), entries }
     }
 
     fn reading(&self) -> Vec<TxnOp> {
@@ -254,8 +258,8 @@ impl<'c> Plan<'c> {
         self.commit.entries().iter().zip(&self.steps).map(receipt).collect()
     }
 
-    /// What a transaction that was not applied has found instead.
-    fn found(&self, operations: &[TxnOpResponse]) -> Result<Verdict, Error> {
+    /// What a transaction that was not applied has found instead, in this revision.
+    fn found(&self, revision: i64, operations: &[TxnOpResponse]) -> Result<Verdict, Error> {
         let mut operations = operations.iter().map(found);
         let mut next = || operations.next().flatten();
         match next() {
@@ -269,10 +273,19 @@ impl<'c> Plan<'c> {
                 let revision = applied.mod_revision();
                 let written = Written::decode(write, applied.value())
                     .map_err(|damage| damaged_write(write, &self.place, revision, damage))?;
+                if written.fingerprint != self.commit.fingerprint() {
+                    return Err(Refusal::Reused { write }.into());
+                }
                 return Ok(Verdict::Repeated(write, written, revision));
             }
-            if closed.is_some() || self.shut_out {
+            if closed.is_some() {
                 return Err(Refusal::Closed { write }.into());
+            }
+            if self.place.is_outside(write, revision) {
+                return Err(Refusal::Outside { write, newest: self.place.version(revision) }.into());
+            }
+            if self.outside {
+                return Ok(Verdict::Behind);
             }
         }
         let mut mismatches = Vec::new();
@@ -307,7 +320,7 @@ pub(super) fn absent(key: Vec<u8>) -> Compare {
 }
 
 /// A comparison that never holds: no revision is below zero.
-fn never(key: Vec<u8>) -> Compare {
+pub(super) fn never(key: Vec<u8>) -> Compare {
     Compare::mod_revision(key, CompareOp::Less, 0)
 }
 
