@@ -3,10 +3,10 @@
 mod address;
 mod durability;
 mod keys;
+mod manifest;
 mod nodes;
 mod open;
 mod options;
-mod place;
 mod plan;
 mod recent;
 mod trouble;
@@ -33,8 +33,8 @@ use crate::store::{
     Resolution, Start, Store, Versioned, WriteId, check_id,
 };
 use keys::Keys;
+use manifest::Manifest;
 use nodes::{Nodes, Purpose};
-use place::Place;
 use plan::{Plan, Verdict};
 use recent::Recent;
 use trouble::Trouble;
@@ -102,7 +102,7 @@ const LEFT: u64 = 1 << 20;
 ///
 /// A restore from a backup is not told: it brings back the epoch, and etcd issues the same revisions again. Tokens from
 /// after the backup may then match what is written anew. Lay the collection anew after a restore, by deleting the key
-/// `PREFIX/COLLECTION:place`: then no old token matches.
+/// `PREFIX/COLLECTION:manifest`: then no old token matches.
 ///
 /// # Failures
 ///
@@ -130,7 +130,7 @@ struct Shared {
     nodes: Nodes,
     runtime: Runtime,
     keys: Keys,
-    place: RwLock<Arc<Place>>,
+    manifest: RwLock<Arc<Manifest>>,
     deadlines: Deadlines,
     history: usize,
     value_limit: usize,
@@ -207,7 +207,7 @@ impl Shared {
             nodes,
             runtime,
             keys,
-            place: RwLock::new(Arc::new(Place::draw())),
+            manifest: RwLock::new(Arc::new(Manifest::draw())),
             deadlines,
             history,
             value_limit,
@@ -222,7 +222,7 @@ impl Shared {
         }
     }
 
-    /// Reads what the engine tells of its durability, then finds the place or makes it.
+    /// Reads what the engine tells of its durability, then finds the collection or lays it.
     async fn open(&self, require_strict: bool) -> Result<(), ConnectError> {
         let durability = match self.nodes.release(self.deadlines.connect).await {
             Ok((release, nodes)) => durability::durability(&release, nodes),
@@ -236,26 +236,26 @@ impl Shared {
             }
             durability => *self.durability.write() = durability,
         }
-        let place = self.lay_within(self.deadlines.connect).await?;
-        self.set_place(place);
+        let manifest = self.lay_within(self.deadlines.connect).await?;
+        self.set_manifest(manifest);
         Ok(())
     }
 
-    fn place(&self) -> Arc<Place> {
-        Arc::clone(&self.place.read())
+    fn manifest(&self) -> Arc<Manifest> {
+        Arc::clone(&self.manifest.read())
     }
 
-    fn set_place(&self, place: Place) {
-        *self.place.write() = Arc::new(place);
+    fn set_manifest(&self, manifest: Manifest) {
+        *self.manifest.write() = Arc::new(manifest);
     }
 
-    /// Goes on with another place: this one, or else the one that stands there, or a new one.
-    async fn follow(&self, stands: Option<Place>) -> Result<(), Error> {
-        let place = match stands {
-            Some(place) => place,
+    /// Goes on with another manifest: this one, or else the one that stands there, or a new one.
+    async fn follow(&self, stands: Option<Manifest>) -> Result<(), Error> {
+        let manifest = match stands {
+            Some(manifest) => manifest,
             None => self.lay_within(self.deadlines.read).await?,
         };
-        self.set_place(place);
+        self.set_manifest(manifest);
         Ok(())
     }
 
@@ -275,21 +275,21 @@ impl Shared {
         }
     }
 
-    /// That a place is the one there is.
-    fn stands(&self, place: &Place) -> Compare {
-        Compare::value(self.keys.place(), CompareOp::Equal, place.bytes.clone())
+    /// That a manifest is the one there is.
+    fn stands(&self, manifest: &Manifest) -> Compare {
+        Compare::value(self.keys.manifest(), CompareOp::Equal, manifest.bytes.clone())
     }
 
-    /// Finds the place, or makes a new one where there is none.
-    async fn lay_within(&self, limit: Duration) -> Result<Place, ConnectError> {
-        let (before, fresh) = (self.newest(), Place::draw());
-        // Who else makes it at the same time finds this one, and so does this one when it is asked again.
+    /// Finds the manifest, or lays a new one where there is none.
+    async fn lay_within(&self, limit: Duration) -> Result<Manifest, ConnectError> {
+        let (before, fresh) = (self.newest(), Manifest::draw());
+        // Who else lays it at the same time finds this one, and so does this one when it is asked again.
         let answer = self.nodes.call(Purpose::Repeatable, limit, |mut kv: KvClient| {
-            let place = self.keys.place();
+            let manifest = self.keys.manifest();
             let transaction = Txn::new()
-                .when([plan::absent(place.clone())])
-                .and_then([TxnOp::put(place.clone(), fresh.bytes.clone(), None)])
-                .or_else([TxnOp::get(place, None)]);
+                .when([plan::absent(manifest.clone())])
+                .and_then([TxnOp::put(manifest.clone(), fresh.bytes.clone(), None)])
+                .or_else([TxnOp::get(manifest, None)]);
             async move { kv.txn(transaction).await }
         });
         let answer = answer.await.map_err(Trouble::of_opening)?;
@@ -299,30 +299,30 @@ impl Shared {
         }
         let operations = answer.op_responses();
         match operations.first().and_then(plan::found) {
-            Some(found) => Place::decode(found.value()),
+            Some(found) => Manifest::decode(found.value()),
             None => Err(ConnectError::Foreign { found: "an answer that is not etcd's".to_owned() }),
         }
     }
 
-    /// Reads keys, in the same step in which the place is seen to be the one that comes back: no answer of another place is
-    /// taken for one of this.
-    async fn read(&self, gets: Vec<TxnOp>) -> Result<(Arc<Place>, TxnResponse), Error> {
+    /// Reads keys, in the same step in which the manifest is seen to be the one that comes back: no answer of another history
+    /// is taken for one of this.
+    async fn read(&self, gets: Vec<TxnOp>) -> Result<(Arc<Manifest>, TxnResponse), Error> {
         loop {
-            let (before, place) = (self.newest(), self.place());
+            let (before, manifest) = (self.newest(), self.manifest());
             let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
-                let stands = TxnOp::get(self.keys.place(), None);
+                let stands = TxnOp::get(self.keys.manifest(), None);
                 let transaction =
-                    Txn::new().when([self.stands(&place)]).and_then(gets.clone()).or_else([stands]);
+                    Txn::new().when([self.stands(&manifest)]).and_then(gets.clone()).or_else([stands]);
                 async move { kv.txn(transaction).await }
             });
             let answer = answer.await.map_err(Trouble::of_read)?;
             self.saw(before, &answer);
             if answer.succeeded() {
-                return Ok((place, answer));
+                return Ok((manifest, answer));
             }
             let stands = answer.op_responses();
             let stands = stands.first().and_then(plan::found);
-            self.follow(stands.map(|stands| Place::decode(stands.value())).transpose()?).await?;
+            self.follow(stands.map(|stands| Manifest::decode(stands.value())).transpose()?).await?;
         }
     }
 
@@ -330,10 +330,10 @@ impl Shared {
         if check_id(id).is_err() {
             return Ok(None);
         }
-        let (place, answer) = self.read(vec![TxnOp::get(self.keys.resource(id), None)]).await?;
+        let (manifest, answer) = self.read(vec![TxnOp::get(self.keys.resource(id), None)]).await?;
         let found = answer.op_responses();
         let stored = found.first().and_then(plan::found);
-        stored.map(|stored| plan::decode(&place, id, stored)).transpose()
+        stored.map(|stored| plan::decode(&manifest, id, stored)).transpose()
     }
 
     async fn commit(self: &Arc<Self>, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
@@ -345,7 +345,7 @@ impl Shared {
             if before.unsigned_abs() > Token::LAST - LEFT {
                 return Err(Refusal::VersionsExhausted.into());
             }
-            let plan = Plan::new(commit, &self.keys, self.place(), before);
+            let plan = Plan::new(commit, &self.keys, self.manifest(), before);
             let purpose = if plan.writes() { Purpose::Once } else { Purpose::Repeatable };
             let limit = end.saturating_duration_since(Instant::now());
             let answer = self.nodes.call(purpose, limit, |mut kv| {
@@ -394,7 +394,7 @@ impl Shared {
             let wanted = part.min(limit - items.len());
             let options = GetOptions::new().with_range(behind.clone()).with_limit(wanted as i64);
             let get = TxnOp::get(std::mem::take(&mut first), Some(options));
-            let (place, answer) = self.read(vec![get]).await?;
+            let (manifest, answer) = self.read(vec![get]).await?;
             let Some(TxnOpResponse::Get(answer)) = answer.op_responses().pop() else {
                 return Err(Failure::new(Outcome::NotApplied, "an answer without what was asked for").into());
             };
@@ -403,7 +403,7 @@ impl Shared {
                 let Some(id) = self.keys.id(stored.key()) else {
                     return Err(Failure::new(Outcome::NotApplied, "a key of a resource is not UTF-8").into());
                 };
-                items.push((Arc::from(id), plan::decode(&place, id, stored)?));
+                items.push((Arc::from(id), plan::decode(&manifest, id, stored)?));
             }
             let next = items.last().filter(|_| answer.more()).map(|(id, _)| Arc::clone(id));
             let Some(next) = next.filter(|_| items.len() < limit) else {

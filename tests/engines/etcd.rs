@@ -2,9 +2,9 @@
 
 mod cluster;
 mod faults;
+mod history;
 mod limits;
 mod login;
-mod place;
 mod window;
 
 use std::process::Command;
@@ -59,7 +59,7 @@ fn try_etcdctl(port: u16, arguments: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-/// A place that no other test uses.
+/// A name that no other test uses.
 fn unused(what: &str) -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     format!("{what}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))

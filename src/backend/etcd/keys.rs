@@ -2,7 +2,7 @@
 //!
 //! | key | what |
 //! |---|---|
-//! | `PREFIX/COLLECTION:place` | the [`Place`](super::place::Place) |
+//! | `PREFIX/COLLECTION:manifest` | the [`Manifest`](super::manifest::Manifest) |
 //! | `PREFIX/COLLECTION:r:ID` | a resource |
 //! | `PREFIX/COLLECTION:w:WRITE` | what the commit with this write id did |
 //! | `PREFIX/COLLECTION:c:WRITE` | nothing: a commit with this write id is refused |
@@ -32,8 +32,8 @@ impl Keys {
         Ok(Self { base: format!("{prefix}/{collection}:") })
     }
 
-    pub(super) fn place(&self) -> Vec<u8> {
-        self.key("place")
+    pub(super) fn manifest(&self) -> Vec<u8> {
+        self.key("manifest")
     }
 
     pub(super) fn resource(&self, id: &str) -> Vec<u8> {
@@ -73,9 +73,9 @@ impl Keys {
         (first, behind(self.resource(prefix)))
     }
 
-    /// All that a watcher has to see: the place and the resources, and nothing that lies between them.
+    /// All that a watcher has to see: the manifest and the resources, and nothing that lies between them.
     pub(super) fn watched(&self) -> (Vec<u8>, Vec<u8>) {
-        (self.place(), behind(self.resource("")))
+        (self.manifest(), behind(self.resource("")))
     }
 
     /// What all remembered commits did.
@@ -142,24 +142,26 @@ mod tests {
     #[test]
     fn an_id_survives_its_key_and_is_found_under_no_other() {
         let keys = keys();
-        for id in ["a", "", "r:", "place", "\u{10ffff}", "a\0b", "../x"] {
+        for id in ["a", "", "r:", "manifest", "\u{10ffff}", "a\0b", "../x"] {
             assert_eq!(keys.id(&keys.resource(id)), Some(id));
         }
 
         let write = WriteId::from_bits(7);
-        for key in [keys.place(), keys.write(write), keys.closed(write), b"app/notes".to_vec()] {
+        for key in [keys.manifest(), keys.write(write), keys.closed(write), b"app/notes".to_vec()] {
             assert_eq!(keys.id(&key), None);
         }
         assert_eq!(keys.write_id(&keys.write(write)), Some(write));
     }
 
     #[test]
-    fn a_watcher_sees_the_place_and_every_resource_and_nothing_else() {
+    fn a_watcher_sees_the_manifest_and_every_resource_and_nothing_else() {
         let keys = keys();
         let (first, behind) = keys.watched();
         let seen = |key: Vec<u8>| first <= key && key < behind;
 
-        assert!(seen(keys.place()) && seen(keys.resource("")) && seen(keys.resource("\u{10ffff}\u{10ffff}")));
+        assert!(
+            seen(keys.manifest()) && seen(keys.resource("")) && seen(keys.resource("\u{10ffff}\u{10ffff}"))
+        );
         let write = WriteId::from_bits(u128::MAX);
         assert!(!seen(keys.write(write)) && !seen(keys.closed(write)));
     }
@@ -176,7 +178,7 @@ mod tests {
         for bits in [0xa1, 0x100, u128::MAX] {
             assert!(!among(keys.closed(WriteId::from_bits(bits))));
         }
-        assert!(!among(keys.place()) && !among(keys.write(WriteId::from_bits(0))));
+        assert!(!among(keys.manifest()) && !among(keys.write(WriteId::from_bits(0))));
     }
 
     #[test]

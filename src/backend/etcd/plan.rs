@@ -8,7 +8,7 @@ use etcd_client::{
 };
 
 use super::keys::Keys;
-use super::place::Place;
+use super::manifest::Manifest;
 use super::written::{Before, Deed, Written, WrittenEntry};
 use crate::backend::record::Record;
 use crate::store::{
@@ -19,7 +19,7 @@ use crate::store::{
 /// The most operations and comparisons that etcd takes in one transaction, unless it is told otherwise.
 const OPERATIONS: usize = 128;
 
-/// How many of them a commit needs for itself: the place, and its write id among the applied and the closed ones.
+/// How many of them a commit needs for itself: the manifest, and its write id among the applied and the closed ones.
 const OWN: usize = 3;
 
 /// The most entries a commit may have.
@@ -30,12 +30,12 @@ const OVERHEAD: usize = 32;
 
 /// A commit as one transaction.
 ///
-/// It compares the place, that the write id is neither applied nor closed, and what each entry expects. Where all of that
+/// It compares the manifest, that the write id is neither applied nor closed, and what each entry expects. Where all of that
 /// holds it writes, and else it reads all of it, in the same step.
 pub(super) struct Plan<'c> {
     commit: &'c Commit<'c, [u8]>,
     keys: &'c Keys,
-    place: Arc<Place>,
+    manifest: Arc<Manifest>,
     steps: Vec<Step>,
     /// Whether the write id is outside of what the store remembers, as far as is known.
     outside: bool,
@@ -63,8 +63,8 @@ pub(super) enum Verdict {
     Applied(Committed),
     /// It was applied earlier under this write id, in this revision.
     Repeated(WriteId, Written, i64),
-    /// The place is another one, if there is one: nothing was judged.
-    Moved(Option<Place>),
+    /// The manifest is another one, if there is one: nothing was judged.
+    Moved(Option<Manifest>),
     /// The write id was taken to be from ahead of the store, which has come there by now: nothing was judged.
     Behind,
     /// It was not applied.
@@ -74,7 +74,12 @@ pub(super) enum Verdict {
 impl<'c> Plan<'c> {
     /// The plan for a commit, where `newest` is the newest revision that is known. Under a write id that is outside of what
     /// is remembered it can't be applied, only found to have been.
-    pub(super) fn new(commit: &'c Commit<'c, [u8]>, keys: &'c Keys, place: Arc<Place>, newest: i64) -> Self {
+    pub(super) fn new(
+        commit: &'c Commit<'c, [u8]>,
+        keys: &'c Keys,
+        manifest: Arc<Manifest>,
+        newest: i64,
+    ) -> Self {
         let step = |entry: &Entry<'_, [u8]>| {
             let ask = matches!(entry.condition.expected, Expected::Any | Expected::Present);
             match entry.action {
@@ -87,8 +92,8 @@ impl<'c> Plan<'c> {
             }
         };
         let steps = commit.entries().iter().map(step).collect();
-        let outside = commit.write().is_some_and(|write| place.is_outside(write, newest));
-        Self { commit, keys, place, steps, outside }
+        let outside = commit.write().is_some_and(|write| manifest.is_outside(write, newest));
+        Self { commit, keys, manifest, steps, outside }
     }
 
     /// Whether it changes anything in the engine.
@@ -108,7 +113,7 @@ impl<'c> Plan<'c> {
         if entries.len() > ENTRIES {
             return Err(Refusal::TooMany { entries: entries.len(), limit: ENTRIES });
         }
-        // The place and the write id, several times each.
+        // The manifest and the write id, several times each.
         let mut total = 4 * 1024;
         for entry in entries {
             let id = || entry.id.into();
@@ -150,8 +155,8 @@ impl<'c> Plan<'c> {
     }
 
     fn compares(&self) -> Vec<Compare> {
-        let place = Compare::value(self.keys.place(), CompareOp::Equal, self.place.bytes.clone());
-        let mut compares = vec![place];
+        let manifest = Compare::value(self.keys.manifest(), CompareOp::Equal, self.manifest.bytes.clone());
+        let mut compares = vec![manifest];
         if let Some(write) = self.commit.write() {
             compares.push(absent(self.keys.write(write)));
             let closed = self.keys.closed(write);
@@ -170,7 +175,7 @@ impl<'c> Plan<'c> {
                 Expected::Any => continue,
                 Expected::Absent => absent(key),
                 Expected::Present => Compare::create_revision(key, CompareOp::Greater, 0),
-                Expected::Version(version) => match self.place.revision(version) {
+                Expected::Version(version) => match self.manifest.revision(version) {
                     Some(revision) => Compare::mod_revision(key, CompareOp::Equal, revision),
                     None => never(key),
                 },
@@ -218,12 +223,12 @@ impl<'c> Plan<'c> {
             WrittenEntry { deed, before }
         };
         let entries = self.commit.entries().iter().zip(&self.steps).map(entry).collect();
-        Written { tag: self.place.tag(), fingerprint: self.commit.fingerprint(), entries }
+        Written { tag: self.manifest.tag(), fingerprint: self.commit.fingerprint(), entries }
     }
 
     fn reading(&self) -> Vec<TxnOp> {
         let get = |key| TxnOp::get(key, None);
-        let mut operations = vec![get(self.keys.place())];
+        let mut operations = vec![get(self.keys.manifest())];
         if let Some(write) = self.commit.write() {
             operations.extend([get(self.keys.write(write)), get(self.keys.closed(write))]);
         }
@@ -234,7 +239,7 @@ impl<'c> Plan<'c> {
     /// The answer to a commit that was applied; `None` where its revision is past the last that makes a version.
     fn receipts(&self, revision: i64, operations: &[TxnOpResponse]) -> Option<Committed> {
         let version =
-            |value: Option<&KeyValue>| value.and_then(|value| self.place.version(value.mod_revision()));
+            |value: Option<&KeyValue>| value.and_then(|value| self.manifest.version(value.mod_revision()));
         let mut operations = operations.iter();
         let receipt = |(entry, step): (&Entry<'_, [u8]>, &Step)| {
             let named = named(entry.condition.expected);
@@ -249,9 +254,9 @@ impl<'c> Plan<'c> {
             };
             let now = match entry.action {
                 Action::Check => replaced,
-                Action::Put(_) => Some(self.place.version(revision)?),
+                Action::Put(_) => Some(self.manifest.version(revision)?),
                 Action::Delete if replaced.is_none() => None,
-                Action::Delete => Some(self.place.version(revision)?),
+                Action::Delete => Some(self.manifest.version(revision)?),
             };
             Some(Receipt { version: now, replaced })
         };
@@ -263,8 +268,8 @@ impl<'c> Plan<'c> {
         let mut operations = operations.iter().map(found);
         let mut next = || operations.next().flatten();
         match next() {
-            Some(place) if place.value() == self.place.bytes => {}
-            Some(place) => return Ok(Verdict::Moved(Some(Place::decode(place.value())?))),
+            Some(manifest) if manifest.value() == self.manifest.bytes => {}
+            Some(manifest) => return Ok(Verdict::Moved(Some(Manifest::decode(manifest.value())?))),
             None => return Ok(Verdict::Moved(None)),
         }
         if let Some(write) = self.commit.write() {
@@ -272,7 +277,7 @@ impl<'c> Plan<'c> {
             if let Some(applied) = applied {
                 let revision = applied.mod_revision();
                 let written = Written::decode(write, applied.value())
-                    .map_err(|damage| damaged_write(write, &self.place, revision, damage))?;
+                    .map_err(|damage| damaged_write(write, &self.manifest, revision, damage))?;
                 if written.fingerprint != self.commit.fingerprint() {
                     return Err(Refusal::Reused { write }.into());
                 }
@@ -281,8 +286,8 @@ impl<'c> Plan<'c> {
             if closed.is_some() {
                 return Err(Refusal::Closed { write }.into());
             }
-            if self.place.is_outside(write, revision) {
-                return Err(Refusal::Outside { write, newest: self.place.version(revision) }.into());
+            if self.manifest.is_outside(write, revision) {
+                return Err(Refusal::Outside { write, newest: self.manifest.version(revision) }.into());
             }
             if self.outside {
                 return Ok(Verdict::Behind);
@@ -294,7 +299,7 @@ impl<'c> Plan<'c> {
                 mismatches.extend(entry.judge(Found::Nothing).err());
                 continue;
             };
-            match decode(&self.place, entry.id, stored) {
+            match decode(&self.manifest, entry.id, stored) {
                 Ok(current) => mismatches.extend(entry.judge(Found::Value(current)).err()),
                 Err(Error::Corrupt(corrupt)) if entry.condition.expected.admits(Some(corrupt.version())) => {}
                 Err(error) => return Err(error),
@@ -333,8 +338,8 @@ pub(super) fn found(answer: &TxnOpResponse) -> Option<&KeyValue> {
 }
 
 /// The value stored under an id.
-pub(super) fn decode(place: &Place, id: &str, stored: &KeyValue) -> Result<Versioned<[u8]>, Error> {
-    let version = place.version(stored.mod_revision()).ok_or(Refusal::VersionsExhausted)?;
+pub(super) fn decode(manifest: &Manifest, id: &str, stored: &KeyValue) -> Result<Versioned<[u8]>, Error> {
+    let version = manifest.version(stored.mod_revision()).ok_or(Refusal::VersionsExhausted)?;
     match Record::decode_unnumbered(id, stored.value()) {
         Ok(value) => Ok(Versioned::new(version, value)),
         Err(damage) => Err(Corrupt::new(id, version, damage).into()),
@@ -344,11 +349,11 @@ pub(super) fn decode(place: &Place, id: &str, stored: &KeyValue) -> Result<Versi
 /// What is remembered of a write does not decode: it is not known what it did.
 pub(super) fn damaged_write(
     write: WriteId,
-    place: &Place,
+    manifest: &Manifest,
     revision: i64,
     damage: impl std::error::Error + Send + Sync + 'static,
 ) -> Error {
-    match place.version(revision) {
+    match manifest.version(revision) {
         Some(version) => Corrupt::new(&format!("write {write}"), version, damage).into(),
         None => Refusal::VersionsExhausted.into(),
     }

@@ -7,8 +7,8 @@ use etcd_client::{
     Compare, CompareOp, DeleteOptions, GetOptions, SortOrder, SortTarget, Txn, TxnOp, TxnOpResponse,
 };
 
+use super::manifest::Manifest;
 use super::nodes::Purpose;
-use super::place::Place;
 use super::plan::{ENTRIES, absent, damaged_write, found, never};
 use super::trouble::Trouble;
 use super::written::Written;
@@ -26,9 +26,9 @@ impl Shared {
     pub(super) async fn resolve(&self, write: WriteId) -> Result<Resolution, Error> {
         let room = i64::try_from(self.history).unwrap_or(i64::MAX);
         loop {
-            let (before, place) = (self.newest(), self.place());
+            let (before, manifest) = (self.newest(), self.manifest());
             // Both as far as is known. Where that is old, the answer tells.
-            let barred = place.is_outside(write, before) || self.closings.load(Ordering::Relaxed) >= room;
+            let barred = manifest.is_outside(write, before) || self.closings.load(Ordering::Relaxed) >= room;
             let [applied, closed] = [self.keys.write(write), self.keys.closed(write)];
             let (first, behind) = self.keys.closings();
             let transaction = || {
@@ -37,9 +37,9 @@ impl Shared {
                 let count = TxnOp::get(first.clone(), Some(count));
                 let may_close = if barred { never(closed.clone()) } else { absent(closed.clone()) };
                 Txn::new()
-                    .when([self.stands(&place), absent(applied.clone()), may_close])
+                    .when([self.stands(&manifest), absent(applied.clone()), may_close])
                     .and_then([count.clone(), TxnOp::put(closed.clone(), [], None)])
-                    .or_else([count, get(&self.keys.place()), get(&applied), get(&closed)])
+                    .or_else([count, get(&self.keys.manifest()), get(&applied), get(&closed)])
             };
             // Closing an id twice is the same as closing it once.
             let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
@@ -58,22 +58,22 @@ impl Shared {
                 return Ok(Resolution::NotApplied);
             }
             let [stands, applied, closed] = [1, 2, 3].map(|number| operations.get(number).and_then(found));
-            if stands.is_none_or(|stands| stands.value() != place.bytes) {
-                let stands = stands.map(|stands| Place::decode(stands.value())).transpose()?;
+            if stands.is_none_or(|stands| stands.value() != manifest.bytes) {
+                let stands = stands.map(|stands| Manifest::decode(stands.value())).transpose()?;
                 self.follow(stands).await?;
                 continue;
             }
             if let Some(applied) = applied {
                 let revision = applied.mod_revision();
                 let written = Written::decode(write, applied.value())
-                    .map_err(|damage| damaged_write(write, &place, revision, damage))?;
+                    .map_err(|damage| damaged_write(write, &manifest, revision, damage))?;
                 let committed = self.recall(write, &written, revision).await.map_err(Trouble::of_read)?;
                 return Ok(committed.map_or(Resolution::Unknown, Resolution::Applied));
             }
             if closed.is_some() {
                 return Ok(Resolution::NotApplied);
             }
-            if !barred || closings >= room || place.is_outside(write, revision(&answer)) {
+            if !barred || closings >= room || manifest.is_outside(write, revision(&answer)) {
                 return Ok(Resolution::Unknown);
             }
         }
@@ -128,14 +128,14 @@ impl Shared {
     /// left to it.
     async fn trim(&self) -> Result<(), Trouble> {
         loop {
-            let place = self.place();
+            let manifest = self.manifest();
             let oldest = self.surplus().await?;
             if oldest.is_empty() {
                 return Ok(());
             }
-            let Some(place) = self.raise_floor(&place, &oldest).await? else { return Ok(()) };
+            let Some(manifest) = self.raise_floor(&manifest, &oldest).await? else { return Ok(()) };
             for some in oldest.chunks(ENTRIES) {
-                if !self.forget(&place, some).await? {
+                if !self.forget(&manifest, some).await? {
                     return Ok(());
                 }
             }
@@ -167,18 +167,22 @@ impl Shared {
     }
 
     /// Raises the floor to the highest of these, before any of them is forgotten, and lets go of the closed write ids that it
-    /// has passed: what is not above it is refused anyway. The place as it is then; `None` where it was another one.
-    async fn raise_floor(&self, place: &Place, oldest: &[Remembered]) -> Result<Option<Place>, Trouble> {
+    /// has passed: what is not above it is refused anyway. The manifest as it is then; `None` where another one stood there.
+    async fn raise_floor(
+        &self,
+        manifest: &Manifest,
+        oldest: &[Remembered],
+    ) -> Result<Option<Manifest>, Trouble> {
         // One that was drawn in a later revision than it was applied in is from before a restore that nothing told, and the
         // floor there would keep out all until etcd is as far again. One of another history stays out by its tag.
-        let drawn_before = |(write, revision): &&Remembered| place.has_drawn(*write, revision - 1);
+        let drawn_before = |(write, revision): &&Remembered| manifest.is_ours(*write, revision - 1);
         let highest = oldest.iter().filter(drawn_before).map(|(write, _)| *write).max();
-        let raised = Place::new(place.epoch, highest.unwrap_or(place.floor).max(place.floor));
+        let raised = Manifest::new(manifest.epoch, highest.unwrap_or(manifest.floor).max(manifest.floor));
         let (first, behind) = self.keys.closings_up_to(raised.floor);
         let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.commit, |mut kv| {
             let passed = DeleteOptions::new().with_range(behind.clone());
-            let transaction = Txn::new().when([self.stands(place)]).and_then([
-                TxnOp::put(self.keys.place(), raised.bytes.clone(), None),
+            let transaction = Txn::new().when([self.stands(manifest)]).and_then([
+                TxnOp::put(self.keys.manifest(), raised.bytes.clone(), None),
                 TxnOp::delete(first.clone(), Some(passed)),
             ]);
             async move { kv.txn(transaction).await }
@@ -186,15 +190,15 @@ impl Shared {
         if !answer.await?.succeeded() {
             return Ok(None);
         }
-        self.set_place(raised.clone());
+        self.set_manifest(raised.clone());
         Ok(Some(raised))
     }
 
-    /// Forgets commits that are below the floor of this place; whether it was still that one.
-    async fn forget(&self, place: &Place, commits: &[Remembered]) -> Result<bool, Trouble> {
+    /// Forgets commits that are below the floor of this manifest; whether it was still that one.
+    async fn forget(&self, manifest: &Manifest, commits: &[Remembered]) -> Result<bool, Trouble> {
         let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.commit, |mut kv| {
             let removals = commits.iter().map(|(write, _)| TxnOp::delete(self.keys.write(*write), None));
-            let transaction = Txn::new().when([self.stands(place)]).and_then(removals.collect::<Vec<_>>());
+            let transaction = Txn::new().when([self.stands(manifest)]).and_then(removals.collect::<Vec<_>>());
             async move { kv.txn(transaction).await }
         });
         Ok(answer.await?.succeeded())

@@ -10,8 +10,9 @@ use crate::store::{Committed, Receipt, Version, WriteId};
 /// What a commit did, entry by entry.
 ///
 /// It is the value of a [`Record`] under the text of the write id: the tag of its versions (4 bytes), the fingerprint of the
-/// commit (8 bytes), then for each entry a byte that says what was done and what is known of the state before, and either the version before or 0 (8 bytes), or
-/// the length of the id (2 bytes) and the id. Numbers are big-endian. The revision of the commit is that of the record.
+/// commit (8 bytes), then for each entry a byte that says what was done and what is known of the state before, and either the
+/// version before or 0 (8 bytes), or the length of the id (2 bytes) and the id. Numbers are big-endian. The revision of the
+/// commit is that of the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) tag: u32,

@@ -151,7 +151,7 @@ fn ids_of_every_plane_of_unicode_keep_their_order() {
     let mut ids: Vec<String> =
         (0..=0x10_u32).filter_map(|plane| char::from_u32(plane << 16 | 0x41)).map(String::from).collect();
     ids.extend(
-        ["\u{fffd}", "\u{e000}", "\u{10ffff}", "z", "'; DROP--", "..", "a/b", ":r:", ":place"]
+        ["\u{fffd}", "\u{e000}", "\u{10ffff}", "z", "'; DROP--", "..", "a/b", ":r:", ":manifest"]
             .map(String::from),
     );
     for id in &ids {

@@ -3,7 +3,7 @@
 use ifmatch::store::{Committed, Refusal, Resolution, WriteId};
 use ifmatch::{Commit, Entry, Error, Etcd, Expected, Store, Version};
 
-use super::place::{open, restore};
+use super::history::{open, restore};
 use super::{NODE, drawn, etcdctl, node, unused, url};
 use crate::faults::patiently;
 
@@ -183,7 +183,7 @@ fn after_a_wipe_no_write_id_of_before_is_applied_or_said_not_to_have_been() {
 }
 
 #[test]
-fn a_place_laid_anew_forgets_nothing_that_was_remembered() {
+fn a_collection_laid_anew_forgets_nothing_that_was_remembered() {
     let name = unused("anew");
     let store = open(NODE.port, &name).unwrap();
     let [sent, closed, unsent] = [(); 3].map(|()| drawn(&store));
@@ -191,7 +191,7 @@ fn a_place_laid_anew_forgets_nothing_that_was_remembered() {
     assert_eq!(store.resolve(closed).wait().unwrap(), Resolution::NotApplied);
 
     // As after a restore.
-    etcdctl(NODE.port, &["del", &format!("tests/{name}:place")]);
+    etcdctl(NODE.port, &["del", &format!("tests/{name}:manifest")]);
 
     for store in [&store, &open(NODE.port, &name).unwrap()] {
         assert_eq!(send(store, b"again", sent).unwrap(), committed);

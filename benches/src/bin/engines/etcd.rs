@@ -71,9 +71,9 @@ fn compare_and_swap(runtime: &Runtime, store: &Etcd, kv: &KvClient) -> Measured 
         })
     });
 
-    let place =
-        runtime.block_on(kv.clone().get("bench/default:place", None)).unwrap().kvs()[0].value().to_vec();
-    runtime.block_on(kv.clone().put("bench/hand:place", place.clone(), None)).unwrap();
+    let manifest =
+        runtime.block_on(kv.clone().get("bench/default:manifest", None)).unwrap().kvs()[0].value().to_vec();
+    runtime.block_on(kv.clone().put("bench/hand:manifest", manifest.clone(), None)).unwrap();
     let mut revision = runtime.block_on(set(kv, "bench/same"));
     let same = Contender::timed("transaction with the same guarantees", |operations| {
         timed(runtime, operations, async || {
@@ -81,14 +81,14 @@ fn compare_and_swap(runtime: &Runtime, store: &Etcd, kv: &KvClient) -> Measured 
             let (applied, closed) = (format!("bench/hand:w:{write}"), format!("bench/hand:c:{write}"));
             let transaction = Txn::new()
                 .when([
-                    Compare::value("bench/hand:place", CompareOp::Equal, place.clone()),
+                    Compare::value("bench/hand:manifest", CompareOp::Equal, manifest.clone()),
                     Compare::create_revision(&*applied, CompareOp::Equal, 0),
                     Compare::create_revision(&*closed, CompareOp::Equal, 0),
                     Compare::mod_revision("bench/same", CompareOp::Equal, revision),
                 ])
                 .and_then([TxnOp::put("bench/same", VALUE, None), TxnOp::put(&*applied, [0; 20], None)])
                 .or_else([
-                    TxnOp::get("bench/hand:place", None),
+                    TxnOp::get("bench/hand:manifest", None),
                     TxnOp::get(&*applied, None),
                     TxnOp::get(&*closed, None),
                     TxnOp::get("bench/same", None),

@@ -97,7 +97,7 @@ fn in_a_new_cluster_at_the_same_address_no_old_token_matches() {
 }
 
 #[test]
-fn a_restore_from_a_backup_is_not_told_and_a_place_laid_anew_tells_it() {
+fn a_restore_from_a_backup_is_not_told_and_a_collection_laid_anew_tells_it() {
     let mut server = node(&[]);
     let store = open(server.port, "restored").unwrap();
     let kept = put(&store, "a", Expected::Absent, b"one").unwrap();
@@ -115,7 +115,7 @@ fn a_restore_from_a_backup_is_not_told_and_a_place_laid_anew_tells_it() {
     assert_eq!(again, lost);
     put(&store, "a", lost, b"overwrites what it has never seen").unwrap();
 
-    etcdctl(server.port, &["del", "tests/restored:place"]);
+    etcdctl(server.port, &["del", "tests/restored:manifest"]);
 
     let stale = conflict(put(&store, "a", lost, b"late"));
     assert_ne!(stale.current::<[u8]>().unwrap().version, lost);
@@ -237,7 +237,7 @@ fn a_later_format_is_refused_and_left_as_it_is() {
     let name = unused("later");
     let store = open(NODE.port, &name).unwrap();
     put(&store, "a", Expected::Absent, b"one").unwrap();
-    let key = format!("tests/{name}:place");
+    let key = format!("tests/{name}:manifest");
     etcdctl(NODE.port, &["put", &key, "\u{2}later"]);
 
     let refused = open(NODE.port, &name).unwrap_err();
@@ -269,7 +269,7 @@ fn bytes_that_do_not_decode_are_corrupt_and_give_way_only_to_who_names_them() {
 }
 
 #[test]
-fn many_stores_that_open_at_once_lay_one_place() {
+fn many_stores_that_open_at_once_lay_one_collection() {
     let name = unused("together");
     let stores: Vec<Etcd> = thread::scope(|scope| {
         let opening: Vec<_> = (0..8).map(|_| scope.spawn(|| open(NODE.port, &name).unwrap())).collect();

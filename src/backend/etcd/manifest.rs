@@ -1,4 +1,4 @@
-//! [`Place`], what a collection in etcd says of itself.
+//! [`Manifest`], what a collection in etcd says of itself.
 
 use crate::backend::engine::{ConnectError, Token};
 use crate::backend::record::{Damage, Record};
@@ -8,16 +8,16 @@ use crate::store::{Version, WriteId};
 /// The format of a collection: of its keys and of all that lies there.
 const FORMAT: u8 = 1;
 
-/// The id that the record of a place is sealed with.
-const ID: &str = ":place";
+/// The id that the record of a manifest is sealed with.
+const ID: &str = ":manifest";
 
 /// What a collection in etcd says of itself, under one key. Every commit compares it whole: where it was changed, or is
 /// gone, nothing is applied that was judged by an older one.
 ///
 /// It is the value of a [`Record`]: the format (1 byte), the epoch (8 bytes), and the floor of the write ids (16 bytes).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Drawn when the place was made. After a wipe, or in a new cluster, it is another.
+pub(super) struct Manifest {
+    /// Drawn when the collection was laid. After a wipe, or in a new cluster, it is another.
     pub(super) epoch: u64,
     /// The highest write id whose commit was forgotten. Of what is not above it nothing is known: see
     /// [`Window`](crate::store::Window).
@@ -26,8 +26,8 @@ pub(super) struct Place {
     pub(super) bytes: Vec<u8>,
 }
 
-impl Place {
-    /// A new place with an epoch of its own. Its floor keeps nothing out: the ids of another history carry another tag.
+impl Manifest {
+    /// A new manifest with an epoch of its own. Its floor keeps nothing out: the ids of another history carry another tag.
     pub(super) fn draw() -> Self {
         Self::new(random(), WriteId::from_bits(0))
     }
@@ -67,7 +67,7 @@ impl Place {
         Token { counter, tag: self.tag() }.version()
     }
 
-    /// The revision that a version names, where it is one of this place.
+    /// The revision that a version names, where it is one of this history.
     pub(super) fn revision(&self, version: Version) -> Option<i64> {
         let token = Token::from(version);
         // Revision 0 is what etcd says of a key that is not there.
@@ -78,11 +78,11 @@ impl Place {
     /// Whether a write id that is not remembered is none that could be applied now: it may be a forgotten one, was drawn in
     /// another history, or is from ahead of `newest`, the newest revision.
     pub(super) fn is_outside(&self, write: WriteId, newest: i64) -> bool {
-        write <= self.floor || !self.has_drawn(write, newest)
+        write <= self.floor || !self.is_ours(write, newest)
     }
 
     /// Whether a write id was drawn in this history, at this revision or before.
-    pub(super) fn has_drawn(&self, write: WriteId, upto: i64) -> bool {
+    pub(super) fn is_ours(&self, write: WriteId, upto: i64) -> bool {
         write.place().and_then(|drawn| self.revision(drawn)).is_some_and(|drawn| drawn <= upto)
     }
 
@@ -101,12 +101,12 @@ mod tests {
 
     /// These bytes are in engines: add to the list, never change it.
     #[test]
-    fn places_of_every_format_are_read_for_ever() {
-        let place = Place::new(0x0123_4567_89ab_cdef, WriteId::from_bits(7));
-        let hex: String = place.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    fn manifests_of_every_format_are_read_for_ever() {
+        let manifest = Manifest::new(0x0123_4567_89ab_cdef, WriteId::from_bits(7));
+        let hex: String = manifest.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
 
-        assert_eq!(hex, "01021559cd53010123456789abcdef00000000000000000000000000000007");
-        assert_eq!(Place::decode(&place.bytes).unwrap(), place);
+        assert_eq!(hex, "0102d117d784010123456789abcdef00000000000000000000000000000007");
+        assert_eq!(Manifest::decode(&manifest.bytes).unwrap(), manifest);
     }
 
     #[test]
@@ -114,37 +114,40 @@ mod tests {
         let mut value = vec![2];
         value.extend([0; 24]);
         let later = Record::encode_unnumbered(ID, &value);
-        let later_record = [&[2][..], &Place::draw().bytes[1..]].concat();
+        let later_record = [&[2][..], &Manifest::draw().bytes[1..]].concat();
 
-        for bytes in [&later[..], &later_record, b"", b"hello", &Place::draw().bytes[..20]] {
-            assert!(matches!(Place::decode(bytes), Err(ConnectError::Foreign { .. })));
+        for bytes in [&later[..], &later_record, b"", b"hello", &Manifest::draw().bytes[..20]] {
+            assert!(matches!(Manifest::decode(bytes), Err(ConnectError::Foreign { .. })));
         }
         for bytes in [later, later_record] {
-            assert!(Place::decode(&bytes).unwrap_err().to_string().contains("format 2"));
+            assert!(Manifest::decode(&bytes).unwrap_err().to_string().contains("format 2"));
         }
     }
 
     #[test]
-    fn a_version_of_another_place_names_no_revision() {
-        let [place, other] = [1, 2].map(|epoch| Place::new(epoch, WriteId::from_bits(0)));
-        let version = place.version(7).unwrap();
+    fn a_version_of_another_history_names_no_revision() {
+        let [manifest, other] = [1, 2].map(|epoch| Manifest::new(epoch, WriteId::from_bits(0)));
+        let version = manifest.version(7).unwrap();
 
-        assert_eq!((place.revision(version), other.revision(version)), (Some(7), None));
-        assert_eq!((place.version(0), place.version(-1), place.version(i64::MAX)), (None, None, None));
-        let absent = Version::from_bits(u64::from(place.tag()).try_into().unwrap());
-        assert_eq!(place.revision(absent), None);
+        assert_eq!((manifest.revision(version), other.revision(version)), (Some(7), None));
+        assert_eq!(
+            (manifest.version(0), manifest.version(-1), manifest.version(i64::MAX)),
+            (None, None, None)
+        );
+        let absent = Version::from_bits(u64::from(manifest.tag()).try_into().unwrap());
+        assert_eq!(manifest.revision(absent), None);
     }
 
     #[test]
     fn outside_is_what_is_not_above_the_floor_is_ahead_or_is_of_another_history() {
-        let drawn = |place: &Place, revision| WriteId::after(place.version(revision));
-        let place = Place::draw();
-        let (floor, other) = (drawn(&place, 5), Place::new(place.epoch ^ 1, WriteId::from_bits(0)));
-        let place = Place::new(place.epoch, floor);
-        let outside = |write| place.is_outside(write, 9);
+        let drawn = |manifest: &Manifest, revision| WriteId::after(manifest.version(revision));
+        let manifest = Manifest::draw();
+        let (floor, other) = (drawn(&manifest, 5), Manifest::new(manifest.epoch ^ 1, WriteId::from_bits(0)));
+        let manifest = Manifest::new(manifest.epoch, floor);
+        let outside = |write| manifest.is_outside(write, 9);
 
-        assert!(outside(floor) && outside(drawn(&place, 4)) && outside(drawn(&place, 10)));
+        assert!(outside(floor) && outside(drawn(&manifest, 4)) && outside(drawn(&manifest, 10)));
         assert!(outside(drawn(&other, 7)) && outside(WriteId::after(None)));
-        assert!(!outside(drawn(&place, 6)) && !outside(drawn(&place, 9)));
+        assert!(!outside(drawn(&manifest, 6)) && !outside(drawn(&manifest, 9)));
     }
 }
