@@ -28,7 +28,7 @@ fn write_on(store: &Etcd, commits: usize) {
 
 /// Commits until what became of a write is forgotten; a task of the store's own forgets.
 fn write_until_forgotten(store: &Etcd, write: WriteId) {
-    for _ in 0..10_000 {
+    for _ in 0..1_000 {
         if store.resolve(write).wait().unwrap() == Resolution::Unknown {
             return;
         }
