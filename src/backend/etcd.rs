@@ -35,7 +35,7 @@ use crate::store::{
 use keys::Keys;
 use manifest::Manifest;
 use nodes::{Nodes, Purpose};
-use plan::{Plan, Verdict};
+use plan::{Answered, Plan};
 use recent::Recent;
 use trouble::Trouble;
 
@@ -359,13 +359,13 @@ impl Shared {
             };
             self.saw(before, &answer);
             match plan.read(&answer) {
-                Verdict::Applied(committed) => {
+                Answered::Applied(committed) => {
                     if write.is_some() {
                         self.note();
                     }
                     return Ok(committed);
                 }
-                Verdict::Repeated(write, written, revision) => {
+                Answered::Repeated(write, written, revision) => {
                     return match self.recall(write, &written, revision).await {
                         Ok(Some(committed)) => Ok(committed),
                         Ok(None) => Err(forgotten(write)),
@@ -373,9 +373,9 @@ impl Shared {
                         Err(trouble) => Err(unknown(trouble, write)),
                     };
                 }
-                Verdict::Moved(stands) => self.follow(stands).await?,
-                Verdict::Behind => {}
-                Verdict::Not(error) => return Err(error),
+                Answered::Moved(stands) => self.follow(stands).await?,
+                Answered::Behind => {}
+                Answered::Not(error) => return Err(error),
             }
         }
     }

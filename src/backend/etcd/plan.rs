@@ -58,7 +58,7 @@ enum Step {
 }
 
 /// What the answer to a transaction says.
-pub(super) enum Verdict {
+pub(super) enum Answered {
     /// It was applied.
     Applied(Committed),
     /// It was applied earlier under this write id, in this revision.
@@ -142,16 +142,16 @@ impl<'c> Plan<'c> {
     }
 
     /// What the answer says.
-    pub(super) fn read(&self, answer: &TxnResponse) -> Verdict {
+    pub(super) fn read(&self, answer: &TxnResponse) -> Answered {
         let revision = answer.header().map_or(0, |header| header.revision());
         let operations = answer.op_responses();
         if answer.succeeded() {
             return match self.receipts(revision, &operations) {
-                Some(committed) => Verdict::Applied(committed),
-                None => Verdict::Not(Refusal::VersionsExhausted.into()),
+                Some(committed) => Answered::Applied(committed),
+                None => Answered::Not(Refusal::VersionsExhausted.into()),
             };
         }
-        self.found(revision, &operations).unwrap_or_else(Verdict::Not)
+        self.found(revision, &operations).unwrap_or_else(Answered::Not)
     }
 
     fn compares(&self) -> Vec<Compare> {
@@ -264,13 +264,13 @@ impl<'c> Plan<'c> {
     }
 
     /// What a transaction that was not applied has found instead, in this revision.
-    fn found(&self, revision: i64, operations: &[TxnOpResponse]) -> Result<Verdict, Error> {
+    fn found(&self, revision: i64, operations: &[TxnOpResponse]) -> Result<Answered, Error> {
         let mut operations = operations.iter().map(found);
         let mut next = || operations.next().flatten();
         match next() {
             Some(manifest) if manifest.value() == self.manifest.bytes => {}
-            Some(manifest) => return Ok(Verdict::Moved(Some(Manifest::decode(manifest.value())?))),
-            None => return Ok(Verdict::Moved(None)),
+            Some(manifest) => return Ok(Answered::Moved(Some(Manifest::decode(manifest.value())?))),
+            None => return Ok(Answered::Moved(None)),
         }
         if let Some(write) = self.commit.write() {
             let (applied, closed) = (next(), next());
@@ -281,7 +281,7 @@ impl<'c> Plan<'c> {
                 if written.fingerprint != self.commit.fingerprint() {
                     return Err(Refusal::Reused { write }.into());
                 }
-                return Ok(Verdict::Repeated(write, written, revision));
+                return Ok(Answered::Repeated(write, written, revision));
             }
             if closed.is_some() {
                 return Err(Refusal::Closed { write }.into());
@@ -290,7 +290,7 @@ impl<'c> Plan<'c> {
                 return Err(Refusal::Outside { write, newest: self.manifest.version(revision) }.into());
             }
             if self.outside {
-                return Ok(Verdict::Behind);
+                return Ok(Answered::Behind);
             }
         }
         let mut mismatches = Vec::new();
