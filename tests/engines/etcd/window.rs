@@ -1,7 +1,7 @@
 //! Which write ids a collection remembers, which it refuses, and what becomes of them when the engine is wiped or restored.
 
 use ifmatch::store::{Committed, Refusal, Resolution, WriteId};
-use ifmatch::{Commit, Entry, Error, Etcd, Expected, Store, Version};
+use ifmatch::{Collection, Commit, Entry, Error, Etcd, Expected, Store, Version};
 
 use super::history::{open, restore};
 use super::{NODE, drawn, etcdctl, node, unused, url};
@@ -75,6 +75,21 @@ fn a_forgotten_commit_is_not_applied_again_over_newer_data() {
         // Who was refused is told where to draw anew.
         send(store, b"newer", drawn(store)).unwrap();
     }
+}
+
+#[test]
+fn a_collection_that_was_idle_for_longer_than_is_remembered_writes_on() {
+    let name = unused("idle");
+    let [idle, busy] = [(); 2].map(|()| small(&name, NODE.port));
+    let numbers = Collection::<u64>::json(idle);
+    numbers.create("number", 1).wait().unwrap();
+    let drawn_then = numbers.write_id();
+
+    write_until_forgotten(&busy, drawn_then);
+    write_on(&busy, 100);
+
+    numbers.modify("number", |number| *number += 1).wait().unwrap();
+    assert_eq!(*numbers.fetch("number").wait().unwrap().value, 2);
 }
 
 #[test]
