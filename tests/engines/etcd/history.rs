@@ -249,7 +249,7 @@ fn a_later_format_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn bytes_that_do_not_decode_are_corrupt_and_give_way_only_to_who_names_them() {
+fn bytes_that_do_not_decode_are_corrupt_and_give_way_to_who_names_them_or_is_blind() {
     let name = unused("corrupt");
     let store = open(NODE.port, &name).unwrap();
     put(&store, "b", Expected::Absent, b"good").unwrap();
@@ -266,6 +266,12 @@ fn bytes_that_do_not_decode_are_corrupt_and_give_way_only_to_who_names_them() {
 
     let version = put(&store, "a", corrupt.version(), b"mended").unwrap();
     assert_eq!(store.get("a").wait().unwrap().unwrap().version, version);
+
+    // Etcd can't tell them from a value, and to read them first would cost every blind write a round trip.
+    etcdctl(NODE.port, &["put", &format!("tests/{name}:r:a"), "s3cr3t garbage"]);
+    let Err(Error::Corrupt(corrupt)) = store.get("a").wait() else { panic!("it decodes") };
+    let blind = store.commit(Commit::one(Entry::put("a", Expected::Any, (*b"blind").into()))).wait().unwrap();
+    assert_eq!(blind.receipts()[0].replaced, Some(corrupt.version()));
 }
 
 #[test]
