@@ -3,10 +3,10 @@
 mod address;
 mod durability;
 mod keys;
+mod manifest;
 mod nodes;
 mod open;
 mod options;
-mod place;
 mod plan;
 mod recent;
 mod trouble;
@@ -33,9 +33,9 @@ use crate::store::{
     Resolution, Scan, Start, Store, Versioned, WriteId, check_id,
 };
 use keys::Keys;
+use manifest::Manifest;
 use nodes::{Nodes, Purpose};
-use place::{Place, floor_text};
-use plan::{Plan, Verdict};
+use plan::{Answered, Plan};
 use recent::Recent;
 use trouble::Trouble;
 
@@ -63,8 +63,9 @@ const LEFT: u64 = 1 << 20;
 /// A read is one round trip, and so is a commit, over however many ids, and a conflict with its current values: etcd
 /// compares, writes or reads in one transaction. A commit syncs the disks of a majority of the nodes. A blind write, one
 /// that expects [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present), also brings the old value over the
-/// network, to tell what it replaced. A page is one round trip for each 4 MiB of values or 1,000 keys, and one without values
-/// asks for keys only. A batch of the feed that has puts costs its watcher one read, and a watcher that waits
+/// network, to tell what it replaced. After each eighth of the history the oldest write ids are forgotten, and the next call
+/// of each store takes two round trips. A page is one round trip for each 4 MiB of values or 1,000 keys, and one without
+/// values asks for keys only. A batch of the feed that has puts costs its watcher one read, and a watcher that waits
 /// has a connection of its own.
 ///
 /// # Versions
@@ -79,13 +80,19 @@ const LEFT: u64 = 1 << 20;
 /// - Ids have 1 to 512 bytes and no U+0000. Values have at most 1 MiB, see [`Options::value_limit`]. A commit has at most
 ///   125 entries, since etcd takes 128 operations in a transaction, and 1.5 MiB, see [`Options::request_limit`].
 /// - A deleted id is a missing one: etcd does not tell them apart.
-/// - A blind write overwrites also bytes that do not decode; a write that expects a version does not.
+/// - A blind write overwrites also a damaged record; a write that expects a version does not. Etcd compares values, but
+///   computes no checksum: to see the damage first, each blind write would have to read, and to try again whenever
+///   another one came between.
 /// - The feed reaches back until etcd was last compacted. That is for its operator to do, for one by
 ///   `--auto-compaction-retention`, and without it etcd grows until it refuses writes. A cursor from before is `Expired`; also
 ///   that of a collection in which nothing happened since. In releases of before 2025 a compaction at the very revision of a
 ///   deletion that a watcher is catching up with can hide that deletion from it.
-/// - Write ids reach back 100,000 commits, see [`Options::history`], whatever the clocks say that drew them. What a blind
-///   write replaced is asked of etcd's history: where that was compacted, its write id is [`Resolution::Unknown`].
+/// - Write ids reach back 100,000 commits, see [`Options::history`]. One from before that is refused, and
+///   [`Resolution::Unknown`]; so is one from before a wipe. What a blind write replaced is asked of etcd's history: where
+///   that was compacted, its write id is [`Resolution::Unknown`] as well.
+/// - Of the ids that were resolved as not applied it keeps about as many: it learns how many there are from each question, so
+///   that those asked at the same moment, and the first one of each store, may be too many. While these are not yet outdated,
+///   further ones are [`Resolution::Unknown`].
 ///
 /// # Durability
 ///
@@ -96,7 +103,7 @@ const LEFT: u64 = 1 << 20;
 ///
 /// A restore from a backup is not told: it brings back the epoch, and etcd issues the same revisions again. Tokens from
 /// after the backup may then match what is written anew. Lay the collection anew after a restore, by deleting the key
-/// `PREFIX/COLLECTION:place`: then no old token matches.
+/// `PREFIX/COLLECTION:manifest`: then no old token matches.
 ///
 /// # Failures
 ///
@@ -124,16 +131,16 @@ struct Shared {
     nodes: Nodes,
     runtime: Runtime,
     keys: Keys,
-    place: RwLock<Arc<Place>>,
+    manifest: RwLock<Arc<Manifest>>,
     deadlines: Deadlines,
     history: usize,
     value_limit: usize,
     request_limit: usize,
-    /// The newest revision that an answer has shown, for the versions that are left.
+    /// The newest revision that an answer has shown.
     newest: AtomicI64,
-    /// The youngest write id of a commit.
-    youngest: Mutex<WriteId>,
-    /// How many write ids were noted since the oldest last left.
+    /// How many closed write ids there were when that was last told.
+    closings: AtomicI64,
+    /// How many commits were noted since the oldest last left.
     noted: AtomicUsize,
     trimming: AtomicBool,
     recent: Mutex<Recent>,
@@ -201,13 +208,13 @@ impl Shared {
             nodes,
             runtime,
             keys,
-            place: RwLock::new(Arc::new(Place::draw())),
+            manifest: RwLock::new(Arc::new(Manifest::draw())),
             deadlines,
             history,
             value_limit,
             request_limit,
             newest: AtomicI64::new(0),
-            youngest: Mutex::new(WriteId::from_bits(0)),
+            closings: AtomicI64::new(0),
             // Programs that run for a few commits only take their turn too.
             noted: AtomicUsize::new(random() as usize % window::slack(history)),
             trimming: AtomicBool::new(false),
@@ -216,7 +223,7 @@ impl Shared {
         }
     }
 
-    /// Reads what the engine tells of its durability, then finds the place or makes it.
+    /// Reads what the engine tells of its durability, then finds the collection or lays it.
     async fn open(&self, require_strict: bool) -> Result<(), ConnectError> {
         let durability = match self.nodes.release(self.deadlines.connect).await {
             Ok((release, nodes)) => durability::durability(&release, nodes),
@@ -230,88 +237,93 @@ impl Shared {
             }
             durability => *self.durability.write() = durability,
         }
-        let place = self.lay_within(self.deadlines.connect).await?;
-        self.set_place(place);
+        let manifest = self.lay_within(self.deadlines.connect).await?;
+        self.set_manifest(manifest);
         Ok(())
     }
 
-    fn place(&self) -> Arc<Place> {
-        Arc::clone(&self.place.read())
+    fn manifest(&self) -> Arc<Manifest> {
+        Arc::clone(&self.manifest.read())
     }
 
-    fn set_place(&self, place: Place) {
-        *self.place.write() = Arc::new(place);
+    fn set_manifest(&self, manifest: Manifest) {
+        *self.manifest.write() = Arc::new(manifest);
     }
 
-    /// Goes on with another place: this one, or else the one that stands there, or a new one.
-    async fn follow(&self, stands: Option<Place>) -> Result<(), Error> {
-        let place = match stands {
-            Some(place) => place,
+    /// Goes on with another manifest: this one, or else the one that stands there, or a new one.
+    async fn follow(&self, stands: Option<Manifest>) -> Result<(), Error> {
+        let manifest = match stands {
+            Some(manifest) => manifest,
             None => self.lay_within(self.deadlines.read).await?,
         };
-        if place.epoch != self.place().epoch {
-            // Whoever made it may not know of the commits that this store has sent before.
-            let raised = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
-                let transaction =
-                    Txn::new().when([self.stands(&place)]).and_then([self.raise_floor(self.floor_of_now())]);
-                async move { kv.txn(transaction).await }
-            });
-            raised.await.map_err(Trouble::of_read)?;
-            self.newest.store(0, Ordering::Release);
-        }
-        self.set_place(place);
+        self.set_manifest(manifest);
         Ok(())
     }
 
-    /// That a place is the one there is.
-    fn stands(&self, place: &Place) -> Compare {
-        Compare::value(self.keys.place(), CompareOp::Equal, place.bytes.clone())
+    /// The newest revision that an answer has shown.
+    fn newest(&self) -> i64 {
+        self.newest.load(Ordering::Acquire)
     }
 
-    /// Finds the place, or makes a new one where there is none.
-    async fn lay_within(&self, limit: Duration) -> Result<Place, ConnectError> {
-        // What was closed stays out also where the place alone was deleted.
-        let fresh = Place::new(random(), self.place().closed);
-        let floor = floor_text(self.floor_of_now());
-        // Who else makes it at the same time finds this one, and so does this one when it is asked again.
+    /// Takes note of the revision of an answer, where `before` was the newest when it was asked for. Etcd that answers from
+    /// before that has lost what came since, or is another one: what was known of it holds no more.
+    fn saw(&self, before: i64, answer: &TxnResponse) {
+        let revision = revision(answer);
+        if revision < before {
+            self.newest.store(revision, Ordering::Release);
+        } else {
+            self.newest.fetch_max(revision, Ordering::AcqRel);
+        }
+    }
+
+    /// That a manifest is the one there is.
+    fn stands(&self, manifest: &Manifest) -> Compare {
+        Compare::value(self.keys.manifest(), CompareOp::Equal, manifest.bytes.clone())
+    }
+
+    /// Finds the manifest, or lays a new one where there is none.
+    async fn lay_within(&self, limit: Duration) -> Result<Manifest, ConnectError> {
+        let (before, fresh) = (self.newest(), Manifest::draw());
+        // Who else lays it at the same time finds this one, and so does this one when it is asked again.
         let answer = self.nodes.call(Purpose::Repeatable, limit, |mut kv: KvClient| {
-            let place = self.keys.place();
-            // A floor that is there may be higher, as where this clock is behind.
-            let lay_floor = Txn::new()
-                .when([Compare::value(self.keys.floor(), CompareOp::Greater, floor.clone())])
-                .or_else([TxnOp::put(self.keys.floor(), floor.clone(), None)]);
+            let manifest = self.keys.manifest();
             let transaction = Txn::new()
-                .when([plan::absent(place.clone())])
-                .and_then([TxnOp::put(place.clone(), fresh.bytes.clone(), None), TxnOp::txn(lay_floor)])
-                .or_else([TxnOp::get(place, None)]);
+                .when([plan::absent(manifest.clone())])
+                .and_then([TxnOp::put(manifest.clone(), fresh.bytes.clone(), None)])
+                .or_else([TxnOp::get(manifest, None)]);
             async move { kv.txn(transaction).await }
         });
         let answer = answer.await.map_err(Trouble::of_opening)?;
+        self.saw(before, &answer);
         if answer.succeeded() {
             return Ok(fresh);
         }
         let operations = answer.op_responses();
         match operations.first().and_then(plan::found) {
-            Some(found) => Place::decode(found.value()),
+            Some(found) => Manifest::decode(found.value()),
             None => Err(ConnectError::Foreign { found: "an answer that is not etcd's".to_owned() }),
         }
     }
 
-    /// Reads keys, in the same step in which the place is seen to be the one that comes back: no answer of another place is
-    /// taken for one of this.
-    async fn read(&self, gets: Vec<TxnOp>) -> Result<(Arc<Place>, TxnResponse), Error> {
+    /// Reads keys, in the same step in which the manifest is seen to be the one that comes back: no answer of another history
+    /// is taken for one of this.
+    async fn read(&self, gets: Vec<TxnOp>) -> Result<(Arc<Manifest>, TxnResponse), Error> {
         loop {
-            let place = self.place();
+            let (before, manifest) = (self.newest(), self.manifest());
             let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
-                let transaction = Txn::new().when([self.stands(&place)]).and_then(gets.clone());
+                let stands = TxnOp::get(self.keys.manifest(), None);
+                let transaction =
+                    Txn::new().when([self.stands(&manifest)]).and_then(gets.clone()).or_else([stands]);
                 async move { kv.txn(transaction).await }
             });
             let answer = answer.await.map_err(Trouble::of_read)?;
+            self.saw(before, &answer);
             if answer.succeeded() {
-                self.newest.fetch_max(revision(&answer), Ordering::AcqRel);
-                return Ok((place, answer));
+                return Ok((manifest, answer));
             }
-            self.follow(None).await?;
+            let stands = answer.op_responses();
+            let stands = stands.first().and_then(plan::found);
+            self.follow(stands.map(|stands| Manifest::decode(stands.value())).transpose()?).await?;
         }
     }
 
@@ -319,25 +331,22 @@ impl Shared {
         if check_id(id).is_err() {
             return Ok(None);
         }
-        let (place, answer) = self.read(vec![TxnOp::get(self.keys.resource(id), None)]).await?;
+        let (manifest, answer) = self.read(vec![TxnOp::get(self.keys.resource(id), None)]).await?;
         let found = answer.op_responses();
         let stored = found.first().and_then(plan::found);
-        stored.map(|stored| plan::decode(&place, id, stored)).transpose()
+        stored.map(|stored| plan::decode(&manifest, id, stored)).transpose()
     }
 
     async fn commit(self: &Arc<Self>, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
         let write = commit.write();
-        // Before the revisions run out: a commit is only told its own once it is applied.
-        if self.newest.load(Ordering::Acquire).unsigned_abs() > Token::LAST - LEFT {
-            return Err(Refusal::VersionsExhausted.into());
-        }
-        if let Some(write) = write {
-            let mut youngest = self.youngest.lock();
-            *youngest = write.max(*youngest);
-        }
         let end = Instant::now() + self.deadlines.commit;
         loop {
-            let plan = Plan::new(commit, &self.keys, self.place());
+            let before = self.newest();
+            // Before the revisions run out: a commit is only told its own once it is applied.
+            if before.unsigned_abs() > Token::LAST - LEFT {
+                return Err(Refusal::VersionsExhausted.into());
+            }
+            let plan = Plan::new(commit, &self.keys, self.manifest(), before);
             let purpose = if plan.writes() { Purpose::Once } else { Purpose::Repeatable };
             let limit = end.saturating_duration_since(Instant::now());
             let answer = self.nodes.call(purpose, limit, |mut kv| {
@@ -349,15 +358,15 @@ impl Shared {
                 Err(trouble) if plan.writes() => return Err(trouble.of_write(write)),
                 Err(trouble) => return Err(trouble.of_read()),
             };
+            self.saw(before, &answer);
             match plan.read(&answer) {
-                Verdict::Applied(committed) => {
-                    self.newest.fetch_max(revision(&answer), Ordering::AcqRel);
+                Answered::Applied(committed) => {
                     if write.is_some() {
                         self.note();
                     }
                     return Ok(committed);
                 }
-                Verdict::Repeated(write, written, revision) => {
+                Answered::Repeated(write, written, revision) => {
                     return match self.recall(write, &written, revision).await {
                         Ok(Some(committed)) => Ok(committed),
                         Ok(None) => Err(forgotten(write)),
@@ -365,8 +374,9 @@ impl Shared {
                         Err(trouble) => Err(unknown(trouble, write)),
                     };
                 }
-                Verdict::Moved(stands) => self.follow(stands).await?,
-                Verdict::Not(error) => return Err(error),
+                Answered::Moved(stands) => self.follow(stands).await?,
+                Answered::Behind => {}
+                Answered::Not(error) => return Err(error),
             }
         }
     }
@@ -388,7 +398,7 @@ impl Shared {
             let options = GetOptions::new().with_range(behind.clone()).with_limit(wanted as i64);
             let options = if values { options } else { options.with_keys_only() };
             let get = TxnOp::get(std::mem::take(&mut first), Some(options));
-            let (place, answer) = self.read(vec![get]).await?;
+            let (manifest, answer) = self.read(vec![get]).await?;
             let Some(TxnOpResponse::Get(answer)) = answer.op_responses().pop() else {
                 return Err(Failure::new(Outcome::NotApplied, "an answer without what was asked for").into());
             };
@@ -399,8 +409,8 @@ impl Shared {
                     return Err(Failure::new(Outcome::NotApplied, "a key of a resource is not UTF-8").into());
                 };
                 let listed = match values {
-                    true => plan::decode(&place, id, stored).map(Listed::from),
-                    false => plan::version(&place, stored).map(Listed::from).map_err(Error::from),
+                    true => plan::decode(&manifest, id, stored).map(Listed::from),
+                    false => plan::version(&manifest, stored).map(Listed::from).map_err(Error::from),
                 };
                 if !page.add(id.into(), listed)? {
                     return Ok(page);
@@ -480,7 +490,7 @@ impl Store<[u8]> for Etcd {
             watch: true,
             tombstones: false,
             durability: *self.shared.durability.read(),
-            window: 0,
+            window: self.shared.history,
             may_lose_answers: true,
             detects_restore: false,
         }

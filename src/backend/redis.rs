@@ -92,6 +92,8 @@ const COMMIT_BYTES: usize = 64 << 20;
 ///   [`Expired`](crate::store::Expired), and a write id from before that is refused, and [`Resolution::Unknown`]. Of the
 ///   ids that were resolved as not applied it keeps as many; while these are not yet outdated, further ones are
 ///   [`Resolution::Unknown`].
+/// - A blind write overwrites also a record of which the value alone is damaged; a write that expects a version does not.
+///   The script looks at the head of a record, and computes no checksum of its value: Lua would take half a millisecond for each KiB.
 /// - A collection lives on one node of a cluster: all of its keys have the hash tag `{collection}`. The store follows the
 ///   cluster's hints to that node; while the collection moves to another one, calls fail and may be tried again.
 /// - Everything is in the memory of Redis. Where that is full, commits that put values fail with

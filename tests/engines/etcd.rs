@@ -2,9 +2,10 @@
 
 mod cluster;
 mod faults;
+mod history;
 mod limits;
 mod login;
-mod place;
+mod window;
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,11 +13,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ifmatch::codec::Codec;
-use ifmatch::conformance::Sample;
+use ifmatch::conformance::{Sample, writes};
 use ifmatch::engine::Deadlines;
-use ifmatch::store::{Abilities, Durability};
+use ifmatch::store::{Abilities, Durability, WriteId};
 use ifmatch::{Encoded, Etcd, Json, Store, conformance};
 
+use crate::faults::newest;
 use crate::server::{Directory, Server, free_port, program};
 
 /// One node that all tests share that don't disturb it.
@@ -57,7 +59,7 @@ fn try_etcdctl(port: u16, arguments: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-/// A place that no other test uses.
+/// A name that no other test uses.
 fn unused(what: &str) -> String {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     format!("{what}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
@@ -70,6 +72,11 @@ fn url(port: u16) -> String {
 /// A new collection on the shared node.
 fn fresh() -> Etcd {
     Etcd::options().collection(unused("law")).connect(&url(NODE.port)).wait().unwrap()
+}
+
+/// A write id at the newest version of a store.
+fn drawn(store: &(impl Store<[u8]> + ?Sized)) -> WriteId {
+    newest(store).unwrap().write()
 }
 
 /// Deadlines for tests in which they pass.
@@ -90,6 +97,7 @@ fn declared() -> Abilities {
     abilities.watch = true;
     abilities.tombstones = false;
     abilities.durability = Durability::Strict;
+    abilities.window = 100_000;
     abilities.may_lose_answers = true;
     abilities.detects_restore = false;
     abilities
@@ -105,6 +113,19 @@ where
 conformance!(etcd, fresh(), declared());
 conformance!(etcd_shared_by_all_laws, shared(), declared());
 conformance!(encoded_over_etcd, encoded::<u64>(fresh()), declared());
+
+/// A short memory, which the other laws would outrun at the same time.
+#[tokio::test]
+async fn write_ids_keep_their_laws_where_little_is_remembered() {
+    let options = Etcd::options().collection(unused("little")).history(64);
+    let store: Arc<dyn Store<[u8]>> = Arc::new(options.connect(&url(NODE.port)).await.unwrap());
+
+    assert_eq!(store.abilities().window, 64);
+    writes::beyond_the_window_nothing_is_applied_again(&store).await;
+    writes::asking_after_write_ids_shuts_out_no_other(&store).await;
+    writes::a_write_id_from_ahead_is_not_ours(&store).await;
+    writes::a_write_id_names_one_commit(&store).await;
+}
 
 #[test]
 fn whoever_outlives_the_runtime_of_a_store_is_told() {

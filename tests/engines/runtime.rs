@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::engine::RuntimeEnded;
-use ifmatch::store::{Outcome, Scan, WriteId};
+use ifmatch::store::{Outcome, Scan};
 use ifmatch::{Commit, Entry, Error, Expected, Start, Store};
 
 use crate::faults::{Drawn, newest};
@@ -114,7 +114,7 @@ where
         assert_ended(&store.get("a").wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.commit(put("a", seen)).wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.scan(Scan::new("", 10)).wait().unwrap_err(), Outcome::NotApplied);
-        assert_ended(&store.resolve(WriteId::dated()).wait().unwrap_err(), Outcome::NotApplied);
+        assert_ended(&store.resolve(seen.write()).wait().unwrap_err(), Outcome::NotApplied);
         assert_ended(&store.watch(Start::Now).wait().unwrap_err(), Outcome::NotApplied);
     }
 }

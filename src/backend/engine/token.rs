@@ -79,6 +79,7 @@ mod tests {
         }
     }
 
+    #[cfg(any(feature = "postgres", feature = "redis"))]
     #[test]
     fn tags_have_24_bits() {
         assert!((0..1_000).all(|_| Token::draw_tag() < 1 << 24));

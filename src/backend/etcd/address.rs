@@ -28,11 +28,11 @@ impl Address {
             return Err(unusable("it has a query or a fragment"));
         }
         // A password may hold an `@` that is not escaped, a host can't.
-        let (login, places) = match rest.rsplit_once('@') {
-            Some((login, places)) => (Some(parse_login(login)?), places),
+        let (login, manifests) = match rest.rsplit_once('@') {
+            Some((login, manifests)) => (Some(parse_login(login)?), manifests),
             None => (None, rest),
         };
-        let (hosts, prefix) = places.split_once('/').unwrap_or((places, ""));
+        let (hosts, prefix) = manifests.split_once('/').unwrap_or((manifests, ""));
         let prefix = Some(prefix.trim_end_matches('/')).filter(|prefix| !prefix.is_empty());
         if let Some(prefix) = prefix {
             check_prefix(prefix)?;

@@ -2,11 +2,10 @@
 //!
 //! | key | what |
 //! |---|---|
-//! | `PREFIX/COLLECTION:place` | the [`Place`](super::place::Place) |
+//! | `PREFIX/COLLECTION:manifest` | the [`Manifest`](super::manifest::Manifest) |
 //! | `PREFIX/COLLECTION:r:ID` | a resource |
 //! | `PREFIX/COLLECTION:w:WRITE` | what the commit with this write id did |
 //! | `PREFIX/COLLECTION:c:WRITE` | nothing: a commit with this write id is refused |
-//! | `PREFIX/COLLECTION:floor` | the youngest write id that was forgotten |
 //!
 //! Neither a prefix nor the name of a collection has a colon, so no two collections share a key, whatever their ids are.
 
@@ -33,12 +32,8 @@ impl Keys {
         Ok(Self { base: format!("{prefix}/{collection}:") })
     }
 
-    pub(super) fn place(&self) -> Vec<u8> {
-        self.key("place")
-    }
-
-    pub(super) fn floor(&self) -> Vec<u8> {
-        self.key("floor")
+    pub(super) fn manifest(&self) -> Vec<u8> {
+        self.key("manifest")
     }
 
     pub(super) fn resource(&self, id: &str) -> Vec<u8> {
@@ -59,10 +54,9 @@ impl Keys {
         str::from_utf8(id).ok()
     }
 
-    /// The write id by its key, applied or closed.
+    /// The write id of a commit by its key.
     pub(super) fn write_id(&self, key: &[u8]) -> Option<WriteId> {
-        let name = key.strip_prefix(self.base.as_bytes())?;
-        let write = name.strip_prefix(b"w:").or_else(|| name.strip_prefix(b"c:"))?;
+        let write = key.strip_prefix(self.base.as_bytes())?.strip_prefix(b"w:")?;
         str::from_utf8(write).ok()?.parse().ok()
     }
 
@@ -79,17 +73,26 @@ impl Keys {
         (first, behind(self.resource(prefix)))
     }
 
-    /// All that a watcher has to see: the place and the resources, and nothing that lies between them.
+    /// All that a watcher has to see: the manifest and the resources, and nothing that lies between them.
     pub(super) fn watched(&self) -> (Vec<u8>, Vec<u8>) {
-        (self.place(), behind(self.resource("")))
+        (self.manifest(), behind(self.resource("")))
     }
 
+    /// What all remembered commits did.
     pub(super) fn writes(&self) -> (Vec<u8>, Vec<u8>) {
         (self.key("w:"), behind(self.key("w:")))
     }
 
+    /// All closed write ids.
     pub(super) fn closings(&self) -> (Vec<u8>, Vec<u8>) {
         (self.key("c:"), behind(self.key("c:")))
+    }
+
+    /// The closed write ids that are not above this one. Their keys are in the order of the ids: all have 32 digits.
+    pub(super) fn closings_up_to(&self, last: WriteId) -> (Vec<u8>, Vec<u8>) {
+        let mut behind = self.closed(last);
+        behind.push(0);
+        (self.key("c:"), behind)
     }
 
     fn key(&self, name: &str) -> Vec<u8> {
@@ -139,28 +142,43 @@ mod tests {
     #[test]
     fn an_id_survives_its_key_and_is_found_under_no_other() {
         let keys = keys();
-        for id in ["a", "", "r:", "place", "\u{10ffff}", "a\0b", "../x"] {
+        for id in ["a", "", "r:", "manifest", "\u{10ffff}", "a\0b", "../x"] {
             assert_eq!(keys.id(&keys.resource(id)), Some(id));
         }
 
         let write = WriteId::from_bits(7);
-        for key in [keys.place(), keys.floor(), keys.write(write), keys.closed(write), b"app/notes".to_vec()]
-        {
+        for key in [keys.manifest(), keys.write(write), keys.closed(write), b"app/notes".to_vec()] {
             assert_eq!(keys.id(&key), None);
         }
         assert_eq!(keys.write_id(&keys.write(write)), Some(write));
-        assert_eq!(keys.write_id(&keys.closed(write)), Some(write));
     }
 
     #[test]
-    fn a_watcher_sees_the_place_and_every_resource_and_nothing_else() {
+    fn a_watcher_sees_the_manifest_and_every_resource_and_nothing_else() {
         let keys = keys();
         let (first, behind) = keys.watched();
         let seen = |key: Vec<u8>| first <= key && key < behind;
 
-        assert!(seen(keys.place()) && seen(keys.resource("")) && seen(keys.resource("\u{10ffff}\u{10ffff}")));
+        assert!(
+            seen(keys.manifest()) && seen(keys.resource("")) && seen(keys.resource("\u{10ffff}\u{10ffff}"))
+        );
         let write = WriteId::from_bits(u128::MAX);
-        assert!(!seen(keys.write(write)) && !seen(keys.closed(write)) && !seen(keys.floor()));
+        assert!(!seen(keys.write(write)) && !seen(keys.closed(write)));
+    }
+
+    #[test]
+    fn the_closed_ids_up_to_one_are_those_that_are_not_above_it() {
+        let keys = keys();
+        let (first, behind) = keys.closings_up_to(WriteId::from_bits(0xa0));
+        let among = |key: Vec<u8>| first <= key && key < behind;
+
+        for bits in [0, 9, 0x9f, 0xa0] {
+            assert!(among(keys.closed(WriteId::from_bits(bits))));
+        }
+        for bits in [0xa1, 0x100, u128::MAX] {
+            assert!(!among(keys.closed(WriteId::from_bits(bits))));
+        }
+        assert!(!among(keys.manifest()) && !among(keys.write(WriteId::from_bits(0))));
     }
 
     #[test]

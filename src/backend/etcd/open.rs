@@ -1,4 +1,4 @@
-//! Opening a collection: the connection, and the place of the collection in the cluster.
+//! Opening a collection: the connection, and what the collection says of itself.
 
 use std::sync::Arc;
 

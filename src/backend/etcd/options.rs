@@ -78,8 +78,9 @@ impl Options {
         Self { deadlines: deadlines.bounded(), ..self }
     }
 
-    /// How many write ids are kept. Default: 100,000, and at least 64. Each takes about 150 bytes in etcd. They
-    /// leave together, so that at times there are an eighth more for each store on the collection.
+    /// How many commits are kept under their write ids. Default: 100,000, and at least 64. Each takes about 150 bytes in
+    /// etcd. They leave together, so that at times there are an eighth more for each store on the collection. About as many
+    /// ids are kept that were resolved as not applied.
     ///
     /// How far the feed reaches back is not for the store to say: until etcd is compacted, see
     /// [`compact`](crate::Etcd::compact). Stores on one collection should agree.

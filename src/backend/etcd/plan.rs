@@ -8,7 +8,7 @@ use etcd_client::{
 };
 
 use super::keys::Keys;
-use super::place::Place;
+use super::manifest::Manifest;
 use super::written::{Before, Deed, Written, WrittenEntry};
 use crate::backend::record::Record;
 use crate::store::{
@@ -19,7 +19,7 @@ use crate::store::{
 /// The most operations and comparisons that etcd takes in one transaction, unless it is told otherwise.
 const OPERATIONS: usize = 128;
 
-/// How many of them a commit needs for itself: the place, and its write id among the applied and the closed ones.
+/// How many of them a commit needs for itself: the manifest, and its write id among the applied and the closed ones.
 const OWN: usize = 3;
 
 /// The most entries a commit may have.
@@ -30,14 +30,15 @@ const OVERHEAD: usize = 32;
 
 /// A commit as one transaction.
 ///
-/// It compares the place, that the write id is neither applied nor closed, and what each entry expects. Where all of that
+/// It compares the manifest, that the write id is neither applied nor closed, and what each entry expects. Where all of that
 /// holds it writes, and else it reads all of it, in the same step.
 pub(super) struct Plan<'c> {
     commit: &'c Commit<'c, [u8]>,
     keys: &'c Keys,
-    place: Arc<Place>,
+    manifest: Arc<Manifest>,
     steps: Vec<Step>,
-    shut_out: bool,
+    /// Whether the write id is outside of what the store remembers, as far as is known.
+    outside: bool,
 }
 
 /// What becomes of one entry.
@@ -57,20 +58,28 @@ enum Step {
 }
 
 /// What the answer to a transaction says.
-pub(super) enum Verdict {
+pub(super) enum Answered {
     /// It was applied.
     Applied(Committed),
     /// It was applied earlier under this write id, in this revision.
     Repeated(WriteId, Written, i64),
-    /// The place is another one, if there is one: nothing was judged.
-    Moved(Option<Place>),
+    /// The manifest is another one, if there is one: nothing was judged.
+    Moved(Option<Manifest>),
+    /// The write id was taken to be from ahead of the store, which has come there by now: nothing was judged.
+    Behind,
     /// It was not applied.
     Not(Error),
 }
 
 impl<'c> Plan<'c> {
-    /// The plan for a commit. Where the write id is `shut_out`, it can't be applied, only found to have been.
-    pub(super) fn new(commit: &'c Commit<'c, [u8]>, keys: &'c Keys, place: Arc<Place>) -> Self {
+    /// The plan for a commit, where `newest` is the newest revision that is known. Under a write id that is outside of what
+    /// is remembered it can't be applied, only found to have been.
+    pub(super) fn new(
+        commit: &'c Commit<'c, [u8]>,
+        keys: &'c Keys,
+        manifest: Arc<Manifest>,
+        newest: i64,
+    ) -> Self {
         let step = |entry: &Entry<'_, [u8]>| {
             let ask = matches!(entry.condition.expected, Expected::Any | Expected::Present);
             match entry.action {
@@ -83,8 +92,8 @@ impl<'c> Plan<'c> {
             }
         };
         let steps = commit.entries().iter().map(step).collect();
-        let shut_out = commit.write().is_some_and(|write| write <= place.closed);
-        Self { commit, keys, place, steps, shut_out }
+        let outside = commit.write().is_some_and(|write| manifest.is_outside(write, newest));
+        Self { commit, keys, manifest, steps, outside }
     }
 
     /// Whether it changes anything in the engine.
@@ -104,7 +113,7 @@ impl<'c> Plan<'c> {
         if entries.len() > ENTRIES {
             return Err(Refusal::TooMany { entries: entries.len(), limit: ENTRIES });
         }
-        // The place and the write id, several times each.
+        // The manifest and the write id, several times each.
         let mut total = 4 * 1024;
         for entry in entries {
             let id = || entry.id.into();
@@ -133,25 +142,25 @@ impl<'c> Plan<'c> {
     }
 
     /// What the answer says.
-    pub(super) fn read(&self, answer: &TxnResponse) -> Verdict {
+    pub(super) fn read(&self, answer: &TxnResponse) -> Answered {
         let revision = answer.header().map_or(0, |header| header.revision());
         let operations = answer.op_responses();
         if answer.succeeded() {
             return match self.receipts(revision, &operations) {
-                Some(committed) => Verdict::Applied(committed),
-                None => Verdict::Not(Refusal::VersionsExhausted.into()),
+                Some(committed) => Answered::Applied(committed),
+                None => Answered::Not(Refusal::VersionsExhausted.into()),
             };
         }
-        self.found(&operations).unwrap_or_else(Verdict::Not)
+        self.found(revision, &operations).unwrap_or_else(Answered::Not)
     }
 
     fn compares(&self) -> Vec<Compare> {
-        let place = Compare::value(self.keys.place(), CompareOp::Equal, self.place.bytes.clone());
-        let mut compares = vec![place];
+        let manifest = Compare::value(self.keys.manifest(), CompareOp::Equal, self.manifest.bytes.clone());
+        let mut compares = vec![manifest];
         if let Some(write) = self.commit.write() {
             compares.push(absent(self.keys.write(write)));
             let closed = self.keys.closed(write);
-            compares.push(if self.shut_out { never(closed) } else { absent(closed) });
+            compares.push(if self.outside { never(closed) } else { absent(closed) });
         }
         for entry in self.commit.entries() {
             let key = self.keys.resource(entry.id);
@@ -166,7 +175,7 @@ impl<'c> Plan<'c> {
                 Expected::Any => continue,
                 Expected::Absent => absent(key),
                 Expected::Present => Compare::create_revision(key, CompareOp::Greater, 0),
-                Expected::Version(version) => match self.place.revision(version) {
+                Expected::Version(version) => match self.manifest.revision(version) {
                     Some(revision) => Compare::mod_revision(key, CompareOp::Equal, revision),
                     None => never(key),
                 },
@@ -214,12 +223,12 @@ impl<'c> Plan<'c> {
             WrittenEntry { deed, before }
         };
         let entries = self.commit.entries().iter().zip(&self.steps).map(entry).collect();
-        Written { tag: self.place.tag(), entries }
+        Written { tag: self.manifest.tag(), fingerprint: self.commit.fingerprint(), entries }
     }
 
     fn reading(&self) -> Vec<TxnOp> {
         let get = |key| TxnOp::get(key, None);
-        let mut operations = vec![get(self.keys.place())];
+        let mut operations = vec![get(self.keys.manifest())];
         if let Some(write) = self.commit.write() {
             operations.extend([get(self.keys.write(write)), get(self.keys.closed(write))]);
         }
@@ -230,7 +239,7 @@ impl<'c> Plan<'c> {
     /// The answer to a commit that was applied; `None` where its revision is past the last that makes a version.
     fn receipts(&self, revision: i64, operations: &[TxnOpResponse]) -> Option<Committed> {
         let version =
-            |value: Option<&KeyValue>| value.and_then(|value| self.place.version(value.mod_revision()));
+            |value: Option<&KeyValue>| value.and_then(|value| self.manifest.version(value.mod_revision()));
         let mut operations = operations.iter();
         let receipt = |(entry, step): (&Entry<'_, [u8]>, &Step)| {
             let named = named(entry.condition.expected);
@@ -245,34 +254,43 @@ impl<'c> Plan<'c> {
             };
             let now = match entry.action {
                 Action::Check => replaced,
-                Action::Put(_) => Some(self.place.version(revision)?),
+                Action::Put(_) => Some(self.manifest.version(revision)?),
                 Action::Delete if replaced.is_none() => None,
-                Action::Delete => Some(self.place.version(revision)?),
+                Action::Delete => Some(self.manifest.version(revision)?),
             };
             Some(Receipt { version: now, replaced })
         };
         self.commit.entries().iter().zip(&self.steps).map(receipt).collect()
     }
 
-    /// What a transaction that was not applied has found instead.
-    fn found(&self, operations: &[TxnOpResponse]) -> Result<Verdict, Error> {
+    /// What a transaction that was not applied has found instead, in this revision.
+    fn found(&self, revision: i64, operations: &[TxnOpResponse]) -> Result<Answered, Error> {
         let mut operations = operations.iter().map(found);
         let mut next = || operations.next().flatten();
         match next() {
-            Some(place) if place.value() == self.place.bytes => {}
-            Some(place) => return Ok(Verdict::Moved(Some(Place::decode(place.value())?))),
-            None => return Ok(Verdict::Moved(None)),
+            Some(manifest) if manifest.value() == self.manifest.bytes => {}
+            Some(manifest) => return Ok(Answered::Moved(Some(Manifest::decode(manifest.value())?))),
+            None => return Ok(Answered::Moved(None)),
         }
         if let Some(write) = self.commit.write() {
             let (applied, closed) = (next(), next());
             if let Some(applied) = applied {
                 let revision = applied.mod_revision();
                 let written = Written::decode(write, applied.value())
-                    .map_err(|damage| damaged_write(write, &self.place, revision, damage))?;
-                return Ok(Verdict::Repeated(write, written, revision));
+                    .map_err(|damage| damaged_write(write, &self.manifest, revision, damage))?;
+                if written.fingerprint != self.commit.fingerprint() {
+                    return Err(Refusal::Reused { write }.into());
+                }
+                return Ok(Answered::Repeated(write, written, revision));
             }
-            if closed.is_some() || self.shut_out {
+            if closed.is_some() {
                 return Err(Refusal::Closed { write }.into());
+            }
+            if self.manifest.is_outside(write, revision) {
+                return Err(Refusal::Outside { write, newest: self.manifest.version(revision) }.into());
+            }
+            if self.outside {
+                return Ok(Answered::Behind);
             }
         }
         let mut mismatches = Vec::new();
@@ -281,7 +299,7 @@ impl<'c> Plan<'c> {
                 mismatches.extend(entry.judge(Found::Nothing).err());
                 continue;
             };
-            match decode(&self.place, entry.id, stored) {
+            match decode(&self.manifest, entry.id, stored) {
                 Ok(current) => mismatches.extend(entry.judge(Found::Value(current)).err()),
                 Err(Error::Corrupt(corrupt)) if entry.condition.expected.admits(Some(corrupt.version())) => {}
                 Err(error) => return Err(error),
@@ -307,7 +325,7 @@ pub(super) fn absent(key: Vec<u8>) -> Compare {
 }
 
 /// A comparison that never holds: no revision is below zero.
-fn never(key: Vec<u8>) -> Compare {
+pub(super) fn never(key: Vec<u8>) -> Compare {
     Compare::mod_revision(key, CompareOp::Less, 0)
 }
 
@@ -320,8 +338,8 @@ pub(super) fn found(answer: &TxnOpResponse) -> Option<&KeyValue> {
 }
 
 /// The value stored under an id.
-pub(super) fn decode(place: &Place, id: &str, stored: &KeyValue) -> Result<Versioned<[u8]>, Error> {
-    let version = version(place, stored)?;
+pub(super) fn decode(manifest: &Manifest, id: &str, stored: &KeyValue) -> Result<Versioned<[u8]>, Error> {
+    let version = version(manifest, stored)?;
     match Record::decode_unnumbered(id, stored.value()) {
         Ok(value) => Ok(Versioned::new(version, value)),
         Err(damage) => Err(Corrupt::new(id, version, damage).into()),
@@ -329,18 +347,18 @@ pub(super) fn decode(place: &Place, id: &str, stored: &KeyValue) -> Result<Versi
 }
 
 /// The version of what is stored under a key. Needs no more of it than etcd tells of the key.
-pub(super) fn version(place: &Place, stored: &KeyValue) -> Result<Version, Refusal> {
-    place.version(stored.mod_revision()).ok_or(Refusal::VersionsExhausted)
+pub(super) fn version(manifest: &Manifest, stored: &KeyValue) -> Result<Version, Refusal> {
+    manifest.version(stored.mod_revision()).ok_or(Refusal::VersionsExhausted)
 }
 
 /// What is remembered of a write does not decode: it is not known what it did.
 pub(super) fn damaged_write(
     write: WriteId,
-    place: &Place,
+    manifest: &Manifest,
     revision: i64,
     damage: impl std::error::Error + Send + Sync + 'static,
 ) -> Error {
-    match place.version(revision) {
+    match manifest.version(revision) {
         Some(version) => Corrupt::new(&format!("write {write}"), version, damage).into(),
         None => Refusal::VersionsExhausted.into(),
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use etcd_client::{EventType, GetOptions, TxnOp, WatchOptions, WatchResponse};
 use tokio::time::{sleep, timeout};
 
+use super::manifest::Manifest;
 use super::nodes::{Purpose, Watched};
-use super::place::Place;
 use super::plan::{ENTRIES, decode, found};
 use super::recent::Revision;
 use super::trouble::Trouble;
@@ -23,13 +23,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 /// How many revisions a watcher takes at once of what others have read.
 const TAKEN: usize = 64;
 
-/// The text of a place in the feed.
+/// The text of a position in the feed.
 fn cursor(epoch: u64, position: i64) -> Cursor {
     let text = format!("e{epoch:x}.{position:x}");
     text.parse().expect("a letter, hexadecimal digits and a full stop make a cursor")
 }
 
-/// The epoch a cursor is of, and its place there. One state has one text.
+/// The epoch a cursor is of, and its position there. One state has one text.
 fn parse(text: &Cursor) -> Result<(u64, i64), Refusal> {
     let numbers = text.as_str().strip_prefix('e').and_then(|text| text.split_once('.'));
     let (epoch, position) = numbers.ok_or(Refusal::Cursor)?;
@@ -41,10 +41,10 @@ fn parse(text: &Cursor) -> Result<(u64, i64), Refusal> {
     Ok((epoch, position))
 }
 
-/// A place in the feed, and the stream that is read from there.
+/// A position in the feed, and the stream that is read from there.
 pub(super) struct Watch {
     shared: Arc<Shared>,
-    place: Arc<Place>,
+    manifest: Arc<Manifest>,
     /// The last revision that waits or was delivered, or of which it is known that it has nothing to deliver.
     position: i64,
     /// Of which node, and its watch.
@@ -58,8 +58,8 @@ pub(super) struct Watch {
 
 /// What stands in the engine.
 struct Seen {
-    place: Arc<Place>,
-    /// The revision in which the place was laid.
+    manifest: Arc<Manifest>,
+    /// The revision in which the collection was laid.
     laid: i64,
     newest: i64,
 }
@@ -73,7 +73,7 @@ impl Watch {
         };
         let mut watch = Self {
             shared: Arc::clone(shared),
-            place: shared.place(),
+            manifest: shared.manifest(),
             position: 0,
             stream: None,
             waiting: VecDeque::new(),
@@ -81,8 +81,8 @@ impl Watch {
             pause: Duration::ZERO,
         };
         let seen = watch.look().await?;
-        let epoch = seen.place.epoch;
-        watch.place = seen.place;
+        let epoch = seen.manifest.epoch;
+        watch.manifest = seen.manifest;
         watch.position = match after {
             None => seen.newest,
             // No revision 0 can be asked for, and nothing was ever there.
@@ -117,7 +117,7 @@ impl Watch {
     /// What the stream says next; nothing where it has ended.
     async fn receive(&mut self) -> Result<Option<WatchResponse>, Error> {
         if self.stream.is_none() {
-            let known = self.shared.recent.lock().after(self.place.epoch, self.position, TAKEN);
+            let known = self.shared.recent.lock().after(self.manifest.epoch, self.position, TAKEN);
             if let Some((upto, revisions)) = known {
                 self.position = upto;
                 self.waiting.extend(revisions);
@@ -166,19 +166,19 @@ impl Watch {
     /// Whether the feed still goes on from the position without a gap.
     async fn check(&self) -> Result<(), Error> {
         let seen = self.look().await?;
-        let other = seen.place.epoch != self.place.epoch || seen.newest < self.position;
+        let other = seen.manifest.epoch != self.manifest.epoch || seen.newest < self.position;
         if other || self.is_compacted(self.position).await? {
             return Err(self.expired().await);
         }
         Ok(())
     }
 
-    /// The place as it stands.
+    /// The manifest as it stands.
     async fn look(&self) -> Result<Seen, Error> {
-        let get = TxnOp::get(self.shared.keys.place(), None);
-        let (place, answer) = self.shared.read(vec![get]).await?;
+        let get = TxnOp::get(self.shared.keys.manifest(), None);
+        let (manifest, answer) = self.shared.read(vec![get]).await?;
         let laid = answer.op_responses().first().and_then(found).map_or(0, |stored| stored.create_revision());
-        Ok(Seen { place, laid, newest: revision(&answer) })
+        Ok(Seen { manifest, laid, newest: revision(&answer) })
     }
 
     /// Whether something after a revision may have been compacted away.
@@ -188,7 +188,7 @@ impl Watch {
     async fn is_compacted(&self, revision: i64) -> Result<bool, Error> {
         let options = GetOptions::new().with_count_only().with_revision(revision);
         let there = self.shared.nodes.call(Purpose::Repeatable, self.shared.deadlines.read, |mut kv| {
-            let (key, options) = (self.shared.keys.place(), options.clone());
+            let (key, options) = (self.shared.keys.manifest(), options.clone());
             async move { kv.get(key, Some(options)).await }
         });
         match there.await {
@@ -211,14 +211,14 @@ impl Watch {
             // Without an answer, at least the newest is good.
             true => self.compacted_revision().await.unwrap_or(seen.newest),
         };
-        Ok(cursor(seen.place.epoch, oldest))
+        Ok(cursor(seen.manifest.epoch, oldest))
     }
 
     /// The revision up to which etcd was compacted. Only a watch that begins before it is told.
     async fn compacted_revision(&self) -> Option<i64> {
         let limit = self.shared.deadlines.read;
         let from_the_first = WatchOptions::new().with_start_revision(1);
-        let (_, stream) = self.shared.nodes.watch(limit, self.shared.keys.place(), from_the_first).await;
+        let (_, stream) = self.shared.nodes.watch(limit, self.shared.keys.manifest(), from_the_first).await;
         let mut stream = stream.ok()?;
         let told = async {
             loop {
@@ -234,7 +234,7 @@ impl Watch {
     /// Sorts what the stream says into revisions.
     async fn take(&mut self, response: &WatchResponse) -> Result<(), Error> {
         if response.compact_revision() > 0 {
-            let oldest = Some(cursor(self.place.epoch, response.compact_revision()));
+            let oldest = Some(cursor(self.manifest.epoch, response.compact_revision()));
             return Err(Expired { oldest }.into());
         }
         if response.canceled() {
@@ -257,7 +257,7 @@ impl Watch {
             self.pause = Duration::ZERO;
         }
         let mut revisions: Vec<Revision> = Vec::new();
-        let place = self.shared.keys.place();
+        let manifest = self.shared.keys.manifest();
         for event in response.events() {
             let Some(stored) = event.kv() else { continue };
             // What was delivered before the stream was begun again.
@@ -265,9 +265,10 @@ impl Watch {
                 continue;
             }
             let deleted = event.event_type() == EventType::Delete;
-            if stored.key() == place {
+            if stored.key() == manifest {
                 let same = !deleted
-                    && Place::decode(stored.value()).is_ok_and(|place| place.epoch == self.place.epoch);
+                    && Manifest::decode(stored.value())
+                        .is_ok_and(|manifest| manifest.epoch == self.manifest.epoch);
                 if !same {
                     return Err(self.expired().await);
                 }
@@ -283,7 +284,7 @@ impl Watch {
         // All changes of one revision come in one response, so after the last of them nothing is missing.
         if let Some(last) = revisions.last() {
             let after = std::mem::replace(&mut self.position, last.number);
-            self.shared.recent.lock().add(self.place.epoch, after, last.number, &revisions);
+            self.shared.recent.lock().add(self.manifest.epoch, after, last.number, &revisions);
         }
         self.waiting.extend(revisions);
         Ok(())
@@ -291,7 +292,7 @@ impl Watch {
 
     /// The batch of one revision, each value only where it is still the stored one.
     async fn deliver(&mut self, revision: Revision) -> Result<Batch<[u8]>, Error> {
-        let version = self.place.version(revision.number).ok_or(Refusal::VersionsExhausted)?;
+        let version = self.manifest.version(revision.number).ok_or(Refusal::VersionsExhausted)?;
         let puts = || revision.changes.iter().filter(|(_, deleted)| !deleted).map(|(id, _)| id);
         let mut values = VecDeque::new();
         let ids: Vec<&Arc<str>> = puts().collect();
@@ -299,11 +300,11 @@ impl Watch {
             let get = |id: &&Arc<str>| TxnOp::get(self.shared.keys.resource(id), None);
             // A value is a courtesy: without an answer the change is told without it.
             let answer = self.shared.read(some.iter().map(get).collect()).await.ok();
-            let answer = answer.filter(|(place, _)| place.epoch == self.place.epoch);
+            let answer = answer.filter(|(manifest, _)| manifest.epoch == self.manifest.epoch);
             let answer = answer.map(|(_, answer)| answer.op_responses()).unwrap_or_default();
             for (number, id) in some.iter().enumerate() {
                 let stored = answer.get(number).and_then(found);
-                let current = stored.and_then(|stored| decode(&self.place, id, stored).ok());
+                let current = stored.and_then(|stored| decode(&self.manifest, id, stored).ok());
                 let current = current.filter(|current| current.version == version);
                 values.push_back(current.map(|current| current.value));
             }
@@ -315,7 +316,7 @@ impl Watch {
             };
             Change { id, version, kind }
         });
-        Ok(Batch { cursor: cursor(self.place.epoch, revision.number), changes: changes.collect() })
+        Ok(Batch { cursor: cursor(self.manifest.epoch, revision.number), changes: changes.collect() })
     }
 }
 
@@ -336,10 +337,10 @@ mod tests {
 
     #[test]
     fn a_cursor_has_one_text() {
-        let place = cursor(0xabc, 17);
+        let manifest = cursor(0xabc, 17);
 
-        assert_eq!(place.as_str(), "eabc.11");
-        assert_eq!(parse(&place).unwrap(), (0xabc, 17));
+        assert_eq!(manifest.as_str(), "eabc.11");
+        assert_eq!(parse(&manifest).unwrap(), (0xabc, 17));
         for text in
             ["e", "e.", "eabc.", "e.11", "eABC.11", "e0abc.11", "eabc.-1", "eabc.+11", "fabc.11", "eabc.11.2"]
         {

@@ -3,37 +3,43 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, SortOrder, SortTarget, Txn, TxnOp};
+use etcd_client::{
+    Compare, CompareOp, DeleteOptions, GetOptions, SortOrder, SortTarget, Txn, TxnOp, TxnOpResponse,
+};
 
-use super::Shared;
+use super::manifest::Manifest;
 use super::nodes::Purpose;
-use super::place::{Place, floor_of_now, floor_text};
-use super::plan::{ENTRIES, absent, damaged_write, found};
+use super::plan::{ENTRIES, absent, damaged_write, found, never};
 use super::trouble::Trouble;
 use super::written::Written;
+use super::{Shared, revision};
 use crate::store::{Committed, Error, Resolution, WriteId};
 
-/// How many write ids leave at once at most.
+/// How many commits are forgotten at once at most.
 const FORGOTTEN_AT_ONCE: i64 = 16_384;
+
+/// A commit that is remembered: its write id, and the revision in which it was applied.
+type Remembered = (WriteId, i64);
 
 impl Shared {
     /// What became of a commit. One that never came is closed, so that it can't be applied any more.
-    pub(super) async fn resolve(self: &Arc<Self>, write: WriteId) -> Result<Resolution, Error> {
+    pub(super) async fn resolve(&self, write: WriteId) -> Result<Resolution, Error> {
+        let room = i64::try_from(self.history).unwrap_or(i64::MAX);
         loop {
-            let place = self.place();
+            let (before, manifest) = (self.newest(), self.manifest());
+            // Both as far as is known. Where that is old, the answer tells.
+            let barred = manifest.is_outside(write, before) || self.closings.load(Ordering::Relaxed) >= room;
             let [applied, closed] = [self.keys.write(write), self.keys.closed(write)];
+            let (first, behind) = self.keys.closings();
             let transaction = || {
-                let get = |key: Vec<u8>| TxnOp::get(key, None);
+                let get = |key: &Vec<u8>| TxnOp::get(key.clone(), None);
+                let count = GetOptions::new().with_range(behind.clone()).with_count_only();
+                let count = TxnOp::get(first.clone(), Some(count));
+                let may_close = if barred { never(closed.clone()) } else { absent(closed.clone()) };
                 Txn::new()
-                    .when([
-                        self.stands(&place),
-                        absent(applied.clone()),
-                        absent(closed.clone()),
-                        // An id that was forgotten is at most the floor. Where that is gone, nothing holds.
-                        Compare::value(self.keys.floor(), CompareOp::Less, floor_text(write)),
-                    ])
-                    .and_then([TxnOp::put(closed.clone(), [], None)])
-                    .or_else([get(self.keys.place()), get(applied.clone()), get(closed.clone())])
+                    .when([self.stands(&manifest), absent(applied.clone()), may_close])
+                    .and_then([count.clone(), TxnOp::put(closed.clone(), [], None)])
+                    .or_else([count, get(&self.keys.manifest()), get(&applied), get(&closed)])
             };
             // Closing an id twice is the same as closing it once.
             let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.read, |mut kv| {
@@ -41,25 +47,35 @@ impl Shared {
                 async move { kv.txn(transaction).await }
             });
             let answer = answer.await.map_err(Trouble::of_read)?;
+            self.saw(before, &answer);
+            let operations = answer.op_responses();
+            let closings = match operations.first() {
+                Some(TxnOpResponse::Get(counted)) => counted.count(),
+                _ => room,
+            };
+            self.closings.store(closings + i64::from(answer.succeeded()), Ordering::Relaxed);
             if answer.succeeded() {
-                self.note();
                 return Ok(Resolution::NotApplied);
             }
-            let operations = answer.op_responses();
-            let [stands, applied, closed] = [0, 1, 2].map(|number| operations.get(number).and_then(found));
-            if stands.is_none_or(|stands| stands.value() != place.bytes) {
-                let stands = stands.map(|stands| Place::decode(stands.value())).transpose()?;
+            let [stands, applied, closed] = [1, 2, 3].map(|number| operations.get(number).and_then(found));
+            if stands.is_none_or(|stands| stands.value() != manifest.bytes) {
+                let stands = stands.map(|stands| Manifest::decode(stands.value())).transpose()?;
                 self.follow(stands).await?;
                 continue;
             }
             if let Some(applied) = applied {
                 let revision = applied.mod_revision();
                 let written = Written::decode(write, applied.value())
-                    .map_err(|damage| damaged_write(write, &place, revision, damage))?;
+                    .map_err(|damage| damaged_write(write, &manifest, revision, damage))?;
                 let committed = self.recall(write, &written, revision).await.map_err(Trouble::of_read)?;
                 return Ok(committed.map_or(Resolution::Unknown, Resolution::Applied));
             }
-            return Ok(closed.map_or(Resolution::Unknown, |_| Resolution::NotApplied));
+            if closed.is_some() {
+                return Ok(Resolution::NotApplied);
+            }
+            if !barred || closings >= room || manifest.is_outside(write, revision(&answer)) {
+                return Ok(Resolution::Unknown);
+            }
         }
     }
 
@@ -93,7 +109,7 @@ impl Shared {
         Ok(written.committed(revision, &history.collect::<Vec<_>>()))
     }
 
-    /// Takes note of a write id more. Now and then that makes the oldest leave, in a task of its own.
+    /// Takes note of a commit more. Now and then that makes the oldest leave, in a task of its own.
     pub(super) fn note(self: &Arc<Self>) {
         let noted = self.noted.fetch_add(1, Ordering::Relaxed) + 1;
         if noted < slack(self.history) || self.trimming.swap(true, Ordering::AcqRel) {
@@ -108,39 +124,27 @@ impl Shared {
         });
     }
 
-    /// Lets go of the oldest write ids where there are more than are kept.
+    /// Forgets the oldest commits where there are more than are kept. Where another store does so at this moment, the rest is
+    /// left to it.
     async fn trim(&self) -> Result<(), Trouble> {
-        // Those that were applied first, whatever the clocks say that drew them.
         loop {
-            let by_commit = |oldest: GetOptions| oldest.with_sort(SortTarget::Mod, SortOrder::Ascend);
-            let oldest = self.oldest_of(self.keys.writes(), by_commit).await?;
+            let manifest = self.manifest();
+            let oldest = self.surplus().await?;
             if oldest.is_empty() {
-                break;
+                return Ok(());
             }
+            let Some(manifest) = self.raise_floor(&manifest, &oldest).await? else { return Ok(()) };
             for some in oldest.chunks(ENTRIES) {
-                self.forget(some).await?;
+                if !self.forget(&manifest, some).await? {
+                    return Ok(());
+                }
             }
         }
-        // Those that were drawn first: what is forgotten here shuts out all that is older, and one id of a clock that is
-        // ahead must not shut out the others.
-        loop {
-            let oldest = self.oldest_of(self.keys.closings(), |oldest| oldest).await?;
-            let Some(youngest) = oldest.last() else { break };
-            let place = self.place();
-            self.forget_closed(&place, *youngest).await?;
-            if *self.place() == *place {
-                break;
-            }
-        }
-        Ok(())
     }
 
-    /// The first of the ids in a range, as they are sorted, that are too many.
-    async fn oldest_of(
-        &self,
-        (first, behind): (Vec<u8>, Vec<u8>),
-        sort: impl Fn(GetOptions) -> GetOptions,
-    ) -> Result<Vec<WriteId>, Trouble> {
+    /// The first of the commits, in the order in which they were applied, that are too many.
+    async fn surplus(&self) -> Result<Vec<Remembered>, Trouble> {
+        let (first, behind) = self.keys.writes();
         let get = |options: GetOptions| {
             let (first, behind) = (&first, &behind);
             self.nodes.call(Purpose::Repeatable, self.deadlines.read, move |mut kv| {
@@ -154,60 +158,54 @@ impl Shared {
             return Ok(Vec::new());
         }
         let oldest = GetOptions::new().with_keys_only().with_limit(surplus.min(FORGOTTEN_AT_ONCE));
-        let oldest = get(sort(oldest)).await?;
-        Ok(oldest.kvs().iter().filter_map(|oldest| self.keys.write_id(oldest.key())).collect())
+        let oldest = get(oldest.with_sort(SortTarget::Mod, SortOrder::Ascend)).await?;
+        let remembered = oldest
+            .kvs()
+            .iter()
+            .filter_map(|oldest| Some((self.keys.write_id(oldest.key())?, oldest.mod_revision())));
+        Ok(remembered.collect())
     }
 
-    /// Removes applied write ids. All up to the youngest of them may have been applied from now on.
-    async fn forget(&self, writes: &[WriteId]) -> Result<(), Trouble> {
-        let Some(youngest) = writes.iter().max() else { return Ok(()) };
-        self.nodes
-            .call(Purpose::Repeatable, self.deadlines.commit, |mut kv| {
-                let mut operations = vec![self.raise_floor(*youngest)];
-                operations.extend(writes.iter().map(|write| TxnOp::delete(self.keys.write(*write), None)));
-                async move { kv.txn(Txn::new().and_then(operations)).await }
-            })
-            .await
-            .map(drop)
-    }
-
-    /// An operation that raises the floor to this write id, unless it is higher, or gone: then nothing holds any more.
-    pub(super) fn raise_floor(&self, to: WriteId) -> TxnOp {
-        let (floor, to) = (self.keys.floor(), floor_text(to));
-        let lower = Compare::value(floor.clone(), CompareOp::Less, to.clone());
-        TxnOp::txn(Txn::new().when([lower]).and_then([TxnOp::put(floor, to, None)]))
-    }
-
-    /// The floor of a place that is new to this store: nothing is known of commits of before. No clock that was set back
-    /// makes those that this store has sent look new.
-    pub(super) fn floor_of_now(&self) -> WriteId {
-        floor_of_now().max(*self.youngest.lock())
-    }
-
-    /// Removes closed write ids up to this one. The place shuts out what is as old, in every store.
-    async fn forget_closed(&self, place: &Place, youngest: WriteId) -> Result<(), Trouble> {
-        let next = Place::new(place.epoch, place.closed.max(youngest));
+    /// Raises the floor to the highest of these, before any of them is forgotten, and lets go of the closed write ids that it
+    /// has passed: what is not above it is refused anyway. The manifest as it is then; `None` where another one stood there.
+    async fn raise_floor(
+        &self,
+        manifest: &Manifest,
+        oldest: &[Remembered],
+    ) -> Result<Option<Manifest>, Trouble> {
+        // One that was drawn in a later revision than it was applied in is from before a restore that nothing told, and the
+        // floor there would keep out all until etcd is as far again. One of another history stays out by its tag.
+        let drawn_before = |(write, revision): &&Remembered| manifest.is_ours(*write, revision - 1);
+        let highest = oldest.iter().filter(drawn_before).map(|(write, _)| *write).max();
+        let raised = Manifest::new(manifest.epoch, highest.unwrap_or(manifest.floor).max(manifest.floor));
+        let (first, behind) = self.keys.closings_up_to(raised.floor);
         let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.commit, |mut kv| {
-            let remove = self.removal(self.keys.closings().0, self.keys.closed(youngest));
-            let transaction = Txn::new()
-                .when([self.stands(place)])
-                .and_then([TxnOp::put(self.keys.place(), next.bytes.clone(), None), remove]);
+            let passed = DeleteOptions::new().with_range(behind.clone());
+            let transaction = Txn::new().when([self.stands(manifest)]).and_then([
+                TxnOp::put(self.keys.manifest(), raised.bytes.clone(), None),
+                TxnOp::delete(first.clone(), Some(passed)),
+            ]);
             async move { kv.txn(transaction).await }
         });
-        if answer.await?.succeeded() {
-            self.set_place(next);
+        if !answer.await?.succeeded() {
+            return Ok(None);
         }
-        Ok(())
+        self.set_manifest(raised.clone());
+        Ok(Some(raised))
     }
 
-    /// An operation that removes the keys from `first` to `last`.
-    fn removal(&self, first: Vec<u8>, mut last: Vec<u8>) -> TxnOp {
-        last.push(0);
-        TxnOp::delete(first, Some(DeleteOptions::new().with_range(last)))
+    /// Forgets commits that are below the floor of this manifest; whether it was still that one.
+    async fn forget(&self, manifest: &Manifest, commits: &[Remembered]) -> Result<bool, Trouble> {
+        let answer = self.nodes.call(Purpose::Repeatable, self.deadlines.commit, |mut kv| {
+            let removals = commits.iter().map(|(write, _)| TxnOp::delete(self.keys.write(*write), None));
+            let transaction = Txn::new().when([self.stands(manifest)]).and_then(removals.collect::<Vec<_>>());
+            async move { kv.txn(transaction).await }
+        });
+        Ok(answer.await?.succeeded())
     }
 }
 
-/// After how many write ids the oldest leave together: etcd reads all of them to find these.
+/// After how many commits the oldest leave together: etcd reads all of them to find these.
 pub(super) fn slack(history: usize) -> usize {
     (history / 8).clamp(1, 16_384)
 }

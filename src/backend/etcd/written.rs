@@ -9,12 +9,15 @@ use crate::store::{Committed, Receipt, Version, WriteId};
 
 /// What a commit did, entry by entry.
 ///
-/// It is the value of a [`Record`] under the text of the write id: the tag of its versions (4 bytes), then for each entry
-/// a byte that says what was done and what is known of the state before, and either the version before or 0 (8 bytes), or
-/// the length of the id (2 bytes) and the id. Numbers are big-endian. The revision of the commit is that of the record.
+/// It is the value of a [`Record`] under the text of the write id: the tag of its versions (4 bytes), the fingerprint of the
+/// commit (8 bytes), then for each entry a byte that says what was done and what is known of the state before, and either the
+/// version before or 0 (8 bytes), or the length of the id (2 bytes) and the id. Numbers are big-endian. The revision of the
+/// commit is that of the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) tag: u32,
+    /// Tells the commit from another under the same write id.
+    pub(super) fingerprint: u64,
     pub(super) entries: Vec<WrittenEntry>,
 }
 
@@ -54,6 +57,7 @@ pub(super) enum WrittenDamage {
 impl Written {
     pub(super) fn encode(&self, write: WriteId) -> Vec<u8> {
         let mut bytes = self.tag.to_be_bytes().to_vec();
+        bytes.extend(self.fingerprint.to_be_bytes());
         for entry in &self.entries {
             let deed = match entry.deed {
                 Deed::Check => 0,
@@ -117,7 +121,8 @@ impl Written {
 }
 
 fn decode_entries(bytes: &[u8]) -> Option<Written> {
-    let (tag, mut rest) = bytes.split_first_chunk()?;
+    let (tag, rest) = bytes.split_first_chunk()?;
+    let (fingerprint, mut rest) = rest.split_first_chunk()?;
     let mut entries = Vec::new();
     while let Some((&code, after)) = rest.split_first() {
         let deed = match code & 3 {
@@ -142,7 +147,8 @@ fn decode_entries(bytes: &[u8]) -> Option<Written> {
         entries.push(WrittenEntry { deed, before });
         rest = after;
     }
-    Some(Written { tag: u32::from_be_bytes(*tag), entries })
+    let (tag, fingerprint) = (u32::from_be_bytes(*tag), u64::from_be_bytes(*fingerprint));
+    Some(Written { tag, fingerprint, entries })
 }
 
 #[cfg(test)]
@@ -158,6 +164,7 @@ mod tests {
         let entry = |deed, before| WrittenEntry { deed, before };
         Written {
             tag: 5,
+            fingerprint: 0x0123_4567_89ab_cdef,
             entries: vec![
                 entry(Deed::Put, Before::Known(Some(version(7)))),
                 entry(Deed::Delete, Before::Ask("b".into())),
@@ -174,7 +181,10 @@ mod tests {
         let stored = written().encode(write);
         let hex: String = stored.iter().map(|byte| format!("{byte:02x}")).collect();
 
-        assert_eq!(hex, "01023a8e22d50000000501000000000700000506000162060004676f6e65000000000000000000");
+        assert_eq!(
+            hex,
+            "010295acfdd7000000050123456789abcdef01000000000700000506000162060004676f6e65000000000000000000"
+        );
         assert_eq!(Written::decode(write, &stored), Ok(written()));
         assert!(Written::decode(WriteId::from_bits(4), &stored).is_err());
     }

@@ -9,8 +9,10 @@ use ifmatch::conformance::history::{Numbering, Workload};
 use ifmatch::store::{Abilities, Changes, Committed, Listed, Outcome, Page, Resolution, Scan, WriteId};
 use ifmatch::{Commit, Entry, Error, Etcd, Expected, Reply, Start, Store, Versioned};
 
-use super::{NODE, node, short, unused, url};
-use crate::faults::{self, Totals, dropped_calls_leave_the_old_state_or_the_new_one, patiently, runs};
+use super::{NODE, drawn, node, short, unused, url};
+use crate::faults::{
+    self, Totals, dropped_calls_leave_the_old_state_or_the_new_one, newest, patiently, runs,
+};
 use crate::proxy::{Fault, Proxy};
 
 /// 8 clients that make 5,000 calls.
@@ -78,7 +80,7 @@ fn dropped_calls_are_whole_or_nothing() {
 fn a_commit_whose_answer_is_lost_is_unknown_and_resolved_later() {
     let proxy = Proxy::new(NODE.address());
     let store = store(proxy.port());
-    let write = WriteId::dated();
+    let write = drawn(&*store);
     let commit = || Commit::one(Entry::put("a", Expected::Absent, (*b"one").into())).with_write(write);
 
     proxy.plan(Fault::DropAnswer);
@@ -100,7 +102,7 @@ fn a_node_that_is_paused_makes_a_commit_unknown_until_it_goes_on() {
     let server = node(&[]);
     let store = store(server.port);
     for round in 0..5 {
-        let (id, write) = (round.to_string(), WriteId::dated());
+        let (id, write) = (round.to_string(), drawn(&*store));
         let put = Entry::put(&id, Expected::Absent, (*b"one").into());
         server.pause();
         let error = store.commit(Commit::one(put).with_write(write)).wait().unwrap_err();
@@ -124,13 +126,14 @@ fn a_node_that_is_paused_makes_a_commit_unknown_until_it_goes_on() {
 fn without_a_node_nothing_is_applied_and_nobody_waits_long() {
     let mut server = node(&[]);
     let store = Etcd::connect(&url(server.port)).wait().unwrap();
+    let seen = newest(&store).unwrap();
     server.kill();
 
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         let put = Entry::put("a", Expected::Any, (*b"one").into());
-        outcomes
-            .push(store.commit(Commit::one(put).with_write(WriteId::dated())).wait().unwrap_err().outcome());
+        let failed = store.commit(Commit::one(put).with_write(seen.write())).wait().unwrap_err();
+        outcomes.push(failed.outcome());
     }
 
     // The first may still have been written to the broken connection.

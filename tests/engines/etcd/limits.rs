@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use ifmatch::store::{Refusal, Scan, WriteId};
+use ifmatch::store::{Refusal, Scan};
 use ifmatch::{Commit, Entry, Error, Etcd, Expected, Start, Store};
 
-use super::{NODE, fresh, node, unused, url};
+use super::{NODE, drawn, fresh, node, unused, url};
+use crate::faults::newest;
 
 fn put(id: &str, value: impl Into<Arc<[u8]>>) -> Entry<'_, [u8]> {
     Entry::put(id, Expected::Any, value.into())
@@ -19,13 +20,13 @@ fn a_commit_has_up_to_125_entries_of_every_kind() {
         |entries: usize| -> Commit<'_, [u8]> { ids[..entries].iter().map(|id| put(id, *b"x")).collect() };
     let mut changes = store.watch(Start::Now).wait().unwrap();
 
-    let committed = store.commit(every(125).with_write(WriteId::dated())).wait().unwrap();
+    let committed = store.commit(every(125).with_write(drawn(&store))).wait().unwrap();
     assert_eq!(committed.receipts().len(), 125);
     assert_eq!(changes.next().wait().unwrap().changes.len(), 125);
 
     let refused = store.commit(every(126)).wait().unwrap_err();
     assert!(matches!(refused, Error::Refused(Refusal::TooMany { entries: 126, limit: 125 })));
-    let write = WriteId::dated();
+    let write = drawn(&store);
     let mixed: Commit<'_, [u8]> = ids[..125]
         .iter()
         .zip(
@@ -65,7 +66,7 @@ fn what_no_request_can_hold_is_refused_before_it_is_sent() {
     let store = patient.connect(&url(NODE.port)).wait().unwrap();
     let largest = (1..64).rev().map(|kilobytes| (1536 - kilobytes) << 10);
     let mut fits = largest
-        .map(|bytes| store.commit(Commit::one(put("a", vec![7; bytes])).with_write(WriteId::dated())).wait());
+        .map(|bytes| store.commit(Commit::one(put("a", vec![7; bytes])).with_write(drawn(&store))).wait());
     let applied = fits.by_ref().take_while(|answer| answer.is_ok()).count();
     assert!(applied > 40, "{applied}");
     assert!(matches!(fits.next(), None | Some(Err(Error::Refused(Refusal::TooLarge { .. })))));
@@ -80,7 +81,7 @@ fn a_value_of_4_mebibytes_works_where_etcd_takes_it() {
     let mut changes = store.watch(Start::Now).wait().unwrap();
 
     for _ in 0..2 {
-        store.commit(Commit::one(put("a", Arc::clone(&value))).with_write(WriteId::dated())).wait().unwrap();
+        store.commit(Commit::one(put("a", Arc::clone(&value))).with_write(drawn(&store))).wait().unwrap();
     }
 
     assert_eq!(store.get("a").wait().unwrap().unwrap().value, value);
@@ -102,7 +103,7 @@ fn an_answer_may_be_larger_than_any_request() {
     let ids: Vec<String> = (0..12).map(|number| format!("{number:02}")).collect();
     let begin = store.watch(Start::Now).wait().unwrap().cursor().clone();
     for id in &ids {
-        store.commit(Commit::one(put(id, Arc::clone(&value))).with_write(WriteId::dated())).wait().unwrap();
+        store.commit(Commit::one(put(id, Arc::clone(&value))).with_write(drawn(&store))).wait().unwrap();
     }
 
     let page = store.scan(Scan::new("", 100)).wait().unwrap();
@@ -111,7 +112,7 @@ fn an_answer_may_be_larger_than_any_request() {
         12 << 20
     );
     let stale: Commit<'_, [u8]> = ids.iter().map(|id| Entry::check(id, Expected::Absent)).collect();
-    let Err(Error::Conflict(conflict)) = store.commit(stale.with_write(WriteId::dated())).wait() else {
+    let Err(Error::Conflict(conflict)) = store.commit(stale.with_write(drawn(&store))).wait() else {
         panic!("no conflict")
     };
     assert_eq!(conflict.mismatches().len(), 12);
@@ -153,7 +154,7 @@ fn ids_of_every_plane_of_unicode_keep_their_order() {
     let mut ids: Vec<String> =
         (0..=0x10_u32).filter_map(|plane| char::from_u32(plane << 16 | 0x41)).map(String::from).collect();
     ids.extend(
-        ["\u{fffd}", "\u{e000}", "\u{10ffff}", "z", "'; DROP--", "..", "a/b", ":r:", ":place"]
+        ["\u{fffd}", "\u{e000}", "\u{10ffff}", "z", "'; DROP--", "..", "a/b", ":r:", ":manifest"]
             .map(String::from),
     );
     for id in &ids {
@@ -199,10 +200,11 @@ fn an_engine_that_is_full_does_not_tell_whether_it_has_applied_the_write_that_fi
     let server = node(&["--quota-backend-bytes", "16777216"]);
     let store = Etcd::connect(&url(server.port)).wait().unwrap();
     let value: Arc<[u8]> = vec![7; 1 << 20].into();
+    let seen = newest(&store).unwrap();
 
     let failed = (0..100).find_map(|number: u32| {
         let id = number.to_string();
-        let put = Commit::one(put(&id, Arc::clone(&value))).with_write(WriteId::dated());
+        let put = Commit::one(put(&id, Arc::clone(&value))).with_write(seen.write());
         store.commit(put).wait().err().map(|error| (id, error))
     });
 

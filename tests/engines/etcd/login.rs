@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ifmatch::engine::{ConnectError, Deadlines};
-use ifmatch::store::{Outcome, Scan, WriteId};
+use ifmatch::store::{Outcome, Scan};
 use ifmatch::{Commit, Entry, Etcd, Expected, Store};
 
-use super::{NODE, etcdctl, node, unused};
-use crate::faults::patiently;
+use super::{NODE, drawn, etcdctl, node, unused};
+use crate::faults::{newest, patiently};
 use crate::server::{Server, free_port};
 
 const PASSWORD: &str = "s3cr3t@:/";
@@ -41,7 +41,7 @@ fn every_text(error: &(dyn StdError + 'static)) -> String {
 
 fn put(store: &Etcd) -> Result<(), ifmatch::Error> {
     let put = Entry::put("a", Expected::Any, (*b"s3cr3t").into());
-    store.commit(Commit::one(put).with_write(WriteId::dated())).wait().map(drop)
+    store.commit(Commit::one(put).with_write(newest(store)?.write())).wait().map(drop)
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_user_with_rights_to_the_prefix_alone_can_do_everything() {
     put(&store).unwrap();
     assert_eq!(changes.next().wait().unwrap().changes.len(), 1);
     assert_eq!(store.scan(Scan::new("", 10)).wait().unwrap().items.len(), 1);
-    store.resolve(WriteId::dated()).wait().unwrap();
+    store.resolve(drawn(&store)).wait().unwrap();
     assert!(!format!("{store:?}").contains("s3cr3t"));
 
     // A node forgets who has logged in when it starts again.
@@ -98,7 +98,7 @@ fn a_login_that_expires_is_made_again() {
         std::thread::sleep(Duration::from_millis(2_500));
         drop(store.watch(ifmatch::Start::After(changes.cursor().clone())).wait().unwrap());
         store.get("a").wait().unwrap();
-        store.resolve(WriteId::dated()).wait().unwrap();
+        store.resolve(drawn(&store)).wait().unwrap();
     }
 }
 

@@ -67,28 +67,30 @@ fn compare_and_swap(runtime: &Runtime, store: &Etcd, kv: &KvClient) -> Measured 
     let ours = Contender::timed("Etcd::commit under a write id", |operations| {
         timed(runtime, operations, async || {
             let put = Entry::put("swap", version, VALUE.into());
-            let committed = store.commit(Commit::one(put).with_write(WriteId::dated())).await.unwrap();
+            let write = WriteId::after(Some(version));
+            let committed = store.commit(Commit::one(put).with_write(write)).await.unwrap();
             version = committed.version().unwrap();
         })
     });
 
-    let place =
-        runtime.block_on(kv.clone().get("bench/default:place", None)).unwrap().kvs()[0].value().to_vec();
+    let manifest =
+        runtime.block_on(kv.clone().get("bench/default:manifest", None)).unwrap().kvs()[0].value().to_vec();
+    runtime.block_on(kv.clone().put("bench/hand:manifest", manifest.clone(), None)).unwrap();
     let mut revision = runtime.block_on(set(kv, "bench/same"));
     let same = Contender::timed("transaction with the same guarantees", |operations| {
         timed(runtime, operations, async || {
-            let write = WriteId::dated().to_string();
+            let write = WriteId::after(Some(version)).to_string();
             let (applied, closed) = (format!("bench/hand:w:{write}"), format!("bench/hand:c:{write}"));
             let transaction = Txn::new()
                 .when([
-                    Compare::value("bench/default:place", CompareOp::Equal, place.clone()),
+                    Compare::value("bench/hand:manifest", CompareOp::Equal, manifest.clone()),
                     Compare::create_revision(&*applied, CompareOp::Equal, 0),
                     Compare::create_revision(&*closed, CompareOp::Equal, 0),
                     Compare::mod_revision("bench/same", CompareOp::Equal, revision),
                 ])
                 .and_then([TxnOp::put("bench/same", VALUE, None), TxnOp::put(&*applied, [0; 20], None)])
                 .or_else([
-                    TxnOp::get("bench/default:place", None),
+                    TxnOp::get("bench/hand:manifest", None),
                     TxnOp::get(&*applied, None),
                     TxnOp::get(&*closed, None),
                     TxnOp::get("bench/same", None),

@@ -4,24 +4,21 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use ifmatch::engine::ConnectError;
-use ifmatch::store::{Changes, Refusal, Resolution, Scan, WriteId};
+use ifmatch::store::{Changes, Resolution, Scan};
 use ifmatch::{
     Commit, Conflict, Cursor, Entry, Error, Etcd, Expected, Kind, Start, Store, Version, conformance,
 };
 
-use super::{NODE, etcdctl, fresh, node, unused, url};
+use super::{NODE, drawn, etcdctl, fresh, node, unused, url};
 use crate::faults::patiently;
 use crate::proxy::Proxy;
 use crate::server::{Server, program};
 
-const HOUR: Duration = Duration::from_secs(3_600);
-
 fn put(store: &Etcd, id: &str, expected: impl Into<Expected>, value: &[u8]) -> Result<Version, Error> {
     let put = Entry::put(id, expected.into(), value.into());
-    Ok(store.commit(Commit::one(put).with_write(WriteId::dated())).wait()?.version().unwrap())
+    Ok(store.commit(Commit::one(put)).wait()?.version().unwrap())
 }
 
 fn conflict<T: std::fmt::Debug>(answer: Result<T, Error>) -> Conflict {
@@ -36,13 +33,7 @@ fn assert_expired(answer: Result<Changes<[u8]>, Error>) {
     assert!(expired.oldest.is_some());
 }
 
-/// How many keys of a kind a collection has.
-fn keys(collection: &str, kind: &str) -> usize {
-    let keys = etcdctl(NODE.port, &["get", "--prefix", &format!("tests/{collection}:{kind}"), "--keys-only"]);
-    keys.lines().filter(|line| !line.is_empty()).count()
-}
-
-fn open(port: u16, collection: &str) -> Result<Etcd, ConnectError> {
+pub(super) fn open(port: u16, collection: &str) -> Result<Etcd, ConnectError> {
     Etcd::options().collection(collection).connect(&url(port)).wait()
 }
 
@@ -106,7 +97,7 @@ fn in_a_new_cluster_at_the_same_address_no_old_token_matches() {
 }
 
 #[test]
-fn a_restore_from_a_backup_is_not_told_and_a_place_laid_anew_tells_it() {
+fn a_restore_from_a_backup_is_not_told_and_a_collection_laid_anew_tells_it() {
     let mut server = node(&[]);
     let store = open(server.port, "restored").unwrap();
     let kept = put(&store, "a", Expected::Absent, b"one").unwrap();
@@ -124,7 +115,7 @@ fn a_restore_from_a_backup_is_not_told_and_a_place_laid_anew_tells_it() {
     assert_eq!(again, lost);
     put(&store, "a", lost, b"overwrites what it has never seen").unwrap();
 
-    etcdctl(server.port, &["del", "tests/restored:place"]);
+    etcdctl(server.port, &["del", "tests/restored:manifest"]);
 
     let stale = conflict(put(&store, "a", lost, b"late"));
     assert_ne!(stale.current::<[u8]>().unwrap().version, lost);
@@ -132,7 +123,7 @@ fn a_restore_from_a_backup_is_not_told_and_a_place_laid_anew_tells_it() {
 }
 
 /// Replaces the data of a node by a backup, as an operator does.
-fn restore(server: &mut Server, backup: &str) {
+pub(super) fn restore(server: &mut Server, backup: &str) {
     server.kill();
     let data = server.directory().join("data");
     fs::remove_dir_all(&data).unwrap();
@@ -206,7 +197,7 @@ fn a_write_whose_history_was_compacted_is_unknown_where_it_was_blind() {
     let server = node(&[]);
     let store = open(server.port, "blind").unwrap();
     let first = put(&store, "a", Expected::Absent, b"one").unwrap();
-    let [blind, exact] = [WriteId::dated(), WriteId::dated()];
+    let [blind, exact] = [(); 2].map(|()| drawn(&store));
     let commit = |id, expected: Expected, write| {
         store
             .commit(Commit::one(Entry::put(id, expected, (*b"two").into())).with_write(write))
@@ -222,126 +213,6 @@ fn a_write_whose_history_was_compacted_is_unknown_where_it_was_blind() {
 
     assert_eq!(store.resolve(blind).wait().unwrap(), Resolution::Unknown);
     assert_eq!(store.resolve(exact).wait().unwrap(), Resolution::Applied(committed));
-}
-
-#[test]
-fn write_ids_are_forgotten_in_the_order_they_were_drawn() {
-    let name = unused("window");
-    let store = Etcd::options().collection(&*name).history(64).connect(&url(NODE.port)).wait().unwrap();
-    let writes: Vec<WriteId> = (0..300).map(|_| WriteId::dated()).collect();
-    // Drawn in one order: the time they carry has milliseconds.
-    let mut writes = writes;
-    writes.sort_unstable();
-    let never = WriteId::from_bits(writes[0].to_bits() - 1);
-    for write in &writes {
-        let put = Entry::put("a", Expected::Any, (*b"x").into());
-        store.commit(Commit::one(put).with_write(*write)).wait().unwrap();
-    }
-
-    // The oldest leave in a task of its own.
-    let forgotten = || matches!(store.resolve(writes[200]).wait().unwrap(), Resolution::Unknown);
-    let end = Instant::now() + Duration::from_secs(30);
-    while !forgotten() {
-        assert!(Instant::now() < end, "nothing is forgotten");
-        thread::yield_now();
-    }
-    assert_eq!(store.resolve(never).wait().unwrap(), Resolution::Unknown);
-    assert!(matches!(store.resolve(writes[299]).wait().unwrap(), Resolution::Applied(_)));
-    assert_eq!(store.resolve(WriteId::dated()).wait().unwrap(), Resolution::NotApplied);
-}
-
-/// A write id as a clock draws it that is so far ahead.
-fn ahead(by: Duration) -> WriteId {
-    WriteId::from_bits(WriteId::dated().to_bits() + (by.as_millis() << 80))
-}
-
-/// The same of a clock that is behind.
-fn behind(by: Duration) -> WriteId {
-    WriteId::from_bits(WriteId::dated().to_bits() - (by.as_millis() << 80))
-}
-
-#[test]
-fn write_ids_are_forgotten_in_the_order_of_their_commits_whatever_the_clocks_say() {
-    let name = unused("clocks");
-    let store = Etcd::options().collection(&*name).history(64).connect(&url(NODE.port)).wait().unwrap();
-    let commit = |write: WriteId| {
-        let put = Entry::put("a", Expected::Any, (*b"x").into());
-        store.commit(Commit::one(put).with_write(write)).wait().unwrap()
-    };
-    let (oldest, newest) = (WriteId::dated(), behind(HOUR));
-    commit(oldest);
-    (0..200).for_each(|_| drop(commit(WriteId::dated())));
-    let committed = commit(newest);
-    (0..20).for_each(|_| drop(commit(WriteId::dated())));
-
-    let end = Instant::now() + Duration::from_secs(30);
-    while keys(&name, "w:") > 64 {
-        // Also makes the oldest leave.
-        store.resolve(WriteId::dated()).wait().unwrap();
-        assert!(Instant::now() < end, "nothing is forgotten");
-    }
-
-    assert_eq!(store.resolve(newest).wait().unwrap(), Resolution::Applied(committed.clone()));
-    assert_eq!(commit(newest), committed);
-    assert_eq!(store.resolve(oldest).wait().unwrap(), Resolution::Unknown);
-    assert_eq!(store.resolve(WriteId::dated()).wait().unwrap(), Resolution::NotApplied);
-}
-
-#[test]
-fn a_place_laid_anew_by_a_clock_that_is_behind_makes_no_old_write_look_new() {
-    let name = unused("anew");
-    let [store, other] = [(); 2].map(|()| open(NODE.port, &name).unwrap());
-    let commit = |store: &Etcd, write| {
-        let put = Entry::put("a", Expected::Any, (*b"x").into());
-        store.commit(Commit::one(put).with_write(write)).wait().unwrap()
-    };
-    // Before the clock was set back, as that is seen here.
-    let [laying, following] = [(); 2].map(|()| ahead(HOUR));
-    commit(&store, laying);
-    commit(&other, following);
-
-    etcdctl(NODE.port, &["del", "--prefix", &format!("tests/{name}:")]);
-
-    assert_eq!(store.resolve(laying).wait().unwrap(), Resolution::Unknown);
-    assert_eq!(other.resolve(following).wait().unwrap(), Resolution::Unknown);
-    let later = open(NODE.port, &name).unwrap();
-    for write in [laying, following] {
-        assert_eq!(later.resolve(write).wait().unwrap(), Resolution::Unknown);
-    }
-}
-
-#[test]
-fn a_place_laid_anew_forgets_none_of_what_it_had_forgotten() {
-    let name = unused("floors");
-    let store = Etcd::options().collection(&*name).history(64).connect(&url(NODE.port)).wait().unwrap();
-    let [forgotten, closed] = [(); 2].map(|()| ahead(HOUR));
-    let put = || Entry::put("a", Expected::Any, (*b"x").into());
-    store.commit(Commit::one(put()).with_write(forgotten)).wait().unwrap();
-    store.resolve(closed).wait().unwrap();
-    let mut younger = (0..).map(|number| WriteId::from_bits(ahead(2 * HOUR).to_bits() + number));
-    for write in younger.by_ref().take(64) {
-        store.commit(Commit::one(put()).with_write(write)).wait().unwrap();
-    }
-    let end = Instant::now() + Duration::from_secs(30);
-    while keys(&name, &format!("c:{closed}")) > 0 || keys(&name, &format!("w:{forgotten}")) > 0 {
-        store.resolve(younger.next().unwrap()).wait().unwrap();
-        assert!(Instant::now() < end, "nothing is forgotten");
-    }
-
-    // It may still be told by its own task that they are forgotten.
-    store.get("a").wait().unwrap();
-
-    // As after a restore.
-    etcdctl(NODE.port, &["del", &format!("tests/{name}:place")]);
-
-    let check = |store: &Etcd| {
-        let late = Commit::one(Entry::put("late", Expected::Any, (*b"x").into())).with_write(closed);
-        let refused = store.commit(late).wait();
-        assert!(matches!(refused, Err(Error::Refused(Refusal::Closed { .. }))), "{refused:?}");
-        assert_eq!(store.resolve(forgotten).wait().unwrap(), Resolution::Unknown);
-    };
-    check(&store);
-    check(&open(NODE.port, &name).unwrap());
 }
 
 #[test]
@@ -362,39 +233,11 @@ fn no_answer_of_another_history_carries_a_token_of_the_one_before() {
 }
 
 #[test]
-fn a_closed_write_stays_out_also_after_it_was_forgotten() {
-    let name = unused("closed");
-    let store = Etcd::options().collection(&*name).history(64).connect(&url(NODE.port)).wait().unwrap();
-    let mut writes: Vec<WriteId> = (0..300).map(|_| WriteId::dated()).collect();
-    writes.sort_unstable();
-    for write in &writes {
-        assert_eq!(store.resolve(*write).wait().unwrap(), Resolution::NotApplied);
-    }
-    // Another store, which learns of it from the place.
-    let other = open(NODE.port, &name).unwrap();
-    let end = Instant::now() + Duration::from_secs(30);
-    while keys(&name, "c:") > 80 {
-        put(&store, "a", Expected::Any, b"x").unwrap();
-        assert!(Instant::now() < end, "nothing is forgotten");
-    }
-
-    for store in [&store, &other] {
-        for write in [&writes[0], &writes[299]] {
-            let late = Commit::one(Entry::put("late", Expected::Any, (*b"x").into())).with_write(*write);
-            let answer = store.commit(late).wait();
-            assert!(matches!(answer, Err(Error::Refused(Refusal::Closed { .. }))), "{answer:?}");
-        }
-        assert!(store.get("late").wait().unwrap().is_none());
-        put(store, "a", Expected::Any, b"still served").unwrap();
-    }
-}
-
-#[test]
 fn a_later_format_is_refused_and_left_as_it_is() {
     let name = unused("later");
     let store = open(NODE.port, &name).unwrap();
     put(&store, "a", Expected::Absent, b"one").unwrap();
-    let key = format!("tests/{name}:place");
+    let key = format!("tests/{name}:manifest");
     etcdctl(NODE.port, &["put", &key, "\u{2}later"]);
 
     let refused = open(NODE.port, &name).unwrap_err();
@@ -406,7 +249,7 @@ fn a_later_format_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn bytes_that_do_not_decode_are_corrupt_and_give_way_only_to_who_names_them() {
+fn bytes_that_do_not_decode_are_corrupt_and_give_way_to_who_names_them_or_is_blind() {
     let name = unused("corrupt");
     let store = open(NODE.port, &name).unwrap();
     let first = put(&store, "0", Expected::Absent, b"good").unwrap();
@@ -429,10 +272,16 @@ fn bytes_that_do_not_decode_are_corrupt_and_give_way_only_to_who_names_them() {
 
     let version = put(&store, "a", corrupt.version(), b"mended").unwrap();
     assert_eq!(store.get("a").wait().unwrap().unwrap().version, version);
+
+    // Etcd can't tell them from a value, and to read them first would cost every blind write a round trip.
+    etcdctl(NODE.port, &["put", &format!("tests/{name}:r:a"), "s3cr3t garbage"]);
+    let Err(Error::Corrupt(corrupt)) = store.get("a").wait() else { panic!("it decodes") };
+    let blind = store.commit(Commit::one(Entry::put("a", Expected::Any, (*b"blind").into()))).wait().unwrap();
+    assert_eq!(blind.receipts()[0].replaced, Some(corrupt.version()));
 }
 
 #[test]
-fn many_stores_that_open_at_once_lay_one_place() {
+fn many_stores_that_open_at_once_lay_one_collection() {
     let name = unused("together");
     let stores: Vec<Etcd> = thread::scope(|scope| {
         let opening: Vec<_> = (0..8).map(|_| scope.spawn(|| open(NODE.port, &name).unwrap())).collect();
@@ -465,27 +314,4 @@ fn collections_and_prefixes_are_kept_apart() {
         assert_eq!(page.items[0].1.value.as_deref(), Some(&[number as u8][..]));
     }
     drop(fresh());
-}
-
-#[test]
-fn no_clock_makes_a_write_id_lie() {
-    let store = fresh();
-    let commit = |write| {
-        let put = Entry::put("a", Expected::Any, (*b"x").into());
-        store.commit(Commit::one(put).with_write(write)).wait()
-    };
-    // Drawn by clocks that are decades behind, and centuries ahead.
-    for time in [1_u128 << 80, u128::MAX << 80] {
-        let [sent, lost] = [1, 2].map(|number| WriteId::from_bits(time | number));
-
-        let committed = commit(sent).unwrap();
-        assert_eq!(store.resolve(sent).wait().unwrap(), Resolution::Applied(committed.clone()));
-        assert_eq!(commit(sent).unwrap(), committed);
-        match store.resolve(lost).wait().unwrap() {
-            Resolution::NotApplied => assert!(commit(lost).is_err()),
-            Resolution::Unknown => drop(commit(lost).unwrap()),
-            Resolution::Applied(_) => panic!("it never came"),
-        }
-    }
-    assert_eq!(store.resolve(WriteId::dated()).wait().unwrap(), Resolution::NotApplied);
 }
