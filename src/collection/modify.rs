@@ -10,7 +10,9 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
     /// Reads a resource, changes a copy of it by `change`, and commits that if nobody else was faster; else again,
     /// from the value the other one left. Gives the state now.
     ///
-    /// `change` may run more than once, with nothing locked: keep it free of other effects. If it modifies the same id
+    /// `change` may run more than once, with nothing locked: keep it free of other effects, and compute the new value from
+    /// the one it is given. A value that was read before the call, or that a client sent, is old by then, and assigning it
+    /// writes over what came in between. If it modifies the same id
     /// itself, it makes its own try stale each time, and is applied as often as [`Retry`](crate::Retry) allows tries: do
     /// both changes in one closure. Each try costs a clone of the value and a commit, and the first one a read.
     ///
@@ -69,7 +71,8 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
     /// [`modify`](Self::modify) of what there is, or of `first()` where there is nothing: in one call, and on the same
     /// line for hot ids. What is created is `first()` as `change` left it, even where it left it as it was.
     ///
-    /// `first` and `change` may run more than once. Also where the resource is deleted meanwhile, it is created anew.
+    /// `first` and `change` may run more than once. As with `modify`, **what `change` leaves equal by `==` is not written**.
+    /// Also where the resource is deleted meanwhile, it is created anew.
     ///
     /// # Errors
     ///
@@ -100,7 +103,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
     }
 
     /// [`modify`](Self::modify) by a closure that may refuse, with an error of the program's own or with
-    /// [`Conflict::state`](crate::Conflict::state).
+    /// [`Conflict::state`](crate::Conflict::state). As there, **what it leaves equal by `==` is not written**.
     ///
     /// # Errors
     ///
@@ -154,7 +157,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
     /// # async fn price() -> u64 { 7 }
     /// let prices = Collection::<u64>::in_memory();
     /// prices.create("tea", 5).wait()?;
-    /// let tea = prices.modify_async("tea", |old| async move { Ok::<_, Error>(old.max(price().await)) }).wait()?;
+    /// let tea = prices.modify_async("tea", async |old| Ok::<_, Error>(old.max(price().await))).wait()?;
     /// assert_eq!(*tea.value, 7);
     /// # Ok::<_, Error>(())
     /// ```

@@ -87,7 +87,12 @@ impl<T: Resource + ?Sized> Collection<T> {
 
     /// Does `work` in a transaction and commits it, and again where the commit lost a race for what the work had read.
     ///
-    /// `work` may run more than once: keep it free of other effects. It gives the transaction back with its answer.
+    /// `work` may run more than once: keep it free of other effects. It gives the transaction back with its answer. Write it
+    /// as an async closure, which borrows what it uses from outside. A transaction is one of this collection alone.
+    ///
+    /// The versions that were written are not told. Where a response has to carry one, as an `ETag`, take
+    /// [`transaction`](Self::transaction) and the receipts of its commit: a read afterwards may find the next writer's.
+    ///
     /// What it expects on its own account, by [`check`](Transaction::check), [`create`](Transaction::create) or
     /// [`save`](Transaction::save), is not tried again when it fails.
     ///
@@ -104,15 +109,14 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// accounts.create("ann", 100).wait()?;
     ///
     /// let (from, to) = ("ann".to_string(), "bob".to_string());
-    /// // The work may run again, so it can't use up what it takes from outside: give it references.
-    /// let (from, to) = (&from, &to);
     /// let left = accounts
-    ///     .transact(|mut transfer| async move {
-    ///         let giver = transfer.get(from).await?.map_or(0, |giver| *giver);
-    ///         let taker = transfer.get(to).await?.map_or(0, |taker| *taker);
-    ///         transfer.put(from, giver - 30);
-    ///         transfer.put(to, taker + 30);
-    ///         Ok::<_, Error>((transfer, giver - 30))
+    ///     .transact(async |mut transfer| {
+    ///         let giver = transfer.get(&from).await?.map_or(0, |giver| *giver);
+    ///         transfer.put(&from, giver - 30);
+    ///         // Only now: where both are the same account, it sees what was just put.
+    ///         let taker = transfer.get(&to).await?.map_or(0, |taker| *taker);
+    ///         transfer.put(&to, taker + 30);
+    ///         Ok::<_, Error>((transfer, giver - 30)) // the error type must be named somewhere
     ///     })
     ///     .wait()?;
     /// assert_eq!(left, 70);
@@ -498,7 +502,12 @@ impl<T: Resource + ?Sized> Slot<T> {
         let Some(condition) = given else { return Ok(()) };
         let found = found.clone().map_or(Found::Nothing, Found::Value);
         let entry = Entry { id: &self.id, condition, action: self.action.clone() };
-        entry.judge(found).map_err(|mismatch| Conflict::from(mismatch).into())
+        entry.judge(found).map_err(|mismatch| {
+            // What will be done there is not known yet, and may be a put: then it is the header that failed.
+            let by_header = condition.origin == Origin::Protocol && mismatch.intent() == Intent::Check;
+            let mismatch = if by_header { mismatch.with_intent(Intent::Put) } else { mismatch };
+            Conflict::from(mismatch).into()
+        })
     }
 
     /// The refusal to create what the transaction itself has written.
@@ -691,6 +700,24 @@ mod tests {
         transaction.put("b", 4);
         numbers.put("a", 6).wait().unwrap();
         assert_eq!(transaction.commit().wait().unwrap().receipts().len(), 1);
+    }
+
+    #[test]
+    fn a_read_that_does_not_meet_a_header_fails_as_the_write_would() {
+        let numbers = Collection::<u64>::in_memory();
+        let condition = Condition::from_protocol(Expected::Version("7".parse().unwrap()));
+        let mut reads = numbers.transaction();
+        reads.check("a", condition).unwrap();
+        let read = reads.get("a").wait().unwrap_err();
+        let mut writes = numbers.transaction();
+        writes.check("a", condition).unwrap();
+        writes.put("a", 1);
+        let written = writes.commit().wait().unwrap_err();
+        let mut checks = numbers.transaction();
+        checks.get("a").wait().unwrap();
+        let checked = checks.check("a", condition).unwrap_err();
+
+        assert_eq!([read, written, checked].map(|error| crate::http::status(&error)), [412; 3]);
     }
 
     #[test]

@@ -155,7 +155,12 @@ impl Preconditions {
     ///
     /// One tag, `If-Match: *` and `If-None-Match: *` need no look at the resource, and `read` is not called. Else it
     /// is called once; the answer is narrowed to the version it found, so that a race in between is a conflict.
-    /// Without a precondition a put expects anything, and a deletion that there is something.
+    /// Without a precondition a put expects anything, and a deletion that there is something: ask
+    /// [`required`](Self::required) first, or extract `Required`, where a write may not be blind.
+    ///
+    /// `*` stays what it is, also after a look: a program that reads the value, decides on it (a rule, a patch) and then
+    /// writes must write on the version that it read. It judges that one by [`admit`](Self::admit), and passes it on as the
+    /// expectation.
     ///
     /// # Errors
     ///

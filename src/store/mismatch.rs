@@ -183,7 +183,7 @@ impl Mismatch {
     /// # use ifmatch::Conflict;
     /// let below = Conflict::state("notes/a1", "full", "it is full");
     /// let above = below.map(|mismatch| {
-    ///     let id = mismatch.id().trim_start_matches("notes/").to_owned();
+    ///     let id = mismatch.id().strip_prefix("notes/").unwrap_or(mismatch.id()).to_owned();
     ///     mismatch.with_id(&id)
     /// });
     /// assert_eq!(above.id(), "a1");
