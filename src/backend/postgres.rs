@@ -81,6 +81,11 @@ const EMPTIED: &str = "the tables of the store were emptied or replaced";
 ///   is [`Expired`](crate::store::Expired), and a write id from before that is refused, and [`Resolution::Unknown`]. Of the
 ///   ids that were resolved as not applied it keeps as many; while these are not yet outdated, further ones are
 ///   [`Resolution::Unknown`].
+/// - A record whose format is unknown gives way only to a write that names its version. One whose bytes are damaged and
+///   whose columns are whole is told to whoever reads it, and gives way to a put or a delete that expects
+///   [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present) too: before release 18 a server has no function
+///   for our checksum, and to have the client compare it first would be another round trip of each such write. The
+///   server's own `data_checksums` finds damage on its disk before that.
 /// - A transaction of anybody that stays open for long keeps the log from being trimmed, as it keeps PostgreSQL from
 ///   cleaning up its tables.
 /// - Each transaction must see the latest state: the default isolation level has to be `read committed`, which
