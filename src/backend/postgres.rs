@@ -2,7 +2,6 @@
 
 mod alarm;
 mod cursor;
-mod idle;
 mod news;
 mod open;
 mod options;
@@ -28,7 +27,6 @@ use crate::store::{
     Abilities, Changes, Commit, Committed, Durability, Error, Failure, Listed, Outcome, Page, Refusal, Reply,
     Resolution, Scan, Start, Store, Versioned, WriteId, check_id,
 };
-use idle::Idle;
 use order::{Order, Verdict, changed, only_checks, receipts};
 use place::Place;
 use session::{Budget, Engine};
@@ -80,7 +78,14 @@ const EMPTIED: &str = "the tables of the store were emptied or replaced";
 /// - Ids have 1 to 512 bytes and no U+0000. Values have at most 1 MiB, see [`Options::value_limit`]; a commit at most 1,000
 ///   entries and 64 MiB.
 /// - The feed, write ids and deletions reach back 100,000 commits, see [`Options::history`]. A cursor from before that
-///   is [`Expired`](crate::store::Expired), and a write id from before that is [`Resolution::Unknown`].
+///   is [`Expired`](crate::store::Expired), and a write id from before that is refused, and [`Resolution::Unknown`]. Of the
+///   ids that were resolved as not applied it keeps as many; while these are not yet outdated, further ones are
+///   [`Resolution::Unknown`].
+/// - A record whose format is unknown gives way only to a write that names its version. One whose bytes are damaged and
+///   whose columns are whole is told to whoever reads it, and gives way to a put or a delete that expects
+///   [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present) too: before release 18 a server has no function
+///   for our checksum, and to have the client compare it first would be another round trip of each such write. The
+///   server's own `data_checksums` finds damage on its disk before that.
 /// - A transaction of anybody that stays open for long keeps the log from being trimmed, as it keeps PostgreSQL from
 ///   cleaning up its tables.
 /// - Each transaction must see the latest state: the default isolation level has to be `read committed`, which
@@ -98,8 +103,9 @@ const EMPTIED: &str = "the tables of the store were emptied or replaced";
 ///
 /// A commit whose connection broke is sent again under its write id, which the store recognises, until its deadline
 /// passes; then it comes back with [`Outcome::Unknown`], and [`resolve`](Store::resolve) tells what became of it. Without
-/// a write id it is unknown at once. A commit that waits too long for the locks of others, and one that the server
-/// refuses, come back with [`Outcome::NotApplied`]. Connections are made anew as they are needed.
+/// a write id it is unknown at once. So is one whose id was outdated when it was sent again, or that conflicted then and
+/// whose id could not be closed. A commit that waits too long for the locks of others, and one that the server refuses,
+/// come back with [`Outcome::NotApplied`]. Connections are made anew as they are needed.
 ///
 /// ```no_run
 /// use ifmatch::{Collection, Postgres};
@@ -123,7 +129,6 @@ struct Shared {
     value_limit: usize,
     watchers: Watchers,
     trimming: Trimming,
-    idle: Idle,
     // Last, so that everything above is dropped while it is there.
     runtime: Runtime,
 }
@@ -174,7 +179,6 @@ impl Shared {
             value_limit: options.value_limit,
             watchers: Watchers::default(),
             trimming: Trimming::new(options.history),
-            idle: Idle::default(),
             runtime,
         }
     }
@@ -220,8 +224,8 @@ impl Shared {
     }
 
     async fn commit(self: &Arc<Self>, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
-        let order = Order::new(&self.place.collection, commit);
-        let write = commit.write();
+        let order = Order::new(&self.place.collection, commit, self.trimming.most());
+        let write = commit.remembered_write();
         let budget = Budget::new(self.deadlines.commit);
         // Whether it may have reached the engine before. Then only its write id tells what became of it.
         let mut sent = false;
@@ -272,32 +276,35 @@ impl Shared {
         let (statement, parameters) = order.statement(&self.sql, &sent, &patience);
         let rows = self.engine.send(share, statement, &parameters).await.map_err(Answer::Trouble)?;
         let verdict = order.verdict(&rows).map_err(|error| Answer::Trouble(Trouble::of_answer(&error)))?;
-        self.answer(verdict, write)
+        self.answer(verdict, write, sent)
     }
 
-    fn answer(&self, verdict: Verdict, write: Option<WriteId>) -> Result<Committed, Answer> {
-        let error = match verdict {
-            Verdict::Applied(committed) => return Ok(committed),
-            Verdict::Conflict(conflict) => conflict.into(),
-            Verdict::Corrupt(corrupt) => corrupt.into(),
-            Verdict::Closed => match write {
-                Some(write) => Refusal::Closed { write }.into(),
-                None => self.failure("an answer about another write"),
-            },
-            Verdict::Forgotten => {
-                failed(Outcome::Unknown, write, Cause::new("sent before, and since forgotten"))
+    /// What a verdict means to the caller of a commit. `sent` where it may have been sent before.
+    fn answer(&self, verdict: Verdict, write: Option<WriteId>, sent: bool) -> Result<Committed, Answer> {
+        let error = match (verdict, write) {
+            (Verdict::Applied(committed), _) => return Ok(committed),
+            (Verdict::Conflict(conflict), _) => conflict.into(),
+            (Verdict::Corrupt(corrupt), _) => corrupt.into(),
+            (Verdict::Disturbed, _) => return Err(Answer::Trouble(Trouble::disturbed())),
+            (Verdict::Closed, Some(write)) => Refusal::Closed { write }.into(),
+            (Verdict::Reused, Some(write)) => Refusal::Reused { write }.into(),
+            // The refusal says that this sending was the first: who draws anew would write twice.
+            (Verdict::Outside { .. }, Some(_)) if sent => failed(
+                Outcome::Unknown,
+                write,
+                Cause::new("it was sent before, and whether that came can't be told"),
+            ),
+            (Verdict::Outside { newest }, Some(write)) => Refusal::Outside { write, newest }.into(),
+            (Verdict::Closed | Verdict::Reused | Verdict::Outside { .. }, None) => {
+                self.failure("an answer about another write")
             }
-            Verdict::Disturbed => return Err(Answer::Trouble(Trouble::disturbed())),
         };
         Err(Answer::Error(error))
     }
 
     /// A commit that only checks: what stands there at one instant. It can be sent any number of times.
     async fn check(&self, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
-        if let Some(committed) = self.idle.look(commit.write()) {
-            return Ok(committed);
-        }
-        let order = Order::new(&self.place.collection, commit);
+        let order = Order::new(&self.place.collection, commit, self.trimming.most());
         let budget = Budget::new(self.deadlines.commit);
         let rows = self.engine.ask(budget, &self.sql.check, &order.checks()).await;
         let rows = rows.map_err(|trouble| self.read_failure(trouble))?;
@@ -305,22 +312,18 @@ impl Shared {
             return Err(self.failure(EMPTIED));
         }
         let verdict = order.verdict_of_checks(&rows).map_err(|error| self.misread(&error))?;
-        let committed = self.answer(verdict, commit.write()).map_err(|answer| match answer {
+        self.answer(verdict, None, false).map_err(|answer| match answer {
             Answer::Error(error) => error,
             Answer::Trouble(trouble) => self.read_failure(trouble),
-        })?;
-        self.idle.remember(commit.write(), &committed);
-        Ok(committed)
+        })
     }
 
     async fn resolve(self: &Arc<Self>, write: WriteId) -> Result<Resolution, Error> {
-        if let Some(committed) = self.idle.look(Some(write)) {
-            return Ok(Resolution::Applied(committed));
-        }
         let budget = Budget::new(self.deadlines.read);
-        let (bytes, key) = (bytes(write).to_vec(), key(write));
+        let (bytes, key, most) = (bytes(write).to_vec(), key(write), self.trimming.most());
         let patience = lock_patience(budget.share());
-        let parameters: [session::Parameter<'_>; 4] = [&self.place.collection, &bytes, &key, &patience];
+        let parameters: [session::Parameter<'_>; 5] =
+            [&self.place.collection, &bytes, &key, &most, &patience];
         let rows = self.engine.ask(budget, &self.sql.resolve, &parameters).await;
         let rows = rows.map_err(|trouble| self.read_failure(trouble))?;
         let (first, entries) = rows.split_first().ok_or_else(|| self.failure("an answer without rows"))?;
@@ -344,7 +347,7 @@ impl Shared {
             let Self { engine, sql, place, trimming, .. } = &*shared;
             // What can't be trimmed now is trimmed the next time.
             let _ = engine
-                .ask(Budget::new(LONGEST_TRIM), &sql.trim, &[&place.collection, &trimming.history()])
+                .ask(Budget::new(LONGEST_TRIM), &sql.trim, &[&place.collection, &trimming.most()])
                 .await;
             trimming.done();
         });
@@ -442,11 +445,10 @@ impl Store<[u8]> for Postgres {
         if let Err(refusal) = self.shared.admit(&commit) {
             return Reply::ready(Err(refusal.into()));
         }
-        let commit = commit.with_what_is_remembered();
         if commit.entries().is_empty() {
             return Reply::ready(Ok(Committed::from_iter([])));
         }
-        self.shared.runtime.commit(commit.write(), async move {
+        self.shared.runtime.commit(commit.remembered_write(), async move {
             match only_checks(&commit) {
                 true => self.shared.check(&commit).await,
                 false => self.shared.commit(&commit).await,
@@ -475,7 +477,7 @@ impl Store<[u8]> for Postgres {
             watch: true,
             tombstones: true,
             durability: self.shared.durability,
-            window: 0,
+            window: self.shared.trimming.history(),
             may_lose_answers: true,
             detects_restore: true,
         }

@@ -103,7 +103,7 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     }
 
     /// The same commit, under no write id if it only checks: see [`remembered_write`](Self::remembered_write).
-    #[cfg(any(feature = "etcd", feature = "postgres"))]
+    #[cfg(feature = "etcd")]
     pub(crate) fn with_what_is_remembered(self) -> Self {
         Self { write: self.remembered_write(), ..self }
     }

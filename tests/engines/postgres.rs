@@ -5,6 +5,7 @@ mod feed;
 mod laws;
 mod opening;
 mod pooled;
+mod remembered;
 mod rows;
 #[cfg(feature = "postgres-tls")]
 mod tls;
@@ -16,10 +17,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use ifmatch::Postgres;
 use ifmatch::engine::ConnectError;
 use ifmatch::postgres::Options;
+use ifmatch::store::WriteId;
+use ifmatch::{Postgres, Store};
 
+use crate::faults::newest;
 use crate::server::{Directory, Server, program};
 
 /// Where Debian's packages put the programs.
@@ -130,6 +133,11 @@ fn open(options: &Options, port: u16) -> Postgres {
 
 fn connect(options: &Options, port: u16) -> Result<Postgres, ConnectError> {
     options.connect(&url(port)).wait()
+}
+
+/// A write id at the newest version of a store.
+fn drawn(store: &(impl Store<[u8]> + ?Sized)) -> WriteId {
+    newest(store).unwrap().write()
 }
 
 /// Runs statements as an administrator would.

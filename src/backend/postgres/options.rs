@@ -79,7 +79,8 @@ impl Options {
         Self { strict: true, ..self }
     }
 
-    /// How many commits the feed, write ids and deletions reach back. Default: 100,000, and at least 64.
+    /// How many commits the feed, write ids and deletions reach back, and how many write ids that were resolved as not applied
+    /// are kept at most. Default: 100,000, and at least 64.
     ///
     /// A row each, of about 200 bytes with its indexes. Each store that writes trims now and then, not with each
     /// commit, so there may be a tenth more. Commits are also kept while a transaction that began before them is open.

@@ -6,14 +6,16 @@ use super::session::Parameter;
 use super::sql::{Sql, Statement};
 use super::stored::{Stored, bytes, checksum, column, key, version};
 use crate::backend::engine::Token;
-use crate::store::{Action, Commit, Committed, Conflict, Corrupt, Entry, Expected, Found, Receipt};
+use crate::store::{Action, Commit, Committed, Conflict, Corrupt, Entry, Expected, Found, Receipt, Version};
 
 /// A commit as the parameters of its statement.
 pub(super) struct Order<'c> {
     collection: &'c str,
     entries: &'c [Entry<'c, [u8]>],
     write: Option<Vec<u8>>,
+    fingerprint: Option<i64>,
     key: Option<i64>,
+    history: i64,
     tag: i64,
     ids: Vec<&'c str>,
     deeds: Vec<i8>,
@@ -29,8 +31,12 @@ pub(super) enum Verdict {
     Applied(Committed),
     /// Its write id was resolved as not applied.
     Closed,
-    /// It may have been applied before, so long ago that nobody knows.
-    Forgotten,
+    /// Another commit was applied under its write id.
+    Reused,
+    /// What became of its write id can't be told. Now nothing was applied.
+    Outside {
+        newest: Option<Version>,
+    },
     Conflict(Conflict),
     /// What stands there can't be read, and was not named.
     Corrupt(Corrupt),
@@ -39,8 +45,9 @@ pub(super) enum Verdict {
 }
 
 impl<'c> Order<'c> {
-    pub(super) fn new(collection: &'c str, commit: &'c Commit<'c, [u8]>) -> Self {
-        let entries = commit.entries();
+    /// `history` is how many closed write ids may be kept.
+    pub(super) fn new(collection: &'c str, commit: &'c Commit<'c, [u8]>, history: i64) -> Self {
+        let (entries, write) = (commit.entries(), commit.remembered_write());
         let value = |entry: &'c Entry<'c, [u8]>| match &entry.action {
             Action::Put(value) => Some(&**value),
             Action::Check | Action::Delete => None,
@@ -48,8 +55,10 @@ impl<'c> Order<'c> {
         Self {
             collection,
             entries,
-            write: commit.write().map(|write| bytes(write).to_vec()),
-            key: commit.write().map(key),
+            write: write.map(|write| bytes(write).to_vec()),
+            fingerprint: write.map(|_| commit.fingerprint() as i64),
+            key: write.map(key),
+            history,
             tag: i64::from(Token::draw_tag()),
             ids: entries.iter().map(|entry| entry.id).collect(),
             deeds: entries.iter().map(|entry| letter(deed(&entry.action))).collect(),
@@ -70,8 +79,16 @@ impl<'c> Order<'c> {
         again: &'p bool,
         patience: &'p i32,
     ) -> (&'p Statement, Vec<Parameter<'p>>) {
-        let mut parameters: Vec<Parameter<'p>> =
-            vec![&self.collection, &self.write, &self.key, again, &self.tag, patience];
+        let mut parameters: Vec<Parameter<'p>> = vec![
+            &self.collection,
+            &self.write,
+            &self.fingerprint,
+            &self.key,
+            again,
+            &self.history,
+            &self.tag,
+            patience,
+        ];
         if let ([id], [value]) = (&self.ids[..], &self.values[..]) {
             let entry: [Parameter<'p>; 6] =
                 [id, &self.deeds[0], &self.expected[0], &self.versions[0], &self.checksums[0], value];
@@ -85,8 +102,8 @@ impl<'c> Order<'c> {
     }
 
     /// The parameters of a commit that only checks.
-    pub(super) fn checks(&self) -> [Parameter<'_>; 5] {
-        [&self.collection, &self.ids, &self.expected, &self.versions, &self.write]
+    pub(super) fn checks(&self) -> [Parameter<'_>; 4] {
+        [&self.collection, &self.ids, &self.expected, &self.versions]
     }
 
     /// What the rows say.
@@ -95,7 +112,8 @@ impl<'c> Order<'c> {
         Ok(match first.try_get::<_, i8>(0)? as u8 {
             b'a' | b'r' => Verdict::Applied(receipts(rows)?),
             b'x' => Verdict::Closed,
-            b'u' => Verdict::Forgotten,
+            b'o' => Verdict::Reused,
+            b'u' => Verdict::Outside { newest: first.try_get::<_, Option<i64>>(2)?.map(version) },
             b'f' => {
                 let entry = self.entry(first, 1)?;
                 let stored =
@@ -135,9 +153,6 @@ impl<'c> Order<'c> {
         }
         let (mut mismatches, mut receipts) = (Vec::new(), Vec::with_capacity(rows.len()));
         for row in rows {
-            if row.try_get(6)? {
-                return Ok(Verdict::Closed);
-            }
             let entry = self.entry(row, 0)?;
             let stored = Stored::at(row, 1)?;
             let version = stored.map(Stored::version);

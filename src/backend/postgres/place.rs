@@ -55,6 +55,7 @@ impl Place {
             ("{versions}", "_versions"),
             ("{commit_one}", "_commit_one_1"),
             ("{commit_many}", "_commit_many_1"),
+            ("{close}", "_close_1"),
             ("{resolve}", "_resolve_1"),
             ("{trim}", "_trim_1"),
         ];

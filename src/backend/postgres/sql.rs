@@ -48,6 +48,9 @@ SELECT current_setting('server_version_num')::integer,
        current_setting('server_encoding'),
        current_setting('ifmatch.settings', true) IS NOT DISTINCT FROM 'reached'";
 
+/// What makes the tables and the functions, in this order.
+const LAYING: [&str; 6] = [TABLES, CLOSE, COMMIT_ONE, COMMIT_MANY, RESOLVE, TRIM];
+
 impl Sql {
     pub(super) fn new(place: &Place) -> Self {
         let fill = |template: &str| place.fill(template);
@@ -57,17 +60,16 @@ impl Sql {
             get: statement(GET, &[Type::TEXT, Type::TEXT]),
             scan: statement(SCAN, &RANGE),
             scan_ids: statement(SCAN_IDS, &RANGE),
-            check: statement(
-                CHECK,
-                &[Type::TEXT, Type::TEXT_ARRAY, Type::CHAR_ARRAY, Type::INT8_ARRAY, Type::BYTEA],
-            ),
+            check: statement(CHECK, &[Type::TEXT, Type::TEXT_ARRAY, Type::CHAR_ARRAY, Type::INT8_ARRAY]),
             commit_one: statement(
-                "SELECT * FROM {commit_one}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                "SELECT * FROM {commit_one}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
                 &[
                     Type::TEXT,
                     Type::BYTEA,
                     Type::INT8,
+                    Type::INT8,
                     Type::BOOL,
+                    Type::INT8,
                     Type::INT8,
                     Type::INT4,
                     Type::TEXT,
@@ -79,12 +81,14 @@ impl Sql {
                 ],
             ),
             commit_many: statement(
-                "SELECT * FROM {commit_many}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                "SELECT * FROM {commit_many}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
                 &[
                     Type::TEXT,
                     Type::BYTEA,
                     Type::INT8,
+                    Type::INT8,
                     Type::BOOL,
+                    Type::INT8,
                     Type::INT8,
                     Type::INT4,
                     Type::TEXT_ARRAY,
@@ -96,8 +100,8 @@ impl Sql {
                 ],
             ),
             resolve: statement(
-                "SELECT * FROM {resolve}($1, $2, $3, $4)",
-                &[Type::TEXT, Type::BYTEA, Type::INT8, Type::INT4],
+                "SELECT * FROM {resolve}($1, $2, $3, $4, $5)",
+                &[Type::TEXT, Type::BYTEA, Type::INT8, Type::INT8, Type::INT4],
             ),
             trim: statement("SELECT {trim}($1, $2)", &[Type::TEXT, Type::INT8]),
             newest: statement(NEWEST, &[Type::TEXT, Type::TEXT_ARRAY]),
@@ -106,7 +110,7 @@ impl Sql {
             survey: statement(SURVEY, &[]),
             format: statement("SELECT max(format) FROM {places}", &[]),
             enter: statement(ENTER, &[Type::TEXT, Type::INT8]),
-            lay: fill(&[TABLES, COMMIT_ONE, COMMIT_MANY, RESOLVE, TRIM].concat().replace("{left}", LEFT)),
+            lay: fill(&LAYING.concat().replace("{left}", LEFT).replace("{outside}", OUTSIDE)),
         }
     }
 }
@@ -129,8 +133,7 @@ SELECT id, version, format FROM {resources}
 /// The parameters of both.
 const RANGE: [Type; 5] = [Type::TEXT, Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8];
 
-/// What stands at each of some ids at one instant, with the value where an expectation does not hold, and whether the
-/// write id is closed.
+/// What stands at each of some ids at one instant, with the value where an expectation does not hold.
 const CHECK: &str = r#"
 SELECT e.place::integer, t.version, t.format, t.checksum,
        CASE WHEN CASE e.expected
@@ -139,13 +142,11 @@ SELECT e.place::integer, t.version, t.format, t.checksum,
                      WHEN 'p' THEN t.version IS NOT NULL
                      ELSE t.version IS NOT DISTINCT FROM e.version
                  END THEN NULL ELSE t.value END,
-       d.version,
-       $5 IS NOT NULL AND (c.write IS NOT NULL OR coalesce($5 <= p.youngest_closed, false))
+       d.version
   FROM {places} p
  CROSS JOIN unnest($2, $3, $4) WITH ORDINALITY AS e (id, expected, version, place)
   LEFT JOIN {resources} t ON t.collection = $1 AND t.id = e.id
   LEFT JOIN {deleted} d ON t.id IS NULL AND d.collection = $1 AND d.id = e.id
-  LEFT JOIN {closed} c ON c.collection = $1 AND c.write = $5
  WHERE p.collection = $1
  ORDER BY e.place"#;
 
@@ -192,7 +193,8 @@ SELECT to_regclass('{resources}') IS NOT NULL,
        to_regclass('{deleted}') IS NOT NULL AND to_regclass('{log}') IS NOT NULL
          AND to_regclass('{closed}') IS NOT NULL AND to_regclass('{versions}') IS NOT NULL
          AND to_regproc('{commit_one}') IS NOT NULL AND to_regproc('{commit_many}') IS NOT NULL
-         AND to_regproc('{resolve}') IS NOT NULL AND to_regproc('{trim}') IS NOT NULL,
+         AND to_regproc('{close}') IS NOT NULL AND to_regproc('{resolve}') IS NOT NULL
+         AND to_regproc('{trim}') IS NOT NULL,
        (SELECT relpersistence = 'p' FROM pg_catalog.pg_class WHERE oid = to_regclass('{resources}'))";
 
 /// Begins a collection where there is none.
@@ -202,7 +204,7 @@ SELECT to_regclass('{resources}') IS NOT NULL,
 const ENTER: &str = "
 WITH carried AS (
     UPDATE {places} p
-       SET epoch = $2, floor = '0', youngest = greatest(youngest, (
+       SET epoch = $2, floor = '0', forgotten = greatest(forgotten, (
            SELECT write FROM {log} WHERE collection = $1 AND write IS NOT NULL ORDER BY write DESC LIMIT 1))
      WHERE collection = $1 AND (floor >= pg_snapshot_xmax(pg_current_snapshot()) OR EXISTS (
            SELECT FROM {log} WHERE collection = $1 AND xid >= pg_snapshot_xmax(pg_current_snapshot())))
@@ -234,13 +236,14 @@ CREATE TABLE IF NOT EXISTS {deleted} (
 );
 CREATE INDEX IF NOT EXISTS {deleted_by_version} ON {deleted} (collection, version);
 CREATE TABLE IF NOT EXISTS {log} (
-    collection text COLLATE "C" NOT NULL,
-    xid        xid8 NOT NULL,
-    version    bigint NOT NULL,
-    write      bytea,
-    ids        text[] NOT NULL,
-    deeds      "char"[] NOT NULL,
-    replaced   bigint[] NOT NULL,
+    collection  text COLLATE "C" NOT NULL,
+    xid         xid8 NOT NULL,
+    version     bigint NOT NULL,
+    write       bytea,
+    fingerprint bigint,
+    ids         text[] NOT NULL,
+    deeds       "char"[] NOT NULL,
+    replaced    bigint[] NOT NULL,
     PRIMARY KEY (collection, xid)
 );
 CREATE UNIQUE INDEX IF NOT EXISTS {log_by_write} ON {log} (collection, write) WHERE write IS NOT NULL;
@@ -250,12 +253,14 @@ CREATE TABLE IF NOT EXISTS {closed} (
     PRIMARY KEY (collection, write)
 );
 CREATE TABLE IF NOT EXISTS {places} (
-    collection      text COLLATE "C" PRIMARY KEY,
-    format          smallint NOT NULL,
-    epoch           bigint NOT NULL,
-    floor           xid8 NOT NULL DEFAULT '0',
-    youngest        bytea,
-    youngest_closed bytea
+    collection text COLLATE "C" PRIMARY KEY,
+    format     smallint NOT NULL,
+    epoch      bigint NOT NULL,
+    -- The newest transaction that left the log, and the highest write id.
+    floor      xid8 NOT NULL DEFAULT '0',
+    forgotten  bytea,
+    -- How many write ids are closed.
+    closed     bigint NOT NULL DEFAULT 0
 );
 CREATE SEQUENCE IF NOT EXISTS {versions} MINVALUE 1 MAXVALUE 549755813887 START {start} NO CYCLE;
 "#;
@@ -265,24 +270,49 @@ CREATE SEQUENCE IF NOT EXISTS {versions} MINVALUE 1 MAXVALUE 549755813887 START 
 const LEFT: &str = "
     greatest(1, given_patience - extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000)::integer::text";
 
+/// Whether a write id that is not remembered may be a forgotten one, or is from ahead of the store: the place that it begins
+/// with is above the newest version.
+const OUTSIDE: &str =
+    "(given_write <= past.forgotten OR substring(given_write FOR 8) > int8send(coalesce(past.newest, 0)))";
+
+/// Closes a write id that was never seen, while the caller holds its lock. Tells whether there was room for it: there are
+/// never more than `given_history`. The row of the collection is the last lock that anybody takes.
+const CLOSE: &str = r#"
+CREATE OR REPLACE FUNCTION {close}(given_collection text, given_write bytea, given_history bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
+BEGIN
+    UPDATE {places} SET closed = closed + 1 WHERE collection = given_collection AND closed < given_history;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write);
+    RETURN true;
+END
+$function$;
+"#;
+
 /// A commit of one entry.
 ///
-/// Verdicts: `a` applied, `r` applied before under this write id, `m` the expectation does not hold, `x` the write id is
-/// closed, `u` the write id may have been forgotten, `f` the stored value has a format this function does not know.
+/// Verdicts: `a` applied, `r` applied before under this write id, `o` another commit was, `m` the expectation does not hold,
+/// `x` the write id is closed, `u` what became of the write id can't be told, with the newest version, `f` the stored value
+/// has a format this function does not know.
+///
+/// The newest version is the sequence's: it may be one of another collection, and its random bits are all set.
 ///
 /// A function that changes something sees in each of its statements what was committed before that statement began. So
 /// what it reads after it has its locks is the truth until it ends, which is why one round trip is enough.
 const COMMIT_ONE: &str = r#"
 CREATE OR REPLACE FUNCTION {commit_one}(
-    given_collection text, given_write bytea, given_key bigint, given_again boolean, given_tag bigint,
-    given_patience integer, given_id text, given_deed "char", given_expected "char", given_version bigint,
-    given_checksum integer, given_value bytea,
+    given_collection text, given_write bytea, given_fingerprint bigint, given_key bigint, given_again boolean,
+    given_history bigint, given_tag bigint, given_patience integer, given_id text, given_deed "char",
+    given_expected "char", given_version bigint, given_checksum integer, given_value bytea,
     OUT told_verdict "char", OUT told_place integer, OUT told_version bigint, OUT told_replaced bigint,
     OUT told_deleted bigint, OUT told_format smallint, OUT told_checksum integer, OUT told_value bytea)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
 DECLARE
     past record;
-    shut boolean;
+    strange boolean;
+    holds boolean;
     id_key bigint;
     next bigint;
     deed "char" := given_deed;
@@ -300,8 +330,8 @@ BEGIN
         PERFORM pg_advisory_xact_lock(id_key);
         PERFORM set_config('lock_timeout', {left}, true);
     END IF;
-    SELECT p.youngest, p.youngest_closed, t.version AS found, t.format, c.write AS closed,
-           l.version AS logged, l.deeds, l.replaced
+    SELECT p.forgotten, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, t.version AS found, t.format,
+           c.write AS closed, l.version AS logged, l.fingerprint, l.deeds, l.replaced
       INTO past
       FROM {places} p
       LEFT JOIN {resources} t ON t.collection = given_collection AND t.id = given_id
@@ -312,45 +342,50 @@ BEGIN
         RAISE EXCEPTION 'the tables were emptied' USING ERRCODE = '55000';
     END IF;
     told_place := 1;
-    IF past.logged IS NOT NULL AND cardinality(past.deeds) = 1 THEN
+    IF past.logged IS NOT NULL AND past.fingerprint IS DISTINCT FROM given_fingerprint THEN
+        told_verdict := 'o';
+        RETURN;
+    END IF;
+    IF past.logged IS NOT NULL THEN
         told_verdict := 'r';
         told_replaced := past.replaced[1];
         told_version := CASE past.deeds[1] WHEN 'n' THEN NULL WHEN 'c' THEN told_replaced ELSE past.logged END;
         RETURN;
     END IF;
-    -- One that is closed by name certainly never came; of older ones only that they are old is known, and one that is sent
-    -- again may have come.
-    IF given_again AND past.logged IS NULL AND past.closed IS NULL AND given_write <= past.youngest THEN
+    -- One that is closed by name certainly never came.
+    IF past.closed IS NULL AND {outside} THEN
         told_verdict := 'u';
+        told_version := past.newest;
         RETURN;
     END IF;
-    shut := past.closed IS NOT NULL OR coalesce(given_write <= past.youngest_closed, false);
     -- One that is sent again may have been closed by the conflict that it met before: what it is told waits for that.
-    IF past.logged IS NOT NULL OR shut AND NOT given_again THEN
+    IF past.closed IS NOT NULL AND NOT given_again THEN
         told_verdict := 'x';
         RETURN;
     END IF;
+    strange := past.format <> 1 AND (given_expected <> 'v' OR past.found <> given_version);
+    holds := CASE given_expected
+                 WHEN 'a' THEN true
+                 WHEN 'n' THEN past.found IS NULL
+                 WHEN 'p' THEN past.found IS NOT NULL
+                 ELSE past.found IS NOT DISTINCT FROM given_version
+             END;
+    -- What was sent before may still be on its way, and must not come true after this answer.
+    IF given_again AND past.closed IS NULL AND (strange OR NOT holds) THEN
+        IF NOT {close}(given_collection, given_write, given_history) THEN
+            told_verdict := 'u';
+            RETURN;
+        END IF;
+    END IF;
     told_replaced := past.found;
-    IF past.format <> 1 AND (given_expected <> 'v' OR past.found <> given_version) THEN
+    IF strange THEN
         told_verdict := 'f';
         told_format := past.format;
         told_version := past.found;
-        IF given_again THEN
-            INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write) ON CONFLICT DO NOTHING;
-        END IF;
         RETURN;
     END IF;
-    IF NOT (CASE given_expected
-                WHEN 'a' THEN true
-                WHEN 'n' THEN past.found IS NULL
-                WHEN 'p' THEN past.found IS NOT NULL
-                ELSE past.found IS NOT DISTINCT FROM given_version
-            END) THEN
+    IF NOT holds THEN
         told_verdict := 'm';
-        -- What was sent before may still be on its way, and must not come true after this answer.
-        IF given_again THEN
-            INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write) ON CONFLICT DO NOTHING;
-        END IF;
         IF past.found IS NULL THEN
             SELECT version INTO told_deleted FROM {deleted}
              WHERE collection = given_collection AND id = given_id;
@@ -361,7 +396,7 @@ BEGIN
         END IF;
         RETURN;
     END IF;
-    IF shut THEN
+    IF past.closed IS NOT NULL THEN
         told_verdict := 'x';
         RETURN;
     END IF;
@@ -388,8 +423,9 @@ BEGIN
         INSERT INTO {deleted} (collection, id, version) VALUES (given_collection, given_id, next)
             ON CONFLICT (collection, id) DO UPDATE SET version = next;
     END IF;
-    INSERT INTO {log} (collection, xid, version, write, ids, deeds, replaced)
-    VALUES (given_collection, pg_current_xact_id(), next, given_write, ARRAY[given_id], ARRAY[deed], ARRAY[past.found]);
+    INSERT INTO {log} (collection, xid, version, write, fingerprint, ids, deeds, replaced)
+    VALUES (given_collection, pg_current_xact_id(), next, given_write, given_fingerprint, ARRAY[given_id], ARRAY[deed],
+            ARRAY[past.found]);
     IF deed <> 'n' THEN
         told_version := next;
     END IF;
@@ -397,19 +433,19 @@ END
 $function$;
 "#;
 
-/// A commit of several entries, with the same verdicts: one row an entry, and for `m` one row an entry that failed.
+/// A commit of several entries, judged in the same order and with the same verdicts: one row an entry, and for `m` one row an
+/// entry that failed.
 const COMMIT_MANY: &str = r#"
 CREATE OR REPLACE FUNCTION {commit_many}(
-    given_collection text, given_write bytea, given_key bigint, given_again boolean, given_tag bigint,
-    given_patience integer, given_ids text[], given_deeds "char"[], given_expected "char"[], given_versions bigint[],
-    given_checksums integer[], given_values bytea[])
+    given_collection text, given_write bytea, given_fingerprint bigint, given_key bigint, given_again boolean,
+    given_history bigint, given_tag bigint, given_patience integer, given_ids text[], given_deeds "char"[],
+    given_expected "char"[], given_versions bigint[], given_checksums integer[], given_values bytea[])
 RETURNS TABLE (told_verdict "char", told_place integer, told_version bigint, told_replaced bigint,
     told_deleted bigint, told_format smallint, told_checksum integer, told_value bytea)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
 #variable_conflict use_column
 DECLARE
     past record;
-    shut boolean;
     wanted record;
     judged record;
     next bigint;
@@ -438,7 +474,8 @@ BEGIN
         END IF;
         PERFORM set_config('lock_timeout', {left}, true);
     END LOOP;
-    SELECT p.youngest, p.youngest_closed, c.write AS closed, l.version AS logged, l.deeds, l.replaced
+    SELECT p.forgotten, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, c.write AS closed,
+           l.version AS logged, l.fingerprint, l.deeds, l.replaced
       INTO past
       FROM {places} p
       LEFT JOIN {log} l ON l.collection = given_collection AND l.write = given_write
@@ -447,23 +484,25 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the tables were emptied' USING ERRCODE = '55000';
     END IF;
-    IF past.logged IS NOT NULL AND cardinality(past.deeds) = cardinality(given_ids) THEN
+    IF past.logged IS NOT NULL AND past.fingerprint IS DISTINCT FROM given_fingerprint THEN
+        told_verdict := 'o';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    IF past.logged IS NOT NULL THEN
         RETURN QUERY SELECT 'r'::"char", e.place::integer,
                CASE e.deed WHEN 'n' THEN NULL WHEN 'c' THEN e.found ELSE past.logged END, e.found,
                NULL::bigint, NULL::smallint, NULL::integer, NULL::bytea
           FROM unnest(past.deeds, past.replaced) WITH ORDINALITY AS e (deed, found, place);
         RETURN;
     END IF;
-    -- One that is closed by name certainly never came; of older ones only that they are old is known, and one that is sent
-    -- again may have come.
-    IF given_again AND past.logged IS NULL AND past.closed IS NULL AND given_write <= past.youngest THEN
+    IF past.closed IS NULL AND {outside} THEN
         told_verdict := 'u';
+        told_version := past.newest;
         RETURN NEXT;
         RETURN;
     END IF;
-    shut := past.closed IS NOT NULL OR coalesce(given_write <= past.youngest_closed, false);
-    -- One that is sent again may have been closed by the conflict that it met before: what it is told waits for that.
-    IF past.logged IS NOT NULL OR shut AND NOT given_again THEN
+    IF past.closed IS NOT NULL AND NOT given_again THEN
         told_verdict := 'x';
         RETURN NEXT;
         RETURN;
@@ -481,9 +520,12 @@ BEGIN
       FROM unnest(given_ids, given_deeds, given_expected, given_versions) WITH ORDINALITY
            AS e (id, deed, expected, version, place)
       LEFT JOIN {resources} t ON t.collection = given_collection AND t.id = e.id;
-    -- What was sent before may still be on its way, and must not come true after this answer.
-    IF given_again AND (judged.strange OR NOT judged.holds) THEN
-        INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write) ON CONFLICT DO NOTHING;
+    IF given_again AND past.closed IS NULL AND (judged.strange OR NOT judged.holds) THEN
+        IF NOT {close}(given_collection, given_write, given_history) THEN
+            told_verdict := 'u';
+            RETURN NEXT;
+            RETURN;
+        END IF;
     END IF;
     IF judged.strange THEN
         RETURN QUERY SELECT 'f'::"char", e.place::integer, t.version, NULL::bigint, NULL::bigint, t.format,
@@ -508,7 +550,7 @@ BEGIN
          ORDER BY e.place;
         RETURN;
     END IF;
-    IF shut THEN
+    IF past.closed IS NOT NULL THEN
         told_verdict := 'x';
         RETURN NEXT;
         RETURN;
@@ -530,8 +572,9 @@ BEGIN
             SELECT given_collection, e.id, next FROM unnest(given_ids, done) AS e (id, deed) WHERE e.deed = 'd'
                 ON CONFLICT (collection, id) DO UPDATE SET version = excluded.version;
         END IF;
-        INSERT INTO {log} (collection, xid, version, write, ids, deeds, replaced)
-        VALUES (given_collection, pg_current_xact_id(), next, given_write, given_ids, done, judged.found);
+        INSERT INTO {log} (collection, xid, version, write, fingerprint, ids, deeds, replaced)
+        VALUES (given_collection, pg_current_xact_id(), next, given_write, given_fingerprint, given_ids, done,
+                judged.found);
     END IF;
     RETURN QUERY SELECT 'a'::"char", e.place::integer,
            CASE e.deed WHEN 'n' THEN NULL WHEN 'c' THEN e.found ELSE next END, e.found,
@@ -544,7 +587,7 @@ $function$;
 /// What became of a write id; one that never came is closed. Verdicts: `r`, `x`, `u` as above, `r` with a row an entry.
 const RESOLVE: &str = r#"
 CREATE OR REPLACE FUNCTION {resolve}(
-    given_collection text, given_write bytea, given_key bigint, given_patience integer)
+    given_collection text, given_write bytea, given_key bigint, given_history bigint, given_patience integer)
 RETURNS TABLE (told_verdict "char", told_place integer, told_version bigint, told_replaced bigint)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
 #variable_conflict use_column
@@ -557,7 +600,8 @@ BEGIN
     PERFORM set_config('lock_timeout', given_patience::text, true);
     -- The commit may be under way: its answer is known once it lets go of the lock.
     PERFORM pg_advisory_xact_lock(given_key);
-    SELECT p.youngest, p.youngest_closed, c.write AS closed, l.version AS logged, l.deeds, l.replaced
+    SELECT p.forgotten, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, c.write AS closed,
+           l.version AS logged, l.deeds, l.replaced
       INTO past
       FROM {places} p
       LEFT JOIN {log} l ON l.collection = given_collection AND l.write = given_write
@@ -578,11 +622,12 @@ BEGIN
     END IF;
     IF past.closed IS NOT NULL THEN
         told_verdict := 'x';
-    ELSIF given_write <= past.youngest OR given_write <= past.youngest_closed THEN
+    ELSIF {outside} THEN
         told_verdict := 'u';
-    ELSE
-        INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write);
+    ELSIF {close}(given_collection, given_write, given_history) THEN
         told_verdict := 'x';
+    ELSE
+        told_verdict := 'u';
     END IF;
     RETURN NEXT;
 END
@@ -598,8 +643,9 @@ DECLARE
     -- No transaction before this one is still under way, so none can leave a commit behind the floor.
     settled xid8 := pg_snapshot_xmin(pg_current_snapshot());
     cut record;
-    youngest_gone bytea;
+    highest_gone bytea;
     last_gone xid8;
+    outdated bigint;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(
         hashtextextended('trim', hashtextextended(given_collection, hashtextextended('{key}', 1)))) THEN
@@ -614,25 +660,23 @@ BEGIN
             RETURNING l.xid, l.write)
         SELECT (SELECT write FROM gone WHERE write IS NOT NULL ORDER BY write DESC LIMIT 1),
                (SELECT xid FROM gone ORDER BY xid DESC LIMIT 1)
-          INTO youngest_gone, last_gone;
-        UPDATE {places}
-           SET floor = greatest(floor, last_gone), youngest = greatest(youngest, youngest_gone)
-         WHERE collection = given_collection;
+          INTO highest_gone, last_gone;
         DELETE FROM {deleted} d
          USING (SELECT id FROM {deleted}
                  WHERE collection = given_collection AND version <= cut.version
                    FOR UPDATE SKIP LOCKED) old
          WHERE d.collection = given_collection AND d.id = old.id AND d.version <= cut.version;
-    END IF;
-    WITH gone AS (
+        -- What is not above the forgotten ones is refused anyway.
         DELETE FROM {closed} c
          WHERE c.collection = given_collection
-           AND c.write <= (SELECT write FROM {closed} WHERE collection = given_collection
-                            ORDER BY write DESC OFFSET given_history LIMIT 1)
-        RETURNING c.write)
-    UPDATE {places}
-       SET youngest_closed = greatest(youngest_closed, (SELECT write FROM gone ORDER BY write DESC LIMIT 1))
-     WHERE collection = given_collection AND EXISTS (SELECT FROM gone);
+           AND c.write <= greatest(highest_gone, (SELECT forgotten FROM {places} WHERE collection = given_collection));
+        GET DIAGNOSTICS outdated = ROW_COUNT;
+        -- Last: whoever closes a write id waits for this row.
+        UPDATE {places}
+           SET floor = greatest(floor, last_gone), forgotten = greatest(forgotten, highest_gone),
+               closed = closed - outdated
+         WHERE collection = given_collection;
+    END IF;
 END
 $function$;
 "#;

@@ -40,7 +40,12 @@ impl Trimming {
     }
 
     /// How many commits are to be left.
-    pub(super) fn history(&self) -> i64 {
+    pub(super) fn history(&self) -> usize {
+        self.history
+    }
+
+    /// The same, as a parameter.
+    pub(super) fn most(&self) -> i64 {
         i64::try_from(self.history).unwrap_or(i64::MAX)
     }
 }

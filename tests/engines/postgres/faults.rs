@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use ifmatch::conformance::history::{Numbering, Workload};
 use ifmatch::engine::Deadlines;
-use ifmatch::store::{Outcome, Resolution, WriteId};
+use ifmatch::store::{Outcome, Refusal, Resolution, WriteId};
 use ifmatch::{Commit, Entry, Error, Expected, Postgres, Store};
 
-use super::{crash, open, options, processes, server, shared_server, signal};
+use super::{crash, drawn, open, options, processes, server, shared_server, signal};
 use crate::faults::{self, Totals, dropped_calls_leave_the_old_state_or_the_new_one, patiently};
 use crate::proxy::{Fault, Proxy};
 
@@ -88,8 +88,8 @@ fn a_commit_on_a_paused_server_is_unknown_and_resolves_later() {
     let put = |id, write| {
         store.commit(Commit::one(Entry::put(id, Expected::Absent, (*b"v").into())).with_write(write)).wait()
     };
-    put("before", WriteId::dated()).unwrap();
-    let write = WriteId::dated();
+    put("before", drawn(&store)).unwrap();
+    let write = drawn(&store);
 
     signal(&processes(&server), "-STOP");
     let began = Instant::now();
@@ -109,7 +109,7 @@ fn a_commit_on_a_paused_server_is_unknown_and_resolves_later() {
         Resolution::Applied(committed) => assert_eq!(found.map(|found| found.version), committed.version()),
         Resolution::NotApplied => {
             assert!(found.is_none());
-            assert!(matches!(put("a", write), Err(Error::Refused(ifmatch::store::Refusal::Closed { .. }))));
+            assert!(matches!(put("a", write), Err(Error::Refused(Refusal::Closed { .. }))));
         }
         Resolution::Unknown => panic!("it was a moment ago"),
     }
@@ -124,12 +124,13 @@ fn without_a_write_id_a_lost_answer_is_unknown_and_with_one_it_is_found_out() {
     }
     for round in 0..20 {
         let [plain, stamped] = ["plain", "stamped"].map(|name| format!("{name}/{round}"));
+        let write = drawn(&store);
         store.get("warm").wait().unwrap();
 
         proxy.plan(Fault::DropAnswer);
         let unknown = store.commit(put(&plain)).wait();
         proxy.plan(Fault::DropAnswer);
-        let known = store.commit(put(&stamped).with_write(WriteId::dated())).wait();
+        let known = store.commit(put(&stamped).with_write(write)).wait();
 
         // The first time a statement is prepared, and it is that answer which is dropped: nothing was sent then.
         assert!(
@@ -203,16 +204,16 @@ fn a_conflict_whose_answer_is_lost_again_and_again_is_told_as_the_conflict() {
             let puts = ids.iter().map(|id| Entry::put(id, expected, (*b"v").into()));
             store.commit(puts.collect::<Commit<'_, [u8]>>().with_write(write)).wait()
         };
-        let found = put(ids, Expected::Absent, WriteId::dated()).unwrap().receipts()[0].version;
+        let found = put(ids, Expected::Absent, drawn(&store)).unwrap().receipts()[0].version;
         // Four connections that have the statement prepared, since all of these wait at once.
         let holder = super::holding(shared_server().port, &name, "a", 2.0);
         thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| put(ids, Expected::Absent, WriteId::dated()).unwrap_err());
+                scope.spawn(|| put(ids, Expected::Absent, drawn(&store)).unwrap_err());
             }
         });
         holder.join().unwrap();
-        let (write, dropped) = (WriteId::dated(), proxy.happened(Fault::DropAnswer));
+        let (write, dropped) = (drawn(&store), proxy.happened(Fault::DropAnswer));
 
         (0..3).for_each(|_| proxy.plan(Fault::DropAnswer));
         let refused = put(ids, Expected::Absent, write).unwrap_err();
@@ -222,5 +223,43 @@ fn a_conflict_whose_answer_is_lost_again_and_again_is_told_as_the_conflict() {
         assert_eq!(conflict.mismatches().len(), ids.len());
         assert_eq!(conflict.current::<[u8]>().map(|current| current.version), found);
         assert_eq!(store.resolve(write).wait().unwrap(), Resolution::NotApplied);
+    }
+}
+
+#[test]
+fn what_is_sent_again_and_can_not_be_settled_is_unknown_and_is_no_refusal_to_draw_anew() {
+    let (proxy, port) = (Proxy::new(shared_server().address()), shared_server().port);
+    for ids in [&["a"][..], &["a", "b"]] {
+        let name = super::fresh_name();
+        let store = open(&Postgres::options().collection(&name), proxy.port());
+        let put = |expected: Expected, write: WriteId| {
+            let puts = ids.iter().map(|id| Entry::put(id, expected, (*b"v").into()));
+            store.commit(puts.collect::<Commit<'_, [u8]>>().with_write(write)).wait()
+        };
+        let places = |set: &str| {
+            super::psql(port, &format!("UPDATE ifmatch_places SET {set} WHERE collection = '{name}'"));
+        };
+        let unknown = |expected, write| {
+            proxy.plan(Fault::DropAnswer);
+            let lost = put(expected, write).unwrap_err();
+            let Error::Failed(failure) = &lost else { panic!("{lost:?}") };
+            assert_eq!((failure.outcome(), failure.write()), (Outcome::Unknown, Some(write)));
+        };
+        // The first time a statement is prepared, and it is that answer which is dropped.
+        put(Expected::Absent, drawn(&store)).unwrap();
+
+        // It conflicts, and as many ids are closed as there may be: its first sending may still come true.
+        let full = drawn(&store);
+        places("closed = 1000000");
+        unknown(Expected::Absent, full);
+        places("closed = 0");
+        assert_eq!(store.resolve(full).wait().unwrap(), Resolution::NotApplied);
+
+        // It is forgotten: its first sending may have been applied.
+        let forgotten = drawn(&store);
+        places(&format!("forgotten = '\\x{forgotten}'"));
+        unknown(Expected::Any, forgotten);
+        let first = put(Expected::Any, forgotten).unwrap_err();
+        assert!(matches!(first, Error::Refused(Refusal::Outside { .. })), "{first:?}");
     }
 }

@@ -57,7 +57,7 @@ fn a_transaction_that_commits_late_is_not_missed() {
     let mut late = Command::new(program("psql", &ELSEWHERE, "postgresql-client"))
         .args(["-h", "127.0.0.1", "-U", "postgres", "-qAtX", "-p", &port.to_string(), "-c"])
         .arg(format!(
-            "BEGIN; SELECT ifmatch_commit_one_1('{name}', NULL, NULL, false, 1, 1000, 'late', 'p', 'a', 0, 0, '');
+            "BEGIN; SELECT ifmatch_commit_one_1('{name}', NULL, NULL, NULL, false, 64, 1, 1000, 'late', 'p', 'a', 0, 0, '');
              SELECT pg_sleep(1); COMMIT"
         ))
         .stdout(Stdio::null())

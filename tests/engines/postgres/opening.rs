@@ -10,7 +10,7 @@ use ifmatch::engine::ConnectError;
 use ifmatch::store::Durability;
 use ifmatch::{Commit, Entry, Error, Expected, Postgres, Start, Store};
 
-use super::{connect, fresh_name, open, options, psql, server, server_in, shared_server, url, user};
+use super::{connect, drawn, fresh_name, open, options, psql, server, server_in, shared_server, url, user};
 use crate::server::Directory;
 
 fn put(store: &Postgres, id: &str) -> ifmatch::Version {
@@ -237,7 +237,7 @@ fn what_a_dump_has_carried_into_another_cluster_begins_a_new_feed() {
     let options = Postgres::options().collection(fresh_name());
     let store = open(&options, server.port);
     let kept = put(&store, "kept");
-    let write = ifmatch::store::WriteId::dated();
+    let write = drawn(&store);
     store
         .commit(Commit::one(Entry::put("b", Expected::Any, (*b"v").into())).with_write(write))
         .wait()

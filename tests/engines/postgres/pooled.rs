@@ -12,7 +12,7 @@ use ifmatch::store::{Outcome, Scan};
 use ifmatch::{Collection, Commit, Entry, Error, Expected, Postgres, Store, conformance};
 use tokio_postgres::NoTls;
 
-use super::{fresh_name, laws::of_postgres, open, options, psql, shared_server, url, user};
+use super::{drawn, fresh_name, laws::of_postgres, open, options, psql, shared_server, url, user};
 use crate::faults;
 use crate::proxy::{Fault, Proxy};
 use crate::server::{Directory, Server, program};
@@ -111,13 +111,13 @@ fn nothing_leaks_between_the_clients_of_one_connection() {
     let put = |id: &'static str| Entry::put(id, Expected::Any, (*b"v").into());
     let use_it = || {
         let mut changes = store.watch(ifmatch::Start::Now).wait().unwrap();
-        store.commit(Commit::one(put("a")).with_write(ifmatch::store::WriteId::dated())).wait().unwrap();
+        store.commit(Commit::one(put("a")).with_write(drawn(&store))).wait().unwrap();
         store.commit(Commit::one(put("a")).and(put("b"))).wait().unwrap();
         assert_eq!(changes.next().wait().unwrap().changes.len(), 1);
         assert_eq!(changes.next().wait().unwrap().changes.len(), 2);
         let stale = store.commit(Commit::one(Entry::delete("a", Expected::Absent))).wait().unwrap_err();
         assert!(stale.conflict().is_some());
-        store.resolve(ifmatch::store::WriteId::dated()).wait().unwrap();
+        store.resolve(drawn(&store)).wait().unwrap();
         assert_eq!(store.scan(Scan::new("", 10)).wait().unwrap().items.len(), 2);
     };
 

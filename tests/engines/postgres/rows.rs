@@ -1,10 +1,9 @@
 //! Ids, values and rows on a PostgreSQL server.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use ifmatch::store::{Refusal, Resolution, Scan, WriteId};
-use ifmatch::{Commit, Entry, Error, Expected, Kind, Postgres, Store};
+use ifmatch::store::{Refusal, Scan};
+use ifmatch::{Commit, Entry, Error, Expected, Postgres, Store};
 
 use super::{fresh_name, open, options, psql, shared_server};
 
@@ -154,82 +153,4 @@ fn damaged_values_and_those_of_a_later_format_are_told_and_stay() {
         }
     }
     assert_eq!(*store.get("a").wait().unwrap().unwrap().value, *b"value");
-}
-
-#[test]
-fn history_is_bounded_and_what_was_forgotten_is_unknown() {
-    let (port, name) = (shared_server().port, fresh_name());
-    let store = open(&Postgres::options().collection(&name).history(64), port);
-    let first = WriteId::dated();
-    store.commit(put("first", Expected::Absent, b"v").with_write(first)).wait().unwrap();
-    store.commit(Commit::one(Entry::delete("first", Expected::Present))).wait().unwrap();
-    for number in 0..300_u32 {
-        let id = format!("{}", number % 7);
-        store.commit(put(&id, Expected::Any, b"v").with_write(WriteId::dated())).wait().unwrap();
-    }
-    let last = WriteId::dated();
-    store.commit(put("last", Expected::Absent, b"v").with_write(last)).wait().unwrap();
-
-    let count = |table: &str| {
-        psql(port, &format!("SELECT count(*) FROM {table} WHERE collection = '{name}'"))
-            .parse::<u32>()
-            .unwrap()
-    };
-    // The last trim may still be under way, or others' transactions may hold it up.
-    while count("ifmatch_log") > 100 || count("ifmatch_deleted") > 0 {
-        store.commit(put("more", Expected::Any, b"v")).wait().unwrap();
-    }
-    assert_eq!(store.resolve(first).wait().unwrap(), Resolution::Unknown);
-    assert!(matches!(store.resolve(last).wait().unwrap(), Resolution::Applied(_)));
-    let gone = store.commit(put("first", Expected::Present, b"v")).wait().unwrap_err();
-    assert_eq!(gone.conflict().unwrap().kind(), &Kind::Missing);
-    // A fresh id is certainly none of the forgotten ones.
-    assert_eq!(store.resolve(WriteId::dated()).wait().unwrap(), Resolution::NotApplied);
-}
-
-#[test]
-fn versions_under_a_made_up_write_id_are_told_apart_by_chance_all_the_same() {
-    let store = open(&options(), shared_server().port);
-    let tag = |number: u128| {
-        let write = WriteId::from_bits((1 << 120) + (number << 32));
-        let committed = store.commit(put("a", Expected::Any, b"v").with_write(write)).wait().unwrap();
-        committed.version().unwrap().to_bits().get() & 0xff_ffff
-    };
-
-    let tags: HashSet<u64> = (0..20).map(tag).collect();
-
-    assert!(tags.len() > 15, "{tags:?}");
-}
-
-#[test]
-fn what_may_have_been_forgotten_is_unknown_even_where_as_old_ids_are_closed() {
-    let (port, name) = (shared_server().port, fresh_name());
-    let store = open(&Postgres::options().collection(&name), port);
-    store.commit(put("a", Expected::Absent, b"v")).wait().unwrap();
-    let hex = |write: u8| format!("'\\x{write:032x}'::bytea");
-    psql(
-        port,
-        &format!(
-            "UPDATE ifmatch_places SET youngest = {old}, youngest_closed = {old} WHERE collection = '{name}';
-             INSERT INTO ifmatch_closed VALUES ('{name}', {closed})",
-            old = hex(100),
-            closed = hex(50)
-        ),
-    );
-    let verdict = |write: u8, again: bool, expected: char| {
-        let given = format!("'{name}', {}, {write}, {again}, 5, 1000", hex(write));
-        let one = format!("ifmatch_commit_one_1({given}, 'a', 'p', '{expected}', 0, 0, '')");
-        let many = format!(
-            "ifmatch_commit_many_1({given}, '{{a}}', '{{p}}', '{{{expected}}}', '{{0}}', '{{0}}', '{{\"\"}}')"
-        );
-        let [one, many] = [one, many].map(|call| psql(port, &format!("SELECT told_verdict FROM {call}")));
-        assert_eq!(one, many);
-        one
-    };
-
-    // Sent again, it may have been applied and forgotten; a first one certainly comes too late.
-    assert_eq!([verdict(7, true, 'p'), verdict(7, true, 'n'), verdict(7, false, 'p')], ["u", "u", "x"]);
-    // One that was closed by its name never came: what it is told is why, as long as that is so.
-    assert_eq!([verdict(50, true, 'p'), verdict(50, true, 'n'), verdict(50, false, 'n')], ["x", "m", "x"]);
-    assert_eq!(*store.get("a").wait().unwrap().unwrap().value, *b"v");
 }
