@@ -14,16 +14,13 @@ use crate::store::{Abilities, Committed, Error, Refusal, Version, WriteId};
 pub(crate) struct Stamps {
     /// Whether every commit needs an id, because answers of the store can be lost.
     needed: bool,
-    /// Whether the store takes ids as names only, and orders them by age.
-    dated: bool,
     /// The bits of the newest version; 0 before the first.
     newest: AtomicU64,
 }
 
 impl Stamps {
     pub(crate) fn new(abilities: &Abilities) -> Self {
-        let needed = abilities.may_lose_answers;
-        Self { needed, dated: needed && abilities.window == 0, newest: AtomicU64::new(0) }
+        Self { needed: abilities.may_lose_answers, newest: AtomicU64::new(0) }
     }
 
     #[inline]
@@ -32,9 +29,6 @@ impl Stamps {
     }
 
     pub(crate) fn draw(&self) -> WriteId {
-        if self.dated {
-            return WriteId::dated();
-        }
         WriteId::after(NonZeroU64::new(self.newest.load(Ordering::Relaxed)).map(Version::from_bits))
     }
 

@@ -83,9 +83,6 @@ impl<T: Sample + ?Sized> Ground<T> {
 
     /// A write id, drawn at the newest version there is.
     pub(super) async fn write_id(&self) -> WriteId {
-        if self.abilities().window == 0 {
-            return WriteId::dated();
-        }
         let newest = self.put(&self.id("drawn"), Expected::Any, 0).await;
         WriteId::after(Some(newest))
     }

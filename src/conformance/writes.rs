@@ -229,13 +229,9 @@ pub async fn a_write_and_its_resolution_agree<T: Sample + ?Sized>(store: &Arc<dy
     ground.clear().await;
 }
 
-/// One write id names one commit: another one under it is refused by name, and nothing of it is applied. Not for stores
-/// whose abilities say that they don't keep the rules.
+/// One write id names one commit: another one under it is refused by name, and nothing of it is applied.
 pub async fn a_write_id_names_one_commit<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
     let ground = Ground::new("a_write_id_names_one_commit", store);
-    if ground.abilities().window == 0 {
-        return;
-    }
     let [id, other] = ["a", "b"].map(|name| ground.id(name));
     let write = ground.write_id().await;
     let first = Commit::one(Entry::put(&id, Expected::Any, T::sample(1))).with_write(write);
@@ -301,13 +297,9 @@ pub async fn checks_are_judged_whatever_their_write_id<T: Sample + ?Sized>(store
     ground.clear().await;
 }
 
-/// Asking what became of write ids, whatever they are and however many, shuts out no other id. Not for stores
-/// whose abilities say that they don't keep the rules.
+/// Asking what became of write ids, whatever they are and however many, shuts out no other id.
 pub async fn asking_after_write_ids_shuts_out_no_other<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
     let ground = Ground::new("asking_after_write_ids_shuts_out_no_other", store);
-    if ground.abilities().window == 0 {
-        return;
-    }
     let id = ground.id("a");
     // More than a small window holds; of a large one, enough to see that none of them is compared by age.
     let many = 2 * ground.abilities().window.clamp(10, 200) + 10;
@@ -333,13 +325,9 @@ pub async fn asking_after_write_ids_shuts_out_no_other<T: Sample + ?Sized>(store
     ground.clear().await;
 }
 
-/// A write id from ahead of the store, as of another store or a lost state, is refused, and asking after it closes nothing. Not for
-/// stores whose abilities say that they don't keep the rules.
+/// A write id from ahead of the store, as of another store or a lost state, is refused, and asking after it closes nothing.
 pub async fn a_write_id_from_ahead_is_not_ours<T: Sample + ?Sized>(store: &Arc<dyn Store<T>>) {
     let ground = Ground::new("a_write_id_from_ahead_is_not_ours", store);
-    if ground.abilities().window == 0 {
-        return;
-    }
     let id = ground.id("a");
     for write in [WriteId::from_bits(u128::MAX), WriteId::from_bits(u128::MAX - (1 << 64))] {
         for _ in 0..2 {

@@ -149,9 +149,8 @@ pub struct Abilities {
     pub tombstones: bool,
     /// What survives a crash.
     pub durability: Durability,
-    /// How many of the latest commits under a write id it remembers, where each changes one id. 0 where it
-    /// takes them as names only and does not keep all the rules of [`Window`](crate::store::Window): then it may not notice
-    /// another commit under a used id, or an id from ahead of it.
+    /// How many of the latest commits under a write id it remembers, where each changes one id; 0 where it does not say.
+    /// Beyond them the rules of [`Window`](crate::store::Window) hold.
     pub window: usize,
     /// Whether a commit's answer can be lost. [`Collection`](crate::Collection) then gives every commit a write id.
     pub may_lose_answers: bool,

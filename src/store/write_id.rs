@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,14 +53,6 @@ impl WriteId {
     /// ```
     pub fn after(seen: Option<Version>) -> Self {
         Self { place: seen.map_or(0, |version| version.to_bits().get()), random: random() }
-    }
-
-    /// Draws a new id by the clock: milliseconds in the high bits. For the stores that take ids as names only and order
-    /// them by age, see [`Abilities::window`](crate::store::Abilities::window).
-    #[doc(hidden)]
-    pub fn dated() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        Self { place: now << 16 | random() >> 48, random: random() }
     }
 
     /// The newest version that whoever drew the id had seen; `None` where that was none.

@@ -236,29 +236,20 @@ struct Stamped<S>(S, Drawn);
 
 /// Where the write ids of a test are drawn.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Drawn {
-    ByTheClock,
-    After(Option<Version>),
-}
+pub(crate) struct Drawn(Option<Version>);
 
 impl Drawn {
     pub(crate) fn write(self) -> WriteId {
-        match self {
-            Self::ByTheClock => WriteId::dated(),
-            Self::After(seen) => WriteId::after(seen),
-        }
+        WriteId::after(self.0)
     }
 }
 
 /// Where a store takes write ids.
 pub(crate) fn newest(store: &(impl Store<[u8]> + ?Sized)) -> Result<Drawn, Error> {
-    if store.abilities().window == 0 {
-        return Ok(Drawn::ByTheClock);
-    }
     let nothing = Commit::one(Entry::delete("nothing", Expected::Absent));
     match store.commit(nothing.with_write(WriteId::from_bits(0))).wait() {
-        Err(Error::Refused(Refusal::Outside { newest, .. })) => Ok(Drawn::After(newest)),
-        answer => answer.map(|_| Drawn::After(None)),
+        Err(Error::Refused(Refusal::Outside { newest, .. })) => Ok(Drawn(newest)),
+        answer => answer.map(|_| Drawn(None)),
     }
 }
 

@@ -126,9 +126,6 @@ impl<'w, T: Resource + ?Sized, V: Fn(u64) -> Arc<T>> Caller<'w, T, V> {
     /// A write id, drawn at the newest version that this thread knows; none before it knows one, as that may lie outside of
     /// what the store remembers.
     fn write_id(&self) -> Option<WriteId> {
-        if self.store.abilities().window == 0 {
-            return Some(WriteId::dated());
-        }
         let known = self.known.iter().flatten().flatten();
         known.copied().max_by_key(|version| version.to_bits()).map(|newest| WriteId::after(Some(newest)))
     }
