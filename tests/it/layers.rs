@@ -1,16 +1,19 @@
 //! Layers as authors outside the crate write them, with nothing but what is public.
 
+use std::convert::Infallible;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ifmatch::http::{self, Problem};
 use ifmatch::store::{
-    Abilities, Action, Advice, Changes, Committed, Condition, Listed, Mismatch, Outcome, Page, Resolution,
-    Scan, WriteId,
+    Abilities, Action, Advice, Changes, Committed, Condition, Listed, Mismatch, Outcome, Page, Refusal,
+    Resolution, Scan, WriteId,
 };
 use ifmatch::{
-    Collection, Commit, Conflict, Entry, Error, Expected, Kind, Memory, Reply, Start, Store, Versioned,
+    Collection, Commit, Conflict, Entry, Error, Expected, Kind, Memory, Reply, Start, Store, Version,
+    Versioned,
 };
 
 /// What a layer that only concerns itself with commits passes through.
@@ -46,24 +49,42 @@ struct Locked {
     clock: Arc<AtomicU64>,
 }
 
+/// No store issues the largest version of all.
+const NEVER: Expected = Expected::Version(Version::from_bits(NonZeroU64::MAX));
+
 impl Locked {
-    fn refusal(&self, entry: &Entry<'_, String>) -> Option<Mismatch> {
-        let left = 60_u64.checked_sub(self.clock.load(Ordering::Relaxed)).filter(|left| *left > 0)?;
-        let writes = !matches!(entry.action, Action::Check);
-        (entry.id == self.id && writes).then(|| {
-            Mismatch::locked(entry.id, "ann", Duration::from_secs(left))
-                .with_condition(entry.condition)
-                .with_intent(entry.intent())
-        })
+    /// The caller is told of the lock, with its own expectation and what stands there.
+    fn explain(&self, refused: Mismatch, given: Condition, left: u64) -> Mismatch {
+        if refused.id() != self.id {
+            return refused;
+        }
+        let locked = Mismatch::locked(self.id, "ann", Duration::from_secs(left))
+            .with_condition(given)
+            .with_intent(refused.intent());
+        match refused.current::<String>() {
+            Some(current) => locked.with_current(&current),
+            None => locked,
+        }
     }
 }
 
 impl Store<String> for Locked {
     fn commit<'a>(&'a self, commit: Commit<'a, String>) -> Reply<'a, Committed> {
-        match Conflict::new(commit.entries().iter().filter_map(|entry| self.refusal(entry))) {
-            Some(conflict) => Reply::ready(Err(conflict.into())),
-            None => self.store.commit(commit),
-        }
+        let left = 60_u64.saturating_sub(self.clock.load(Ordering::Relaxed));
+        let held = |entry: &Entry<'_, String>| entry.id == self.id && !matches!(entry.action, Action::Check);
+        let given = commit.entries().iter().find(|entry| held(entry)).map(|entry| entry.condition);
+        let Some(given) = given.filter(|_| left > 0) else { return self.store.commit(commit) };
+
+        let Ok(refused) = commit.try_map(|entry| {
+            let condition = if held(&entry) { NEVER.into() } else { entry.condition };
+            Ok::<_, Infallible>(Entry { condition, ..entry })
+        });
+        self.store.commit(refused).then(move |answer| match answer {
+            Err(Error::Conflict(conflict)) => {
+                Err(conflict.map(|mismatch| self.explain(mismatch, given, left)).into())
+            }
+            other => other,
+        })
     }
 
     pass_through!();
@@ -154,6 +175,29 @@ fn a_layer_locks_one_id_for_a_minute() {
     clock.store(60, Ordering::Relaxed);
 
     notes.put("a", "mine".to_string()).wait().unwrap();
+}
+
+#[test]
+fn a_lock_hides_nothing_that_the_store_knows() {
+    let (notes, clock) = locked();
+    clock.store(60, Ordering::Relaxed);
+    let write = notes.write_id();
+    let put = || Entry::put("a", Expected::Any, Arc::new("mine".to_string()));
+    let applied = notes.commit(Commit::one(put()).with_write(write)).wait().unwrap();
+    clock.store(18, Ordering::Relaxed);
+
+    // Sent again, it is answered as it was then.
+    assert_eq!(notes.commit(Commit::one(put()).with_write(write)).wait().unwrap(), applied);
+    let twice = notes.commit(Commit::one(put()).and(put())).wait().unwrap_err();
+    assert!(matches!(twice, Error::Refused(Refusal::Duplicate { .. })), "{twice}");
+    let both = Commit::one(put()).and(Entry::check("b", Expected::Absent));
+    let both = conflict(notes.commit(both).wait());
+    let kinds: Vec<_> = both.mismatches().iter().map(|one| (one.id(), one.kind().clone())).collect();
+    let holder = Kind::Locked { holder: "ann".into(), remaining: Duration::from_secs(42) };
+    assert_eq!(kinds, [("a", holder), ("b", Kind::Exists)]);
+    assert_eq!(*both.mismatches()[0].current::<String>().unwrap().value, "mine");
+    assert_eq!(both.mismatches()[0].expected(), Expected::Any);
+    notes.commit(Commit::one(Entry::check("a", Expected::Present))).wait().unwrap();
 }
 
 #[test]
