@@ -12,38 +12,21 @@ mod order;
 mod place;
 mod script;
 mod settings;
+mod shared;
 mod trouble;
 mod watch;
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
-use ::redis::{Cmd, Value};
-use parking_lot::Mutex;
-
-use crate::backend::engine::{ConnectError, Deadlines, Runtime};
-use crate::backend::limits::Limits;
+use crate::backend::engine::ConnectError;
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Durability, Error, Failure, Listed, Outcome, Page,
-    Refusal, Reply, Resolution, Scan, Start, Store, Versioned, WriteId, check_id,
+    Abilities, Changes, Commit, Committed, Listed, Page, Refusal, Reply, Resolution, Scan, Start, Store,
+    Versioned, WriteId, check_id,
 };
-use answer::ScriptAnswer;
-use begin::begin;
-use hub::Hub;
-use keys::Keys;
-use link::Link;
-use order::Verdict;
-use place::Place;
-use script::{RESOLVE, Request, WATCH};
-use trouble::Trouble;
+use shared::{ENTRIES, Shared};
 
 pub use options::Options;
-
-/// The most entries one commit may have.
-const ENTRIES: usize = 1_000;
-
-/// The most bytes the values of one commit may have, unless a single one may have more.
-const COMMIT_BYTES: usize = 64 << 20;
 
 /// A store on a Redis server, release 7 or later.
 ///
@@ -117,20 +100,6 @@ pub struct Redis {
     shared: Arc<Shared>,
 }
 
-/// What the store and its watchers share.
-struct Shared {
-    link: Arc<Link>,
-    keys: Keys,
-    deadlines: Deadlines,
-    history: usize,
-    value_limit: usize,
-    durability: Durability,
-    /// There while somebody watches.
-    hub: Mutex<Weak<Hub>>,
-    // The last field: the runtime ends after all that lives in it.
-    runtime: Runtime,
-}
-
 impl Redis {
     /// Opens the collection `default` on the server at `url`, or begins it where there is nothing.
     ///
@@ -166,128 +135,6 @@ impl fmt::Debug for Redis {
             .field("endpoint", &self.shared.link.endpoint())
             .field("durability", &self.shared.durability)
             .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    /// Runs a script that changes nothing, and gives its answer. A collection that was wiped is begun anew.
-    async fn read(&self, call: &Request) -> Result<ScriptAnswer, Error> {
-        let mut begun = false;
-        loop {
-            let answer = self.link.call(call, self.deadlines.read).await;
-            let answer = answer.map_err(|undone| undone.trouble).and_then(ScriptAnswer::new);
-            let answer = answer.map_err(Trouble::of_read)?;
-            if answer.word() != "place" {
-                return Ok(answer);
-            }
-            match answer.trouble() {
-                Trouble::Format(format) if format.is_empty() && !begun => self.begin_anew().await?,
-                trouble => return Err(trouble.of_read()),
-            }
-            begun = true;
-        }
-    }
-
-    /// Somebody wiped the place: begins the collection again.
-    async fn begin_anew(&self) -> Result<(), Error> {
-        Ok(begin(&self.link, &self.keys, &self.deadlines).await?)
-    }
-
-    async fn get(&self, id: &str) -> Result<Option<Versioned<[u8]>>, Error> {
-        let key = self.keys.value(id);
-        let mut command = Cmd::with_capacity(2, key.len() + 5);
-        // A `GET` that counts as a write: a replica, as a primary may have become, refuses it and does not answer with what
-        // may be old.
-        command.arg("GETEX").arg(key);
-        match self.link.call(&Request::reading(command), self.deadlines.read).await {
-            Ok(Value::Nil) => Ok(None),
-            Ok(Value::BulkString(stored)) => order::value(id, &stored),
-            Ok(_) => Err(Trouble::Unexpected.of_read()),
-            Err(undone) => Err(undone.trouble.of_read()),
-        }
-    }
-
-    async fn commit(&self, commit: Commit<'_, [u8]>) -> Result<Committed, Error> {
-        let call = order::call(&self.keys, self.history, &commit);
-        let mut begun = false;
-        loop {
-            let answer = match self.link.call(&call, self.deadlines.commit).await {
-                Ok(answer) => answer,
-                Err(undone) => return Err(failed(&commit, undone.outcome(), undone.trouble)),
-            };
-            let verdict = match ScriptAnswer::new(answer) {
-                Ok(answer) => order::verdict(&commit, answer),
-                Err(trouble) => Err(trouble.into()),
-            };
-            match verdict {
-                Ok(committed) => return Ok(committed),
-                Err(Verdict::Refused(error)) => return Err(error),
-                Err(Verdict::Gone) if !begun => self.begin_anew().await?,
-                Err(Verdict::Gone) => {
-                    return Err(failed(&commit, Outcome::NotApplied, Trouble::Format(String::new())));
-                }
-                Err(Verdict::Trouble(trouble)) => return Err(failed(&commit, trouble.outcome(), trouble)),
-            }
-            begun = true;
-        }
-    }
-
-    async fn resolve(&self, write: WriteId) -> Result<Resolution, Error> {
-        let keys = [&self.keys.meta, &self.keys.log, &self.keys.writes, &self.keys.closed];
-        let call = RESOLVE
-            .call(&keys, 64)
-            .argument(write.to_bits().to_be_bytes())
-            .argument(self.history.to_string())
-            .repeatable();
-        let mut answer = self.read(&call).await?;
-        match answer.word() {
-            "applied" => {
-                let committed = answer.bytes().and_then(|receipts| order::committed(&receipts));
-                Ok(Resolution::Applied(committed.map_err(Trouble::of_read)?))
-            }
-            "closed" => Ok(Resolution::NotApplied),
-            "unknown" => Ok(Resolution::Unknown),
-            _ => Err(Trouble::Unexpected.of_read()),
-        }
-    }
-
-    async fn watch(self: &Arc<Self>, from: Start) -> Result<Changes<[u8]>, Error> {
-        let mut call = WATCH.call(&[&self.keys.meta, &self.keys.log], 64).repeatable();
-        if let Start::After(cursor) = &from {
-            let place = Place::try_from(cursor)?;
-            call = call.argument(&place.epoch).argument(place.position.to_string()).argument(place.tag);
-        }
-        let mut answer = self.read(&call).await?;
-        match answer.word() {
-            "from" => {
-                let place = Place::read(&mut answer).map_err(Trouble::of_read)?;
-                let cursor = place.cursor();
-                Ok(self.runtime.changes(cursor, watch::Watch::new(Arc::clone(self), self.hub(), place)))
-            }
-            "expired" => Err(Place::expired(&mut answer).into()),
-            _ => Err(Trouble::Unexpected.of_read()),
-        }
-    }
-
-    /// The hub of all who watch; the first of them starts it.
-    fn hub(&self) -> Arc<Hub> {
-        let mut current = self.hub.lock();
-        current.upgrade().unwrap_or_else(|| {
-            let (link, log) = (Arc::clone(&self.link), self.keys.log.clone());
-            let hub = Arc::new(Hub::start(link, log, self.deadlines.read, self.runtime.handle()));
-            *current = Arc::downgrade(&hub);
-            hub
-        })
-    }
-
-    /// Refuses what Redis can't hold, before anything is sent.
-    fn admit(&self, commit: &Commit<'_, [u8]>) -> Result<(), Refusal> {
-        Limits { entries: ENTRIES, value: self.value_limit, commit: COMMIT_BYTES }.admit(commit)?;
-        let puts = commit.entries().iter().filter(|entry| matches!(entry.action, Action::Put(_)));
-        for entry in puts {
-            check_id(entry.id)?;
-        }
-        Ok(())
     }
 }
 
@@ -334,14 +181,5 @@ impl Store<[u8]> for Redis {
             may_lose_answers: true,
             detects_restore: true,
         }
-    }
-}
-
-/// The error of a commit that came to no verdict.
-fn failed(commit: &Commit<'_, [u8]>, outcome: Outcome, trouble: Trouble) -> Error {
-    let failure = Failure::new(outcome, trouble);
-    match commit.remembered_write() {
-        Some(write) if outcome == Outcome::Unknown => failure.with_write(write).into(),
-        _ => failure.into(),
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use etcd_client::Client;
 
+use super::Etcd;
 use super::address::Address;
 use super::keys::Keys;
 use super::nodes::Nodes;
 use super::options::Options;
-use super::{Etcd, Shared};
+use super::shared::Shared;
 use crate::backend::engine::{ConnectError, Runtime};
 use crate::store::Reply;
 

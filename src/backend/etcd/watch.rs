@@ -12,8 +12,9 @@ use super::manifest::Manifest;
 use super::nodes::{Purpose, Watched};
 use super::plan::{ENTRIES, decode, found};
 use super::recent::Revision;
+use super::shared::Shared;
+use super::shared::revision;
 use super::trouble::Trouble;
-use super::{Shared, revision};
 use crate::backend::engine::ConnectError;
 use crate::store::{Batch, Change, ChangeKind, Cursor, Error, Expired, Failure, Outcome, Refusal, Start};
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tokio::runtime::Handle;
 
-use super::Shared;
+use super::shared::Shared;
 use super::watch::Watch;
 use crate::base::wake;
 use crate::store::{Batch, Changes, Error, Expired, Feed, Start};
@@ -22,7 +22,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
 /// The feed: a watch that is idle, or the look for its next batch, which goes on where a dropped reply left it.
 struct Watching {
     handle: Handle,
-    state: State,
+    state: Turn,
     /// Whether the watch waits for etcd to call.
     is_listening: Arc<AtomicBool>,
     expired: Option<Expired>,
@@ -32,11 +32,11 @@ impl Watching {
     /// The feed of a watch, whose connections live in this runtime.
     fn new(watch: Watch, handle: Handle) -> Self {
         let is_listening = watch.is_listening();
-        Self { handle, state: State::Idle(Box::new(watch)), is_listening, expired: None }
+        Self { handle, state: Turn::Idle(Box::new(watch)), is_listening, expired: None }
     }
 }
 
-enum State {
+enum Turn {
     Idle(Box<Watch>),
     Looking(Looking),
     /// Only while a look is begun.
@@ -50,19 +50,19 @@ impl Feed<[u8]> for Watching {
         if let Some(expired) = &self.expired {
             return Poll::Ready(Err(expired.clone().into()));
         }
-        self.state = match std::mem::replace(&mut self.state, State::Taken) {
-            State::Idle(mut watch) => State::Looking(Box::pin(async move {
+        self.state = match std::mem::replace(&mut self.state, Turn::Taken) {
+            Turn::Idle(mut watch) => Turn::Looking(Box::pin(async move {
                 let batch = watch.next().await;
                 (watch, batch)
             })),
             state => state,
         };
-        let State::Looking(looking) = &mut self.state else { unreachable!("a look was begun above") };
+        let Turn::Looking(looking) = &mut self.state else { unreachable!("a look was begun above") };
         let aside =
             Waker::from(Arc::new(Aside { waker: context.waker().clone(), handle: self.handle.clone() }));
         let _entered = self.handle.enter();
         let (watch, batch) = ready!(looking.as_mut().poll(&mut Context::from_waker(&aside)));
-        self.state = State::Idle(watch);
+        self.state = Turn::Idle(watch);
         if let Err(Error::Expired(expired)) = &batch {
             self.expired = Some(expired.clone());
         }

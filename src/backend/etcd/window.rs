@@ -10,9 +10,9 @@ use etcd_client::{
 use super::manifest::Manifest;
 use super::nodes::Purpose;
 use super::plan::{ENTRIES, absent, damaged_write, found, never};
+use super::shared::{Shared, revision, slack};
 use super::trouble::Trouble;
 use super::written::Written;
-use super::{Shared, revision};
 use crate::store::{Committed, Error, Resolution, WriteId};
 
 /// How many commits are forgotten at once at most.
@@ -203,9 +203,4 @@ impl Shared {
         });
         Ok(answer.await?.succeeded())
     }
-}
-
-/// After how many commits the oldest leave together: etcd reads all of them to find these.
-pub(super) fn slack(history: usize) -> usize {
-    (history / 8).clamp(1, 16_384)
 }

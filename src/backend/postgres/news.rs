@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::Shared;
 use super::cursor::{Spot, numbers, spot_of};
 use super::session::Budget;
+use super::shared::Shared;
 
 /// How often the engine is asked for commits of other processes while there are some.
 const BUSY: Duration = Duration::from_millis(20);

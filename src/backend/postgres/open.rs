@@ -9,12 +9,13 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use tokio_postgres::config::{Config, Host, TargetSessionAttrs};
 use tokio_postgres::{NoTls, Row};
 
+use super::Postgres;
 use super::alarm::Alarms;
 use super::options::Options;
 use super::session::{Budget, Engine, Parameter};
+use super::shared::Shared;
 use super::sql::{FORMAT, SERVER, Sql, Statement};
 use super::trouble::{Cause, POOLED, Trouble, passes};
-use super::{Postgres, Shared};
 use crate::backend::engine::{ConnectError, Runtime};
 use crate::base::random;
 use crate::store::{Durability, Reply};

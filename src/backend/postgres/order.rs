@@ -1,4 +1,4 @@
-//! [`Order`], a commit as the parameters of its statement, and [`Verdict`], the rows that come back.
+//! [`Parameters`], a commit as the parameters of its statement, and [`Verdict`], the rows that come back.
 
 use tokio_postgres::Row;
 
@@ -9,7 +9,7 @@ use crate::backend::engine::Token;
 use crate::store::{Action, Commit, Committed, Conflict, Corrupt, Entry, Expected, Found, Receipt, Version};
 
 /// A commit as the parameters of its statement.
-pub(super) struct Order<'c> {
+pub(super) struct Parameters<'c> {
     collection: &'c str,
     entries: &'c [Entry<'c, [u8]>],
     write: Option<Vec<u8>>,
@@ -44,7 +44,7 @@ pub(super) enum Verdict {
     Disturbed,
 }
 
-impl<'c> Order<'c> {
+impl<'c> Parameters<'c> {
     /// `history` is how many closed write ids may be kept.
     pub(super) fn new(collection: &'c str, commit: &'c Commit<'c, [u8]>, history: i64) -> Self {
         let (entries, write) = (commit.entries(), commit.remembered_write());

@@ -11,11 +11,12 @@ use tokio::time::sleep;
 use tokio_postgres::Row;
 
 use super::cursor::{Mark, Snapshot, Spot, mark_of, numbers, spot_of};
+use super::news;
 use super::session::{Budget, Parameter};
+use super::shared::Shared;
 use super::stored::{Stored, version};
 use super::trouble::Trouble;
 use super::watchers::relay;
-use super::{Shared, news};
 use crate::store::{Batch, Change, ChangeKind, Changes, Error, Expired, Feed, Start};
 
 /// How many commits a watcher reads at once, at most.
@@ -99,7 +100,7 @@ async fn newest(shared: &Shared, budget: Budget) -> Result<Spot, Error> {
     let running: Vec<String> = Vec::new();
     let rows = shared.engine.ask(budget, &shared.sql.newest, &[&shared.place.collection, &running]).await;
     let rows = rows.map_err(|trouble| shared.read_failure(trouble))?;
-    let row = rows.first().ok_or_else(|| shared.failure(super::EMPTIED))?;
+    let row = rows.first().ok_or_else(|| shared.failure(super::shared::EMPTIED))?;
     spot_of(row).map_err(|error| shared.failure(error.to_string()))
 }
 

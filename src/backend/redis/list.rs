@@ -1,9 +1,9 @@
 //! How a collection is listed.
 
-use super::Shared;
 use super::answer::ScriptAnswer;
 use super::order;
 use super::script::SCAN;
+use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::backend::record::HEAD;
 use crate::store::{Error, Listed, Page, Scan};

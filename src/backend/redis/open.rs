@@ -9,7 +9,8 @@ use super::begin::begin;
 use super::keys::Keys;
 use super::link::Link;
 use super::options::Options;
-use super::{Redis, Shared, settings};
+use super::shared::Shared;
+use super::{Redis, settings};
 use crate::backend::engine::{ConnectError, Runtime};
 use crate::store::{Durability, Reply};
 

@@ -10,22 +10,43 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::Shared;
 use super::answer::ScriptAnswer;
 use super::hub::Hub;
 use super::order;
 use super::place::Place;
-use super::script::NEXT;
+use super::script::{NEXT, WATCH};
+use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::backend::engine::Token;
 use crate::base::wake;
-use crate::store::{Batch, Change, ChangeKind, Error, Expired, Feed};
+use crate::store::{Batch, Change, ChangeKind, Changes, Error, Expired, Feed, Start};
 
 /// How long a watcher trusts the hub to ring before it looks for itself.
 const TRUST: Duration = Duration::from_secs(5);
 
 /// How long to wait before another try where Redis could not be read, at least and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+impl Shared {
+    /// The feed from a place on.
+    pub(super) async fn watch(self: &Arc<Self>, from: Start) -> Result<Changes<[u8]>, Error> {
+        let mut call = WATCH.call(&[&self.keys.meta, &self.keys.log], 64).repeatable();
+        if let Start::After(cursor) = &from {
+            let place = Place::try_from(cursor)?;
+            call = call.argument(&place.epoch).argument(place.position.to_string()).argument(place.tag);
+        }
+        let mut answer = self.read(&call).await?;
+        match answer.word() {
+            "from" => {
+                let place = Place::read(&mut answer).map_err(Trouble::of_read)?;
+                let cursor = place.cursor();
+                Ok(self.runtime.changes(cursor, Watch::new(Arc::clone(self), self.hub(), place)))
+            }
+            "expired" => Err(Place::expired(&mut answer).into()),
+            _ => Err(Trouble::Unexpected.of_read()),
+        }
+    }
+}
 
 /// The feed of a collection to one watcher. It keeps a place and nothing else: a slow one costs no memory anywhere.
 ///

@@ -75,14 +75,20 @@ impl Broken {
         Self { fault, calls: AtomicU64::new(0), state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Whether the fault is one in keeping the rules of write ids.
+    /// Whether it keeps the rules of write ids, but for its fault. The others keep the ids alone, by name.
     pub(super) fn has_a_window(&self) -> bool {
         use Fault::{
-            AheadTaken, AskingShutsOut, ChecksRemembered, ForgottenIsNew, IdleForgotten, WriteIdsNameAny,
+            AheadTaken, AskingShutsOut, ChecksRemembered, ForgottenIsNew, IdleForgotten, None,
+            WriteIdsNameAny,
         };
         matches!(
             self.fault,
-            AheadTaken | AskingShutsOut | ChecksRemembered | ForgottenIsNew | IdleForgotten | WriteIdsNameAny
+            None | AheadTaken
+                | AskingShutsOut
+                | ChecksRemembered
+                | ForgottenIsNew
+                | IdleForgotten
+                | WriteIdsNameAny
         )
     }
 
