@@ -55,6 +55,8 @@
 //! - [`Encoded`] keeps values in a store of bytes; [`codec`] has the formats. [`Cached`], [`Guarded`] and [`Observed`]
 //!   wrap any store; [`layer`] shows how to write one.
 //! - [`http`] has entity tags, preconditions, statuses and problem bodies, for any framework; [`web`] has the glue.
+//! - [`table`] is for programs that keep their rows in SQL tables of their own, and want the conflicts alone.
+//! - `examples/shop.rs` is a service with three types of resources and one error enum.
 //! - [`docs::dialogue`] is a dialogue with the service of `examples/articles.rs`, through curl.
 //! - [`Memory`], [`File`], [`Postgres`], [`Etcd`] and [`Redis`] are the stores; [`docs::stores`] compares them.
 //! - [`Store`] is for those who write stores; [`docs::writing_a_store`] shows how, and

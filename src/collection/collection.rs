@@ -37,6 +37,8 @@ use crate::store::{
 /// A value is passed as anything that becomes an `Arc<T>`: a `T`, an `Arc<T>`, a `&str` for a `Collection<str>`. Write
 /// `"text".to_string()`, as `"text".into()` leaves open what it becomes.
 ///
+/// Everything is about this one collection, transactions too.
+///
 /// Reads that fail are tried again, and so are commits whose answer was lost, once they are known not to have been
 /// applied; see [`Retry`]. A commit whose fate can't be told is an [`Error::Failed`] of
 /// [`Outcome::Unknown`](crate::store::Outcome::Unknown) with the write id to [`resolve`](Self::resolve) it by.

@@ -2,7 +2,10 @@
 //!
 //! [`Preconditions`] as an argument of a handler are those of the request, or none; [`Required`] ones answer 428 where
 //! the request does not say which state it is based on. Both answer 400 where a header is malformed. A
-//! [`Versioned`] value is answered as JSON with its `ETag`, an [`Error`] as a problem.
+//! [`Versioned`] value is answered as JSON with its `ETag`, an [`Error`] as a problem. Return it bare: wrapped in axum's
+//! `Json` it has no `ETag`. For another status return a tuple, as a creation does: `(StatusCode::CREATED, created)`.
+//!
+//! Take [`Required`] where a write may not be blind: [`Preconditions`] without a header admit whatever is there.
 //!
 //! Depends on `axum-core` and `http` only. `HEAD` needs nothing: axum answers it from the `GET` handler.
 //!
