@@ -186,37 +186,3 @@ impl Store<[u8]> for Postgres {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_ends_right_after_the_last_id_with_its_prefix() {
-        let ends = [
-            ("a", "b"),
-            ("a/", "a0"),
-            ("a\u{d7ff}", "a\u{e000}"),
-            ("a\u{10ffff}", "b"),
-            ("a\u{10ffff}\u{10ffff}", "b"),
-            ("\u{7f}", "\u{80}"),
-        ];
-        for (prefix, end) in ends {
-            assert_eq!(end_of(prefix), end);
-        }
-        for everything in ["", "\u{10ffff}"] {
-            assert!(end_of(everything) > "\u{10ffff}".repeat(128));
-        }
-    }
-
-    #[test]
-    fn a_range_begins_at_its_prefix_or_after_what_was_told() {
-        let range = |prefix, after| Range::new(prefix, after).map(|range| (range.from, range.without));
-
-        assert_eq!(range("b", None), Some(("b", "")));
-        assert_eq!(range("b", Some("a")), Some(("b", "")));
-        assert_eq!(range("b", Some("ba")), Some(("ba", "ba")));
-        assert_eq!(range("b", Some("ba\0c")), Some(("ba", "ba")));
-        assert_eq!(range("b\0", None), None);
-    }
-}

@@ -138,6 +138,7 @@ impl<'a> Call<'a> {
     ) -> Result<Versioned<T>, Error> {
         loop {
             if let Some(found) = self.read(first.take(), || store.get(id)).await? {
+                stamps.saw(found.version);
                 return Ok(found);
             }
             if !store.abilities().tombstones {

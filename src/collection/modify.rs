@@ -3,7 +3,7 @@
 use std::future::{Future, ready};
 
 use crate::collection::collection::Collection;
-use crate::collection::rounds::Change;
+use crate::collection::rounds::Rounds;
 use crate::store::{Error, Reply, Resource, Versioned};
 
 impl<T: Resource + Clone + PartialEq> Collection<T> {
@@ -61,7 +61,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
         id: &'a str,
         mut change: impl FnMut(&mut T) + Send + 'a,
     ) -> Reply<'a, Versioned<T>> {
-        Change::of(self, id, move |mut value| {
+        Rounds::of(self, id, move |mut value| {
             change(&mut value);
             ready(Ok(value))
         })
@@ -94,7 +94,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
         first: impl FnMut() -> T + Send + 'a,
         mut change: impl FnMut(&mut T) + Send + 'a,
     ) -> Reply<'a, Versioned<T>> {
-        Change::of(self, id, move |mut value| {
+        Rounds::of(self, id, move |mut value| {
             change(&mut value);
             ready(Ok(value))
         })
@@ -141,7 +141,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
         id: &'a str,
         mut change: impl FnMut(&mut T) -> Result<(), E> + Send + 'a,
     ) -> Reply<'a, Versioned<T>, E> {
-        Change::of(self, id, move |mut value| {
+        Rounds::of(self, id, move |mut value| {
             let changed = change(&mut value);
             ready(changed.map(|()| value))
         })
@@ -167,7 +167,7 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
         F: FnMut(T) -> Fut + Send + 'a,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        Change::of(self, id, change).in_time()
+        Rounds::of(self, id, change).in_time()
     }
 }
 

@@ -108,7 +108,11 @@ impl<T: Resource + ?Sized, I: Send + 'static> Pages<T, I> {
                 Ok(page) => page,
                 Err(error) => {
                     // What does not decode was told once, and is not to hide all that comes after it.
-                    if let Error::Corrupt(corrupt) = &error {
+                    // Only forward: a layer may name it by another id.
+                    if let Error::Corrupt(corrupt) = &error
+                        && corrupt.id().starts_with(&*self.prefix)
+                        && after.as_deref().is_none_or(|after| after < corrupt.id())
+                    {
                         self.after = Some(corrupt.id().into());
                     }
                     return Err(error);

@@ -1,4 +1,4 @@
-//! [`Change`], the loop behind `modify` and its kin: read, let the closure decide, commit, and again where the commit lost
+//! [`Rounds`], the loop behind `modify` and its kin: read, let the closure decide, commit, and again where the commit lost
 //! a race.
 
 use std::future::{Future, Ready};
@@ -13,7 +13,7 @@ use crate::store::{
 };
 
 /// A change of one resource by a closure that decides on its value.
-pub(crate) struct Change<'a, T: Resource, F, M = fn() -> T> {
+pub(crate) struct Rounds<'a, T: Resource, F, M = fn() -> T> {
     collection: &'a Collection<T>,
     id: &'a str,
     /// What to start from where there is nothing. Without it, that is an error.
@@ -56,18 +56,18 @@ enum Stand<'a, T> {
     Ungated,
 }
 
-impl<'a, T: Resource, F> Change<'a, T, F> {
+impl<'a, T: Resource, F> Rounds<'a, T, F> {
     pub(crate) fn of(collection: &'a Collection<T>, id: &'a str, decide: F) -> Self {
         Self { collection, id, first: None, decide }
     }
 
     /// The same change, of `first()` where there is nothing.
-    pub(crate) fn or<M: FnMut() -> T>(self, first: M) -> Change<'a, T, F, M> {
-        Change { collection: self.collection, id: self.id, first: Some(first), decide: self.decide }
+    pub(crate) fn or<M: FnMut() -> T>(self, first: M) -> Rounds<'a, T, F, M> {
+        Rounds { collection: self.collection, id: self.id, first: Some(first), decide: self.decide }
     }
 }
 
-impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Change<'a, T, F, M> {
+impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Rounds<'a, T, F, M> {
     /// By a closure that decides at once. Where the store answers at once too and there is no race, so does this, without
     /// a future.
     pub(crate) fn at_once<E>(mut self) -> Reply<'a, Versioned<T>, E>
@@ -176,6 +176,9 @@ impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Change
                         None => self.read(call, reading.take()).await?,
                     };
                     stand.knows(base.as_ref());
+                    if let Some(base) = &base {
+                        collection.stamps().saw(base.version);
+                    }
                     let value = self.copy(base.as_ref())?;
                     let Some(decided) = call.bound((self.decide)(value)).await else {
                         return Err(call.too_late().into());

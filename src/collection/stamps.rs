@@ -7,7 +7,8 @@ use crate::store::{Abilities, Committed, Error, Refusal, Version, WriteId};
 
 /// Draws the write ids of a collection's commits, at the newest version that it has heard of.
 ///
-/// Reads are not listened to: that would be a shared counter on the way of each. A collection that has not written for
+/// Of reads only the first is listened to, so that the first write has a place: to hear of all would be a shared counter on
+/// the way of each. A collection that has not written for
 /// as long as the store remembers draws an id that is too old, is told the newest version with the refusal, and draws
 /// again.
 #[derive(Debug)]
@@ -30,6 +31,14 @@ impl Stamps {
 
     pub(crate) fn draw(&self) -> WriteId {
         WriteId::after(NonZeroU64::new(self.newest.load(Ordering::Relaxed)).map(Version::from_bits))
+    }
+
+    /// Takes note of a version that was read, where none is known yet.
+    #[inline]
+    pub(crate) fn saw(&self, version: Version) {
+        if self.needed && self.newest.load(Ordering::Relaxed) == 0 {
+            self.newest.fetch_max(version.to_bits().get(), Ordering::Relaxed);
+        }
     }
 
     /// Takes note of the versions that an answer tells.

@@ -12,8 +12,8 @@ use crate::collection::collection::Collection;
 use crate::collection::draft::{Draft, Saved};
 use crate::collection::retry::Effect;
 use crate::store::{
-    Action, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Found, Intent, Mismatch, Origin,
-    Receipt, Refusal, Reply, Resource, Versioned,
+    Action, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Found, Intent, Kind, Mismatch,
+    Origin, Receipt, Refusal, Reply, Resource, Versioned,
 };
 
 /// Reads and writes of several ids that are committed as one, from [`Collection::transaction`].
@@ -148,7 +148,8 @@ impl<T: Resource + ?Sized> Collection<T> {
                 };
                 let error = match transaction.send(&mut call).await {
                     Ok(_) => {
-                        call.report(None, Effect::Applied);
+                        let effect = if transaction.writes() { Effect::Applied } else { Effect::Unchanged };
+                        call.report(None, effect);
                         return Ok(answer);
                     }
                     Err(error) => error,
@@ -340,7 +341,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
 
     /// Commits everything at one instant, or nothing. The receipts are in the order in which the ids were first
     /// named. Nothing is sent, and it succeeds, where no id was named, and where one was read and that is all: what was
-    /// read did stand there at one instant.
+    /// read is as fresh as the store's own read.
     ///
     /// # Errors
     ///
@@ -386,6 +387,10 @@ impl<T: Resource + ?Sized> Transaction<T> {
         Ok(committed)
     }
 
+    fn writes(&self) -> bool {
+        self.slots.iter().any(|slot| !matches!(slot.action, Action::Check))
+    }
+
     /// The answer that takes no commit: nothing is to be written, and no two reads have to hold at one instant.
     fn stands_as_read(&self) -> Option<Committed> {
         match &self.slots[..] {
@@ -398,12 +403,18 @@ impl<T: Resource + ?Sized> Transaction<T> {
         }
     }
 
-    /// Whether the work can come to another end where it reads again: everything that failed was read, not expected
-    /// by the caller.
+    /// Whether the work can come to another end where it reads again: everything that failed was read, and what the caller
+    /// expects on his own account still holds.
     fn may_mend(&self, conflict: &Conflict) -> bool {
         let read = |mismatch: &Mismatch| {
+            let there = match mismatch.kind() {
+                Kind::Missing | Kind::Deleted => None,
+                _ => mismatch.found(),
+            };
             let slot = self.by_id.get(mismatch.id()).map(|at| &self.slots[*at]);
-            slot.is_some_and(|slot| slot.read.is_some() && slot.given.is_none())
+            slot.is_some_and(|slot| {
+                slot.read.is_some() && slot.given.is_none_or(|given| given.expected.admits(there))
+            })
         };
         conflict.mismatches().iter().all(read)
     }
@@ -700,6 +711,32 @@ mod tests {
         transaction.put("b", 4);
         numbers.put("a", 6).wait().unwrap();
         assert_eq!(transaction.commit().wait().unwrap().receipts().len(), 1);
+    }
+
+    #[test]
+    fn a_race_for_what_was_read_is_run_again_while_what_the_caller_expects_holds() {
+        for (goes, expected) in [(false, Some(3)), (true, None)] {
+            let numbers = Collection::<u64>::in_memory();
+            numbers.create("a", 1).wait().unwrap();
+            let runs = AtomicU32::new(0);
+
+            let answer = numbers
+                .transact(async |mut transaction| {
+                    transaction.check("a", Condition::from_protocol(Expected::Present))?;
+                    let read = *transaction.get("a").await?.unwrap();
+                    if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+                        match goes {
+                            true => drop(numbers.delete("a", Expected::Present).await?),
+                            false => drop(numbers.put("a", 2).await?),
+                        }
+                    }
+                    transaction.put("a", read + 1);
+                    Ok::<_, Error>((transaction, read + 1))
+                })
+                .wait();
+
+            assert_eq!(answer.ok(), expected, "only what the caller expected is told as its failure");
+        }
     }
 
     #[test]

@@ -53,11 +53,11 @@ impl Manifest {
                     Some((u64::from_be_bytes(*epoch), u128::from_be_bytes(rest.try_into().ok()?)))
                 });
                 let (epoch, floor) =
-                    parts.ok_or_else(|| foreign("a description that is cut short".to_owned()))?;
+                    parts.ok_or_else(|| foreign("a manifest that is cut short".to_owned()))?;
                 Ok(Self { epoch, floor: WriteId::from_bits(floor), bytes: stored.to_vec() })
             }
             Some((&format, _)) => Err(foreign(later(format))),
-            None => Err(foreign("a description without a format".to_owned())),
+            None => Err(foreign("a manifest without a format".to_owned())),
         }
     }
 

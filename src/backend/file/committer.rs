@@ -194,6 +194,8 @@ impl Committer {
                 return Err(failed);
             }
             if let Err(what) = shared.handle.mend(failed.generation) {
+                // Whoever watches sees nothing any more, and is to find that out.
+                shared.handle.watchers.wake();
                 // That says more than that the handle is broken.
                 return Err(Failed { what, ..*failed }.into());
             }
@@ -209,7 +211,8 @@ impl Committer {
     fn sync_if_due(&mut self, shared: &Shared) {
         let due = self.deadline.is_some_and(|deadline| deadline <= Instant::now());
         if due && self.sync(shared).is_err() {
-            // Nobody waits for this sync. The next commit meets the same disk and says so.
+            // Nobody waits for this sync. The next commit meets the same disk and says so, and who watches looks now.
+            shared.handle.watchers.wake();
             self.deadline = Some(Instant::now() + EVENTUALLY);
         }
     }
@@ -431,6 +434,10 @@ impl Committer {
                 }
                 done => {
                     self.deadline = None;
+                    if !matches!(done, Ok(true)) {
+                        // What is recent is not what it was: it is read anew before anything is committed.
+                        self.generation = u64::MAX;
+                    }
                     return done.map_err(|what| {
                         let _ = shared.handle.mend(self.generation);
                         shared.handle.refusal(what)
