@@ -87,8 +87,11 @@ impl<T: Resource> Draft<T> {
     ///
     /// [`Conflict::current`](crate::Conflict::current) of a refused commit is the state to pass.
     pub fn rebase(&mut self, base: Versioned<T>) {
-        self.base = base;
-        self.saved = None;
+        self.take_saved();
+        // The state it has already leaves it as it is: untouched, if it was.
+        if self.base.version != base.version {
+            self.base = base;
+        }
     }
 }
 

@@ -433,6 +433,7 @@ impl World {
             id: *id,
             base: self.subject.held(draft.base()),
             value: **draft,
+            touched: false,
         };
         self.drafts.iter().map(copied).collect()
     }

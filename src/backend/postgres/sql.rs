@@ -530,8 +530,9 @@ BEGIN
     IF judged.strange THEN
         RETURN QUERY SELECT 'f'::"char", e.place::integer, t.version, NULL::bigint, NULL::bigint, t.format,
                NULL::integer, NULL::bytea
-          FROM unnest(given_ids) WITH ORDINALITY AS e (id, place)
-          JOIN {resources} t ON t.collection = given_collection AND t.id = e.id AND t.format <> 1
+          FROM unnest(given_ids, given_expected, given_versions) WITH ORDINALITY AS e (id, expected, version, place)
+          JOIN {resources} t ON t.collection = given_collection AND t.id = e.id
+         WHERE t.format <> 1 AND (e.expected <> 'v' OR t.version <> e.version)
          ORDER BY e.place LIMIT 1;
         RETURN;
     END IF;

@@ -148,6 +148,16 @@ fn damaged_values_and_those_of_a_later_format_are_told_and_stay() {
             );
             let beside = put("a", Expected::Any, b"new").and(Entry::delete("c", Expected::Any));
             assert!(matches!(store.commit(beside).wait(), Err(Error::Corrupt(_))));
+            // Of two the one that was not named is told.
+            psql(port, &format!("UPDATE ifmatch SET format = 2 WHERE collection = '{name}' AND id = 'b'"));
+            let Err(Error::Corrupt(other)) = store.get("b").wait() else { panic!("`b` is damaged") };
+            let named = Commit::one(Entry::put("b", other.version(), (*b"new").into())).and(Entry::put(
+                "c",
+                Expected::Any,
+                (*b"new").into(),
+            ));
+            let told = store.commit(named).wait();
+            assert!(matches!(&told, Err(Error::Corrupt(told)) if told.id() == "c"), "{told:?}");
             store.commit(put(id, corrupt.version(), b"named")).wait().unwrap();
             assert_eq!(*store.get(id).wait().unwrap().unwrap().value, *b"named");
         }
