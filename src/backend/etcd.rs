@@ -74,9 +74,9 @@ pub use options::Options;
 ///
 /// # Durability
 ///
-/// [`Strict`](Durability::Strict): etcd answers once a majority has synced its log, and a failover loses nothing. A
+/// [`Strict`](crate::store::Durability::Strict): etcd answers once a majority has synced its log, and a failover loses nothing. A
 /// cluster of one node of a release before 3.4.21 or 3.5.5 answers a little earlier, learners beside it or not; that is
-/// read when the collection is opened, and is [`Relaxed`](Durability::Relaxed), as is a release that can't be read. A node
+/// read when the collection is opened, and is [`Relaxed`](crate::store::Durability::Relaxed), as is a release that can't be read. A node
 /// that was started with `--unsafe-no-fsync` does not sync at all, and nothing tells a client.
 ///
 /// A restore from a backup is not told: it brings back the epoch, and etcd issues the same revisions again. Tokens from
@@ -140,7 +140,7 @@ impl Etcd {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] where etcd did not answer, or does not let this user do so.
+    /// A [`Failure`](crate::store::Failure) where etcd did not answer, or does not let this user do so.
     ///
     /// ```no_run
     /// # let store = ifmatch::Etcd::connect("etcd://localhost").wait().unwrap();

@@ -83,10 +83,10 @@ pub use options::Options;
 /// # Failures
 ///
 /// A commit whose connection broke is sent again under its write id, which the store recognises, until its deadline
-/// passes; then it comes back with [`Outcome::Unknown`], and [`resolve`](Store::resolve) tells what became of it. Without
+/// passes; then it comes back with [`Outcome::Unknown`](crate::store::Outcome::Unknown), and [`resolve`](Store::resolve) tells what became of it. Without
 /// a write id it is unknown at once. So is one whose id was outdated when it was sent again, or that conflicted then and
 /// whose id could not be closed. A commit that waits too long for the locks of others, and one that the server refuses,
-/// come back with [`Outcome::NotApplied`]. Connections are made anew as they are needed.
+/// come back with [`Outcome::NotApplied`](crate::store::Outcome::NotApplied). Connections are made anew as they are needed.
 ///
 /// ```no_run
 /// use ifmatch::{Collection, Postgres};

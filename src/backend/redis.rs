@@ -80,7 +80,7 @@ pub use options::Options;
 /// - A collection lives on one node of a cluster: all of its keys have the hash tag `{collection}`. The store follows the
 ///   cluster's hints to that node; while the collection moves to another one, calls fail and may be tried again.
 /// - Everything is in the memory of Redis. Where that is full, commits that put values fail with
-///   [`Outcome::NotApplied`]; reads and deletions go on.
+///   [`Outcome::NotApplied`](crate::store::Outcome::NotApplied); reads and deletions go on.
 /// - Past version 2^40 - 2 the collection takes no more commits.
 /// - The keys begin with `ifmatch:{collection}:`. A user with an ACL needs `~ifmatch:{collection}:*`, `INFO` (opening asks
 ///   whether the server is a replica, and which keys it drops), the commands of hashes,
@@ -90,8 +90,8 @@ pub use options::Options;
 /// # Failures
 ///
 /// A commit that was sent and not answered, because the connection broke or a deadline passed, comes back with
-/// [`Outcome::Unknown`], and [`resolve`](Store::resolve) tells what became of it; [`Collection`](crate::Collection) does so
-/// by itself. What Redis refuses to run, because it is loading, a replica, full or busy, is [`Outcome::NotApplied`]. A
+/// [`Outcome::Unknown`](crate::store::Outcome::Unknown), and [`resolve`](Store::resolve) tells what became of it; [`Collection`](crate::Collection) does so
+/// by itself. What Redis refuses to run, because it is loading, a replica, full or busy, is [`Outcome::NotApplied`](crate::store::Outcome::NotApplied). A
 /// broken connection is made anew by the next call, and watchers resume by themselves.
 ///
 /// A server that takes no writes, as a replica or for want of replicas or of a disk, is not read either: a read must not

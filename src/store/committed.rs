@@ -4,7 +4,7 @@ use crate::base::OneOrMany;
 use crate::store::error::{Failure, Outcome};
 use crate::store::version::Version;
 
-/// The answer to a [`Commit`] that was applied: one [`Receipt`] an entry, in the order of the entries.
+/// The answer to a [`Commit`](crate::Commit) that was applied: one [`Receipt`] an entry, in the order of the entries.
 ///
 /// ```
 /// use ifmatch::{Collection, Commit, Entry, Expected};

@@ -8,7 +8,7 @@ use crate::store::found::Found;
 use crate::store::mismatch::{Intent, Mismatch};
 use crate::store::resource::Resource;
 
-/// One id in a [`Commit`]: what is expected of it and what is to be done with it.
+/// One id in a [`Commit`](crate::Commit): what is expected of it and what is to be done with it.
 ///
 /// ```
 /// use ifmatch::{Collection, Commit, Entry, Expected};

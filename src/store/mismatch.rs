@@ -11,7 +11,7 @@ use crate::store::id::{on_one_line, shown};
 use crate::store::resource::Resource;
 use crate::store::version::{Version, Versioned};
 
-/// One id of a [`Conflict`]: what was expected of it and what was found.
+/// One id of a [`Conflict`](crate::Conflict): what was expected of it and what was found.
 ///
 /// Stores make one with [`Entry::judge`](crate::Entry::judge). Layers that refuse for reasons of their own make one with
 /// [`locked`](Self::locked) or [`state`](Self::state); those that send other ids or expectations than they were given
@@ -161,13 +161,13 @@ impl Mismatch {
         mismatch.with_condition(condition)
     }
 
-    /// The refusal because `holder` has the resource for another `remaining`; see [`Conflict::locked`].
+    /// The refusal because `holder` has the resource for another `remaining`; see [`Conflict::locked`](crate::Conflict::locked).
     pub fn locked(id: &str, holder: impl Into<Box<str>>, remaining: Duration) -> Self {
         let kind = Kind::Locked { holder: holder.into(), remaining };
         Self::bare(id, Expected::Any.into(), Intent::Put, kind)
     }
 
-    /// The refusal by a rule; see [`Conflict::state`].
+    /// The refusal by a rule; see [`Conflict::state`](crate::Conflict::state).
     pub fn state(id: &str, rule: impl Into<Cow<'static, str>>, reason: impl Into<Cow<'static, str>>) -> Self {
         let kind = Kind::State { rule: rule.into(), reason: reason.into() };
         Self::bare(id, Expected::Any.into(), Intent::Put, kind)
