@@ -10,11 +10,13 @@ use crate::store::version::{Version, Versioned};
 /// What [`Store::scan`](crate::Store::scan) is asked for: the resources whose id starts with a prefix, from a place on.
 ///
 /// ```
+/// use std::sync::Arc;
+///
 /// use ifmatch::store::Scan;
 /// use ifmatch::{Collection, Memory, Store};
 ///
-/// let store = Memory::<str>::new();
-/// let notes = Collection::new(store.clone());
+/// let store = Arc::new(Memory::<str>::new());
+/// let notes = Collection::new(Arc::clone(&store));
 /// for id in ["a/1", "a/2", "b/1"] {
 ///     notes.create(id, "text").wait()?;
 /// }

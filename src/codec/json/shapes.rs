@@ -199,7 +199,9 @@ fn what_reads_back_as_another_value_is_refused() {
     assert_eq!(refused(Trimmed(" s3cr3t".to_owned())), why);
     let words = [(1, Trimmed("b ".to_owned())), (2, Trimmed("a".to_owned()))];
     assert_eq!(refused(HashMap::from(words)), at("*"));
-    assert_eq!(refused(Numbers { value: [Untagged::F(1.5), Untagged::I(1)] }), at("value[1]"));
+    // With arbitrary precision it does not read back at all.
+    let untagged = refused(Numbers { value: [Untagged::I(1)] });
+    assert!(untagged.ends_with(", at `value[0]`"), "{untagged}");
 }
 
 #[test]
