@@ -99,7 +99,8 @@ impl Hand {
     /// The store's own statement.
     async fn swap(&self, id: &str, version: i64) -> i64 {
         let client = self.pool.get().await.unwrap();
-        let text = "SELECT * FROM ifmatch_commit_one_1($1, $2, 1, $3, false, 64, 5, 5000, $4, 'p', 'v', $5, 0, $6)";
+        let text =
+            "SELECT * FROM ifmatch_commit_one_1($1, $2, 1, $3, false, 64, 5, 5000, $4, 'p', 'v', $5, 0, $6)";
         let types = [Type::TEXT, Type::BYTEA, Type::INT8, Type::TEXT, Type::INT8, Type::BYTEA];
         let statement: Statement = client.prepare_typed_cached(text, &types).await.unwrap();
         let seen = NonZeroU64::new(version as u64).map(Version::from_bits);
@@ -177,7 +178,8 @@ fn compare_and_swap(runtime: &Runtime, store: &Postgres, hand: &Hand) -> Measure
     let ours = Contender::timed("Postgres::commit under a write id", |operations| {
         timed(runtime, operations, async || {
             let put = Entry::put("swap", version, VALUE.into());
-            let committed = store.commit(Commit::one(put).with_write(WriteId::after(Some(version)))).await.unwrap();
+            let committed =
+                store.commit(Commit::one(put).with_write(WriteId::after(Some(version)))).await.unwrap();
             version = committed.version().unwrap();
         })
     });
