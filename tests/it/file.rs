@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use ifmatch::file::{File, OpenError, Options};
+use ifmatch::file::{File, OpenError, Options, Persistence};
 use ifmatch::store::{
     Abilities, ChangeKind, Changes, Committed, Listed, Outcome, Page, Refusal, Resolution, Scan, WriteId,
 };
@@ -410,6 +410,31 @@ fn no_commit_is_acknowledged_once_the_file_was_removed() {
     assert_displaced(&store);
     assert_eq!(text(&other, "a"), None);
     commit(&other, put("a", Expected::Any, "other")).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_watcher_is_told_when_the_file_is_gone_also_where_nobody_commits_any_more() {
+    let directory = Directory::new();
+    let store = File::options().persistence(Persistence::Eventual).open(directory.file()).unwrap();
+    let mut changes = store.watch(Start::Now).wait().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let watches = thread::spawn(move || {
+        let error = loop {
+            if let Err(error) = changes.next().wait() {
+                break error;
+            }
+        };
+        tell.send(error).unwrap();
+    });
+
+    fs::remove_file(directory.file()).unwrap();
+    // It did not wait for a sync. The one that is made by itself finds that there is no file.
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+
+    let error = told.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits for ever");
+    assert!(matches!(error, Error::Failed(_) | Error::Expired(_)), "{error}");
+    watches.join().unwrap();
 }
 
 #[cfg(unix)]

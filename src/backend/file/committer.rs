@@ -434,14 +434,16 @@ impl Committer {
                 }
                 done => {
                     self.deadline = None;
-                    if !matches!(done, Ok(true)) {
-                        // What is recent is not what it was: it is read anew before anything is committed.
-                        self.generation = u64::MAX;
-                    }
-                    return done.map_err(|what| {
+                    let is_whole = done.is_ok() && (work == Upkeep::Compact || matches!(done, Ok(true)));
+                    let done = done.map_err(|what| {
                         let _ = shared.handle.mend(self.generation);
                         shared.handle.refusal(what)
                     });
+                    if !is_whole {
+                        // What is recent is not what it was: it is read anew before anything is committed.
+                        self.generation = u64::MAX;
+                    }
+                    return done;
                 }
             }
         }
