@@ -10,10 +10,12 @@ mod modify;
 mod pages;
 mod retry;
 mod rounds;
+mod slot;
 mod stamps;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timer;
+mod transact;
 mod transaction;
 
 pub(crate) use call::Call;

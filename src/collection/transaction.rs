@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -10,10 +9,10 @@ use parking_lot::Mutex;
 use crate::collection::call::Call;
 use crate::collection::collection::Collection;
 use crate::collection::draft::{Draft, Saved};
-use crate::collection::retry::Effect;
+use crate::collection::slot::{Slot, as_read};
 use crate::store::{
-    Action, Commit, Committed, Condition, Conflict, Entry, Error, Expected, Found, Intent, Kind, Mismatch,
-    Origin, Receipt, Refusal, Reply, Resource, Versioned,
+    Action, Committed, Condition, Conflict, Error, Expected, Kind, Mismatch, Receipt, Refusal, Reply,
+    Resource, Versioned,
 };
 
 /// Reads and writes of several ids that are committed as one, from [`Collection::transaction`].
@@ -55,16 +54,7 @@ pub struct Transaction<T: Resource + ?Sized> {
 
 /// What a transaction has read, shared with `transact`, which has to know it where the work fails and the transaction
 /// is gone.
-type Seen = Arc<Mutex<Vec<(Arc<str>, Expected)>>>;
-
-struct Slot<T: ?Sized> {
-    id: Arc<str>,
-    /// What the first read found.
-    read: Option<Option<Versioned<T>>>,
-    /// What the caller expects, where it said so.
-    given: Option<Condition>,
-    action: Action<T>,
-}
+pub(super) type Seen = Arc<Mutex<Vec<(Arc<str>, Expected)>>>;
 
 impl<T: Resource + ?Sized> Collection<T> {
     /// A new [`Transaction`], with nothing read or written yet.
@@ -83,104 +73,6 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// ```
     pub fn transaction(&self) -> Transaction<T> {
         Transaction::new(self.clone())
-    }
-
-    /// Does `work` in a transaction and commits it, and again where the commit lost a race for what the work had read.
-    ///
-    /// `work` may run more than once: keep it free of other effects. It gives the transaction back with its answer. Write it
-    /// as an async closure, which borrows what it uses from outside. A transaction is one of this collection alone.
-    ///
-    /// The versions that were written are not told. Where a response has to carry one, as an `ETag`, take
-    /// [`transaction`](Self::transaction) and the receipts of its commit: a read afterwards may find the next writer's.
-    ///
-    /// What it expects on its own account, by [`check`](Transaction::check), [`create`](Transaction::create) or
-    /// [`save`](Transaction::save), is not tried again when it fails.
-    ///
-    /// # Errors
-    ///
-    /// The work's own error as it is, with nothing committed. Where a check shows that what the work had read has
-    /// changed since, or never stood there at one instant, the work decides again instead. The last conflict once
-    /// [`Retry`](crate::Retry) allows no more tries.
-    ///
-    /// ```
-    /// use ifmatch::{Collection, Error};
-    ///
-    /// let accounts = Collection::<i64>::in_memory();
-    /// accounts.create("ann", 100).wait()?;
-    ///
-    /// let (from, to) = ("ann".to_string(), "bob".to_string());
-    /// let left = accounts
-    ///     .transact(async |mut transfer| {
-    ///         let giver = transfer.get(&from).await?.map_or(0, |giver| *giver);
-    ///         transfer.put(&from, giver - 30);
-    ///         // Only now: where both are the same account, it sees what was just put.
-    ///         let taker = transfer.get(&to).await?.map_or(0, |taker| *taker);
-    ///         transfer.put(&to, taker + 30);
-    ///         Ok::<_, Error>((transfer, giver - 30)) // the error type must be named somewhere
-    ///     })
-    ///     .wait()?;
-    /// assert_eq!(left, 70);
-    /// # Ok::<_, Error>(())
-    /// ```
-    pub fn transact<'a, R, E, F, Fut>(&'a self, mut work: F) -> Reply<'a, R, E>
-    where
-        R: Send + 'a,
-        E: From<Error> + Send + 'a,
-        F: FnMut(Transaction<T>) -> Fut + Send + 'a,
-        Fut: Future<Output = Result<(Transaction<T>, R), E>> + Send,
-    {
-        Reply::pending(async move {
-            let mut call = Call::new(self.retry());
-            let error = loop {
-                let transaction = self.transaction();
-                let seen = transaction.seen();
-                let Some(done) = call.bound(work(transaction)).await else { break call.too_late() };
-                let (mut transaction, answer) = match done {
-                    Ok(done) => done,
-                    Err(error) => match self.changed_since(&seen, &mut call).await {
-                        Some(_) if call.pause().await => continue,
-                        Some(conflict) => break conflict.exhausted(call.attempts()).into(),
-                        None => {
-                            call.report(None, Effect::Refused);
-                            return Err(error);
-                        }
-                    },
-                };
-                let error = match transaction.send(&mut call).await {
-                    Ok(_) => {
-                        let effect = if transaction.writes() { Effect::Applied } else { Effect::Unchanged };
-                        call.report(None, effect);
-                        return Ok(answer);
-                    }
-                    Err(error) => error,
-                };
-                match error {
-                    Error::Conflict(conflict) if transaction.may_mend(&conflict) => {
-                        if !call.pause().await {
-                            break conflict.exhausted(call.attempts()).into();
-                        }
-                    }
-                    error => break error,
-                }
-            };
-            call.report(None, Effect::Failed(&error));
-            Err(error.into())
-        })
-    }
-
-    /// The conflict, where a check shows that what a transaction has read was changed since, or never was there at one
-    /// instant.
-    async fn changed_since(&self, seen: &Seen, call: &mut Call<'_>) -> Option<Conflict> {
-        let seen = std::mem::take(&mut *seen.lock());
-        let checks: Commit<'_, T> = seen.iter().map(|(id, read)| Entry::check(id, *read)).collect();
-        let checked = match checks.entries() {
-            [] => return None,
-            _ => call.commit(&**self.store(), self.stamps(), &checks, None).await,
-        };
-        match checked {
-            Err(Error::Conflict(conflict)) => Some(conflict),
-            _ => None,
-        }
     }
 }
 
@@ -368,7 +260,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
         })
     }
 
-    async fn send(&mut self, call: &mut Call<'_>) -> Result<Committed, Error> {
+    pub(super) async fn send(&mut self, call: &mut Call<'_>) -> Result<Committed, Error> {
         if let Some(committed) = self.stands_as_read() {
             return Ok(committed);
         }
@@ -387,7 +279,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
         Ok(committed)
     }
 
-    fn writes(&self) -> bool {
+    pub(super) fn writes(&self) -> bool {
         self.slots.iter().any(|slot| !matches!(slot.action, Action::Check))
     }
 
@@ -405,7 +297,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
 
     /// Whether the work can come to another end where it reads again: everything that failed was read, and what the caller
     /// expects on his own account still holds.
-    fn may_mend(&self, conflict: &Conflict) -> bool {
+    pub(super) fn may_mend(&self, conflict: &Conflict) -> bool {
         let read = |mismatch: &Mismatch| {
             let there = match mismatch.kind() {
                 Kind::Missing | Kind::Deleted => None,
@@ -419,7 +311,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
         conflict.mismatches().iter().all(read)
     }
 
-    fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> Seen {
         Arc::clone(&self.seen)
     }
 
@@ -473,76 +365,6 @@ impl<T: Resource> Transaction<T> {
     }
 }
 
-impl<T: Resource + ?Sized> Slot<T> {
-    /// The value as the transaction sees it, as far as that is known already.
-    fn value(&self) -> Option<Option<Arc<T>>> {
-        match &self.action {
-            Action::Put(value) => Some(Some(Arc::clone(value))),
-            Action::Delete => Some(None),
-            Action::Check => self.read.as_ref().map(|read| read.as_ref().map(|read| Arc::clone(&read.value))),
-        }
-    }
-
-    fn entry(&self) -> Entry<'_, T> {
-        let read = self.read.as_ref().map(as_read);
-        let given = self.given.unwrap_or(Expected::Any.into());
-        // What was read met what was given, and says more.
-        let condition = Condition { expected: read.unwrap_or(given.expected), origin: given.origin };
-        Entry { id: &self.id, condition, action: self.action.clone() }
-    }
-
-    /// Takes one more expectation: the stricter of two that can both hold.
-    fn expect(&mut self, wanted: Condition) -> Result<(), Error> {
-        if let Some(read) = &self.read {
-            self.meets(Some(wanted), read)?;
-        }
-        let both = match self.given {
-            Some(given) => Condition {
-                expected: stricter(given.expected, wanted.expected)
-                    .ok_or_else(|| Refusal::Duplicate { id: (&*self.id).into() })?,
-                // As the status speaks of the header where one failed.
-                origin: if given.origin == Origin::Protocol { Origin::Protocol } else { wanted.origin },
-            },
-            None => wanted,
-        };
-        self.given = Some(both);
-        Ok(())
-    }
-
-    fn meets(&self, given: Option<Condition>, found: &Option<Versioned<T>>) -> Result<(), Error> {
-        let Some(condition) = given else { return Ok(()) };
-        let found = found.clone().map_or(Found::Nothing, Found::Value);
-        let entry = Entry { id: &self.id, condition, action: self.action.clone() };
-        entry.judge(found).map_err(|mismatch| {
-            // What will be done there is not known yet, and may be a put: then it is the header that failed.
-            let by_header = condition.origin == Origin::Protocol && mismatch.intent() == Intent::Check;
-            let mismatch = if by_header { mismatch.with_intent(Intent::Put) } else { mismatch };
-            Conflict::from(mismatch).into()
-        })
-    }
-
-    /// The refusal to create what the transaction itself has written.
-    fn exists(&self) -> Error {
-        let absent = Expected::Absent.into();
-        Conflict::from(Mismatch::new::<T>(&self.id, absent, Intent::Put, Found::Nothing)).into()
-    }
-}
-
-/// What holds as long as a read would find the same.
-fn as_read<T: ?Sized>(read: &Option<Versioned<T>>) -> Expected {
-    read.as_ref().map_or(Expected::Absent, Expected::from)
-}
-
-/// The one of two expectations that says more, if both can hold.
-fn stricter(one: Expected, other: Expected) -> Option<Expected> {
-    match (one, other) {
-        (Expected::Any, said) | (said, Expected::Any) => Some(said),
-        (Expected::Present, said @ Expected::Version(_))
-        | (said @ Expected::Version(_), Expected::Present) => Some(said),
-        (one, other) => (one == other).then_some(one),
-    }
-}
-
 // Hand-written: the derived impl would print the user's values.
 impl<T: Resource + ?Sized> fmt::Debug for Transaction<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -552,16 +374,10 @@ impl<T: Resource + ?Sized> fmt::Debug for Transaction<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
-    use std::pin::Pin;
-    use std::sync::atomic::{AtomicU32, Ordering};
-    use std::task::{Context, Waker};
-    use std::thread;
-
     use super::*;
     use crate::collection::retry::Retry;
     use crate::collection::testing::{Fault, Jumping, Pace, Scripted};
-    use crate::store::{Commit, Kind};
+    use crate::store::Origin;
 
     fn numbers() -> Collection<u64> {
         let numbers = Collection::in_memory();
@@ -714,32 +530,6 @@ mod tests {
     }
 
     #[test]
-    fn a_race_for_what_was_read_is_run_again_while_what_the_caller_expects_holds() {
-        for (goes, expected) in [(false, Some(3)), (true, None)] {
-            let numbers = Collection::<u64>::in_memory();
-            numbers.create("a", 1).wait().unwrap();
-            let runs = AtomicU32::new(0);
-
-            let answer = numbers
-                .transact(async |mut transaction| {
-                    transaction.check("a", Condition::from_protocol(Expected::Present))?;
-                    let read = *transaction.get("a").await?.unwrap();
-                    if runs.fetch_add(1, Ordering::Relaxed) == 0 {
-                        match goes {
-                            true => drop(numbers.delete("a", Expected::Present).await?),
-                            false => drop(numbers.put("a", 2).await?),
-                        }
-                    }
-                    transaction.put("a", read + 1);
-                    Ok::<_, Error>((transaction, read + 1))
-                })
-                .wait();
-
-            assert_eq!(answer.ok(), expected, "only what the caller expected is told as its failure");
-        }
-    }
-
-    #[test]
     fn a_read_that_does_not_meet_a_header_fails_as_the_write_would() {
         let numbers = Collection::<u64>::in_memory();
         let condition = Condition::from_protocol(Expected::Version("7".parse().unwrap()));
@@ -856,96 +646,6 @@ mod tests {
     }
 
     #[test]
-    fn transact_tries_again_for_what_it_read_and_not_for_what_it_was_told() {
-        let numbers = numbers().with_retry(Retry::default().timer(Jumping::new()).attempts(3));
-        let runs = AtomicU32::new(0);
-        let (runs, numbers) = (&runs, &numbers);
-        let race = |id: &'static str, times: u32| {
-            if runs.fetch_add(1, Ordering::Relaxed) < times {
-                numbers.put(id, 100).wait().unwrap();
-            }
-        };
-
-        let sum = numbers.transact(|mut work| async move {
-            let sum = work.get("a").await?.map_or(0, |a| *a) + work.get("b").await?.map_or(0, |b| *b);
-            race("a", 1);
-            work.put("c", sum);
-            Ok::<_, Error>((work, sum))
-        });
-        assert_eq!(sum.wait().unwrap(), 102);
-        assert_eq!(runs.swap(0, Ordering::Relaxed), 2);
-
-        let for_ever = numbers.transact(|mut work| async move {
-            work.get("a").await?;
-            race("a", u32::MAX);
-            work.put("c", 1);
-            Ok::<_, Error>((work, ()))
-        });
-        let Err(Error::Conflict(conflict)) = for_ever.wait() else { panic!("it did not give up") };
-        assert_eq!((conflict.attempts(), runs.swap(0, Ordering::Relaxed)), (3, 3));
-
-        let told = numbers.transact(|mut work| async move {
-            race("none", 0);
-            work.create("b", 1)?;
-            Ok::<_, Error>((work, ()))
-        });
-        let Err(Error::Conflict(conflict)) = told.wait() else { panic!("b is there") };
-        assert_eq!((conflict.attempts(), runs.swap(0, Ordering::Relaxed)), (1, 1));
-
-        let own = numbers.transact(|mut work| async move {
-            race("none", 0);
-            work.put("c", 77);
-            Err::<(Transaction<u64>, ()), _>(numbers.create("b", 1).await.unwrap_err())
-        });
-        assert!(matches!(own.wait(), Err(Error::Conflict(_))));
-        assert_eq!(runs.load(Ordering::Relaxed), 1);
-        assert_eq!(*numbers.fetch("c").wait().unwrap().value, 102);
-    }
-
-    #[test]
-    fn an_error_of_the_work_stands_only_on_what_was_there_at_one_instant() {
-        let numbers = numbers().with_retry(Retry::default().timer(Jumping::new()));
-        let runs = AtomicU32::new(0);
-        let (runs, numbers) = (&runs, &numbers);
-
-        // The sum is 3 throughout; between its reads a transfer is seen in half.
-        let answer = numbers.transact(|mut work| async move {
-            let a = *work.get("a").await?.unwrap();
-            if runs.fetch_add(1, Ordering::Relaxed) == 0 {
-                let both = Commit::one(Entry::put("a", Expected::Any, Arc::new(0)));
-                numbers.commit(both.and(Entry::put("b", Expected::Any, Arc::new(3)))).await?;
-            }
-            let b = *work.get("b").await?.unwrap();
-            if a + b != 3 { Err(Error::from(Refusal::EmptyPage)) } else { Ok((work, a)) }
-        });
-        assert_eq!(answer.wait().unwrap(), 0);
-        assert_eq!(runs.load(Ordering::Relaxed), 2);
-
-        let refused = numbers.transact(|mut work| async move {
-            work.get("a").await?;
-            runs.fetch_add(1, Ordering::Relaxed);
-            Err::<(Transaction<u64>, ()), Error>(Refusal::EmptyPage.into())
-        });
-        assert!(matches!(refused.wait(), Err(Error::Refused(Refusal::EmptyPage))));
-        assert_eq!(runs.load(Ordering::Relaxed), 3);
-    }
-
-    #[test]
-    fn an_error_of_the_work_on_what_had_changed_is_not_returned_when_the_tries_end() {
-        let numbers = numbers().with_retry(Retry::default().timer(Jumping::new()).attempts(3));
-        let numbers = &numbers;
-
-        let answer = numbers.transact(|mut work| async move {
-            let a = *work.get("a").await?.unwrap();
-            numbers.put("a", a + 1).await?;
-            Err::<(Transaction<u64>, ()), Error>(Refusal::EmptyPage.into())
-        });
-
-        let Err(Error::Conflict(conflict)) = answer.wait() else { panic!("decided on what had changed") };
-        assert_eq!((conflict.id(), conflict.attempts()), ("a", 3));
-    }
-
-    #[test]
     fn of_two_expectations_one_from_a_header_stays_one_from_a_header() {
         let numbers = numbers();
         let header = Condition::from_protocol(Expected::Version("1".parse().unwrap()));
@@ -960,100 +660,6 @@ mod tests {
             let Err(Error::Conflict(conflict)) = transaction.commit().wait() else { panic!("no conflict") };
             assert_eq!(conflict.origin(), Origin::Protocol);
         }
-    }
-
-    #[test]
-    fn a_transfer_that_is_dropped_at_any_await_moved_all_or_nothing() {
-        let mut context = Context::from_waker(Waker::noop());
-        let mut ends = [0, 0];
-        for (unknown, polls) in
-            [false, true].into_iter().flat_map(|unknown| (0..20).map(move |n| (unknown, n)))
-        {
-            let numbers = Collection::new(Scripted::<u64>::new(Pace::Yields, unknown));
-            for id in ["a", "b"] {
-                numbers.create(id, 10).wait().unwrap();
-            }
-            let transfer = || {
-                numbers.transact(|mut work| async move {
-                    let [a, b] = [work.get("a").await?.unwrap(), work.get("b").await?.unwrap()];
-                    work.put("a", *a - 1);
-                    work.put("b", *b + 1);
-                    Ok::<_, Error>((work, ()))
-                })
-            };
-            let value = |id| *numbers.fetch(id).wait().unwrap().value;
-
-            let mut dropped = transfer();
-            (0..polls).any(|_| Pin::new(&mut dropped).poll(&mut context).is_ready());
-            drop(dropped);
-
-            let moved = 10 - value("a");
-            assert_eq!(value("b"), 10 + moved);
-            ends[moved as usize] += 1;
-            transfer().wait().unwrap();
-            assert_eq!((value("a"), value("b")), (9 - moved, 11 + moved));
-        }
-
-        assert!(ends.iter().all(|times| *times > 2), "{ends:?}");
-    }
-
-    #[test]
-    fn transfers_keep_the_sum_and_checks_stop_write_skew() {
-        let store = Arc::new(Scripted::<u64>::new(Pace::Ready, false));
-        let doctors = Collection::new(store);
-        for id in ["a", "b", "on-duty-a", "on-duty-b"] {
-            doctors.create(id, if id.len() == 1 { 1_000 } else { 1 }).wait().unwrap();
-        }
-        thread::scope(|scope| {
-            for (from, to) in [("a", "b"), ("b", "a"), ("a", "b")] {
-                let doctors = &doctors;
-                scope.spawn(move || {
-                    for _ in 0..50 {
-                        let transfer = doctors.transact(|mut work| async move {
-                            let [source, target] = [work.get(from).await?, work.get(to).await?];
-                            work.put(from, *source.unwrap() - 1);
-                            work.put(to, *target.unwrap() + 1);
-                            Ok::<_, Error>((work, ()))
-                        });
-                        transfer.wait().unwrap();
-                    }
-                });
-            }
-            for (own, other) in [("on-duty-a", "on-duty-b"), ("on-duty-b", "on-duty-a")] {
-                let doctors = &doctors;
-                scope.spawn(move || {
-                    let leave = doctors.transact(|mut work| async move {
-                        if work.get(other).await?.as_deref() == Some(&1) {
-                            work.put(own, 0);
-                        }
-                        Ok::<_, Error>((work, ()))
-                    });
-                    leave.wait().unwrap();
-                });
-            }
-        });
-
-        let value = |id| *doctors.fetch(id).wait().unwrap().value;
-        assert_eq!(value("a") + value("b"), 2_000);
-        assert_eq!(value("on-duty-a") + value("on-duty-b"), 1);
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn transact_works_in_a_spawned_task() {
-        let numbers = numbers();
-        let task = tokio::spawn(async move {
-            let (id, step) = ("a".to_owned(), 5);
-            let (id, step) = (&*id, &step);
-            numbers
-                .transact(|mut work| async move {
-                    let before = work.get(id).await?.map_or(0, |found| *found);
-                    work.put(id, before + step);
-                    Ok::<_, Error>((work, before))
-                })
-                .await
-        });
-
-        assert_eq!(task.await.unwrap().unwrap(), 1);
     }
 
     #[test]
