@@ -415,6 +415,23 @@ mod tests {
     }
 
     #[test]
+    fn a_collection_that_has_read_writes_in_one_round() {
+        let store = Arc::new(Scripted::losing(&[]).remembering(4));
+        let [busy, fresh, blind] = [(); 3].map(|()| numbers(&store));
+        for number in 0..20 {
+            busy.put("busy", number).wait().unwrap();
+        }
+
+        let sent = store.sent();
+        fresh.modify("busy", |number| *number += 1).wait().unwrap();
+        assert_eq!(store.sent() - sent, 1);
+
+        let sent = store.sent();
+        blind.put("busy", 7).wait().unwrap();
+        assert_eq!(store.sent() - sent, 2, "it knew of no version");
+    }
+
+    #[test]
     fn a_collection_that_writes_and_checks_never_falls_behind() {
         let store = Arc::new(Scripted::losing(&[]).remembering(4));
         let numbers = numbers(&store);

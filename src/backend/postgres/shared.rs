@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::Options;
-use super::order::{Parameters, Verdict, changed, receipts};
+use super::parameters::{Parameters, Verdict, changed, receipts};
 use super::place::Place;
 use super::session;
 use super::session::{Budget, Engine};
@@ -108,7 +108,7 @@ impl Shared {
     }
 
     pub(super) async fn commit(self: &Arc<Self>, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
-        let order = Parameters::new(&self.place.collection, commit, self.trimming.most());
+        let given = Parameters::new(&self.place.collection, commit, self.trimming.most());
         let write = commit.remembered_write();
         let budget = Budget::new(self.deadlines.commit);
         // Whether it may have reached the engine before. Then only its write id tells what became of it.
@@ -116,7 +116,7 @@ impl Shared {
         let mut tried = 0;
         loop {
             let share = if write.is_some() { budget.share() } else { budget.left() };
-            let answer = self.send(&order, write, sent, share).await;
+            let answer = self.send(&given, write, sent, share).await;
             let trouble = match answer {
                 Ok(committed) => {
                     if changed(commit, &committed) {
@@ -151,15 +151,15 @@ impl Shared {
     /// Sends a commit once.
     async fn send(
         &self,
-        order: &Parameters<'_>,
+        given: &Parameters<'_>,
         write: Option<WriteId>,
         sent: bool,
         share: Duration,
     ) -> Result<Committed, Setback> {
         let patience = lock_patience(share);
-        let (statement, parameters) = order.statement(&self.sql, &sent, &patience);
+        let (statement, parameters) = given.statement(&self.sql, &sent, &patience);
         let rows = self.engine.send(share, statement, &parameters).await.map_err(Setback::Trouble)?;
-        let verdict = order.verdict(&rows).map_err(|error| Setback::Trouble(Trouble::of_answer(&error)))?;
+        let verdict = given.verdict(&rows).map_err(|error| Setback::Trouble(Trouble::of_answer(&error)))?;
         self.answer(verdict, write, sent)
     }
 
@@ -188,14 +188,14 @@ impl Shared {
 
     /// A commit that only checks: what stands there at one instant. It can be sent any number of times.
     pub(super) async fn check(&self, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
-        let order = Parameters::new(&self.place.collection, commit, self.trimming.most());
+        let given = Parameters::new(&self.place.collection, commit, self.trimming.most());
         let budget = Budget::new(self.deadlines.commit);
-        let rows = self.engine.ask(budget, &self.sql.check, &order.checks()).await;
+        let rows = self.engine.ask(budget, &self.sql.check, &given.checks()).await;
         let rows = rows.map_err(|trouble| self.read_failure(trouble))?;
         if rows.is_empty() {
             return Err(self.failure(EMPTIED));
         }
-        let verdict = order.verdict_of_checks(&rows).map_err(|error| self.misread(&error))?;
+        let verdict = given.verdict_of_checks(&rows).map_err(|error| self.misread(&error))?;
         self.answer(verdict, None, false).map_err(|answer| match answer {
             Setback::Error(error) => error,
             Setback::Trouble(trouble) => self.read_failure(trouble),
