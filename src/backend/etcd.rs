@@ -74,10 +74,10 @@ pub use options::Options;
 ///
 /// # Durability
 ///
-/// [`Strict`](crate::store::Durability::Strict): etcd answers once a majority has synced its log, and a failover loses nothing. A
-/// cluster of one node of a release before 3.4.21 or 3.5.5 answers a little earlier, learners beside it or not; that is
-/// read when the collection is opened, and is [`Relaxed`](crate::store::Durability::Relaxed), as is a release that can't be read. A node
-/// that was started with `--unsafe-no-fsync` does not sync at all, and nothing tells a client.
+/// [`Strict`](crate::store::Durability::Strict): etcd answers once a majority has synced its log, and a failover loses
+/// nothing. A cluster of one node of a release before 3.4.21 or 3.5.5 answers a little earlier, learners beside it or not;
+/// that is read when the collection is opened, and is [`Relaxed`](crate::store::Durability::Relaxed), as is a release that
+/// can't be read. A node that was started with `--unsafe-no-fsync` does not sync at all, and nothing tells a client.
 ///
 /// A restore from a backup is not told: it brings back the epoch, and etcd issues the same revisions again. Tokens from
 /// after the backup may then match what is written anew. Lay the collection anew after a restore, by deleting the key

@@ -5,7 +5,7 @@ mod cursor;
 mod news;
 mod open;
 mod options;
-mod order;
+mod parameters;
 mod place;
 mod session;
 mod shared;
@@ -26,7 +26,7 @@ use crate::store::{
     Abilities, Changes, Commit, Committed, Listed, Page, Refusal, Reply, Resolution, Scan, Start, Store,
     Versioned, WriteId, check_id,
 };
-use order::only_checks;
+use parameters::only_checks;
 use shared::{ENTRIES, Shared};
 
 pub use options::Options;
@@ -83,8 +83,8 @@ pub use options::Options;
 /// # Failures
 ///
 /// A commit whose connection broke is sent again under its write id, which the store recognises, until its deadline
-/// passes; then it comes back with [`Outcome::Unknown`](crate::store::Outcome::Unknown), and [`resolve`](Store::resolve) tells what became of it. Without
-/// a write id it is unknown at once. So is one whose id was outdated when it was sent again, or that conflicted then and
+/// passes; then it comes back with [`Outcome::Unknown`](crate::store::Outcome::Unknown), and [`resolve`](Store::resolve)
+/// tells what became of it. Without a write id it is unknown at once. So is one whose id was outdated when it was sent again, or that conflicted then and
 /// whose id could not be closed. A commit that waits too long for the locks of others, and one that the server refuses,
 /// come back with [`Outcome::NotApplied`](crate::store::Outcome::NotApplied). Connections are made anew as they are needed.
 ///

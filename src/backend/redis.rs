@@ -76,7 +76,8 @@ pub use options::Options;
 ///   ids that were resolved as not applied it keeps as many; while these are not yet outdated, further ones are
 ///   [`Resolution::Unknown`].
 /// - A blind write overwrites also a record of which the value alone is damaged; a write that expects a version does not.
-///   The script looks at the head of a record, and computes no checksum of its value: Lua would take half a millisecond for each KiB.
+///   The script looks at the head of a record, and computes no checksum of its value: Lua would take half a millisecond for
+///   each KiB.
 /// - A collection lives on one node of a cluster: all of its keys have the hash tag `{collection}`. The store follows the
 ///   cluster's hints to that node; while the collection moves to another one, calls fail and may be tried again.
 /// - Everything is in the memory of Redis. Where that is full, commits that put values fail with
@@ -90,9 +91,10 @@ pub use options::Options;
 /// # Failures
 ///
 /// A commit that was sent and not answered, because the connection broke or a deadline passed, comes back with
-/// [`Outcome::Unknown`](crate::store::Outcome::Unknown), and [`resolve`](Store::resolve) tells what became of it; [`Collection`](crate::Collection) does so
-/// by itself. What Redis refuses to run, because it is loading, a replica, full or busy, is [`Outcome::NotApplied`](crate::store::Outcome::NotApplied). A
-/// broken connection is made anew by the next call, and watchers resume by themselves.
+/// [`Outcome::Unknown`](crate::store::Outcome::Unknown), and [`resolve`](Store::resolve) tells what became of it;
+/// [`Collection`](crate::Collection) does so by itself. What Redis refuses to run, because it is loading, a replica, full or
+/// busy, is [`Outcome::NotApplied`](crate::store::Outcome::NotApplied). A broken connection is made anew by the next call,
+/// and watchers resume by themselves.
 ///
 /// A server that takes no writes, as a replica or for want of replicas or of a disk, is not read either: a read must not
 /// show less than was acknowledged, and Redis keeps its replicas apart only for writes.

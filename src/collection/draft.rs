@@ -97,7 +97,8 @@ impl<T: Resource> Draft<T> {
 
 impl<T: Resource> Draft<T> {
     /// Writes the draft if it was touched, by any mutable use or by a [`rebase`](Self::rebase), and if its base is still the
-    /// stored state; the new state is the base from then on. If it was not touched, the commit only checks that the base still is the stored state.
+    /// stored state; the new state is the base from then on. If it was not touched, the commit only checks that the base is
+    /// still the stored state.
     ///
     /// A commit that is dropped while it is pending leaves the draft as it was.
     ///

@@ -8,9 +8,8 @@ use crate::store::{Abilities, Committed, Error, Refusal, Version, WriteId};
 /// Draws the write ids of a collection's commits, at the newest version that it has heard of.
 ///
 /// Of reads only the first is listened to, so that the first write has a place: to hear of all would be a shared counter on
-/// the way of each. A collection that has not written for
-/// as long as the store remembers draws an id that is too old, is told the newest version with the refusal, and draws
-/// again.
+/// the way of each. A collection that has not written for as long as the store remembers draws an id that is too old, is
+/// told the newest version with the refusal, and draws again.
 #[derive(Debug)]
 pub(crate) struct Stamps {
     /// Whether every commit needs an id, because answers of the store can be lost.

@@ -41,8 +41,8 @@ const SCAN_STRIDE: usize = 256;
 /// # Cost
 ///
 /// A read or a write of an existing id is one lookup in a sharded hash table. Creating or deleting an id also changes
-/// an ordered index, O(log n). A page of a scan is O(limit + log n), and one without values touches no value. A commit over several ids locks the shards they
-/// are in.
+/// an ordered index, O(log n). A page of a scan is O(limit + log n), and one without values touches no value. A commit over
+/// several ids locks the shards they are in.
 ///
 /// ```
 /// use ifmatch::{Commit, Entry, Expected, Memory, Store};
