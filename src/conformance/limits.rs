@@ -155,8 +155,8 @@ fn impossible<T: Sample + ?Sized>(ground: &Ground<T>) -> [(String, IdProblem); 5
     let long = ground.id("x".repeat(MAX_ID_BYTES + 1 - ground.prefix().len()));
     [
         (String::new(), IdProblem::Empty),
-        (long, IdProblem::TooLong),
-        (ground.id("x".repeat(10_000)), IdProblem::TooLong),
+        (long, IdProblem::TooLong { limit: MAX_ID_BYTES }),
+        (ground.id("x".repeat(10_000)), IdProblem::TooLong { limit: MAX_ID_BYTES }),
         (ground.id("nul\0tail"), IdProblem::Nul),
         (ground.id("nul\0"), IdProblem::Nul),
     ]

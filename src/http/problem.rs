@@ -25,6 +25,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// | `detail` | one sentence with the id and the versions |
 /// | `reason` | the machine-readable word of the table in [`http`](crate::http) |
 /// | `retry` | `refetch`, `merge`, `wait` or `never` |
+/// | `collection` | which collection of a [`Database`](crate::Database) it is in |
 /// | `resource_id` | which resource |
 /// | `expected_version`, `current_version` | as text, where there is one |
 /// | `write_id` | what to resolve an unknown outcome by |
@@ -107,6 +108,8 @@ impl Cause {
 /// What a problem says of one resource.
 #[derive(Debug, Clone, Default, Serialize)]
 struct Facts {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collection: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource_id: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -309,6 +312,7 @@ impl Facts {
             _ => (None, None),
         };
         Self {
+            collection: mismatch.collection().map(Box::from),
             resource_id: Some(mismatch.id().into()),
             // A rule or a lock refused: the caller expected nothing that failed.
             expected_version: expected_version.filter(|_| rule.is_none() && holder.is_none()),
@@ -346,6 +350,7 @@ fn id_of(refusal: &Refusal) -> Option<&str> {
         | Refusal::ExpectationRequired { id }
         | Refusal::NotAllowed { id } => Some(id),
         Refusal::TooMany { .. }
+        | Refusal::Collection { .. }
         | Refusal::Unsupported { .. }
         | Refusal::EmptyPage
         | Refusal::MalformedCondition { .. }

@@ -132,6 +132,7 @@ fn of_refusal(refusal: &Refusal) -> u16 {
         Refusal::TooLarge { .. } => 413,
         Refusal::Encode { .. } => 422,
         Refusal::ExpectationRequired { .. } | Refusal::ConditionRequired { .. } => 428,
+        Refusal::Collection { .. } => 500,
         Refusal::Unsupported { .. } => 501,
         Refusal::VersionsExhausted => 507,
     }
@@ -147,6 +148,7 @@ fn word_of_refusal(refusal: &Refusal) -> &'static str {
         Refusal::ExpectationRequired { .. } | Refusal::ConditionRequired { .. } => "expectation-required",
         Refusal::MalformedCondition { .. } => "malformed-precondition",
         Refusal::NotAllowed { .. } => "not-allowed",
+        Refusal::Collection { .. } => "bad-collection",
         Refusal::Unsupported { .. } => "unsupported",
         Refusal::EmptyPage => "empty-page",
         Refusal::Cursor => "bad-cursor",
@@ -274,6 +276,7 @@ mod tests {
             (Refusal::ConditionRequired { how: "so" }, 428, "expectation-required"),
             (Refusal::MalformedCondition { name: "a", problem: id() }, 400, "malformed-precondition"),
             (Refusal::NotAllowed { id: id() }, 403, "not-allowed"),
+            (Refusal::Collection { name: id(), problem: id() }, 500, "bad-collection"),
             (Refusal::Unsupported { what: "watching" }, 501, "unsupported"),
             (Refusal::EmptyPage, 400, "empty-page"),
             (Refusal::Cursor, 400, "bad-cursor"),

@@ -86,6 +86,26 @@ impl<T: Resource + ?Sized> Memory<T> {
         Self::counting_from(first.to_bits().get() - 1)
     }
 
+    /// [`get`](Store::get), which is always ready.
+    #[inline]
+    pub(crate) fn find(&self, id: &str) -> Option<Versioned<T>> {
+        self.inner.table.get(id)
+    }
+
+    /// [`commit`](Store::commit), which is always ready.
+    #[inline]
+    pub(crate) fn apply(&self, mut commit: Commit<'_, T>) -> Result<Committed, Error> {
+        let Inner { table, log, .. } = &*self.inner;
+        match (commit.write(), commit.entries_mut()) {
+            (None, [entry]) => {
+                // These, and the commit, own what was displaced: both are dropped here, outside of every lock.
+                let mut leftovers = Leftovers::default();
+                table.commit_one(entry, log, &mut leftovers).map(Committed::one)
+            }
+            _ => self.inner.commit_uncommon(commit),
+        }
+    }
+
     fn counting_from(last: u64) -> Self {
         Self { inner: Arc::new(Inner { table: Table::new(), log: Log::new(last), window: Mutex::default() }) }
     }
@@ -196,20 +216,12 @@ impl<T: Resource + ?Sized> Inner<T> {
 impl<T: Resource + ?Sized> Store<T> for Memory<T> {
     #[inline]
     fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<T>>> {
-        Reply::ready(Ok(self.inner.table.get(id)))
+        Reply::ready(Ok(self.find(id)))
     }
 
     #[inline]
-    fn commit<'a>(&'a self, mut commit: Commit<'a, T>) -> Reply<'a, Committed> {
-        let Inner { table, log, .. } = &*self.inner;
-        match (commit.write(), commit.entries_mut()) {
-            (None, [entry]) => {
-                // These, and the commit, own what was displaced: both are dropped here, outside of every lock.
-                let mut leftovers = Leftovers::default();
-                Reply::ready(table.commit_one(entry, log, &mut leftovers).map(Committed::one))
-            }
-            _ => Reply::ready(self.inner.commit_uncommon(commit)),
-        }
+    fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
+        Reply::ready(self.apply(commit))
     }
 
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {

@@ -185,7 +185,7 @@ impl<'a, T: ?Sized> Commit<'a, T> {
         self.entries.into_vec()
     }
 
-    /// The same commit with each entry changed: how a layer translates values.
+    /// The same commit with each entry changed: how a layer translates values, or names resources otherwise.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -205,10 +205,10 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     /// assert!(matches!(&lengths.entries()[0].action, Action::Put(length) if **length == 3));
     /// # Ok::<_, Refusal>(())
     /// ```
-    pub fn try_map<U: ?Sized, E>(
+    pub fn try_map<'b, U: ?Sized, E>(
         self,
-        change: impl FnMut(Entry<'a, T>) -> Result<Entry<'a, U>, E>,
-    ) -> Result<Commit<'a, U>, E> {
+        change: impl FnMut(Entry<'a, T>) -> Result<Entry<'b, U>, E>,
+    ) -> Result<Commit<'b, U>, E> {
         let mut change = change;
         let entries = match self.entries {
             OneOrMany::One(entry) => OneOrMany::One(change(entry)?),

@@ -167,6 +167,11 @@ impl Conflict {
         self.decisive().id()
     }
 
+    /// The collection of the resource, where it is one of a [`Database`](crate::Database).
+    pub fn collection(&self) -> Option<&str> {
+        self.decisive().collection()
+    }
+
     /// What the decisive mismatch expected.
     pub fn expected(&self) -> Expected {
         self.decisive().expected()
@@ -251,7 +256,7 @@ impl Conflict {
             1 => String::new(),
             attempts => format!(", after {attempts} attempts"),
         };
-        format!("conflict on `{}`: {reason}{others}{attempts}", shown(first.id()))
+        format!("conflict on {}: {reason}{others}{attempts}", first.name())
     }
 
     /// The conflict with each mismatch changed by `change`. For layers that present other values than they store.

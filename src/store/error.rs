@@ -83,6 +83,40 @@ impl Error {
         }
     }
 
+    /// The same with each id as `change` names it: for layers that keep resources under other ids than they show.
+    ///
+    /// A cause, the [`source`](StdError::source), stays as it is.
+    ///
+    /// ```
+    /// use ifmatch::Error;
+    /// use ifmatch::store::NotFound;
+    ///
+    /// let inner = Error::from(NotFound::new("tenant/readme"));
+    /// let outer = inner.map_ids(|id| id.trim_start_matches("tenant/").into());
+    /// assert_eq!(outer.to_string(), "`readme` does not exist");
+    /// ```
+    #[must_use]
+    pub fn map_ids(self, mut change: impl FnMut(&str) -> Box<str>) -> Self {
+        match self {
+            Self::Conflict(conflict) => Self::Conflict(conflict.map(|mismatch| {
+                let id = change(mismatch.id());
+                mismatch.with_id(&id)
+            })),
+            Self::NotFound(missing) => Self::NotFound(NotFound { id: change(&missing.id), ..missing }),
+            Self::Refused(mut refusal) => {
+                if let Some(id) = refusal.id_mut() {
+                    *id = change(id);
+                }
+                Self::Refused(refusal)
+            }
+            Self::Corrupt(mut corrupt) => {
+                corrupt.0.id = change(&corrupt.0.id);
+                Self::Corrupt(corrupt)
+            }
+            other @ (Self::Expired(_) | Self::Failed(_)) => other,
+        }
+    }
+
     /// The conflict, if this is one. Behind a wrapper of another type, ask [`conflict_in`].
     pub fn conflict(&self) -> Option<&Conflict> {
         match self {
@@ -251,6 +285,15 @@ pub enum Refusal {
         /// The id.
         id: Box<str>,
     },
+    /// A collection of a [`Database`](crate::Database) can't be had, or can't be used, like this. A mistake of the program:
+    /// 500.
+    #[error("collection `{}` {problem}", shown(name))]
+    Collection {
+        /// The name of the collection.
+        name: Box<str>,
+        /// What is wrong.
+        problem: Box<str>,
+    },
     /// The store lacks what the call needs, as its abilities say. 501.
     #[error("the store does not support {what}")]
     Unsupported {
@@ -293,6 +336,31 @@ pub enum Refusal {
     /// The store has issued its last version. 507.
     #[error("the store has issued its last version")]
     VersionsExhausted,
+}
+
+impl Refusal {
+    /// The id that it names.
+    fn id_mut(&mut self) -> Option<&mut Box<str>> {
+        match self {
+            Self::Id { id, .. }
+            | Self::Duplicate { id }
+            | Self::TooLarge { id, .. }
+            | Self::Encode { id, .. }
+            | Self::ExpectationRequired { id }
+            | Self::NotAllowed { id } => Some(id),
+            Self::TooMany { .. }
+            | Self::MalformedCondition { .. }
+            | Self::ConditionRequired { .. }
+            | Self::Collection { .. }
+            | Self::Unsupported { .. }
+            | Self::EmptyPage
+            | Self::Cursor
+            | Self::Closed { .. }
+            | Self::Reused { .. }
+            | Self::Outside { .. }
+            | Self::VersionsExhausted => None,
+        }
+    }
 }
 
 /// Stored bytes that do not decode. They stay as they are until a write expects exactly

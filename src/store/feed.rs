@@ -161,6 +161,13 @@ pub trait Feed<T: ?Sized>: Send {
     /// Whether the feed, after a poll that was pending, only waits to be called: all that was announced to it has been
     /// delivered. A feed that asks its engine when it is polled is not idle until the answer has come and held nothing.
     fn is_idle(&self) -> bool;
+
+    /// How far the feed has come beyond the last batch that it gave, where it passed over batches that hold nothing for its
+    /// watcher. `None`, unless a feed leaves out whole batches: the watcher goes on from here after a restart, and would
+    /// otherwise fall behind the more, the more is left out.
+    fn passed(&self) -> Option<&Cursor> {
+        None
+    }
 }
 
 impl<T: ?Sized> Changes<T> {
@@ -169,9 +176,10 @@ impl<T: ?Sized> Changes<T> {
         Self { feed: Box::new(feed), cursor }
     }
 
-    /// The place in the feed after the last batch that was delivered, or where the watch began.
+    /// The place in the feed after the last batch that was delivered, or where the watch began. Where only others' changes
+    /// came since, it may be later.
     pub fn cursor(&self) -> &Cursor {
-        &self.cursor
+        self.feed.passed().unwrap_or(&self.cursor)
     }
 
     /// The next batch, as soon as there is one. Dropping the reply loses nothing.

@@ -20,9 +20,13 @@ pub enum IdProblem {
     /// It has no characters.
     #[error("is empty")]
     Empty,
-    /// It is longer than [`MAX_ID_BYTES`].
-    #[error("is longer than 512 bytes")]
-    TooLong,
+    /// It is longer than [`MAX_ID_BYTES`], or in a collection of a [`Database`](crate::Database) than what its name leaves of
+    /// them.
+    #[error("is longer than {limit} bytes")]
+    TooLong {
+        /// How long it may be, in bytes of UTF-8.
+        limit: usize,
+    },
     /// It contains U+0000, which PostgreSQL's `text` and C strings cannot hold.
     #[error("contains a NUL character")]
     Nul,
@@ -33,7 +37,7 @@ impl IdProblem {
     pub(crate) fn of(id: &str) -> Option<Self> {
         match id {
             "" => Some(Self::Empty),
-            _ if id.len() > MAX_ID_BYTES => Some(Self::TooLong),
+            _ if id.len() > MAX_ID_BYTES => Some(Self::TooLong { limit: MAX_ID_BYTES }),
             _ if id.bytes().any(|byte| byte == 0) => Some(Self::Nul),
             _ => None,
         }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::expected::{Condition, Expected, Origin};
@@ -28,6 +29,7 @@ use crate::store::version::{Version, Versioned};
 /// assert_eq!(mismatch.found(), None);
 /// ```
 pub struct Mismatch {
+    collection: Option<Arc<str>>,
     id: Box<str>,
     condition: Condition,
     intent: Intent,
@@ -174,7 +176,23 @@ impl Mismatch {
     }
 
     fn bare(id: &str, condition: Condition, intent: Intent, kind: Kind) -> Self {
-        Self { id: id.into(), condition, intent, kind, found: None, current: None, retry: None }
+        let id = id.into();
+        Self { collection: None, id, condition, intent, kind, found: None, current: None, retry: None }
+    }
+
+    /// The same of a resource in this collection of a [`Database`](crate::Database), which beside the id says which one it
+    /// is.
+    ///
+    /// ```
+    /// use ifmatch::Conflict;
+    /// use ifmatch::store::Mismatch;
+    ///
+    /// let mismatch = Mismatch::state("o7", "final", "it was sent").in_collection("orders");
+    /// assert_eq!(mismatch.collection(), Some("orders"));
+    /// assert_eq!(Conflict::from(mismatch).to_string(), "`o7` of `orders` refuses the change: it was sent");
+    /// ```
+    pub fn in_collection(self, name: impl Into<Arc<str>>) -> Self {
+        Self { collection: Some(name.into()), ..self }
     }
 
     /// The mismatch as one of another id, for a layer that renames them.
@@ -248,6 +266,19 @@ impl Mismatch {
     /// ```
     pub fn with_retry(self, advice: Advice) -> Self {
         Self { retry: Some(advice), ..self }
+    }
+
+    /// The collection that the resource is in, where it is one of a [`Database`](crate::Database).
+    pub fn collection(&self) -> Option<&str> {
+        self.collection.as_deref()
+    }
+
+    /// How messages name the resource.
+    pub(super) fn name(&self) -> String {
+        match &self.collection {
+            Some(collection) => format!("`{}` of `{collection}`", shown(&self.id)),
+            None => format!("`{}`", shown(&self.id)),
+        }
     }
 
     /// The id whose expectation failed.
@@ -324,23 +355,23 @@ pub(crate) fn whole_seconds(wait: Duration) -> u64 {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = shown(&self.id);
+        let name = self.name();
         let expected = self.expected();
         match &self.kind {
             Kind::Stale if matches!(expected, Expected::Version(_)) => {
-                write!(f, "`{id}` has changed: expected {expected}")?;
+                write!(f, "{name} has changed: expected {expected}")?;
             }
             // Something was named that no single expectation says, as a list or a foreign tag in a request.
-            Kind::Stale => write!(f, "`{id}` is not as expected")?,
-            Kind::Exists => write!(f, "`{id}` already exists: expected {expected}")?,
-            Kind::Missing => return write!(f, "`{id}` does not exist: expected {expected}"),
-            Kind::Deleted => write!(f, "`{id}` was deleted: expected {expected}")?,
+            Kind::Stale => write!(f, "{name} is not as expected")?,
+            Kind::Exists => write!(f, "{name} already exists: expected {expected}")?,
+            Kind::Missing => return write!(f, "{name} does not exist: expected {expected}"),
+            Kind::Deleted => write!(f, "{name} was deleted: expected {expected}")?,
             Kind::Locked { holder, remaining } => {
                 let (holder, seconds) = (shown(holder), whole_seconds(*remaining));
-                return write!(f, "`{id}` is locked by `{holder}` for another {seconds} s");
+                return write!(f, "{name} is locked by `{holder}` for another {seconds} s");
             }
             Kind::State { reason, .. } => {
-                write!(f, "`{id}` refuses the change: {}", on_one_line(reason))?;
+                write!(f, "{name} refuses the change: {}", on_one_line(reason))?;
                 return self.found.map_or(Ok(()), |found| write!(f, " (version {found})"));
             }
         }
@@ -355,7 +386,11 @@ impl fmt::Display for Mismatch {
 // Hand-written: the derived impl would reach for the user's value.
 impl fmt::Debug for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mismatch")
+        let mut fields = f.debug_struct("Mismatch");
+        if let Some(collection) = &self.collection {
+            fields.field("collection", collection);
+        }
+        fields
             .field("id", &self.id)
             .field("expected", &self.expected())
             .field("origin", &self.origin())

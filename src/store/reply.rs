@@ -58,6 +58,29 @@ impl<'a, T, E> Reply<'a, T, E> {
         Self(Progress::Pending(Box::pin(future)))
     }
 
+    /// The answer of a future that is polled once right here: ready where that gives it, pending where it does not. Costs
+    /// one allocation.
+    ///
+    /// For a layer that asks the store below under another id, which only the future can own: over a store that
+    /// answers at once so does the layer.
+    ///
+    /// ```
+    /// use ifmatch::{Memory, Reply, Store, Versioned};
+    ///
+    /// fn upper<'a>(store: &'a Memory<str>, id: &'a str) -> Reply<'a, Option<Versioned<str>>> {
+    ///     Reply::begin(async move { store.get(&id.to_uppercase()).await })
+    /// }
+    ///
+    /// assert!(matches!(upper(&Memory::new(), "a").into_ready(), Ok(Ok(None))));
+    /// ```
+    pub fn begin(future: impl Future<Output = Result<T, E>> + Send + 'a) -> Self {
+        let mut future: Pending<'a, T, E> = Box::pin(future);
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => Self::ready(answer),
+            Poll::Pending => Self(Progress::Pending(future)),
+        }
+    }
+
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
         matches!(self.0, Progress::Pending(_))

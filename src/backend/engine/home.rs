@@ -144,6 +144,10 @@ impl<T: ?Sized, F: Feed<T>> Feed<T> for Resident<F> {
     fn is_idle(&self) -> bool {
         self.feed.is_idle()
     }
+
+    fn passed(&self) -> Option<&Cursor> {
+        self.feed.passed()
+    }
 }
 
 #[cfg(test)]
