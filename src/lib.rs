@@ -181,7 +181,7 @@ pub use codec::Json;
 pub use codec::Schema;
 pub use codec::encoded::Encoded;
 #[doc(inline)]
-pub use collection::{Collection, Draft, Retry, Transaction};
+pub use collection::{Collection, Database, Draft, Retry, Transaction};
 pub use layer::cached::Cached;
 pub use layer::guarded::Guarded;
 pub use layer::observed::Observed;

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::codec::codec::Codec;
+use crate::codec::coding::Coding;
 use crate::store::{
-    Abilities, Action, Batch, Change, ChangeKind, Changes, Commit, Committed, Conflict, Corrupt, Entry,
-    Error, Expected, Feed, Listed, Page, Refusal, Reply, Resolution, Resource, Scan, Start, Store, Versioned,
-    WriteId,
+    Abilities, Action, Batch, Change, ChangeKind, Changes, Commit, Committed, Conflict, Corrupt, Cursor,
+    Entry, Error, Expected, Feed, Listed, Page, Refusal, Reply, Resolution, Resource, Scan, Start, Store,
+    Versioned, WriteId,
 };
 
 /// A store of values over a store of bytes, with a [`Codec`] between them.
@@ -63,37 +63,52 @@ impl<S: Store<[u8]>, C> Encoded<S, C> {
         Self { store, codec: Arc::new(codec) }
     }
 
-    fn encode<'a, T: Resource>(&self, entry: Entry<'a, T>) -> Result<Entry<'a, [u8]>, Refusal>
+    fn encode<'a, T: Resource + ?Sized>(&self, entry: Entry<'a, T>) -> Result<Entry<'a, [u8]>, Refusal>
     where
-        C: Codec<T>,
+        C: Coding<T>,
     {
         let Entry { id, condition, action } = entry;
         let action = match action {
             Action::Check => Action::Check,
             Action::Delete => Action::Delete,
             Action::Put(value) => {
-                let bytes =
-                    self.codec.encode(&value).map_err(|source| Refusal::Encode { id: id.into(), source })?;
+                let bytes = self
+                    .codec
+                    .encode(id, &value)
+                    .map_err(|source| Refusal::Encode { id: id.into(), source })?;
                 Action::Put(bytes.into())
             }
         };
         Ok(Entry { id, condition, action })
     }
 
-    fn decode<T: Resource>(&self, id: &str, stored: &Versioned<[u8]>) -> Result<Versioned<T>, Corrupt>
+    fn decode<T: Resource + ?Sized>(
+        &self,
+        id: &str,
+        stored: &Versioned<[u8]>,
+    ) -> Result<Versioned<T>, Corrupt>
     where
-        C: Codec<T>,
+        C: Coding<T>,
     {
-        let value =
-            self.codec.decode(&stored.value).map_err(|source| Corrupt::new(id, stored.version, source))?;
-        Ok(Versioned::new(stored.version, value))
+        let value = self
+            .codec
+            .decode(id, &stored.value)
+            .map_err(|source| Corrupt::new(id, stored.version, source))?;
+        Ok(Versioned { version: stored.version, value })
+    }
+
+    fn has_schema<T: Resource + ?Sized>(&self, commit: &Commit<'_, [u8]>) -> bool
+    where
+        C: Coding<T>,
+    {
+        commit.entries().iter().any(|entry| self.codec.has_schema(entry.id))
     }
 
     /// Sends the check that stands for a write of what was there already, or where the stored bytes are of an old schema
     /// a put of the same value in its place.
-    fn commit_unchanged<'a, T: Resource>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed>
+    fn commit_unchanged<'a, T: Resource + ?Sized>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed>
     where
-        C: Codec<T>,
+        C: Coding<T>,
     {
         let &[Entry { id, condition, .. }] = commit.entries() else { return self.store.commit(commit) };
         self.store.get(id).and_then(move |found| match found {
@@ -117,16 +132,16 @@ impl<S: Store<[u8]>, C> Encoded<S, C> {
     }
 
     /// The put of a stored value in the schema of today; `None` where it is in it.
-    fn renewed<'a, T: Resource>(
+    fn renewed<'a, T: Resource + ?Sized>(
         &self,
         commit: &Commit<'a, [u8]>,
         stored: &Versioned<[u8]>,
     ) -> Option<Commit<'a, [u8]>>
     where
-        C: Codec<T>,
+        C: Coding<T>,
     {
         let &[Entry { id, condition, .. }] = commit.entries() else { return None };
-        if self.codec.schema_of(&stored.value) >= self.codec.schema() {
+        if !self.codec.is_old(id, &stored.value) {
             return None;
         }
         // What can't be rewritten is not the concern of a caller who changes nothing.
@@ -139,7 +154,7 @@ impl<S: Store<[u8]>, C> Encoded<S, C> {
     }
 }
 
-impl<T: Resource, S: Store<[u8]>, C: Codec<T>> Store<T> for Encoded<S, C> {
+impl<T: Resource + ?Sized, S: Store<[u8]>, C: Coding<T>> Store<T> for Encoded<S, C> {
     fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<T>>> {
         self.store.get(id).then(move |found| match found? {
             Some(stored) => Ok(Some(self.decode(id, &stored)?)),
@@ -153,7 +168,7 @@ impl<T: Resource, S: Store<[u8]>, C: Codec<T>> Store<T> for Encoded<S, C> {
             Err(refusal) => return Reply::ready(Err(refusal.into())),
         };
         let reply = match encoded.is_unchanged() {
-            true if self.codec.schema() > 0 => self.commit_unchanged(encoded),
+            true if self.has_schema::<T>(&encoded) => self.commit_unchanged::<T>(encoded),
             // A check, which needs no write id: it applies nothing.
             true => self.store.commit(encoded.without_write()),
             false => self.store.commit(encoded),
@@ -189,10 +204,7 @@ impl<T: Resource, S: Store<[u8]>, C: Codec<T>> Store<T> for Encoded<S, C> {
     }
 
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {
-        self.store.watch(from).map(|changes| {
-            let cursor = changes.cursor().clone();
-            Changes::new(cursor, Decoding { changes, codec: Arc::clone(&self.codec), batch: None })
-        })
+        self.store.watch(from).map(|changes| Decoding::of(changes, Arc::clone(&self.codec)))
     }
 
     fn abilities(&self) -> Abilities {
@@ -207,23 +219,33 @@ impl<S: fmt::Debug, C> fmt::Debug for Encoded<S, C> {
 }
 
 /// The conflict with values for bytes, and without a value where the bytes do not decode.
-fn decoded<T: Resource>(conflict: Conflict, codec: &impl Codec<T>) -> Conflict {
+fn decoded<T: Resource + ?Sized>(conflict: Conflict, codec: &impl Coding<T>) -> Conflict {
     conflict.map(|mismatch| {
+        let id = mismatch.id().to_owned();
         mismatch.map_current(|stored: Versioned<[u8]>| {
-            Some(Versioned::new(stored.version, codec.decode(&stored.value).ok()?))
+            Some(Versioned { version: stored.version, value: codec.decode(&id, &stored.value).ok()? })
         })
     })
 }
 
 /// The feed of the store below, with values for bytes.
-struct Decoding<C> {
+pub(crate) struct Decoding<C: ?Sized> {
     changes: Changes<[u8]>,
     codec: Arc<C>,
     /// Taken from below and not delivered yet: a codec that panics must not make a gap.
     batch: Option<Batch<[u8]>>,
 }
 
-impl<T: Resource, C: Codec<T>> Feed<T> for Decoding<C> {
+impl<C: ?Sized> Decoding<C> {
+    pub(crate) fn of<T: Resource + ?Sized>(changes: Changes<[u8]>, codec: Arc<C>) -> Changes<T>
+    where
+        C: Coding<T>,
+    {
+        Changes::new(changes.cursor().clone(), Self { changes, codec, batch: None })
+    }
+}
+
+impl<T: Resource + ?Sized, C: Coding<T> + ?Sized> Feed<T> for Decoding<C> {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<T>, Error>> {
         let batch = match self.batch.take() {
             Some(batch) => batch,
@@ -234,8 +256,8 @@ impl<T: Resource, C: Codec<T>> Feed<T> for Decoding<C> {
             let kind = match &change.kind {
                 // No value where the bytes do not decode: a `get` says what is wrong with them.
                 ChangeKind::Put(bytes) => {
-                    let value = bytes.as_ref().and_then(|bytes| self.codec.decode(bytes).ok());
-                    ChangeKind::Put(value.map(Arc::new))
+                    let decode = |bytes: &Arc<[u8]>| self.codec.decode(&change.id, bytes).ok();
+                    ChangeKind::Put(bytes.as_ref().and_then(decode))
                 }
                 ChangeKind::Delete => ChangeKind::Delete,
             };
@@ -250,6 +272,10 @@ impl<T: Resource, C: Codec<T>> Feed<T> for Decoding<C> {
     fn is_idle(&self) -> bool {
         self.batch.is_none() && self.changes.is_idle()
     }
+
+    fn passed(&self) -> Option<&Cursor> {
+        self.batch.is_none().then(|| self.changes.cursor())
+    }
 }
 
 #[cfg(all(test, feature = "json"))]
@@ -258,6 +284,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+    use crate::codec::Codec;
     use crate::codec::json::Json;
     use crate::collection::Collection;
     use crate::layer::guarded::Guarded;

@@ -4,12 +4,14 @@
 //! Nothing here knows an engine, and no error shows what was encoded.
 
 mod codec;
+mod coding;
 pub(crate) mod encoded;
 #[cfg(feature = "json")]
 mod json;
 mod schema;
 
 pub use codec::Codec;
+pub(crate) use coding::Coding;
 #[cfg(feature = "json")]
 pub use json::Json;
 pub use schema::Schema;

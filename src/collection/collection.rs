@@ -8,6 +8,7 @@ use crate::codec::Json;
 #[cfg(feature = "json")]
 use crate::codec::encoded::Encoded;
 use crate::collection::call::{Call, Sent, send};
+use crate::collection::database::Membership;
 use crate::collection::gate::Gate;
 use crate::collection::retry::Retry;
 use crate::collection::stamps::Stamps;
@@ -66,6 +67,8 @@ struct Shared<T: ?Sized> {
     stamps: Stamps,
     retry: Retry,
     gate: Gate<T>,
+    /// Where it is one of a database.
+    membership: Option<Membership>,
 }
 
 impl<T: Resource + ?Sized> Collection<T> {
@@ -79,7 +82,7 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn new(store: impl Store<T>) -> Self {
-        Self::over(Arc::new(store), Retry::default())
+        Self::over(Arc::new(store), Retry::default(), None)
     }
 
     /// An empty collection in memory.
@@ -94,7 +97,8 @@ impl<T: Resource + ?Sized> Collection<T> {
         Self::new(Memory::new())
     }
 
-    /// The resources of a store of bytes, as JSON.
+    /// The resources of a store of bytes, as JSON. It takes the whole store for this one type: several types in one store
+    /// are collections of a [`Database`](crate::Database).
     ///
     /// ```
     /// use ifmatch::{Collection, Memory};
@@ -113,7 +117,9 @@ impl<T: Resource + ?Sized> Collection<T> {
 
     /// The collection over its store wrapped in a layer: any function from a store to a store.
     ///
-    /// It keeps its [`Retry`], and has a line for hot ids of its own.
+    /// It keeps its [`Retry`], and has a line for hot ids of its own. In a [`Database`](crate::Database) this handle alone has
+    /// the layer, and can't be part of a transaction over several collections, which would go around it: what every commit
+    /// has to pass is given to [`Database::define`](crate::Database::define).
     ///
     /// ```
     /// use ifmatch::{Collection, Guarded};
@@ -123,7 +129,8 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn layer<S: Store<T>>(self, layer: impl FnOnce(Arc<dyn Store<T>>) -> S) -> Self {
-        Self::over(Arc::new(layer(self.store)), self.shared.retry.clone())
+        let membership = self.shared.membership.clone().map(Membership::below_a_layer);
+        Self::over(Arc::new(layer(self.store)), self.shared.retry.clone(), membership)
     }
 
     /// The collection with other limits for trying again, and a line for hot ids of its own.
@@ -135,13 +142,17 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn with_retry(self, retry: Retry) -> Self {
-        Self::over(self.store, retry)
+        Self::over(self.store, retry, self.shared.membership.clone())
     }
 
-    fn over(store: Arc<dyn Store<T>>, retry: Retry) -> Self {
+    pub(super) fn of_database(store: Arc<dyn Store<T>>, retry: Retry, membership: Membership) -> Self {
+        Self::over(store, retry, Some(membership))
+    }
+
+    fn over(store: Arc<dyn Store<T>>, retry: Retry, membership: Option<Membership>) -> Self {
         let stamps = Stamps::new(&store.abilities());
         let gate = Gate::new(Arc::clone(retry.clock()), retry.longest_stall());
-        Self { store, shared: Arc::new(Shared { stamps, retry, gate }) }
+        Self { store, shared: Arc::new(Shared { stamps, retry, gate, membership }) }
     }
 
     /// The store, layers included.
@@ -185,6 +196,11 @@ impl<T: Resource + ?Sized> Collection<T> {
     #[inline]
     pub(crate) fn gate(&self) -> &Gate<T> {
         &self.shared.gate
+    }
+
+    /// What its database knows it by, where it is one of a database.
+    pub(crate) fn membership(&self) -> Option<&Membership> {
+        self.shared.membership.as_ref()
     }
 
     /// The current value, `None` where there is none. Costs what the store's own read costs.

@@ -4,13 +4,16 @@
 
 mod call;
 mod collection;
+mod database;
 mod draft;
 mod gate;
+mod lines;
 mod modify;
 mod pages;
 mod retry;
 mod rounds;
 mod slot;
+mod slots;
 mod stamps;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -20,6 +23,7 @@ mod transaction;
 
 pub(crate) use call::Call;
 pub use collection::Collection;
+pub use database::{Along, Database, DatabaseTransaction, Definition, Exit, Step};
 pub use draft::Draft;
 #[cfg(all(test, shuttle))]
 pub(crate) use gate::{Called, Gate};

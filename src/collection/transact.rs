@@ -1,12 +1,104 @@
-//! `transact`, the loop around a [`Transaction`]: work, commit, and again where that lost a race for what the work had read.
+//! `transact`, the loop around a transaction: work, commit, and again where that lost a race for what the work had read.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use crate::collection::call::Call;
 use crate::collection::collection::Collection;
-use crate::collection::retry::Effect;
-use crate::collection::transaction::{Seen, Transaction};
-use crate::store::{Commit, Conflict, Entry, Error, Reply, Resource};
+use crate::collection::lines::{Lines, Place};
+use crate::collection::retry::{Effect, Retry};
+use crate::collection::slots::{Seen, changed_since};
+use crate::collection::transaction::Transaction;
+use crate::store::{Committed, Conflict, Error, Mismatch, Reply, Resource};
+
+/// Where transactions come from that can be tried again.
+pub(super) trait Transactional: Sync {
+    type Transaction: Tried;
+
+    fn retry(&self) -> &Retry;
+
+    fn begin(&self) -> Self::Transaction;
+
+    /// The conflict of a commit that checks what a transaction has read.
+    fn changed_since(
+        &self,
+        seen: &Seen,
+        call: &mut Call<'_>,
+    ) -> impl Future<Output = Option<Conflict>> + Send;
+
+    /// The lines in which those stand who lost a race for what was lost here.
+    fn places(&self, conflict: &Conflict) -> Vec<Place>;
+}
+
+/// A transaction, as its loop sees it.
+pub(super) trait Tried: Send {
+    /// What it has read, also once it is gone.
+    fn seen(&self) -> Seen;
+
+    fn send(&mut self, call: &mut Call<'_>) -> impl Future<Output = Result<Committed, Error>> + Send;
+
+    fn writes(&self) -> bool;
+
+    /// Whether the work can come to another end where it reads again.
+    fn may_mend(&self, conflict: &Conflict) -> bool;
+}
+
+/// Does the work in a transaction of `source` and commits it, until that is done or can't be.
+pub(super) fn transact<'a, S, R, E, F, Fut>(source: &'a S, mut work: F) -> Reply<'a, R, E>
+where
+    S: Transactional,
+    R: Send + 'a,
+    E: From<Error> + Send + 'a,
+    F: FnMut(S::Transaction) -> Fut + Send + 'a,
+    Fut: Future<Output = Result<(S::Transaction, R), E>> + Send,
+{
+    Reply::pending(async move {
+        let mut call = Call::new(source.retry());
+        let mut lines = Lines::default();
+        let error = 'lines: loop {
+            let Some(turns) = lines.stand(&call).await else { break call.too_late() };
+            let mut beaten = false;
+            let more = loop {
+                let transaction = source.begin();
+                let seen = transaction.seen();
+                let Some(done) = call.bound(work(transaction)).await else { break 'lines call.too_late() };
+                let conflict = match done {
+                    Ok((mut transaction, answer)) => match transaction.send(&mut call).await {
+                        Ok(_) => {
+                            let effect =
+                                if transaction.writes() { Effect::Applied } else { Effect::Unchanged };
+                            call.report(None, effect);
+                            return Ok(answer);
+                        }
+                        Err(Error::Conflict(conflict)) if transaction.may_mend(&conflict) => conflict,
+                        Err(error) => break 'lines error,
+                    },
+                    Err(error) => match source.changed_since(&seen, &mut call).await {
+                        Some(conflict) => conflict,
+                        None => {
+                            call.report(None, Effect::Refused);
+                            return Err(error);
+                        }
+                    },
+                };
+                if !call.may_try() {
+                    break 'lines conflict.exhausted(call.attempts()).into();
+                }
+                // Where it stands in all lines already, whoever was faster is not in them: once may be chance.
+                if let Some(more) = lines.with(source.places(&conflict)) {
+                    break more;
+                }
+                if (lines.is_empty() || std::mem::replace(&mut beaten, true)) && !call.pause().await {
+                    break 'lines conflict.exhausted(call.attempts()).into();
+                }
+            };
+            drop(turns);
+            lines = more;
+        };
+        call.report(None, Effect::Failed(&error));
+        Err(error.into())
+    })
+}
 
 impl<T: Resource + ?Sized> Collection<T> {
     /// Does `work` in a transaction and commits it, and again where the commit lost a race for what the work had read.
@@ -46,65 +138,40 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// assert_eq!(left, 70);
     /// # Ok::<_, Error>(())
     /// ```
-    pub fn transact<'a, R, E, F, Fut>(&'a self, mut work: F) -> Reply<'a, R, E>
+    pub fn transact<'a, R, E, F, Fut>(&'a self, work: F) -> Reply<'a, R, E>
     where
         R: Send + 'a,
         E: From<Error> + Send + 'a,
         F: FnMut(Transaction<T>) -> Fut + Send + 'a,
         Fut: Future<Output = Result<(Transaction<T>, R), E>> + Send,
     {
-        Reply::pending(async move {
-            let mut call = Call::new(self.retry());
-            let error = loop {
-                let transaction = self.transaction();
-                let seen = transaction.seen();
-                let Some(done) = call.bound(work(transaction)).await else { break call.too_late() };
-                let (mut transaction, answer) = match done {
-                    Ok(done) => done,
-                    Err(error) => match self.changed_since(&seen, &mut call).await {
-                        Some(_) if call.pause().await => continue,
-                        Some(conflict) => break conflict.exhausted(call.attempts()).into(),
-                        None => {
-                            call.report(None, Effect::Refused);
-                            return Err(error);
-                        }
-                    },
-                };
-                let error = match transaction.send(&mut call).await {
-                    Ok(_) => {
-                        let effect = if transaction.writes() { Effect::Applied } else { Effect::Unchanged };
-                        call.report(None, effect);
-                        return Ok(answer);
-                    }
-                    Err(error) => error,
-                };
-                match error {
-                    Error::Conflict(conflict) if transaction.may_mend(&conflict) => {
-                        if !call.pause().await {
-                            break conflict.exhausted(call.attempts()).into();
-                        }
-                    }
-                    error => break error,
-                }
-            };
-            call.report(None, Effect::Failed(&error));
-            Err(error.into())
-        })
+        transact(self, work)
+    }
+}
+
+impl<T: Resource + ?Sized> Transactional for Collection<T> {
+    type Transaction = Transaction<T>;
+
+    fn retry(&self) -> &Retry {
+        self.retry()
     }
 
-    /// The conflict, where a check shows that what a transaction has read was changed since, or never was there at one
-    /// instant.
+    fn begin(&self) -> Transaction<T> {
+        self.transaction()
+    }
+
     async fn changed_since(&self, seen: &Seen, call: &mut Call<'_>) -> Option<Conflict> {
-        let seen = std::mem::take(&mut *seen.lock());
-        let checks: Commit<'_, T> = seen.iter().map(|(id, read)| Entry::check(id, *read)).collect();
-        let checked = match checks.entries() {
-            [] => return None,
-            _ => call.commit(&**self.store(), self.stamps(), &checks, None).await,
+        changed_since(seen, &**self.store(), self.stamps(), call).await
+    }
+
+    fn places(&self, conflict: &Conflict) -> Vec<Place> {
+        let collection: Arc<str> = "".into();
+        let place = |mismatch: &Mismatch| Place {
+            collection: Arc::clone(&collection),
+            id: mismatch.id().into(),
+            line: Arc::new(self.clone()),
         };
-        match checked {
-            Err(Error::Conflict(conflict)) => Some(conflict),
-            _ => None,
-        }
+        conflict.mismatches().iter().map(place).collect()
     }
 }
 
@@ -120,7 +187,7 @@ mod tests {
     use super::*;
     use crate::collection::retry::Retry;
     use crate::collection::testing::{Jumping, Pace, Scripted};
-    use crate::store::{Condition, Expected, Refusal};
+    use crate::store::{Commit, Condition, Entry, Expected, Refusal};
 
     fn numbers() -> Collection<u64> {
         let numbers = Collection::in_memory();

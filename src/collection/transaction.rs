@@ -1,19 +1,15 @@
 //! [`Transaction`], reads and writes of several ids that are committed as one.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::collection::call::Call;
 use crate::collection::collection::Collection;
-use crate::collection::draft::{Draft, Saved};
-use crate::collection::slot::{Slot, as_read};
-use crate::store::{
-    Action, Committed, Condition, Conflict, Error, Expected, Kind, Mismatch, Receipt, Refusal, Reply,
-    Resource, Versioned,
-};
+use crate::collection::draft::Draft;
+use crate::collection::slot::Slot;
+use crate::collection::slots::{Seen, Slots};
+use crate::collection::transact::Tried;
+use crate::store::{Committed, Condition, Conflict, Error, NotFound, Reply, Resource, Versioned};
 
 /// Reads and writes of several ids that are committed as one, from [`Collection::transaction`].
 ///
@@ -45,16 +41,8 @@ use crate::store::{
 #[must_use = "a transaction does nothing until it is committed"]
 pub struct Transaction<T: Resource + ?Sized> {
     collection: Collection<T>,
-    /// In the order in which the ids were first named.
-    slots: Vec<Slot<T>>,
-    by_id: HashMap<Arc<str>, usize>,
-    drafts: Vec<(usize, Arc<T>, Saved<T>)>,
-    seen: Seen,
+    slots: Slots<T>,
 }
-
-/// What a transaction has read, shared with `transact`, which has to know it where the work fails and the transaction
-/// is gone.
-pub(super) type Seen = Arc<Mutex<Vec<(Arc<str>, Expected)>>>;
 
 impl<T: Resource + ?Sized> Collection<T> {
     /// A new [`Transaction`], with nothing read or written yet.
@@ -78,13 +66,7 @@ impl<T: Resource + ?Sized> Collection<T> {
 
 impl<T: Resource + ?Sized> Transaction<T> {
     fn new(collection: Collection<T>) -> Self {
-        Self {
-            collection,
-            slots: Vec::new(),
-            by_id: HashMap::new(),
-            drafts: Vec::new(),
-            seen: Seen::default(),
-        }
+        Self { collection, slots: Slots::new() }
     }
 
     /// The value as the transaction sees it: its own write, else what it read here first, else what is stored now.
@@ -105,20 +87,28 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn get<'a>(&'a mut self, id: &'a str) -> Reply<'a, Option<Arc<T>>> {
-        let at = self.slot(id);
-        let Self { collection, slots, seen, .. } = self;
-        let slot = &mut slots[at];
-        if let Some(value) = slot.value() {
+        if let Some(value) = self.slots.value(id) {
             return Reply::ready(Ok(value));
         }
-        collection.get(id).then(move |answer| {
-            let found = answer?;
-            slot.meets(slot.given, &found)?;
-            let value = found.as_ref().map(|found| Arc::clone(&found.value));
-            seen.lock().push((Arc::clone(&slot.id), as_read(&found)));
-            slot.read = Some(found);
-            Ok(value)
-        })
+        let Self { collection, slots } = self;
+        collection.get(id).then(move |answer| slots.read(id, answer?))
+    }
+
+    /// The value of a resource that must exist, as the transaction sees it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] where it does not. That it is absent is checked by the commit, as what [`get`](Self::get) finds
+    /// is.
+    ///
+    /// ```
+    /// # use ifmatch::{Collection, Error};
+    /// let notes = Collection::<String>::in_memory();
+    /// let mut transaction = notes.transaction();
+    /// assert!(matches!(transaction.fetch("readme").wait(), Err(Error::NotFound(_))));
+    /// ```
+    pub fn fetch<'a>(&'a mut self, id: &'a str) -> Reply<'a, Arc<T>> {
+        self.get(id).then(move |found| Ok(found?.ok_or_else(|| NotFound::new(id))?))
     }
 
     /// The same as [`get`](Self::get), but what is read from the store is neither checked nor kept: it may have changed by
@@ -137,8 +127,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn peek<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Arc<T>>> {
-        let known = self.by_id.get(id).and_then(|at| self.slots[*at].value());
-        match known {
+        match self.slots.value(id) {
             Some(value) => Reply::ready(Ok(value)),
             None => self.collection.get(id).map(|found| found.map(|found| found.value)),
         }
@@ -162,8 +151,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn check(&mut self, id: &str, condition: impl Into<Condition>) -> Result<(), Error> {
-        let at = self.slot(id);
-        self.slots[at].expect(condition.into())
+        self.slots.check(id, condition.into())
     }
 
     /// Puts a value. Unless the id was read or checked, over whatever is there.
@@ -178,8 +166,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn put(&mut self, id: &str, value: impl Into<Arc<T>>) {
-        let at = self.slot(id);
-        self.slots[at].action = Action::Put(value.into());
+        self.slots.put(id, value.into());
     }
 
     /// Puts a value where there is none.
@@ -200,16 +187,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn create(&mut self, id: &str, value: impl Into<Arc<T>>) -> Result<(), Error> {
-        let at = self.slot(id);
-        let slot = &mut self.slots[at];
-        match slot.action {
-            Action::Put(_) => return Err(slot.exists()),
-            // What stood there before is gone in this transaction, and its expectation was noted.
-            Action::Delete => {}
-            Action::Check => slot.expect(Expected::Absent.into())?,
-        }
-        slot.action = Action::Put(value.into());
-        Ok(())
+        self.slots.create(id, value.into())
     }
 
     /// Deletes the value. Unless the id was read or checked, whatever is there, and also nothing.
@@ -227,8 +205,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn delete(&mut self, id: &str) {
-        let at = self.slot(id);
-        self.slots[at].action = Action::Delete;
+        self.slots.delete(id);
     }
 
     /// Commits everything at one instant, or nothing. The receipts are in the order in which the ids were first
@@ -259,70 +236,24 @@ impl<T: Resource + ?Sized> Transaction<T> {
             self.send(&mut call).await
         })
     }
+}
 
-    pub(super) async fn send(&mut self, call: &mut Call<'_>) -> Result<Committed, Error> {
-        if let Some(committed) = self.stands_as_read() {
-            return Ok(committed);
-        }
-        let commit = self.slots.iter().map(Slot::entry).collect();
-        let committed =
-            call.commit(&**self.collection.store(), self.collection.stamps(), &commit, None).await?;
-        let committed = committed.complete(self.slots.len())?;
-        for (at, value, saved) in self.drafts.drain(..) {
-            // What was saved may have been written over, or deleted, later in the transaction.
-            let stands = matches!(&self.slots[at].action, Action::Put(last) if Arc::ptr_eq(last, &value));
-            if let Some(version) = committed.receipt(at)?.version.filter(|_| stands) {
-                // Each save has a place of its own, so it can't be taken.
-                let _ = saved.set(Versioned { version, value });
-            }
-        }
-        Ok(committed)
+impl<T: Resource + ?Sized> Tried for Transaction<T> {
+    fn seen(&self) -> Seen {
+        self.slots.seen()
     }
 
-    pub(super) fn writes(&self) -> bool {
-        self.slots.iter().any(|slot| !matches!(slot.action, Action::Check))
+    async fn send(&mut self, call: &mut Call<'_>) -> Result<Committed, Error> {
+        let Self { collection, slots } = self;
+        slots.send(&**collection.store(), collection.stamps(), call).await
     }
 
-    /// The answer that takes no commit: nothing is to be written, and no two reads have to hold at one instant.
-    fn stands_as_read(&self) -> Option<Committed> {
-        match &self.slots[..] {
-            [] => Some(Committed::from_iter([])),
-            [Slot { read: Some(read), given: None, action: Action::Check, .. }] => {
-                let version = read.as_ref().map(|read| read.version);
-                Some(Committed::from_iter([Receipt { version, replaced: version }]))
-            }
-            _ => None,
-        }
+    fn writes(&self) -> bool {
+        self.slots.writes()
     }
 
-    /// Whether the work can come to another end where it reads again: everything that failed was read, and what the caller
-    /// expects on his own account still holds.
-    pub(super) fn may_mend(&self, conflict: &Conflict) -> bool {
-        let read = |mismatch: &Mismatch| {
-            let there = match mismatch.kind() {
-                Kind::Missing | Kind::Deleted => None,
-                _ => mismatch.found(),
-            };
-            let slot = self.by_id.get(mismatch.id()).map(|at| &self.slots[*at]);
-            slot.is_some_and(|slot| {
-                slot.read.is_some() && slot.given.is_none_or(|given| given.expected.admits(there))
-            })
-        };
-        conflict.mismatches().iter().all(read)
-    }
-
-    pub(super) fn seen(&self) -> Seen {
-        Arc::clone(&self.seen)
-    }
-
-    fn slot(&mut self, id: &str) -> usize {
-        if let Some(at) = self.by_id.get(id) {
-            return *at;
-        }
-        let id: Arc<str> = id.into();
-        self.by_id.insert(Arc::clone(&id), self.slots.len());
-        self.slots.push(Slot { id, read: None, given: None, action: Action::Check });
-        self.slots.len() - 1
+    fn may_mend(&self, conflict: &Conflict) -> bool {
+        conflict.mismatches().iter().all(|mismatch| self.slots.may_mend(mismatch.id(), mismatch))
     }
 }
 
@@ -350,16 +281,14 @@ impl<T: Resource> Transaction<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn save(&mut self, draft: &mut Draft<T>) -> Result<(), Error> {
-        let at = self.slot(draft.id());
-        let slot = &mut self.slots[at];
-        if !matches!(slot.action, Action::Check) {
-            return Err(Refusal::Duplicate { id: draft.id().into() }.into());
-        }
-        slot.expect(draft.base().into())?;
+        self.slots.expect_base(draft.id(), draft.base().into())?;
         // Only from here on: a save that is refused leaves the draft waiting for one before it.
         if let Some((value, saved)) = draft.save() {
-            slot.action = Action::Put(Arc::clone(&value));
-            self.drafts.push((at, value, saved));
+            let kept = Arc::clone(&value);
+            self.slots.save(draft.id(), value, move |version| {
+                // Each save has a place of its own, so it can't be taken.
+                let _ = saved.set(Versioned { version, value: kept });
+            });
         }
         Ok(())
     }
@@ -377,7 +306,7 @@ mod tests {
     use super::*;
     use crate::collection::retry::Retry;
     use crate::collection::testing::{Fault, Jumping, Pace, Scripted};
-    use crate::store::Origin;
+    use crate::store::{Expected, Kind, Origin, Receipt, Refusal};
 
     fn numbers() -> Collection<u64> {
         let numbers = Collection::in_memory();

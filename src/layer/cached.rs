@@ -3,12 +3,15 @@
 mod follower;
 mod shelf;
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::collection::{Along, Exit, Step};
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Entry, Error, Listed, Outcome, Page, Refusal, Reply,
-    Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Entry, Error, Listed, Mismatch, Outcome, Page, Refusal,
+    Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 use follower::{Follower, Told};
 use shelf::{Limits, Shelf, Write};
@@ -137,6 +140,15 @@ impl<T: Resource + ?Sized, S: Store<T>> Cached<S, T> {
     }
 }
 
+/// In a [`Database`](crate::Database) the cache hears of every commit of the collection.
+impl<T: Resource + ?Sized, S: Store<T>> Step<T> for Cached<S, T> {
+    fn enter(&self, part: &Commit<'_, T>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        let begun = Writing::begin(Arc::clone(&self.shelf), part, self.follower.is_some());
+        let writing = begun.of_collection(along.collection());
+        Ok(Exit::then(move |outcome| writing.end(outcome)))
+    }
+}
+
 impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Cached<S, T> {
     #[inline]
     fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<T>>> {
@@ -155,9 +167,9 @@ impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Cached<S, T> {
     }
 
     fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
-        let writing = Writing::begin(&self.shelf, &commit, self.follower.is_some());
+        let writing = Writing::begin(&*self.shelf, &commit, self.follower.is_some());
         self.store.commit(commit).then(move |answer| {
-            writing.end(&answer);
+            writing.end(answer.as_ref());
             answer
         })
     }
@@ -192,8 +204,10 @@ impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Cached<S, T> {
 }
 
 /// A commit under way.
-struct Writing<'a, T: Resource + ?Sized> {
-    shelf: &'a Shelf<T>,
+struct Writing<'a, T: Resource + ?Sized, B: Deref<Target = Shelf<T>>> {
+    shelf: B,
+    /// Where the commit has parts of several: the collection whose shelf it is.
+    collection: Option<Box<str>>,
     parts: Vec<Part<'a, T>>,
     /// Whether the commit can be one that was applied before and is sent again.
     stamped: bool,
@@ -203,40 +217,60 @@ struct Writing<'a, T: Resource + ?Sized> {
 
 /// One entry of a commit under way.
 struct Part<'a, T: ?Sized> {
-    id: &'a str,
+    id: Cow<'a, str>,
     /// `None` for a check.
     write: Option<Write>,
     /// The value of a put.
     value: Option<Arc<T>>,
 }
 
-impl<'a, T: Resource + ?Sized> Writing<'a, T> {
-    fn begin(shelf: &'a Shelf<T>, commit: &Commit<'a, T>, announced: bool) -> Self {
+impl<'a, T: Resource + ?Sized, B: Deref<Target = Shelf<T>>> Writing<'a, T, B> {
+    fn begin(shelf: B, commit: &Commit<'a, T>, announced: bool) -> Self {
         let part = |entry: &Entry<'a, T>| {
             let (write, value) = match &entry.action {
                 Action::Check => (None, None),
                 Action::Put(value) => (Some(shelf.write_begins(entry.id)), Some(Arc::clone(value))),
                 Action::Delete => (Some(shelf.write_begins(entry.id)), None),
             };
-            Part { id: entry.id, write, value }
+            Part { id: entry.id.into(), write, value }
         };
         let parts = commit.entries().iter().map(part).collect();
-        Self { shelf, parts, stamped: commit.write().is_some(), announced }
+        Self { shelf, collection: None, parts, stamped: commit.write().is_some(), announced }
+    }
+
+    /// The same as one part of a commit over several collections, to be kept for as long as it takes.
+    fn of_collection(mut self, name: &str) -> Writing<'static, T, B>
+    where
+        B: Clone,
+    {
+        let own = |part: Part<'a, T>| Part {
+            id: part.id.into_owned().into(),
+            write: part.write,
+            value: part.value,
+        };
+        let parts = std::mem::take(&mut self.parts).into_iter().map(own).collect();
+        Writing {
+            shelf: self.shelf.clone(),
+            collection: Some(name.into()),
+            parts,
+            stamped: self.stamped,
+            announced: self.announced,
+        }
     }
 
     /// Takes note of the answer. Where that is unknown, the commit counts as dropped.
-    fn end(mut self, answer: &Result<Committed, Error>) {
-        if answer.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown) {
+    fn end(mut self, answer: Result<&Committed, &Error>) {
+        if answer.is_err_and(|error| error.outcome() == Outcome::Unknown) {
             return;
         }
         for (place, part) in std::mem::take(&mut self.parts).into_iter().enumerate() {
             let Some(write) = part.write else {
-                let receipt = answer.as_ref().ok().and_then(|committed| committed.receipts().get(place));
-                self.shelf.told(part.id, receipt.and_then(|receipt| receipt.version));
+                let receipt = answer.ok().and_then(|committed| committed.receipts().get(place));
+                self.shelf.told(&part.id, receipt.and_then(|receipt| receipt.version));
                 continue;
             };
             let stands = self.stands(place, &part, write, answer);
-            self.shelf.write_ends(part.id, write, stands);
+            self.shelf.write_ends(&part.id, write, stands);
         }
     }
 
@@ -246,7 +280,7 @@ impl<'a, T: Resource + ?Sized> Writing<'a, T> {
         place: usize,
         part: &Part<'_, T>,
         write: Write,
-        answer: &Result<Committed, Error>,
+        answer: Result<&Committed, &Error>,
     ) -> Option<Versioned<T>> {
         match answer {
             Ok(committed) => {
@@ -258,14 +292,18 @@ impl<'a, T: Resource + ?Sized> Writing<'a, T> {
                 Some(Versioned { version: receipt.version?, value: Arc::clone(value) })
             }
             Err(error) => {
-                let mismatches = error.conflict()?.mismatches();
-                mismatches.iter().find(|mismatch| mismatch.id() == part.id)?.current()
+                // The same id in another collection is another resource.
+                let own = |mismatch: &&Mismatch| {
+                    mismatch.id() == part.id
+                        && (self.collection.is_none() || mismatch.collection() == self.collection.as_deref())
+                };
+                error.conflict()?.mismatches().iter().find(own)?.current()
             }
         }
     }
 }
 
-impl<T: Resource + ?Sized> Drop for Writing<'_, T> {
+impl<T: Resource + ?Sized, B: Deref<Target = Shelf<T>>> Drop for Writing<'_, T, B> {
     fn drop(&mut self) {
         if !self.announced {
             // It may still be applied, and nobody will tell: the write is under way for ever.
@@ -273,7 +311,7 @@ impl<T: Resource + ?Sized> Drop for Writing<'_, T> {
         }
         for part in &self.parts {
             if let Some(write) = part.write {
-                self.shelf.write_ends(part.id, write, None);
+                self.shelf.write_ends(&part.id, write, None);
             }
         }
     }

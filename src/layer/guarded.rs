@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::collection::{Along, Exit, Step};
 use crate::store::{
-    Abilities, Action, Batch, Changes, Commit, Committed, Entry, Error, Expected, Feed, Listed, Page,
+    Abilities, Action, Batch, Changes, Commit, Committed, Cursor, Entry, Error, Expected, Feed, Listed, Page,
     Refusal, Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
@@ -112,6 +113,10 @@ impl<T: Resource + ?Sized, S: Store<T>> Guarded<S, T> {
         }
     }
 
+    fn check_all(&self, commit: &Commit<'_, T>) -> Result<(), Refusal> {
+        commit.entries().iter().try_for_each(|entry| self.check(entry))
+    }
+
     fn check(&self, entry: &Entry<'_, T>) -> Result<(), Refusal> {
         let id = entry.id;
         self.check_id(id)?;
@@ -129,6 +134,14 @@ impl<T: Resource + ?Sized, S: Store<T>> Guarded<S, T> {
     }
 }
 
+/// In a [`Database`](crate::Database) its rules hold for every commit of the collection.
+impl<T: Resource + ?Sized, S: Store<T>> Step<T> for Guarded<S, T> {
+    fn enter(&self, part: &Commit<'_, T>, _: &mut Along<'_>) -> Result<Exit, Error> {
+        self.check_all(part)?;
+        Ok(Exit::silent())
+    }
+}
+
 impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Guarded<S, T> {
     fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<T>>> {
         match self.check_id(id) {
@@ -138,7 +151,7 @@ impl<T: Resource + ?Sized, S: Store<T>> Store<T> for Guarded<S, T> {
     }
 
     fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
-        match commit.entries().iter().try_for_each(|entry| self.check(entry)) {
+        match self.check_all(&commit) {
             Ok(()) => self.store.commit(commit),
             Err(refusal) => Reply::ready(Err(refusal.into())),
         }
@@ -284,6 +297,10 @@ impl<T: Resource + ?Sized> Feed<T> for Filtered<T> {
 
     fn is_idle(&self) -> bool {
         self.batch.is_none() && self.changes.is_idle()
+    }
+
+    fn passed(&self) -> Option<&Cursor> {
+        self.batch.is_none().then(|| self.changes.cursor())
     }
 }
 

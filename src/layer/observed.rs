@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use crate::collection::{Along, Exit, Step};
 use crate::store::{
-    Abilities, Batch, Changes, Commit, Committed, Error, Feed, Listed, Page, Reply, Resolution, Resource,
-    Scan, Start, Store, Versioned, WriteId,
+    Abilities, Batch, Changes, Commit, Committed, Cursor, Error, Feed, Listed, Page, Reply, Resolution,
+    Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
 /// A layer that shows every operation to one hook: what it was, how long it took, how it ended. For logs, metrics
@@ -167,6 +168,27 @@ impl<S, H: Fn(&Event<'_>) + Send + Sync + 'static> Observed<S, H> {
     }
 }
 
+/// In a [`Database`](crate::Database) the hook is shown every part that a commit has of the collection, and how the whole
+/// commit ended.
+impl<T, S, H> Step<T> for Observed<S, H>
+where
+    T: Resource + ?Sized,
+    S: Store<T>,
+    H: Fn(&Event<'_>) + Send + Sync + 'static,
+{
+    fn enter(&self, part: &Commit<'_, T>, _: &mut Along<'_>) -> Result<Exit, Error> {
+        let mut underway = PartUnderway {
+            hook: Arc::clone(&self.hook),
+            id: part.entries().first().map(|entry| entry.id.into()),
+            entries: part.entries().len(),
+            write: part.write(),
+            started: Instant::now(),
+            ended: false,
+        };
+        Ok(Exit::then(move |outcome| underway.end(outcome.map_or_else(Ending::Failed, |_| Ending::Done))))
+    }
+}
+
 impl<T, S, H> Store<T> for Observed<S, H>
 where
     T: Resource + ?Sized,
@@ -249,6 +271,34 @@ impl<H: Fn(&Event<'_>)> Drop for Underway<'_, H> {
     }
 }
 
+/// A part of a commit under way. Dropped before its end, it says so.
+struct PartUnderway<H: Fn(&Event<'_>)> {
+    hook: Arc<H>,
+    id: Option<Box<str>>,
+    entries: usize,
+    write: Option<WriteId>,
+    started: Instant,
+    ended: bool,
+}
+
+impl<H: Fn(&Event<'_>)> PartUnderway<H> {
+    fn end(&mut self, ending: Ending<'_>) {
+        // Before the hook: one that panics is not called again.
+        self.ended = true;
+        let operation =
+            Operation::Commit { id: self.id.as_deref(), entries: self.entries, write: self.write };
+        report(&*self.hook, operation, self.started, ending);
+    }
+}
+
+impl<H: Fn(&Event<'_>)> Drop for PartUnderway<H> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Ending::Dropped);
+        }
+    }
+}
+
 /// The feed of the store below, each batch shown to the hook.
 struct Watched<T: ?Sized, H> {
     changes: Changes<T>,
@@ -279,6 +329,10 @@ where
 
     fn is_idle(&self) -> bool {
         self.answer.is_none() && self.changes.is_idle()
+    }
+
+    fn passed(&self) -> Option<&Cursor> {
+        self.answer.is_none().then(|| self.changes.cursor())
     }
 }
 

@@ -10,6 +10,8 @@ mod cancel;
 #[cfg(feature = "file")]
 mod crash;
 #[cfg(feature = "conformance")]
+mod database;
+#[cfg(feature = "conformance")]
 mod dice;
 #[cfg(all(feature = "file", target_os = "linux"))]
 mod disk;

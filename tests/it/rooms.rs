@@ -12,9 +12,10 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("memory", &["base", "store"]),
     // Nothing of the other stores: it would be the first step to one that knows another.
     ("backend", &["base", "store"]),
-    ("layer", &["base", "store"]),
     // The codec and the memory store for its constructors only: `Collection::json` and `Collection::in_memory`.
     ("collection", &["base", "store", "codec", "memory"]),
+    // What a layer is to a collection of a database: a step of its commits.
+    ("layer", &["base", "store", "collection"]),
     ("table", &["store", "collection"]),
     ("http", &["store"]),
     ("web", &["store", "http"]),

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::shelf::Shelf;
 use crate::base::{AtomicU64, Mutex};
-use crate::store::{Batch, Changes, Error, Feed, Reply, Resource, Start, Store};
+use crate::store::{Batch, Changes, Cursor, Error, Feed, Reply, Resource, Start, Store};
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -154,6 +154,10 @@ impl<T: Resource + ?Sized> Feed<T> for Told<T> {
 
     fn is_idle(&self) -> bool {
         self.batch.is_none() && self.changes.is_idle()
+    }
+
+    fn passed(&self) -> Option<&Cursor> {
+        self.batch.is_none().then(|| self.changes.cursor())
     }
 }
 

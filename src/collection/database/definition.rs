@@ -1,0 +1,167 @@
+//! [`Definition`], what a collection of a database is given before it is opened.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::codec::Codec;
+#[cfg(feature = "json")]
+use crate::codec::Json;
+use crate::collection::collection::Collection;
+use crate::collection::database::codecs::Codecs;
+use crate::collection::database::database::{Database, refused};
+use crate::collection::database::ground::Ground;
+use crate::collection::database::member::Membership;
+use crate::collection::database::name::Name;
+use crate::collection::database::step::Step;
+use crate::collection::database::view::View;
+use crate::store::{Error, Resource, Store};
+
+/// What a collection of a [`Database`] is given before it is opened, from [`Database::define`].
+///
+/// What is given last sees a commit first, as with the layers of a single collection. No user code runs while one is
+/// opened but what is given here.
+///
+/// ```
+/// # #[cfg(feature = "json")] {
+/// use ifmatch::{Cached, Database, Guarded};
+///
+/// let shop = Database::in_memory();
+/// let orders = shop
+///     .define::<String>("orders")?
+///     .layer(Cached::new)
+///     .layer(|store| Guarded::new(store).require_expectation())
+///     .open()?;
+///
+/// assert!(orders.put("o7", "three apples".to_string()).wait().is_err());
+/// # }
+/// # Ok::<_, ifmatch::Error>(())
+/// ```
+#[must_use = "a collection is there once it is opened"]
+pub struct Definition<T: Resource> {
+    database: Database,
+    name: Name,
+    /// What reads go through: the layers so far, over a view without steps.
+    reads: Arc<dyn Store<T>>,
+    layered: bool,
+    /// The first one given first.
+    steps: Vec<Arc<dyn Step<T>>>,
+}
+
+impl<T: Resource> Definition<T> {
+    pub(super) fn new(database: Database, name: Name) -> Self {
+        let reads = Arc::new(View::new(Arc::clone(database.ground()), name.clone(), Vec::new()));
+        Self { database, name, reads, layered: false, steps: Vec::new() }
+    }
+
+    /// A layer that is also a step, as [`Guarded`](crate::Guarded), [`Cached`](crate::Cached) and
+    /// [`Observed`](crate::Observed) are: reads go through it as a store, commits pass it as a step.
+    pub fn layer<S: Store<T> + Step<T>>(self, layer: impl FnOnce(Arc<dyn Store<T>>) -> S) -> Self {
+        let layer = Arc::new(layer(self.reads));
+        let mut steps = self.steps;
+        steps.push(Arc::clone(&layer) as Arc<dyn Step<T>>);
+        Self { reads: layer, layered: true, steps, ..self }
+    }
+
+    /// A step that every commit passes.
+    pub fn step(mut self, step: impl Step<T>) -> Self {
+        self.steps.push(Arc::new(step));
+        self
+    }
+
+    /// Opens the collection, its values as JSON where the store keeps bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Collection`](crate::store::Refusal::Collection) where it is open already: what has been given to it can't
+    /// be changed under those who use it.
+    #[cfg(feature = "json")]
+    pub fn open(self) -> Result<Collection<T>, Error>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        self.open_with(Json)
+    }
+
+    /// Opens the collection, with its values in the form of this codec where the store keeps bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    ///
+    /// ```
+    /// # #[cfg(feature = "json")] {
+    /// use ifmatch::{Database, Json, Memory, Schema};
+    ///
+    /// let shop = Database::new(Memory::<[u8]>::new());
+    /// let schema = Schema::new(1, Json, |_, _| Err("there was none before".into()));
+    /// let orders = shop.define::<String>("orders")?.open_with(schema)?;
+    /// orders.create("o7", "three apples".to_string()).wait()?;
+    /// # }
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn open_with(self, codec: impl Codec<T>) -> Result<Collection<T>, Error> {
+        let name = self.name.clone();
+        self.open_new(|codecs| codecs.add::<T, _>(&name, codec))
+    }
+
+    /// Opens the collection in memory, for values that nothing could encode.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and where the store keeps bytes.
+    ///
+    /// ```
+    /// use ifmatch::Database;
+    ///
+    /// struct Job(Box<dyn Fn() -> u32 + Send + Sync>);
+    ///
+    /// let office = Database::in_memory();
+    /// let jobs = office.define::<Job>("jobs")?.open_in_memory()?;
+    /// jobs.create("j1", Job(Box::new(|| 7))).wait()?;
+    /// assert_eq!((jobs.fetch("j1").wait()?.value.0)(), 7);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn open_in_memory(self) -> Result<Collection<T>, Error> {
+        match &**self.database.ground() {
+            Ground::Memory(_) => self.open_new(|_| ()),
+            Ground::Bytes { .. } => Err(refused(&self.name, "needs a codec: the store keeps bytes")),
+        }
+    }
+
+    fn open_new(self, add_codec: impl FnOnce(&Codecs)) -> Result<Collection<T>, Error> {
+        let (database, name) = (self.database.clone(), self.name.clone());
+        let mut opened = false;
+        let collection = database.open_once(&name, |_| {
+            opened = true;
+            Ok(self.build(add_codec))
+        })?;
+        match opened {
+            true => Ok(collection),
+            false => {
+                Err(refused(&name, "is open already, and can't be given more: define it before it is used"))
+            }
+        }
+    }
+
+    pub(super) fn build(self, add_codec: impl FnOnce(&Codecs)) -> Collection<T> {
+        let Self { database, name, reads, layered, mut steps } = self;
+        let ground = database.ground();
+        if let Ground::Bytes { codecs, .. } = &**ground {
+            add_codec(codecs);
+        }
+        steps.reverse();
+        let view = View::new(Arc::clone(ground), name, steps);
+        let membership = Membership::new(Arc::clone(ground), Arc::clone(view.member()));
+        let view = if layered { view.read_through(reads) } else { view };
+        Collection::of_database(Arc::new(view), database.retry().clone(), membership)
+    }
+}
+
+impl<T: Resource> fmt::Debug for Definition<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Definition")
+            .field("name", &self.name)
+            .field("steps", &self.steps.len())
+            .finish_non_exhaustive()
+    }
+}

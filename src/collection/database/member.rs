@@ -1,0 +1,72 @@
+//! [`Member`], a collection as its database sees it: without the type of its values.
+
+use std::sync::Arc;
+
+use crate::collection::database::along::Along;
+use crate::collection::database::ground::Ground;
+use crate::collection::database::name::Name;
+use crate::collection::database::opaque::Opaque;
+use crate::collection::database::step::Exit;
+use crate::store::{Commit, Error, Mismatch, Refusal};
+
+/// A collection as its database sees it: without the type of its values.
+pub(super) trait Member: Send + Sync {
+    fn name(&self) -> &Name;
+
+    /// Whether commits have to pass any step.
+    fn has_steps(&self) -> bool;
+
+    /// Lets a part of a commit, of this collection's ids, pass all steps. Gives the exits of those that it passed, also
+    /// where one refuses.
+    fn enter(
+        &self,
+        part: Commit<'_, Opaque>,
+        along: &mut Along<'_>,
+        exits: &mut Vec<Exit>,
+    ) -> Result<(), Error>;
+
+    /// The mismatch of one of its full ids, as those see it who use the collection.
+    fn shown(&self, mismatch: Mismatch) -> Mismatch;
+}
+
+/// What a [`Collection`](crate::Collection) that is one of a database knows of that.
+#[derive(Clone)]
+pub(crate) struct Membership {
+    pub(super) ground: Arc<Ground>,
+    pub(super) member: Arc<dyn Member>,
+    /// Whether it has a layer that a commit over several collections would go around.
+    layered: bool,
+}
+
+impl Membership {
+    pub(super) fn new(ground: Arc<Ground>, member: Arc<dyn Member>) -> Self {
+        Self { ground, member, layered: false }
+    }
+
+    /// The same below a layer of which the database knows nothing.
+    pub(crate) fn below_a_layer(self) -> Self {
+        Self { layered: true, ..self }
+    }
+
+    /// The collection that a commit of the database on this ground may have entries for.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Collection`] where it is one of another database, or a layer would be gone around.
+    pub(super) fn within(this: Option<&Self>, ground: &Arc<Ground>) -> Result<Arc<dyn Member>, Error> {
+        let refused = |name: &str, problem: &str| {
+            Err(Refusal::Collection { name: name.into(), problem: problem.into() }.into())
+        };
+        match this {
+            None => refused("", "is a whole store, and none of this database: see `Database::collection`"),
+            Some(own) if !Arc::ptr_eq(&own.ground, ground) => {
+                refused(own.member.name().text(), "is one of another database")
+            }
+            Some(own) if own.layered => refused(
+                own.member.name().text(),
+                "has a layer that a commit over several collections would go around: give it to `Database::define`",
+            ),
+            Some(own) => Ok(Arc::clone(&own.member)),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! [`Database`], several typed collections side by side in one store, and commits over them.
+//!
+//! Below a database there is one store of values whose type is not known ([`opaque`]). A collection's [`view`](mod@view)
+//! of it names resources by their ids alone and knows their type; [`joint`](mod@joint) makes one commit of what several
+//! collections and their [`Step`]s want.
+
+mod along;
+mod codecs;
+mod database;
+mod definition;
+mod ground;
+mod joint;
+mod member;
+mod name;
+mod opaque;
+mod own;
+mod step;
+mod transact;
+mod transaction;
+mod view;
+
+pub use along::Along;
+pub use database::Database;
+pub use definition::Definition;
+pub(super) use member::Membership;
+pub use step::{Exit, Step};
+pub use transaction::DatabaseTransaction;

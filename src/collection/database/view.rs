@@ -1,0 +1,194 @@
+//! [`View`], the store of one collection of a database.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::collection::database::along::Along;
+use crate::collection::database::ground::Ground;
+use crate::collection::database::joint;
+use crate::collection::database::member::Member;
+use crate::collection::database::name::Name;
+use crate::collection::database::opaque::{OfAnotherType, Opaque, packed, typed, unpack};
+use crate::collection::database::own::Typed;
+use crate::collection::database::step::{Exit, Step};
+use crate::store::{
+    Abilities, Changes, Commit, Committed, Corrupt, Entry, Error, Listed, Mismatch, Page, Reply, Resolution,
+    Resource, Scan, Start, Store, Versioned, WriteId,
+};
+
+/// The store of one collection of a database: its own resources by their ids alone, and with their type.
+pub(super) struct View<T: Resource> {
+    part: Arc<Part<T>>,
+    /// The same, for those who do not know its type.
+    member: Arc<dyn Member>,
+    ground: Arc<Ground>,
+    /// What reads go through: the layers above this view, where it has any.
+    reads: Option<Arc<dyn Store<T>>>,
+}
+
+/// What a commit of the collection passes.
+struct Part<T: Resource> {
+    name: Name,
+    /// In the order in which a commit passes them.
+    steps: Vec<Arc<dyn Step<T>>>,
+}
+
+impl<T: Resource> View<T> {
+    pub(super) fn new(ground: Arc<Ground>, name: Name, steps: Vec<Arc<dyn Step<T>>>) -> Self {
+        let part = Arc::new(Part { name, steps });
+        Self { member: Arc::clone(&part) as Arc<dyn Member>, part, ground, reads: None }
+    }
+
+    /// The same view, with its reads through layers above one like it.
+    pub(super) fn read_through(self, layers: Arc<dyn Store<T>>) -> Self {
+        Self { reads: Some(layers), ..self }
+    }
+
+    pub(super) fn member(&self) -> &Arc<dyn Member> {
+        &self.member
+    }
+
+    fn name(&self) -> &Name {
+        &self.part.name
+    }
+
+    /// A reply that is ready where the store below always answers at once.
+    fn reply<'a, A: 'a>(&self, answer: impl Future<Output = Result<A, Error>> + Send + 'a) -> Reply<'a, A> {
+        if self.ground.is_prompt() { Reply::begin(answer) } else { Reply::pending(answer) }
+    }
+
+    fn found(&self, id: &str, found: Option<Versioned<Opaque>>) -> Result<Option<Versioned<T>>, Error> {
+        let Some(found) = found else { return Ok(None) };
+        let version = found.version;
+        match unpack(found) {
+            Some(found) => Ok(Some(found)),
+            None => Err(Corrupt::new(id, version, OfAnotherType).into()),
+        }
+    }
+
+    async fn page(&self, scan: Scan<'_>) -> Result<Page<Listed<T>>, Error> {
+        let name = self.name();
+        let (prefix, after) = (name.full(scan.prefix), scan.after.map(|after| name.full(after)));
+        let scan = Scan { prefix: &prefix, after: after.as_deref(), ..scan };
+        let Page { items, more } = self.ground.scan(scan).await.map_err(|error| name.shown(error))?;
+        let mut page = Page { items: Vec::with_capacity(items.len()), more };
+        for (full, Listed { version, value }) in items {
+            let Some(id) = name.id_of(&full) else { continue };
+            let item = match value {
+                Some(value) => {
+                    self.found(id, Some(Versioned { version, value })).map(|found| found.map(Listed::from))
+                }
+                None => Ok(None),
+            };
+            if !page.add(id.into(), item.map(|item| item.unwrap_or(Listed { version, value: None })))? {
+                break;
+            }
+        }
+        Ok(page)
+    }
+}
+
+impl<T: Resource> Store<T> for View<T> {
+    #[inline]
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<T>>> {
+        if let Some(layers) = &self.reads {
+            return layers.get(id);
+        }
+        if let Ground::Memory(memory) = &*self.ground {
+            return Reply::ready(self.found(id, self.name().with_full(id, |full| memory.find(full))));
+        }
+        Reply::begin(async move {
+            let found = self.ground.get(&self.name().full(id)).await;
+            self.found(id, found.map_err(|error| self.name().shown(error))?)
+        })
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
+        for entry in commit.entries() {
+            if let Err(refusal) = self.name().check_id(entry.id) {
+                return Reply::ready(Err(refusal.into()));
+            }
+        }
+        if let (Ground::Memory(memory), &[Entry { id, .. }], false) =
+            (&*self.ground, commit.entries(), self.part.has_steps())
+        {
+            let applied = self.name().with_full(id, |full| {
+                let Ok(packed) = commit.try_map(|entry| Ok::<_, Infallible>(packed(entry, full)));
+                memory.apply(packed)
+            });
+            return Reply::ready(applied.map_err(|error| joint::shown(error, std::iter::once(&self.member))));
+        }
+        self.reply(async move {
+            let full: Vec<String> = commit.entries().iter().map(|entry| self.name().full(entry.id)).collect();
+            let mut places = 0..;
+            let at_its_place = |entry| {
+                let place: usize = places.next().unwrap_or_default();
+                Ok::<_, Infallible>(packed(entry, &full[place]))
+            };
+            let Ok(packed) = commit.try_map(at_its_place);
+            joint::send(&self.ground, std::iter::once(&self.member), packed).await
+        })
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        match &self.reads {
+            Some(layers) => layers.resolve(write),
+            None => self.ground.resolve(write),
+        }
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<T>>> {
+        match &self.reads {
+            Some(layers) => layers.scan(scan),
+            None => self.reply(self.page(scan)),
+        }
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {
+        match &self.reads {
+            Some(layers) => layers.watch(from),
+            None => self.reply(async move { Ok(Typed::of(self.ground.watch_own(self.name(), from).await?)) }),
+        }
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.ground.abilities()
+    }
+}
+
+impl<T: Resource> Member for Part<T> {
+    fn name(&self) -> &Name {
+        &self.name
+    }
+
+    #[inline]
+    fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    fn enter(
+        &self,
+        part: Commit<'_, Opaque>,
+        along: &mut Along<'_>,
+        exits: &mut Vec<Exit>,
+    ) -> Result<(), Error> {
+        let part = part.try_map(|entry| typed(entry))?;
+        for step in &self.steps {
+            exits.push(step.enter(&part, along)?);
+        }
+        Ok(())
+    }
+
+    fn shown(&self, mismatch: Mismatch) -> Mismatch {
+        let id = self.name.id_of(mismatch.id()).unwrap_or(mismatch.id()).to_owned();
+        mismatch.with_id(&id).in_collection(Arc::clone(self.name.text())).map_current(unpack::<T>)
+    }
+}
+
+impl<T: Resource> fmt::Debug for View<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("collection", self.name()).finish_non_exhaustive()
+    }
+}
