@@ -29,6 +29,7 @@
 //! | 8 no user code under a lock, 9 cancel-safe, 12 nothing leaks | [`whole`] |
 //! | 11 bad input changes nothing | [`limits`] |
 //! | listings are ordered and complete | [`scan`] |
+//! | all of it over several collections of a [`Database`](crate::Database) | [`databases`], by [`database_conformance!`](crate::database_conformance!) |
 //!
 //! For what no law can see in one run there are two more tools: [`history`] records what real threads do to a store and
 //! checks that one order explains all answers, and [`simulation`] is a store behind an unreliable network, under a clock
@@ -40,6 +41,7 @@
 pub mod cas;
 pub mod commits;
 pub mod conflicts;
+pub mod databases;
 pub mod feed;
 mod ground;
 pub mod history;

@@ -1,9 +1,22 @@
 //! Several typed collections in one store.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
 
-use ifmatch::conformance::laws;
-use ifmatch::{Collection, Database, Memory};
+use ifmatch::codec::Codec;
+use ifmatch::collection::{Along, Exit, Step};
+use ifmatch::conformance::{databases, laws};
+use ifmatch::layer::Event;
+use ifmatch::store::{
+    Abilities, Action, Batch, Changes, Committed, Feed, Listed, Page, Receipt, Refusal, Resolution, Scan,
+    WriteId,
+};
+use ifmatch::{
+    Cached, Collection, Commit, Database, Entry, Error, Expected, Guarded, Json, Memory, Observed, Reply,
+    Schema, Start, Store, Versioned, database_conformance,
+};
 
 /// The laws that need ids longer than a collection's name leaves room for.
 const OF_LONG_IDS: [&str; 3] =
@@ -24,4 +37,328 @@ fn every_law_of_a_store_holds_for_a_collection_in_memory() {
 #[test]
 fn every_law_of_a_store_holds_for_a_collection_over_bytes() {
     every_law_of_a_store_holds_in(|| Database::new(Memory::<[u8]>::new()));
+}
+
+database_conformance!(in_memory, Database::in_memory());
+database_conformance!(over_bytes, Database::new(Memory::<[u8]>::new()));
+database_conformance!(
+    over_a_small_store,
+    Database::new(crate::later::Later { store: Memory::<[u8]>::new(), entries: 64 })
+);
+
+/// One way to break the store below a database.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// Applies entry by entry.
+    Splits,
+    /// Takes one name for another that begins with it.
+    FoldsNames,
+    /// Leaves out what only is to be checked.
+    DropsChecks,
+    /// Leaves out the last of several entries.
+    DropsLast,
+    /// Loses every third batch of its feed.
+    FeedForgets,
+    /// Overwrites whatever is there.
+    Overwrites,
+}
+
+/// Each fault, and laws that must catch it. The others hold by what the database does itself.
+const CAUGHT: [(Fault, &[&str]); 6] = [
+    (
+        Fault::Splits,
+        &["a_commit_over_collections_is_all_or_nothing", "transfers_between_collections_keep_the_sum"],
+    ),
+    (Fault::FoldsNames, &["collections_see_their_own_alone"]),
+    (Fault::DropsChecks, &["reads_in_other_collections_are_checked"]),
+    (Fault::DropsLast, &["what_rides_along_is_never_applied_alone", "a_refusal_of_one_part_writes_nothing"]),
+    (Fault::FeedForgets, &["a_feed_shows_its_own_collection"]),
+    (Fault::Overwrites, &["transactions_stand_in_line_with_other_writers", "a_step_hears_of_every_commit"]),
+];
+
+struct Broken {
+    fault: Fault,
+    memory: Memory<[u8]>,
+}
+
+impl Broken {
+    fn id(&self, id: &str) -> String {
+        match self.fault {
+            Fault::FoldsNames => id.replacen("2/", "/", 1),
+            _ => id.to_owned(),
+        }
+    }
+}
+
+/// Long enough for others to come between, in every run.
+fn linger() {
+    thread::sleep(Duration::from_micros(200));
+}
+
+impl Store<[u8]> for Broken {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        Reply::begin(async move { self.memory.get(&self.id(id)).await })
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        let ids: Vec<String> = commit.entries().iter().map(|entry| self.id(entry.id)).collect();
+        let all = commit.entries().len();
+        let entries = commit.entries().iter().zip(&ids).map(|(entry, id)| {
+            let mut entry = Entry { id, ..entry.clone() };
+            if matches!(self.fault, Fault::Overwrites) {
+                entry.condition = Expected::Any.into();
+            }
+            entry
+        });
+        let nothing = Receipt { version: None, replaced: None };
+        let answer = match self.fault {
+            Fault::Splits => {
+                let each = entries.map(|entry| {
+                    linger();
+                    Ok(self.memory.commit(Commit::one(entry)).wait()?.receipts()[0])
+                });
+                each.collect::<Result<Committed, Error>>()
+            }
+            Fault::DropsChecks => {
+                let kept = entries.filter(|entry| !matches!(entry.action, Action::Check));
+                let kept = self.memory.commit(kept.collect()).wait();
+                kept.map(|kept| {
+                    kept.receipts().iter().copied().chain([nothing].repeat(all)).take(all).collect()
+                })
+            }
+            Fault::DropsLast if all > 1 => {
+                let kept = self.memory.commit(entries.take(all - 1).collect()).wait();
+                kept.map(|kept| kept.receipts().iter().copied().chain([nothing]).collect())
+            }
+            Fault::Overwrites => {
+                linger();
+                self.memory.commit(entries.collect()).wait()
+            }
+            _ => self.memory.commit(entries.collect()).wait(),
+        };
+        Reply::ready(answer)
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.memory.resolve(write)
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        self.memory.scan(scan)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
+        let changes = self.memory.watch(from);
+        let forgets = matches!(self.fault, Fault::FeedForgets);
+        changes.map(move |changes| match forgets {
+            true => Changes::new(changes.cursor().clone(), Forgetful { changes, batches: 0 }),
+            false => changes,
+        })
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.memory.abilities()
+    }
+}
+
+struct Forgetful {
+    changes: Changes<[u8]>,
+    batches: usize,
+}
+
+impl Feed<[u8]> for Forgetful {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<[u8]>, Error>> {
+        loop {
+            let batch = std::task::ready!(self.changes.poll_next(context))?;
+            self.batches += 1;
+            if self.batches % 3 != 0 {
+                return Poll::Ready(Ok(batch));
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.changes.is_idle()
+    }
+}
+
+#[test]
+fn each_fault_below_a_database_is_caught_by_its_laws() {
+    for (fault, names) in CAUGHT {
+        for name in names {
+            let law = databases::laws().into_iter().find(|law| law.name() == *name).unwrap();
+            let database = Database::new(Broken { fault, memory: Memory::new() });
+            let quiet = thread::Builder::new().name("a store broken on purpose".to_owned());
+            let run = quiet.spawn(move || law.check(database)).unwrap();
+            assert!(run.join().is_err(), "{name} lets {fault:?} pass");
+        }
+    }
+}
+
+fn watched() -> (Arc<Mutex<Vec<String>>>, impl Fn(&Event<'_>) + Send + Sync + 'static) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let shown = Arc::clone(&seen);
+    (seen, move |event: &Event<'_>| shown.lock().unwrap().push(format!("{event:?}")))
+}
+
+#[test]
+fn guards_caches_and_observers_hear_of_every_way_to_commit() {
+    let shop = Database::new(Memory::<[u8]>::new());
+    let (seen, hook) = watched();
+    let stock = shop
+        .define::<u32>("stock")
+        .unwrap()
+        .layer(Cached::new)
+        .layer(|store| Guarded::new(store).require_expectation().max_bytes(1_000, |count| *count as usize))
+        .layer(|store| Observed::new(store, hook))
+        .open()
+        .unwrap();
+    let orders: Collection<String> = shop.collection("orders").unwrap();
+    let apples = stock.create("apples", 5).wait().unwrap();
+    assert_eq!(*stock.fetch("apples").wait().unwrap().value, 5, "it is cached");
+    assert!(matches!(
+        stock.put("apples", 1).wait(),
+        Err(Error::Refused(Refusal::ExpectationRequired { .. }))
+    ));
+
+    // Over several collections, past no layer.
+    let mut order = shop.transaction();
+    order.check(&stock, "apples", apples.version).unwrap();
+    order.put(&stock, "apples", 4);
+    order.create(&orders, "apples", "one".to_owned()).unwrap();
+    order.commit().wait().unwrap();
+    assert_eq!(*stock.fetch("apples").wait().unwrap().value, 4, "the cache has heard of it");
+    let mut large = shop.transaction();
+    large.create(&stock, "pears", 5_000).unwrap();
+    large.put(&orders, "pears", "many".to_owned());
+    assert!(matches!(large.commit().wait(), Err(Error::Refused(Refusal::TooLarge { .. }))));
+    assert!(orders.get("pears").wait().unwrap().is_none());
+
+    // A conflict in another collection under the same id tells the cache nothing about its own.
+    let mut late = shop.transaction();
+    late.check(&orders, "apples", Expected::Absent).unwrap();
+    late.check(&stock, "apples", Expected::Present).unwrap();
+    late.put(&stock, "apples", 1);
+    assert!(late.commit().wait().is_err());
+    assert_eq!(*stock.fetch("apples").wait().unwrap().value, 4);
+
+    let seen = seen.lock().unwrap().join("\n");
+    assert!(!seen.contains("stock/"), "{seen}");
+    assert_eq!(seen.matches("Commit").count(), 5, "{seen}");
+}
+
+#[test]
+fn a_writer_beside_a_cached_collection_is_seen_at_once() {
+    let shop = Database::in_memory();
+    let left = shop.define::<u64>("left").unwrap().layer(Cached::new).open().unwrap();
+    let right = shop.define::<u64>("right").unwrap().layer(Cached::new).layer(Guarded::new).open().unwrap();
+    left.create("a", 1_000).wait().unwrap();
+    right.create("a", 1_000).wait().unwrap();
+
+    thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let (shop, left, right) = (&shop, &left, &right);
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    let moved = shop.transact(async |mut tx| {
+                        let (one, other) = (*tx.fetch(left, "a").await?, *tx.fetch(right, "a").await?);
+                        let amount = thread % 2;
+                        tx.put(left, "a", one - amount);
+                        tx.put(right, "a", other + amount);
+                        Ok::<_, Error>((tx, ()))
+                    });
+                    moved.wait().unwrap();
+                    let sum = shop.transact(async |mut tx| {
+                        let sum = *tx.fetch(left, "a").await? + *tx.fetch(right, "a").await?;
+                        Ok::<_, Error>((tx, sum))
+                    });
+                    assert_eq!(sum.wait().unwrap(), 2_000);
+                }
+            });
+        }
+    });
+    assert_eq!(*left.fetch("a").wait().unwrap().value, 1_000 - 2 * 200);
+}
+
+#[test]
+fn steps_that_add_for_ever_are_refused() {
+    struct Echo(Arc<OnceLock<Collection<u64>>>);
+
+    impl Step<u64> for Echo {
+        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+            for entry in part.entries() {
+                let next = format!("{}'", entry.id);
+                along.add(self.0.get().unwrap(), Entry::put(&next, Expected::Any, Arc::new(1)))?;
+            }
+            Ok(Exit::silent())
+        }
+    }
+
+    let shop = Database::in_memory();
+    let own = Arc::new(OnceLock::new());
+    let numbers = shop.define::<u64>("numbers").unwrap().step(Echo(Arc::clone(&own))).open().unwrap();
+    own.set(numbers.clone()).unwrap();
+
+    let error = numbers.put("a", 1).wait().unwrap_err();
+
+    assert!(
+        matches!(&error, Error::Refused(Refusal::Collection { name, .. }) if &**name == "numbers"),
+        "{error}"
+    );
+    assert!(numbers.scan_ids("", None, 10).wait().unwrap().items.is_empty());
+}
+
+#[test]
+fn nothing_is_written_along_with_a_commit_that_only_checks() {
+    struct Notes(Collection<String>);
+
+    impl Step<u64> for Notes {
+        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+            for entry in part.entries() {
+                along.add(&self.0, Entry::put(entry.id, Expected::Any, Arc::new("seen".to_owned())))?;
+            }
+            Ok(Exit::silent())
+        }
+    }
+
+    let shop = Database::in_memory();
+    let notes: Collection<String> = shop.collection("notes").unwrap();
+    let numbers = shop.define::<u64>("numbers").unwrap().step(Notes(notes.clone())).open().unwrap();
+    numbers.create("a", 1).wait().unwrap();
+
+    let checked = numbers.commit(Commit::one(Entry::check("a", Expected::Present))).wait();
+
+    assert!(matches!(checked, Err(Error::Refused(Refusal::Collection { .. }))), "{checked:?}");
+}
+
+#[test]
+fn the_three_types_that_destroyed_each_other_live_side_by_side() {
+    let shop = Database::new(Memory::<[u8]>::new());
+    let users: Collection<String> = shop.collection("users").unwrap();
+    let projects: Collection<Vec<u32>> = shop.collection("projects").unwrap();
+    let tasks: Collection<u64> = shop.collection("tasks").unwrap();
+    users.create("1", "ann".to_owned()).wait().unwrap();
+    projects.create("1", vec![1, 2]).wait().unwrap();
+    tasks.create("1", 7).wait().unwrap();
+
+    users.modify("1", |name| name.push('a')).wait().unwrap();
+
+    assert_eq!(*projects.fetch("1").wait().unwrap().value, [1, 2]);
+    assert_eq!(tasks.list("").next().wait().unwrap().unwrap().items.len(), 1);
+}
+
+#[test]
+fn a_value_in_an_old_schema_is_brought_up_to_date_as_anywhere() {
+    let bytes = Arc::new(Memory::<[u8]>::new());
+    let before = Database::new(Arc::clone(&bytes)).collection::<String>("notes").unwrap();
+    let first = before.create("a", "text".to_owned()).wait().unwrap();
+    let schema = Schema::new(1, Json, |_, bytes| Json.decode(bytes));
+    let notes =
+        Database::new(Arc::clone(&bytes)).define::<String>("notes").unwrap().open_with(schema).unwrap();
+
+    let rewritten = notes.modify("a", |_| ()).wait().unwrap();
+
+    assert_ne!(rewritten.version, first.version);
+    assert_eq!(bytes.get("notes/a").wait().unwrap().unwrap().value[0], 1, "it begins with its schema");
+    assert_eq!(notes.modify("a", |_| ()).wait().unwrap(), rewritten);
 }

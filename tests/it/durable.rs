@@ -6,7 +6,7 @@ use ifmatch::codec::Codec;
 use ifmatch::conformance::Sample;
 use ifmatch::file::Persistence;
 use ifmatch::store::{Abilities, Durability};
-use ifmatch::{Cached, Encoded, File, Json, Memory, Store, conformance};
+use ifmatch::{Cached, Database, Encoded, File, Json, Memory, Store, conformance, database_conformance};
 
 use crate::file::Kept;
 
@@ -57,3 +57,4 @@ conformance!(cached_memory, Cached::new(Memory::<u64>::new()));
 conformance!(cached_memory_that_is_too_small, Cached::new(Memory::<u64>::new()).with_limit(2));
 conformance!(cached_memory_that_follows, Cached::following(Memory::<u64>::new()).unwrap());
 conformance!(cached_over_encoded_file, Cached::following(encoded::<String>(immediate())).unwrap(), of_file());
+database_conformance!(database_in_file, Database::new(immediate()));
