@@ -1,4 +1,5 @@
 //! Histories of stores, and the checker that judges them.
 
 mod broken;
+mod pair;
 mod stress;
