@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::store::{Resolution, WriteId};
-use ifmatch::{Commit, Entry, Expected, File, Store};
+use ifmatch::{Collection, Commit, Database, Entry, Error, Expected, File, Store};
 
 use crate::file::Directory;
 
@@ -85,10 +85,14 @@ struct Told {
     highest: u64,
 }
 
+fn kills() -> u64 {
+    std::env::var("IFMATCH_KILLS").map_or(KILLS, |kills| kills.parse().unwrap())
+}
+
 /// Starts a child, kills it after a while, and gives what it told.
-fn kill_a_child(path: &Path, after: Duration) -> Told {
+fn kill_a_child(test: &str, path: &Path, after: Duration) -> Told {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::the_child_of_the_harness", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(CHILD, path)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -130,7 +134,7 @@ fn kill_a_child(path: &Path, after: Duration) -> Told {
 
 #[test]
 fn what_a_killed_process_had_acknowledged_is_there_and_nothing_in_part() {
-    let kills = std::env::var("IFMATCH_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    let kills = kills();
     let directory = Directory::new();
     let path = directory.file();
     let mut newest = 0;
@@ -138,7 +142,11 @@ fn what_a_killed_process_had_acknowledged_is_there_and_nothing_in_part() {
     let mut in_doubt = 0;
     for kill in 0..kills {
         // From the first commit on, and also during those after it.
-        let told = kill_a_child(&path, Duration::from_micros(kill * 7919 % 30_000));
+        let told = kill_a_child(
+            "crash::the_child_of_the_harness",
+            &path,
+            Duration::from_micros(kill * 7919 % 30_000),
+        );
         if let Some(lowest) = told.lowest {
             assert!(lowest > newest, "a version was issued again");
         }
@@ -171,4 +179,76 @@ fn what_a_killed_process_had_acknowledged_is_there_and_nothing_in_part() {
     }
     println!("{kills} kills, {acknowledged} commits begun, {in_doubt} in doubt and resolved");
     assert!(in_doubt > 0 || kills < 10, "no child was killed in the middle of a commit");
+}
+
+/// Two collections of a database in the file.
+fn counters(path: &Path) -> (Database, Collection<u64>, Collection<String>) {
+    let database = Database::new(open(path));
+    let (counts, texts) = (database.collection("counts").unwrap(), database.collection("texts").unwrap());
+    (database, counts, texts)
+}
+
+/// Commits over both collections for ever, and tells of each commit after it.
+fn commit_over_collections_for_ever(path: &Path) {
+    let (database, counts, texts) = counters(path);
+    let write_on = |writer: usize| {
+        let id = writer.to_string();
+        loop {
+            let counted = database.transact(async |mut tx| {
+                let next = tx.get(&counts, &id).await?.map_or(1, |count| *count + 1);
+                tx.put(&counts, &id, next);
+                match next % 5 {
+                    0 => tx.delete(&texts, &id),
+                    _ => tx.put(&texts, &id, next.to_string()),
+                }
+                Ok::<_, Error>((tx, next))
+            });
+            let next = counted.wait().unwrap();
+            println!("ends {writer} {next} 1 .");
+        }
+    };
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let write_on = &write_on;
+            scope.spawn(move || write_on(writer));
+        }
+    });
+}
+
+/// Not a test of its own: what the next one starts and kills.
+#[test]
+fn the_child_with_two_collections() {
+    if let Some(path) = std::env::var_os(CHILD) {
+        commit_over_collections_for_ever(Path::new(&path));
+    }
+}
+
+#[test]
+fn a_commit_over_two_collections_of_a_killed_process_is_there_as_a_whole_or_not_at_all() {
+    let directory = Directory::new();
+    let path = directory.file();
+    let mut acknowledged = 0;
+    for kill in 0..kills() {
+        let after = Duration::from_micros(kill * 7919 % 30_000);
+        let told = kill_a_child("crash::the_child_with_two_collections", &path, after);
+
+        let (_database, counts, texts) = counters(&path);
+        for writer in 0..WRITERS {
+            let id = writer.to_string();
+            let count = counts.get(&id).wait().unwrap();
+            let text = texts.get(&id).wait().unwrap();
+            let there = count.as_ref().map_or(0, |count| *count.value);
+            let beside = count.as_ref().filter(|count| *count.value % 5 != 0);
+            assert_eq!(
+                text.as_ref().map(|text| text.value.to_string()),
+                beside.map(|count| count.value.to_string())
+            );
+            assert_eq!(text.map(|text| text.version), beside.map(|count| count.version), "half a commit");
+            let ended = told.ended.get(&writer).copied().unwrap_or(0);
+            assert!(there >= ended, "commit {ended} was acknowledged, and {there} is there");
+            acknowledged += u64::from(ended > 0);
+        }
+    }
+    println!("{} kills, {acknowledged} writers that had committed", kills());
+    assert!(acknowledged > 0);
 }
