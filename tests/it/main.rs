@@ -28,6 +28,8 @@ mod laws;
 mod layers;
 mod lazy;
 mod manifest;
+#[cfg(all(feature = "axum", feature = "file"))]
+mod outbox;
 mod reentry;
 mod rooms;
 #[cfg(feature = "axum")]
