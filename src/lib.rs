@@ -51,6 +51,7 @@
 //! - [`Collection`] is what most programs use: [`create`](Collection::create), [`replace`](Collection::replace),
 //!   [`modify`](Collection::modify), drafts, transactions, lists and watches. What its calls take and give besides is
 //!   in [`collection`].
+//! - [`Database`] is for several types in one store, and for commits over them.
 //! - [`Error`] and [`Conflict`] say what went wrong, and what to do about it. Their parts are in [`store`].
 //! - [`Encoded`] keeps values in a store of bytes; [`codec`] has the formats. [`Cached`], [`Guarded`] and [`Observed`]
 //!   wrap any store; [`layer`] shows how to write one.

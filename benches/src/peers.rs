@@ -9,7 +9,7 @@ use std::sync::{Arc, RwLock};
 use std::task::{Context, Poll, Waker};
 
 use dashmap::DashMap;
-use ifmatch::{Collection, Version};
+use ifmatch::{Collection, Database, Version};
 use moka::ops::compute::{CompResult, Op};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -96,6 +96,54 @@ impl Peer for Ours {
         follow(from, count, |id| {
             self.0.get(id).wait().expect("memory does not fail").expect("it is there").value
         })
+    }
+}
+
+/// A collection of a database in memory.
+pub struct InDatabase(pub Ours);
+
+impl Peer for InDatabase {
+    const NAME: &'static str = "ifmatch-database";
+    type Id = String;
+    type Stamp = Version;
+    type Value = Arc<Article>;
+
+    fn new() -> Self {
+        let articles =
+            Database::in_memory().define("articles").and_then(|articles| articles.open_in_memory());
+        Self(Ours(articles.expect("a good name")))
+    }
+
+    fn id(text: &str) -> String {
+        Ours::id(text)
+    }
+
+    fn value(article: &Arc<Article>) -> Arc<Article> {
+        Ours::value(article)
+    }
+
+    #[inline]
+    fn create(&self, id: &String, value: Arc<Article>) -> Version {
+        self.0.create(id, value)
+    }
+
+    #[inline]
+    fn read(&self, id: &String) -> (Version, Arc<Article>) {
+        self.0.read(id)
+    }
+
+    #[inline]
+    fn swap(&self, id: &String, expected: &Version, value: Arc<Article>) -> Option<Version> {
+        self.0.swap(id, expected, value)
+    }
+
+    #[inline]
+    fn delete(&self, id: &String, expected: &Version) {
+        self.0.delete(id, expected);
+    }
+
+    fn follow(&self, ids: &[String], from: usize, count: usize) -> usize {
+        self.0.follow(ids, from, count)
     }
 }
 

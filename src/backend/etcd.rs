@@ -32,7 +32,7 @@ pub use options::Options;
 /// A store in a cluster of etcd, release 3.4 or later.
 ///
 /// A store of bytes: [`Collection::json`](crate::Collection::json) keeps a program's own types in it. Several programs may
-/// use one collection at once. The store lives in the tokio runtime it was opened in, or else in one of its own; its calls
+/// use one namespace at once. The store lives in the tokio runtime it was opened in, or else in one of its own; its calls
 /// can be awaited, or waited for, anywhere. Once a runtime that it was opened in has ended, calls and watchers fail with
 /// [`RuntimeEnded`](crate::engine::RuntimeEnded).
 ///
@@ -48,10 +48,10 @@ pub use options::Options;
 ///
 /// # Versions
 ///
-/// The revision of the whole of etcd in which a value was written, beside 24 bits of a number drawn when the collection was
+/// The revision of the whole of etcd in which a value was written, beside 24 bits of a number drawn when the namespace was
 /// laid: the epoch. All entries of one commit share a version. Every commit and every read compares the epoch, so that after
 /// a wipe, and in a new cluster at the same address, no old token matches or is told, and old cursors are
-/// [`Expired`](crate::store::Expired). A collection has room for a trillion revisions.
+/// [`Expired`](crate::store::Expired). A namespace has room for a trillion revisions.
 ///
 /// # Limits
 ///
@@ -63,7 +63,7 @@ pub use options::Options;
 ///   another one came between.
 /// - The feed reaches back until etcd was last compacted. That is for its operator to do, for one by
 ///   `--auto-compaction-retention`, and without it etcd grows until it refuses writes. A cursor from before is `Expired`; also
-///   that of a collection in which nothing happened since. In releases of before 2025 a compaction at the very revision of a
+///   that of a namespace in which nothing happened since. In releases of before 2025 a compaction at the very revision of a
 ///   deletion that a watcher is catching up with can hide that deletion from it.
 /// - Write ids reach back 100,000 commits, see [`Options::history`]. One from before that is refused, and
 ///   [`Resolution::Unknown`]; so is one from before a wipe. What a blind write replaced is asked of etcd's history: where
@@ -76,12 +76,12 @@ pub use options::Options;
 ///
 /// [`Strict`](crate::store::Durability::Strict): etcd answers once a majority has synced its log, and a failover loses
 /// nothing. A cluster of one node of a release before 3.4.21 or 3.5.5 answers a little earlier, learners beside it or not;
-/// that is read when the collection is opened, and is [`Relaxed`](crate::store::Durability::Relaxed), as is a release that
+/// that is read when the namespace is opened, and is [`Relaxed`](crate::store::Durability::Relaxed), as is a release that
 /// can't be read. A node that was started with `--unsafe-no-fsync` does not sync at all, and nothing tells a client.
 ///
 /// A restore from a backup is not told: it brings back the epoch, and etcd issues the same revisions again. Tokens from
-/// after the backup may then match what is written anew. Lay the collection anew after a restore, by deleting the key
-/// `PREFIX/COLLECTION:manifest`: then no old token matches.
+/// after the backup may then match what is written anew. Lay the namespace anew after a restore, by deleting the key
+/// `PREFIX/NAMESPACE:manifest`: then no old token matches.
 ///
 /// # Failures
 ///
@@ -105,7 +105,7 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// Opens the collection `default` in the cluster that a URL names, and lays it where there is none:
+    /// Opens the namespace `default` in the cluster that a URL names, and lays it where there is none:
     /// `etcd://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…][/PREFIX]`. See [`Options::connect`].
     ///
     /// # Errors
@@ -122,12 +122,12 @@ impl Etcd {
         Options::new().connect(url)
     }
 
-    /// How to open a collection otherwise than [`connect`](Self::connect) does.
+    /// How to open a namespace otherwise than [`connect`](Self::connect) does.
     ///
     /// ```
     /// use ifmatch::Etcd;
     ///
-    /// let options = Etcd::options().collection("notes").value_limit(64 * 1024);
+    /// let options = Etcd::options().namespace("notes").value_limit(64 * 1024);
     /// ```
     pub fn options() -> Options {
         Options::new()
@@ -135,7 +135,7 @@ impl Etcd {
 
     /// Compacts etcd up to `keep` revisions before the newest, and tells up to which.
     ///
-    /// Everything in etcd has one history: this is for all collections, and for whoever else uses the cluster. Watchers
+    /// Everything in etcd has one history: this is for all namespaces, and for whoever else uses the cluster. Watchers
     /// further back end with [`Expired`](crate::store::Expired). It is only for clusters that do not compact themselves.
     ///
     /// # Errors

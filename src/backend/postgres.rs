@@ -34,8 +34,8 @@ pub use options::Options;
 /// A store in a PostgreSQL database, 13 or later.
 ///
 /// A store of bytes: [`Collection::json`](crate::Collection::json) keeps a program's own types in it. Any number of
-/// processes may have the same collection open. It makes its own tables; see [`options`](Self::options) for their names,
-/// for several collections in one place, and for limits.
+/// processes may have the same namespace open. It makes its own tables; see [`options`](Self::options) for their names,
+/// for several namespaces in one place, and for limits.
 ///
 /// # Cost
 ///
@@ -50,7 +50,7 @@ pub use options::Options;
 ///
 /// # Versions
 ///
-/// One sequence serves all collections of a place, and starts at a random number. A version has 24 random bits of its commit
+/// One sequence serves all namespaces of a place, and starts at a random number. A version has 24 random bits of its commit
 /// beside it, so that a number that is issued again, after the server lost its newest commits or was restored from a
 /// backup, matches an old version with a chance of one in 16 million. All entries of a commit share a version.
 ///
@@ -101,7 +101,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Opens the collection `default` in the database of this URL, with the options that nothing else was said for.
+    /// Opens the namespace `default` in the database of this URL, with the options that nothing else was said for.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Postgres {
     /// ```no_run
     /// use ifmatch::Postgres;
     ///
-    /// let store = Postgres::options().collection("drafts").connect("postgres://app@localhost/app").wait()?;
+    /// let store = Postgres::options().namespace("drafts").connect("postgres://app@localhost/app").wait()?;
     /// # Ok::<_, ifmatch::engine::ConnectError>(())
     /// ```
     pub fn options() -> Options {

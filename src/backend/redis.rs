@@ -31,7 +31,7 @@ pub use options::Options;
 /// A store on a Redis server, release 7 or later.
 ///
 /// A store of bytes: [`Collection::json`](crate::Collection::json) keeps a program's own types in it. Several programs
-/// may use one collection at the same time.
+/// may use one namespace at the same time.
 ///
 /// ```no_run
 /// use ifmatch::{Collection, Redis};
@@ -50,9 +50,9 @@ pub use options::Options;
 ///
 /// # Versions
 ///
-/// One counter serves the collection, and each version also carries 24 random bits of its commit; both are compared. A
+/// One counter serves the namespace, and each version also carries 24 random bits of its commit; both are compared. A
 /// number that is issued again, after Redis lost its latest commits or was restored from a backup, matches an old version
-/// by a chance of one in 16 million. A collection begins at a random number, so that one that was wiped and begun again
+/// by a chance of one in 16 million. A namespace begins at a random number, so that one that was wiped and begun again
 /// tells its versions from those before. All entries of one commit share a version.
 ///
 /// # Durability
@@ -78,12 +78,12 @@ pub use options::Options;
 /// - A blind write overwrites also a record of which the value alone is damaged; a write that expects a version does not.
 ///   The script looks at the head of a record, and computes no checksum of its value: Lua would take half a millisecond for
 ///   each KiB.
-/// - A collection lives on one node of a cluster: all of its keys have the hash tag `{collection}`. The store follows the
-///   cluster's hints to that node; while the collection moves to another one, calls fail and may be tried again.
+/// - A namespace lives on one node of a cluster: all of its keys have the hash tag `{namespace}`. The store follows the
+///   cluster's hints to that node; while the namespace moves to another one, calls fail and may be tried again.
 /// - Everything is in the memory of Redis. Where that is full, commits that put values fail with
 ///   [`Outcome::NotApplied`](crate::store::Outcome::NotApplied); reads and deletions go on.
-/// - Past version 2^40 - 2 the collection takes no more commits.
-/// - The keys begin with `ifmatch:{collection}:`. A user with an ACL needs `~ifmatch:{collection}:*`, `INFO` (opening asks
+/// - Past version 2^40 - 2 the namespace takes no more commits.
+/// - The keys begin with `ifmatch:{namespace}:`. A user with an ACL needs `~ifmatch:{namespace}:*`, `INFO` (opening asks
 ///   whether the server is a replica, and which keys it drops), the commands of hashes,
 ///   strings, sorted sets and streams, and `EVALSHA` and `EVAL`; a permission that is missing is told of when the store is
 ///   opened.
@@ -103,7 +103,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Opens the collection `default` on the server at `url`, or begins it where there is nothing.
+    /// Opens the namespace `default` on the server at `url`, or begins it where there is nothing.
     ///
     /// # Errors
     ///
@@ -119,12 +119,12 @@ impl Redis {
         Self::options().connect(url)
     }
 
-    /// How to open a collection otherwise than [`connect`](Self::connect) does.
+    /// How to open a namespace otherwise than [`connect`](Self::connect) does.
     ///
     /// ```
     /// use ifmatch::Redis;
     ///
-    /// let options = Redis::options().collection("articles").history(1_000_000);
+    /// let options = Redis::options().namespace("articles").history(1_000_000);
     /// ```
     pub fn options() -> Options {
         Options::new()

@@ -19,7 +19,7 @@ pub(super) struct Slots<T: ?Sized> {
     slots: Vec<Slot<T>>,
     by_id: HashMap<Arc<str>, usize>,
     /// The values that drafts were saved with, and who is told their versions.
-    saved: Vec<(usize, Arc<T>, Box<dyn FnOnce(Version) + Send>)>,
+    saved: Vec<(usize, Arc<T>, Box<dyn FnOnce(Version) + Send + Sync>)>,
     seen: Seen,
 }
 
@@ -98,7 +98,7 @@ impl<T: Resource + ?Sized> Slots<T> {
     }
 
     /// Puts a draft's value, whose version `tell` is told once it is committed.
-    pub(super) fn save(&mut self, id: &str, value: Arc<T>, tell: impl FnOnce(Version) + Send + 'static) {
+    pub(super) fn save(&mut self, id: &str, value: Arc<T>, tell: impl FnOnce(Version) + Send + Sync + 'static) {
         let at = self.place(id);
         self.slots[at].action = Action::Put(Arc::clone(&value));
         self.saved.push((at, value, Box::new(tell)));

@@ -30,6 +30,8 @@
 //! - A layer that shows other values than it stores changes those in a conflict too, with
 //!   [`Conflict::map`](crate::Conflict::map), and those in a feed.
 //! - No lock is held while the store below is called, and no value shows in a message.
+//! - One that is to serve a collection of a [`Database`](crate::Database) is a [`Step`](crate::collection::Step) too: a commit
+//!   over several collections goes through no stack of stores.
 //!
 //! This one lets nobody write, and is complete:
 //!

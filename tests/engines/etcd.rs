@@ -16,7 +16,7 @@ use ifmatch::codec::Codec;
 use ifmatch::conformance::{Sample, writes};
 use ifmatch::engine::Deadlines;
 use ifmatch::store::{Abilities, Durability, WriteId};
-use ifmatch::{Encoded, Etcd, Json, Store, conformance};
+use ifmatch::{Encoded, Etcd, Json, Store, conformance, database_conformance};
 
 use crate::faults::newest;
 use crate::server::{Directory, Server, free_port, program};
@@ -69,9 +69,9 @@ fn url(port: u16) -> String {
     format!("etcd://127.0.0.1:{port}/tests")
 }
 
-/// A new collection on the shared node.
+/// A new namespace on the shared node.
 fn fresh() -> Etcd {
-    Etcd::options().collection(unused("law")).connect(&url(NODE.port)).wait().unwrap()
+    Etcd::options().namespace(unused("law")).connect(&url(NODE.port)).wait().unwrap()
 }
 
 /// A write id at the newest version of a store.
@@ -112,12 +112,13 @@ where
 
 conformance!(etcd, fresh(), declared());
 conformance!(etcd_shared_by_all_laws, shared(), declared());
+database_conformance!(database_in_etcd, ifmatch::Database::new(fresh()));
 conformance!(encoded_over_etcd, encoded::<u64>(fresh()), declared());
 
 /// A short memory, which the other laws would outrun at the same time.
 #[tokio::test]
 async fn write_ids_keep_their_laws_where_little_is_remembered() {
-    let options = Etcd::options().collection(unused("little")).history(64);
+    let options = Etcd::options().namespace(unused("little")).history(64);
     let store: Arc<dyn Store<[u8]>> = Arc::new(options.connect(&url(NODE.port)).await.unwrap());
 
     assert_eq!(store.abilities().window, 64);
@@ -130,7 +131,7 @@ async fn write_ids_keep_their_laws_where_little_is_remembered() {
 #[test]
 fn whoever_outlives_the_runtime_of_a_store_is_told() {
     crate::runtime::whoever_outlives_the_runtime_of_a_store_is_told(|| async {
-        let opening = Etcd::options().collection(unused("ended")).connect(&url(NODE.port));
+        let opening = Etcd::options().namespace(unused("ended")).connect(&url(NODE.port));
         Arc::new(opening.await.unwrap()) as Arc<dyn Store<[u8]>>
     });
 }

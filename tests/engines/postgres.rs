@@ -88,7 +88,7 @@ fn server_in(directory: Directory, settings: &[&str]) -> Server {
     }
     let server = Server::start(program("postgres", &ELSEWHERE, "postgresql"), directory, user(), &arguments);
     // It accepts connections before it takes logins.
-    open(&Postgres::options().collection("start"), server.port);
+    open(&Postgres::options().namespace("start"), server.port);
     server
 }
 
@@ -109,9 +109,9 @@ fn fresh_name() -> String {
     format!("fresh_{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Options of a collection that nobody else uses.
+/// Options of a namespace that nobody else uses.
 fn options() -> Options {
-    Postgres::options().collection(fresh_name())
+    Postgres::options().namespace(fresh_name())
 }
 
 /// Opens a store, as soon as the server takes logins.
@@ -183,16 +183,16 @@ fn is_alive(process: &str) -> bool {
 }
 
 /// Holds the lock of an id for some seconds.
-fn hold_lock(collection: &str, id: &str, seconds: f32) -> String {
+fn hold_lock(namespace: &str, id: &str, seconds: f32) -> String {
     format!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('{id}', hashtextextended('{collection}',
+        "SELECT pg_advisory_xact_lock(hashtextextended('{id}', hashtextextended('{namespace}',
             hashtextextended('public.ifmatch', 0)))), pg_sleep({seconds})"
     )
 }
 
 /// Holds locks as [`hold_lock`] does, until what it returns is joined. They are held when it returns.
-fn holding(port: u16, collection: &str, id: &str, seconds: f32) -> thread::JoinHandle<String> {
-    let held = hold_lock(collection, id, seconds);
+fn holding(port: u16, namespace: &str, id: &str, seconds: f32) -> thread::JoinHandle<String> {
+    let held = hold_lock(namespace, id, seconds);
     let is_held = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = '{}'",
         held.replace('\'', "''")

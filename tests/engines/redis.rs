@@ -48,13 +48,13 @@ fn url(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
 }
 
-/// Options for a collection that nobody else uses.
+/// Options for a namespace that nobody else uses.
 fn fresh() -> Options {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    Redis::options().collection(format!("fresh-{}", NUMBER.fetch_add(1, Ordering::Relaxed)))
+    Redis::options().namespace(format!("fresh-{}", NUMBER.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// A new collection on the shared server.
+/// A new namespace on the shared server.
 fn store() -> Redis {
     fresh().connect(url(shared().port)).wait().unwrap()
 }

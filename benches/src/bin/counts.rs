@@ -3,9 +3,10 @@
 
 use std::hint::black_box;
 use std::process::Command;
+use std::sync::Arc;
 
-use ifmatch_benches::article::{articles, id, shuffled};
-use ifmatch_benches::peers::{ByHand, InRow, Locked, Moka, Objects, Ours, Peer, Raw};
+use ifmatch_benches::article::{Article, articles, id, shuffled};
+use ifmatch_benches::peers::{ByHand, InDatabase, InRow, Locked, Moka, Objects, Ours, Peer, Raw};
 
 const IDS: usize = 1_000;
 const TIMES: usize = 20_000;
@@ -27,8 +28,9 @@ fn main() {
     }
 }
 
-const OPERATIONS: [&str; 18] = [
+const OPERATIONS: [&str; 23] = [
     "get/ifmatch",
+    "get/ifmatch-database",
     "get/dashmap",
     "get/by-hand",
     "get/in-row",
@@ -36,6 +38,7 @@ const OPERATIONS: [&str; 18] = [
     "get/moka",
     "get/object_store",
     "swap/ifmatch",
+    "swap/ifmatch-database",
     "swap/dashmap",
     "swap/by-hand",
     "swap/in-row",
@@ -46,12 +49,19 @@ const OPERATIONS: [&str; 18] = [
     "pair/ifmatch-watched",
     "pair/dashmap",
     "two/ifmatch",
+    "together/ifmatch",
+    "together/ifmatch-database",
+    "together/two-collections",
 ];
 
 fn run(operation: &str, times: usize) {
     let (what, peer) = operation.split_once('/').expect("an operation/peer");
     match peer {
         "ifmatch" if what == "two" => two(times),
+        "ifmatch" if what == "together" => together(&Ours::new().0, times),
+        "ifmatch-database" if what == "together" => together(&InDatabase::new().0.0, times),
+        "two-collections" => over_two_collections(times),
+        "ifmatch-database" => repeat::<InDatabase>(what, times),
         "ifmatch" => repeat::<Ours>(what, times),
         "ifmatch-watched" => watched(what, times),
         "dashmap" => repeat::<Raw>(what, times),
@@ -120,6 +130,51 @@ fn two(times: usize) {
         ));
         let version = ours.0.commit(both).wait().unwrap().version().unwrap();
         (versions[a], versions[b]) = (version, version);
+    }
+}
+
+/// A transaction over two ids of one collection.
+fn together(ours: &ifmatch::Collection<Article>, times: usize) {
+    let articles = articles(IDS);
+    let value = &articles[0].1;
+    let create =
+        |(id, article): &(String, Arc<Article>)| ours.create(id, article.clone()).wait().unwrap().version;
+    let mut versions: Vec<_> = articles.iter().map(create).collect();
+    for turn in 0..times {
+        let (a, b) = (turn % IDS, (turn + 7) % IDS);
+        let mut both = ours.transaction();
+        for at in [a, b] {
+            both.check(&articles[at].0, versions[at]).unwrap();
+            both.put(&articles[at].0, value.clone());
+        }
+        let version = both.commit().wait().unwrap().version().unwrap();
+        (versions[a], versions[b]) = (version, version);
+    }
+}
+
+/// The same over two collections of a database.
+fn over_two_collections(times: usize) {
+    let database = ifmatch::Database::in_memory();
+    let [left, right] =
+        ["left", "right"].map(|name| database.define::<Article>(name).unwrap().open_in_memory().unwrap());
+    let articles = articles(IDS);
+    let value = &articles[0].1;
+    let mut versions = Vec::new();
+    for (id, article) in &articles {
+        let of = |collection: &ifmatch::Collection<Article>| {
+            collection.create(id, article.clone()).wait().unwrap().version
+        };
+        versions.push([of(&left), of(&right)]);
+    }
+    for turn in 0..times {
+        let (a, b) = (turn % IDS, (turn + 7) % IDS);
+        let mut both = database.transaction();
+        for (collection, at, side) in [(&left, a, 0), (&right, b, 1)] {
+            both.check(collection, &articles[at].0, versions[at][side]).unwrap();
+            both.put(collection, &articles[at].0, value.clone());
+        }
+        let version = both.commit().wait().unwrap().version().unwrap();
+        (versions[a][0], versions[b][1]) = (version, version);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::store::{Error, Failure, Outcome};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The URL, or the name of a table, schema or collection, can't be used.
+    /// The URL, or the name of a table, schema or namespace, can't be used.
     #[error("cannot use the {what}: {problem}")]
     Usage {
         /// What was given.

@@ -1,13 +1,13 @@
-//! [`Keys`], where a collection lies among the keys of etcd.
+//! [`Keys`], where a namespace lies among the keys of etcd.
 //!
 //! | key | what |
 //! |---|---|
-//! | `PREFIX/COLLECTION:manifest` | the [`Manifest`](super::manifest::Manifest) |
-//! | `PREFIX/COLLECTION:r:ID` | a resource |
-//! | `PREFIX/COLLECTION:w:WRITE` | what the commit with this write id did |
-//! | `PREFIX/COLLECTION:c:WRITE` | nothing: a commit with this write id is refused |
+//! | `PREFIX/NAMESPACE:manifest` | the [`Manifest`](super::manifest::Manifest) |
+//! | `PREFIX/NAMESPACE:r:ID` | a resource |
+//! | `PREFIX/NAMESPACE:w:WRITE` | what the commit with this write id did |
+//! | `PREFIX/NAMESPACE:c:WRITE` | nothing: a commit with this write id is refused |
 //!
-//! Neither a prefix nor the name of a collection has a colon, so no two collections share a key, whatever their ids are.
+//! Neither a prefix nor the name of a namespace has a colon, so no two namespaces share a key, whatever their ids are.
 
 use crate::backend::engine::ConnectError;
 use crate::store::WriteId;
@@ -15,10 +15,10 @@ use crate::store::WriteId;
 /// The longest prefix, in bytes.
 const LONGEST_PREFIX: usize = 200;
 
-/// The longest name of a collection, in bytes.
-const LONGEST_COLLECTION: usize = 48;
+/// The longest name of a namespace, in bytes.
+const LONGEST_NAMESPACE: usize = 48;
 
-/// The keys of one collection.
+/// The keys of one namespace.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     /// What they all begin with.
@@ -26,10 +26,10 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(prefix: &str, collection: &str) -> Result<Self, ConnectError> {
+    pub(super) fn new(prefix: &str, namespace: &str) -> Result<Self, ConnectError> {
         check_prefix(prefix)?;
-        check_collection(collection)?;
-        Ok(Self { base: format!("{prefix}/{collection}:") })
+        check_namespace(namespace)?;
+        Ok(Self { base: format!("{prefix}/{namespace}:") })
     }
 
     pub(super) fn manifest(&self) -> Vec<u8> {
@@ -113,9 +113,9 @@ pub(super) fn check_prefix(prefix: &str) -> Result<(), ConnectError> {
     check("prefix", prefix, LONGEST_PREFIX, good, "letters, digits, `.`, `-`, `_`, `~` and `/`")
 }
 
-fn check_collection(name: &str) -> Result<(), ConnectError> {
+fn check_namespace(name: &str) -> Result<(), ConnectError> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    check("name of the collection", name, LONGEST_COLLECTION, good, "letters, digits, `-` and `_`")
+    check("name of the namespace", name, LONGEST_NAMESPACE, good, "letters, digits, `-` and `_`")
 }
 
 fn check(
@@ -198,12 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn names_that_could_reach_into_another_collection_are_refused() {
+    fn names_that_could_reach_into_another_namespace_are_refused() {
         for prefix in ["", "a:b", "a b", "a\0", "ü", &"x".repeat(201)] {
             assert!(Keys::new(prefix, "notes").is_err(), "{prefix:?}");
         }
-        for collection in ["", "a:b", "a/b", "..", "a\n", "'; --", &"x".repeat(49)] {
-            assert!(Keys::new("app", collection).is_err(), "{collection:?}");
+        for namespace in ["", "a:b", "a/b", "..", "a\n", "'; --", &"x".repeat(49)] {
+            assert!(Keys::new("app", namespace).is_err(), "{namespace:?}");
         }
     }
 }

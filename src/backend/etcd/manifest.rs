@@ -1,23 +1,23 @@
-//! [`Manifest`], what a collection in etcd says of itself.
+//! [`Manifest`], what a namespace in etcd says of itself.
 
 use crate::backend::engine::{ConnectError, Token};
 use crate::backend::record::{Damage, Record};
 use crate::base::random;
 use crate::store::{Version, WriteId};
 
-/// The format of a collection: of its keys and of all that lies there.
+/// The format of a namespace: of its keys and of all that lies there.
 const FORMAT: u8 = 1;
 
 /// The id that the record of a manifest is sealed with.
 const ID: &str = ":manifest";
 
-/// What a collection in etcd says of itself, under one key. Every commit compares it whole: where it was changed, or is
+/// What a namespace in etcd says of itself, under one key. Every commit compares it whole: where it was changed, or is
 /// gone, nothing is applied that was judged by an older one.
 ///
 /// It is the value of a [`Record`]: the format (1 byte), the epoch (8 bytes), and the floor of the write ids (16 bytes).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Manifest {
-    /// Drawn when the collection was laid. After a wipe, or in a new cluster, it is another.
+    /// Drawn when the namespace was laid. After a wipe, or in a new cluster, it is another.
     pub(super) epoch: u64,
     /// The highest write id whose commit was forgotten. Of what is not above it nothing is known: see
     /// [`Window`](crate::store::Window).

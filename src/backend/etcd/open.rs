@@ -1,4 +1,4 @@
-//! Opening a collection: the connection, and what the collection says of itself.
+//! Opening a namespace: the connection, and what the namespace says of itself.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::backend::engine::{ConnectError, Runtime};
 use crate::store::Reply;
 
 impl Options {
-    /// Opens the collection in the cluster that a URL names, and lays it where there is none:
+    /// Opens the namespace in the cluster that a URL names, and lays it where there is none:
     /// `etcd://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…][/PREFIX]`. What a user or password has of `:`, `@`, `/` and `%` is
     /// escaped as `%` and two hexadecimal digits.
     ///
@@ -37,7 +37,7 @@ impl Options {
         }
     }
 
-    /// Opens the collection through a client of the program's own, for one with TLS. It must live in the tokio runtime that
+    /// Opens the namespace through a client of the program's own, for one with TLS. It must live in the tokio runtime that
     /// this is called in. It chooses among its endpoints itself: where it sticks to a dead one, so does the store.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ impl Options {
     }
 
     fn open(self, nodes: Nodes) -> Reply<'static, Etcd, ConnectError> {
-        let shared = Keys::new(&self.prefix, &self.collection).and_then(|keys| {
+        let shared = Keys::new(&self.prefix, &self.namespace).and_then(|keys| {
             let runtime = Runtime::current_or_own().map_err(|error| ConnectError::Usage {
                 what: "operating system",
                 problem: format!("it gives no thread for the runtime: {error}"),

@@ -1,17 +1,17 @@
-//! [`Options`], how to reach a collection in etcd and what its limits are.
+//! [`Options`], how to reach a namespace in etcd and what its limits are.
 
 use crate::backend::engine::Deadlines;
 
 /// The least that may be kept of the write ids.
 const LEAST_HISTORY: usize = 64;
 
-/// How to reach a collection in etcd, and what its limits are.
+/// How to reach a namespace in etcd, and what its limits are.
 ///
 /// ```no_run
 /// use ifmatch::Etcd;
 ///
 /// let store = Etcd::options()
-///     .collection("notes")
+///     .namespace("notes")
 ///     .history(10_000)
 ///     .connect("etcd://one.example,two.example,three.example/app")
 ///     .wait()?;
@@ -21,7 +21,7 @@ const LEAST_HISTORY: usize = 64;
 #[must_use = "options connect to nothing by themselves"]
 pub struct Options {
     pub(super) prefix: String,
-    pub(super) collection: String,
+    pub(super) namespace: String,
     pub(super) deadlines: Deadlines,
     pub(super) history: usize,
     pub(super) value_limit: usize,
@@ -33,7 +33,7 @@ impl Options {
     pub(super) fn new() -> Self {
         Self {
             prefix: "ifmatch".to_owned(),
-            collection: "default".to_owned(),
+            namespace: "default".to_owned(),
             deadlines: Deadlines::default(),
             history: 100_000,
             value_limit: 1 << 20,
@@ -43,14 +43,14 @@ impl Options {
         }
     }
 
-    /// Which of several collections under one prefix. Default: `default`. 1 to 48 ASCII letters, digits, `-`
+    /// Which of several namespaces under one prefix. Default: `default`. 1 to 48 ASCII letters, digits, `-`
     /// and `_`.
     ///
     /// ```
-    /// let options = ifmatch::Etcd::options().collection("notes");
+    /// let options = ifmatch::Etcd::options().namespace("notes");
     /// ```
-    pub fn collection(self, name: impl Into<String>) -> Self {
-        Self { collection: name.into(), ..self }
+    pub fn namespace(self, name: impl Into<String>) -> Self {
+        Self { namespace: name.into(), ..self }
     }
 
     /// What all keys begin with, where the URL does not say it. Default: `ifmatch`. 1 to 200 ASCII letters,
@@ -79,11 +79,11 @@ impl Options {
     }
 
     /// How many commits are kept under their write ids. Default: 100,000, and at least 64. Each takes about 150 bytes in
-    /// etcd. They leave together, so that at times there are an eighth more for each store on the collection. About as many
+    /// etcd. They leave together, so that at times there are an eighth more for each store on the namespace. About as many
     /// ids are kept that were resolved as not applied.
     ///
     /// How far the feed reaches back is not for the store to say: until etcd is compacted, see
-    /// [`compact`](crate::Etcd::compact). Stores on one collection should agree.
+    /// [`compact`](crate::Etcd::compact). Stores on one namespace should agree.
     ///
     /// ```
     /// let options = ifmatch::Etcd::options().history(10_000);

@@ -79,7 +79,7 @@ impl Shared {
         }
     }
 
-    /// Reads what the engine tells of its durability, then finds the collection or lays it.
+    /// Reads what the engine tells of its durability, then finds the namespace or lays it.
     pub(super) async fn open(&self, require_strict: bool) -> Result<(), ConnectError> {
         let durability = match self.nodes.release(self.deadlines.connect).await {
             Ok((release, nodes)) => durability::durability(&release, nodes),

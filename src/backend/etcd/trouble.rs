@@ -122,7 +122,7 @@ impl Trouble {
     /// As the reason why a store can't be opened.
     pub(super) fn of_opening(self) -> ConnectError {
         match self {
-            Self::Refused { source, .. } => ConnectError::Refused { action: "open the collection", source },
+            Self::Refused { source, .. } => ConnectError::Refused { action: "open the namespace", source },
             Self::Unreachable { endpoint, source }
             | Self::Leaderless { endpoint, source }
             | Self::Lost { endpoint, source } => ConnectError::Unreachable { endpoint, source },

@@ -1,4 +1,4 @@
-//! [`Watch`], etcd's own watch of a collection, begun again on the next node where one ends.
+//! [`Watch`], etcd's own watch of a namespace, begun again on the next node where one ends.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub(super) struct Watch {
 /// What stands in the engine.
 struct Seen {
     manifest: Arc<Manifest>,
-    /// The revision in which the collection was laid.
+    /// The revision in which the namespace was laid.
     laid: i64,
     newest: i64,
 }

@@ -1,4 +1,4 @@
-//! The write ids that a collection in etcd remembers: what became of one, and how the oldest are forgotten.
+//! The write ids that a namespace in etcd remembers: what became of one, and how the oldest are forgotten.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

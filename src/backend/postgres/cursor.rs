@@ -1,4 +1,4 @@
-//! [`Spot`], a place in the log of a collection, and its text.
+//! [`Spot`], a place in the log of a namespace, and its text.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::store::{Cursor, Refusal};
 /// How long the text of the transactions that were under way may be: a cursor has at most 1 KiB.
 const LONGEST: usize = 940;
 
-/// A place in the log of a collection: what a watcher there has seen.
+/// A place in the log of a namespace: what a watcher there has seen.
 ///
 /// It has seen every commit whose transaction has a number up to that of `last`, except those that were under way when
 /// it looked. A transaction gets its number once it has all its locks, so the commits of one id are in the order of their

@@ -63,7 +63,7 @@ async fn ask(shared: Weak<Shared>) {
 async fn is_news(shared: &Shared, place: &mut Option<Spot>) -> bool {
     let running = place.as_ref().map(|place| numbers(&place.running)).unwrap_or_default();
     let budget = Budget::new(shared.deadlines.read);
-    let asked = shared.engine.ask(budget, &shared.sql.newest, &[&shared.place.collection, &running]).await;
+    let asked = shared.engine.ask(budget, &shared.sql.newest, &[&shared.place.namespace, &running]).await;
     // Whoever looks for itself finds out what is wrong.
     let Ok(rows) = asked else { return true };
     let Some((now, late)) = rows.first().and_then(|row| Some((spot_of(row).ok()?, row.try_get(4).ok()?)))

@@ -169,7 +169,7 @@ fn open(
             return Err(ConnectError::Relaxed { may_lose });
         }
         let epoch = random() as i64;
-        opening.ask(&sql.enter, &[&options.place.collection, &epoch]).await?;
+        opening.ask(&sql.enter, &[&options.place.namespace, &epoch]).await?;
         drop(opening);
         Ok(Postgres::from(Shared::new(options, engine, sql, durability, runtime)))
     };

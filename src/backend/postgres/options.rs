@@ -11,7 +11,7 @@ use crate::backend::engine::Deadlines;
 /// use ifmatch::Postgres;
 ///
 /// let store = Postgres::options()
-///     .collection("articles")
+///     .namespace("articles")
 ///     .history(10_000)
 ///     .connect("postgres://app@db.example/app")
 ///     .wait()?;
@@ -46,11 +46,11 @@ impl Options {
         }
     }
 
-    /// Which collection of the tables the store is. Default: `default`. Any text of 1 to 128 bytes.
+    /// Which namespace of the tables the store is. Default: `default`. Any text of 1 to 128 bytes.
     ///
     /// Collections share tables and connections' cost, and see nothing of each other.
-    pub fn collection(mut self, name: impl Into<String>) -> Self {
-        self.place.collection = name.into();
+    pub fn namespace(mut self, name: impl Into<String>) -> Self {
+        self.place.namespace = name.into();
         self
     }
 

@@ -10,7 +10,7 @@ use crate::store::{Action, Commit, Committed, Conflict, Corrupt, Entry, Expected
 
 /// A commit as the parameters of its statement.
 pub(super) struct Parameters<'c> {
-    collection: &'c str,
+    namespace: &'c str,
     entries: &'c [Entry<'c, [u8]>],
     write: Option<Vec<u8>>,
     fingerprint: Option<i64>,
@@ -46,14 +46,14 @@ pub(super) enum Verdict {
 
 impl<'c> Parameters<'c> {
     /// `history` is how many closed write ids may be kept.
-    pub(super) fn new(collection: &'c str, commit: &'c Commit<'c, [u8]>, history: i64) -> Self {
+    pub(super) fn new(namespace: &'c str, commit: &'c Commit<'c, [u8]>, history: i64) -> Self {
         let (entries, write) = (commit.entries(), commit.remembered_write());
         let value = |entry: &'c Entry<'c, [u8]>| match &entry.action {
             Action::Put(value) => Some(&**value),
             Action::Check | Action::Delete => None,
         };
         Self {
-            collection,
+            namespace,
             entries,
             write: write.map(|write| bytes(write).to_vec()),
             fingerprint: write.map(|_| commit.fingerprint() as i64),
@@ -66,7 +66,7 @@ impl<'c> Parameters<'c> {
             versions: entries.iter().map(|entry| named(entry.condition.expected)).collect(),
             checksums: entries
                 .iter()
-                .map(|entry| value(entry).map_or(0, |value| checksum(collection, entry.id, value)))
+                .map(|entry| value(entry).map_or(0, |value| checksum(namespace, entry.id, value)))
                 .collect(),
             values: entries.iter().map(value).collect(),
         }
@@ -80,7 +80,7 @@ impl<'c> Parameters<'c> {
         patience: &'p i32,
     ) -> (&'p Statement, Vec<Parameter<'p>>) {
         let mut parameters: Vec<Parameter<'p>> = vec![
-            &self.collection,
+            &self.namespace,
             &self.write,
             &self.fingerprint,
             &self.key,
@@ -103,7 +103,7 @@ impl<'c> Parameters<'c> {
 
     /// The parameters of a commit that only checks.
     pub(super) fn checks(&self) -> [Parameter<'_>; 4] {
-        [&self.collection, &self.ids, &self.expected, &self.versions]
+        [&self.namespace, &self.ids, &self.expected, &self.versions]
     }
 
     /// What the rows say.
@@ -118,7 +118,7 @@ impl<'c> Parameters<'c> {
                 let entry = self.entry(first, 1)?;
                 let stored =
                     Stored { version: first.try_get(2)?, format: first.try_get(5)?, checksum: 0, value: &[] };
-                match stored.decode(self.collection, entry.id) {
+                match stored.decode(self.namespace, entry.id) {
                     Err(corrupt) => Verdict::Corrupt(corrupt),
                     Ok(_) => Verdict::Disturbed,
                 }
@@ -178,7 +178,7 @@ impl<'c> Parameters<'c> {
         deleted: Option<i64>,
     ) -> Result<Found<[u8]>, Corrupt> {
         Ok(match (stored, deleted) {
-            (Some(stored), _) => Found::Value(stored.decode(self.collection, entry.id)?),
+            (Some(stored), _) => Found::Value(stored.decode(self.namespace, entry.id)?),
             (None, Some(deleted)) => Found::Deleted(version(deleted)),
             (None, None) => Found::Nothing,
         })

@@ -1,4 +1,4 @@
-//! [`Place`], where in a database a store keeps its collection.
+//! [`Place`], where in a database a store keeps its namespace.
 
 use super::super::engine::ConnectError;
 use crate::base::random;
@@ -6,20 +6,20 @@ use crate::base::random;
 /// The longest name of a table: the names made of it get a suffix, and PostgreSQL cuts them at 63 bytes.
 const LONGEST_TABLE: usize = 48;
 
-/// The longest name of a collection, in bytes.
-const LONGEST_COLLECTION: usize = 128;
+/// The longest name of a namespace, in bytes.
+const LONGEST_NAMESPACE: usize = 128;
 
-/// Where in a database a store keeps its collection: a set of tables, and a name in their first column.
+/// Where in a database a store keeps its namespace: a set of tables, and a name in their first column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) schema: String,
     pub(super) table: String,
-    pub(super) collection: String,
+    pub(super) namespace: String,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self { schema: "public".to_owned(), table: "ifmatch".to_owned(), collection: "default".to_owned() }
+        Self { schema: "public".to_owned(), table: "ifmatch".to_owned(), namespace: "default".to_owned() }
     }
 }
 
@@ -34,10 +34,10 @@ impl Place {
                 return Err(ConnectError::Usage { what, problem });
             }
         }
-        let collection = &self.collection;
-        if collection.is_empty() || collection.len() > LONGEST_COLLECTION || collection.contains('\0') {
-            let problem = format!("a name has 1 to {LONGEST_COLLECTION} bytes without U+0000");
-            return Err(ConnectError::Usage { what: "collection", problem });
+        let namespace = &self.namespace;
+        if namespace.is_empty() || namespace.len() > LONGEST_NAMESPACE || namespace.contains('\0') {
+            let problem = format!("a name has 1 to {LONGEST_NAMESPACE} bytes without U+0000");
+            return Err(ConnectError::Usage { what: "namespace", problem });
         }
         Ok(())
     }
@@ -116,7 +116,7 @@ mod tests {
             }
         }
         for name in ["", "a\0b", &"x".repeat(129)] {
-            assert!(Place { collection: name.to_owned(), ..Place::default() }.check().is_err(), "{name:?}");
+            assert!(Place { namespace: name.to_owned(), ..Place::default() }.check().is_err(), "{name:?}");
         }
         assert!(Place::default().check().is_ok());
         assert!(Place { table: "_x9".repeat(16), ..Place::default() }.check().is_ok());

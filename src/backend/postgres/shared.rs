@@ -29,7 +29,7 @@ const COMMIT_BYTES: usize = 64 << 20;
 /// How long a trim of the history may take.
 const LONGEST_TRIM: Duration = Duration::from_secs(60);
 
-/// What is wrong where the row of a collection is gone.
+/// What is wrong where the row of a namespace is gone.
 pub(super) const EMPTIED: &str = "the tables of the store were emptied or replaced";
 
 /// What the calls, the feeds and the tasks of a store share.
@@ -68,25 +68,25 @@ impl Shared {
     }
 
     pub(super) async fn get(&self, id: &str) -> Result<Option<Versioned<[u8]>>, Error> {
-        let collection = &self.place.collection;
+        let namespace = &self.place.namespace;
         let budget = Budget::new(self.deadlines.read);
-        let rows = self.engine.ask(budget, &self.sql.get, &[collection, &id]).await;
+        let rows = self.engine.ask(budget, &self.sql.get, &[namespace, &id]).await;
         let rows = rows.map_err(|trouble| self.read_failure(trouble))?;
         let Some(row) = rows.first() else { return Ok(None) };
         let stored = Stored::at(row, 0).map_err(|error| self.misread(&error))?;
-        Ok(stored.map(|stored| stored.decode(collection, id)).transpose()?)
+        Ok(stored.map(|stored| stored.decode(namespace, id)).transpose()?)
     }
 
     pub(super) async fn scan(&self, scan: Scan<'_>) -> Result<Page<Listed<[u8]>>, Error> {
         let Scan { prefix, after, limit, values } = scan;
-        let collection = &self.place.collection;
+        let namespace = &self.place.namespace;
         let Some(range) = Range::new(prefix, after) else {
             return Ok(Page { items: Vec::new(), more: false });
         };
         let most = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
         let budget = Budget::new(self.deadlines.read);
         let parameters: [session::Parameter<'_>; 5] =
-            [collection, &range.from, &range.without, &range.before, &most];
+            [namespace, &range.from, &range.without, &range.before, &most];
         let statement = if values { &self.sql.scan } else { &self.sql.scan_ids };
         let rows = self.engine.ask(budget, statement, &parameters).await;
         let rows = rows.map_err(|trouble| self.read_failure(trouble))?;
@@ -95,7 +95,7 @@ impl Shared {
             let id: &str = row.try_get(0).map_err(|error| self.misread(&error))?;
             let listed = match values {
                 true => {
-                    Stored::at(row, 1).map(|row| row.map(|row| row.decode(collection, id).map(Listed::from)))
+                    Stored::at(row, 1).map(|row| row.map(|row| row.decode(namespace, id).map(Listed::from)))
                 }
                 false => Head::at(row, 1).map(|row| row.map(|row| row.decode(id).map(Listed::from))),
             };
@@ -108,7 +108,7 @@ impl Shared {
     }
 
     pub(super) async fn commit(self: &Arc<Self>, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
-        let given = Parameters::new(&self.place.collection, commit, self.trimming.most());
+        let given = Parameters::new(&self.place.namespace, commit, self.trimming.most());
         let write = commit.remembered_write();
         let budget = Budget::new(self.deadlines.commit);
         // Whether it may have reached the engine before. Then only its write id tells what became of it.
@@ -188,7 +188,7 @@ impl Shared {
 
     /// A commit that only checks: what stands there at one instant. It can be sent any number of times.
     pub(super) async fn check(&self, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
-        let given = Parameters::new(&self.place.collection, commit, self.trimming.most());
+        let given = Parameters::new(&self.place.namespace, commit, self.trimming.most());
         let budget = Budget::new(self.deadlines.commit);
         let rows = self.engine.ask(budget, &self.sql.check, &given.checks()).await;
         let rows = rows.map_err(|trouble| self.read_failure(trouble))?;
@@ -206,8 +206,7 @@ impl Shared {
         let budget = Budget::new(self.deadlines.read);
         let (bytes, key, most) = (bytes(write).to_vec(), key(write), self.trimming.most());
         let patience = lock_patience(budget.share());
-        let parameters: [session::Parameter<'_>; 5] =
-            [&self.place.collection, &bytes, &key, &most, &patience];
+        let parameters: [session::Parameter<'_>; 5] = [&self.place.namespace, &bytes, &key, &most, &patience];
         let rows = self.engine.ask(budget, &self.sql.resolve, &parameters).await;
         let rows = rows.map_err(|trouble| self.read_failure(trouble))?;
         let (first, entries) = rows.split_first().ok_or_else(|| self.failure("an answer without rows"))?;
@@ -230,9 +229,8 @@ impl Shared {
         self.runtime.handle().spawn(async move {
             let Self { engine, sql, place, trimming, .. } = &*shared;
             // What can't be trimmed now is trimmed the next time.
-            let _ = engine
-                .ask(Budget::new(LONGEST_TRIM), &sql.trim, &[&place.collection, &trimming.most()])
-                .await;
+            let _ =
+                engine.ask(Budget::new(LONGEST_TRIM), &sql.trim, &[&place.namespace, &trimming.most()]).await;
             trimming.done();
         });
     }

@@ -116,18 +116,18 @@ impl Sql {
 }
 
 const GET: &str = "
-SELECT version, format, checksum, value FROM {resources} WHERE collection = $1 AND id = $2";
+SELECT version, format, checksum, value FROM {resources} WHERE namespace = $1 AND id = $2";
 
 /// From `$2` on, without `$3`, to before `$4`.
 const SCAN: &str = "
 SELECT id, version, format, checksum, value FROM {resources}
- WHERE collection = $1 AND id >= $2 AND id <> $3 AND id < $4
+ WHERE namespace = $1 AND id >= $2 AND id <> $3 AND id < $4
  ORDER BY id LIMIT $5";
 
 /// The same without the values. A long one stands in a table of its own, which is not read then.
 const SCAN_IDS: &str = "
 SELECT id, version, format FROM {resources}
- WHERE collection = $1 AND id >= $2 AND id <> $3 AND id < $4
+ WHERE namespace = $1 AND id >= $2 AND id <> $3 AND id < $4
  ORDER BY id LIMIT $5";
 
 /// The parameters of both.
@@ -145,46 +145,46 @@ SELECT e.place::integer, t.version, t.format, t.checksum,
        d.version
   FROM {places} p
  CROSS JOIN unnest($2, $3, $4) WITH ORDINALITY AS e (id, expected, version, place)
-  LEFT JOIN {resources} t ON t.collection = $1 AND t.id = e.id
-  LEFT JOIN {deleted} d ON t.id IS NULL AND d.collection = $1 AND d.id = e.id
- WHERE p.collection = $1
+  LEFT JOIN {resources} t ON t.namespace = $1 AND t.id = e.id
+  LEFT JOIN {deleted} d ON t.id IS NULL AND d.namespace = $1 AND d.id = e.id
+ WHERE p.namespace = $1
  ORDER BY e.place"#;
 
 /// The newest commit of the log, and how many of the transactions in `$2` have left a commit there since.
 const NEWEST: &str = "
 SELECT p.epoch, l.xid::text, l.version, pg_current_snapshot()::text,
-       EXISTS (SELECT FROM {log} WHERE collection = $1 AND xid = ANY ($2::xid8[]))
+       EXISTS (SELECT FROM {log} WHERE namespace = $1 AND xid = ANY ($2::xid8[]))
   FROM {places} p
   LEFT JOIN LATERAL (
-       SELECT xid, version FROM {log} WHERE collection = $1 ORDER BY xid DESC LIMIT 1) l ON true
- WHERE p.collection = $1";
+       SELECT xid, version FROM {log} WHERE namespace = $1 ORDER BY xid DESC LIMIT 1) l ON true
+ WHERE p.namespace = $1";
 
 const OLDEST: &str = "
 SELECT p.epoch, l.xid::text, l.version, pg_current_snapshot()::text
   FROM {places} p
   LEFT JOIN LATERAL (
-       SELECT xid, version FROM {log} WHERE collection = $1 ORDER BY xid LIMIT 1) l ON true
- WHERE p.collection = $1";
+       SELECT xid, version FROM {log} WHERE namespace = $1 ORDER BY xid LIMIT 1) l ON true
+ WHERE p.namespace = $1";
 
 /// The commits that a watcher at a place in the log has not seen: those that come after its place, and those that were
 /// under way then; `$5` of them at most. Each with its changes, and the values that are still stored.
 const READ_LOG: &str = r#"
 SELECT p.epoch, p.floor::text, pg_current_snapshot()::text,
-       EXISTS (SELECT FROM {log} WHERE collection = $1 AND xid = $2::xid8 AND version = $3),
+       EXISTS (SELECT FROM {log} WHERE namespace = $1 AND xid = $2::xid8 AND version = $3),
        l.xid::text, l.version, c.place::integer, c.id, c.deed, t.format, t.checksum, t.value
   FROM {places} p
   LEFT JOIN LATERAL (
        SELECT * FROM (
-              (SELECT xid, version, ids, deeds FROM {log} WHERE collection = $1 AND xid = ANY ($4::xid8[]))
+              (SELECT xid, version, ids, deeds FROM {log} WHERE namespace = $1 AND xid = ANY ($4::xid8[]))
               UNION ALL
-              (SELECT xid, version, ids, deeds FROM {log} WHERE collection = $1 AND xid > $2::xid8
+              (SELECT xid, version, ids, deeds FROM {log} WHERE namespace = $1 AND xid > $2::xid8
                 ORDER BY xid LIMIT $5)) both_kinds
         ORDER BY xid LIMIT $5) l ON true
   LEFT JOIN LATERAL unnest(l.ids, l.deeds) WITH ORDINALITY AS c (id, deed, place)
     ON c.deed IN ('p', 'd')
   LEFT JOIN {resources} t
-    ON c.deed = 'p' AND t.collection = $1 AND t.id = c.id AND t.version = l.version
- WHERE p.collection = $1
+    ON c.deed = 'p' AND t.namespace = $1 AND t.id = c.id AND t.version = l.version
+ WHERE p.namespace = $1
  ORDER BY l.xid, c.place"#;
 
 const SURVEY: &str = "
@@ -197,7 +197,7 @@ SELECT to_regclass('{resources}') IS NOT NULL,
          AND to_regproc('{trim}') IS NOT NULL,
        (SELECT relpersistence = 'p' FROM pg_catalog.pg_class WHERE oid = to_regclass('{resources}'))";
 
-/// Begins a collection where there is none.
+/// Begins a namespace where there is none.
 ///
 /// Rows that a dump has carried into another cluster bear transaction numbers of the old one, which this one has not come
 /// to yet. Nothing of its own looks so. Such a history is of no use here: its cursors end, and its write ids are forgotten.
@@ -205,12 +205,12 @@ const ENTER: &str = "
 WITH carried AS (
     UPDATE {places} p
        SET epoch = $2, floor = '0', forgotten = greatest(forgotten, (
-           SELECT write FROM {log} WHERE collection = $1 AND write IS NOT NULL ORDER BY write DESC LIMIT 1))
-     WHERE collection = $1 AND (floor >= pg_snapshot_xmax(pg_current_snapshot()) OR EXISTS (
-           SELECT FROM {log} WHERE collection = $1 AND xid >= pg_snapshot_xmax(pg_current_snapshot())))
-    RETURNING p.collection),
-forgotten AS (DELETE FROM {log} WHERE collection IN (SELECT collection FROM carried))
-INSERT INTO {places} (collection, format, epoch) VALUES ($1, 1, $2) ON CONFLICT DO NOTHING";
+           SELECT write FROM {log} WHERE namespace = $1 AND write IS NOT NULL ORDER BY write DESC LIMIT 1))
+     WHERE namespace = $1 AND (floor >= pg_snapshot_xmax(pg_current_snapshot()) OR EXISTS (
+           SELECT FROM {log} WHERE namespace = $1 AND xid >= pg_snapshot_xmax(pg_current_snapshot())))
+    RETURNING p.namespace),
+forgotten AS (DELETE FROM {log} WHERE namespace IN (SELECT namespace FROM carried))
+INSERT INTO {places} (namespace, format, epoch) VALUES ($1, 1, $2) ON CONFLICT DO NOTHING";
 
 // The lock is the first statement: whoever waited for it finds everything there.
 const TABLES: &str = r#"
@@ -220,23 +220,23 @@ DO $do$ BEGIN
     IF to_regnamespace('"{schema}"') IS NULL THEN CREATE SCHEMA "{schema}"; END IF;
 END $do$;
 CREATE TABLE IF NOT EXISTS {resources} (
-    collection text COLLATE "C" NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
     id         text COLLATE "C" NOT NULL,
     version    bigint NOT NULL,
     format     smallint NOT NULL,
     checksum   integer NOT NULL,
     value      bytea NOT NULL,
-    PRIMARY KEY (collection, id)
+    PRIMARY KEY (namespace, id)
 ) WITH (fillfactor = 90);
 CREATE TABLE IF NOT EXISTS {deleted} (
-    collection text COLLATE "C" NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
     id         text COLLATE "C" NOT NULL,
     version    bigint NOT NULL,
-    PRIMARY KEY (collection, id)
+    PRIMARY KEY (namespace, id)
 );
-CREATE INDEX IF NOT EXISTS {deleted_by_version} ON {deleted} (collection, version);
+CREATE INDEX IF NOT EXISTS {deleted_by_version} ON {deleted} (namespace, version);
 CREATE TABLE IF NOT EXISTS {log} (
-    collection  text COLLATE "C" NOT NULL,
+    namespace  text COLLATE "C" NOT NULL,
     xid         xid8 NOT NULL,
     version     bigint NOT NULL,
     write       bytea,
@@ -244,16 +244,16 @@ CREATE TABLE IF NOT EXISTS {log} (
     ids         text[] NOT NULL,
     deeds       "char"[] NOT NULL,
     replaced    bigint[] NOT NULL,
-    PRIMARY KEY (collection, xid)
+    PRIMARY KEY (namespace, xid)
 );
-CREATE UNIQUE INDEX IF NOT EXISTS {log_by_write} ON {log} (collection, write) WHERE write IS NOT NULL;
+CREATE UNIQUE INDEX IF NOT EXISTS {log_by_write} ON {log} (namespace, write) WHERE write IS NOT NULL;
 CREATE TABLE IF NOT EXISTS {closed} (
-    collection text COLLATE "C" NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
     write      bytea NOT NULL,
-    PRIMARY KEY (collection, write)
+    PRIMARY KEY (namespace, write)
 );
 CREATE TABLE IF NOT EXISTS {places} (
-    collection text COLLATE "C" PRIMARY KEY,
+    namespace text COLLATE "C" PRIMARY KEY,
     format     smallint NOT NULL,
     epoch      bigint NOT NULL,
     -- The newest transaction that left the log, and the highest write id.
@@ -276,16 +276,16 @@ const OUTSIDE: &str =
     "(given_write <= past.forgotten OR substring(given_write FOR 8) > int8send(coalesce(past.newest, 0)))";
 
 /// Closes a write id that was never seen, while the caller holds its lock. Tells whether there was room for it: there are
-/// never more than `given_history`. The row of the collection is the last lock that anybody takes.
+/// never more than `given_history`. The row of the namespace is the last lock that anybody takes.
 const CLOSE: &str = r#"
-CREATE OR REPLACE FUNCTION {close}(given_collection text, given_write bytea, given_history bigint) RETURNS boolean
+CREATE OR REPLACE FUNCTION {close}(given_namespace text, given_write bytea, given_history bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
 BEGIN
-    UPDATE {places} SET closed = closed + 1 WHERE collection = given_collection AND closed < given_history;
+    UPDATE {places} SET closed = closed + 1 WHERE namespace = given_namespace AND closed < given_history;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    INSERT INTO {closed} (collection, write) VALUES (given_collection, given_write);
+    INSERT INTO {closed} (namespace, write) VALUES (given_namespace, given_write);
     RETURN true;
 END
 $function$;
@@ -297,13 +297,13 @@ $function$;
 /// `x` the write id is closed, `u` what became of the write id can't be told, with the newest version, `f` the stored value
 /// has a format this function does not know.
 ///
-/// The newest version is the sequence's: it may be one of another collection, and its random bits are all set.
+/// The newest version is the sequence's: it may be one of another namespace, and its random bits are all set.
 ///
 /// A function that changes something sees in each of its statements what was committed before that statement began. So
 /// what it reads after it has its locks is the truth until it ends, which is why one round trip is enough.
 const COMMIT_ONE: &str = r#"
 CREATE OR REPLACE FUNCTION {commit_one}(
-    given_collection text, given_write bytea, given_fingerprint bigint, given_key bigint, given_again boolean,
+    given_namespace text, given_write bytea, given_fingerprint bigint, given_key bigint, given_again boolean,
     given_history bigint, given_tag bigint, given_patience integer, given_id text, given_deed "char",
     given_expected "char", given_version bigint, given_checksum integer, given_value bytea,
     OUT told_verdict "char", OUT told_place integer, OUT told_version bigint, OUT told_replaced bigint,
@@ -325,7 +325,7 @@ BEGIN
         PERFORM pg_advisory_xact_lock(given_key);
         PERFORM set_config('lock_timeout', {left}, true);
     END IF;
-    id_key := hashtextextended(given_id, hashtextextended(given_collection, hashtextextended('{key}', 0)));
+    id_key := hashtextextended(given_id, hashtextextended(given_namespace, hashtextextended('{key}', 0)));
     IF NOT pg_try_advisory_xact_lock(id_key) THEN
         PERFORM pg_advisory_xact_lock(id_key);
         PERFORM set_config('lock_timeout', {left}, true);
@@ -334,10 +334,10 @@ BEGIN
            c.write AS closed, l.version AS logged, l.fingerprint, l.deeds, l.replaced
       INTO past
       FROM {places} p
-      LEFT JOIN {resources} t ON t.collection = given_collection AND t.id = given_id
-      LEFT JOIN {log} l ON l.collection = given_collection AND l.write = given_write
-      LEFT JOIN {closed} c ON c.collection = given_collection AND c.write = given_write
-     WHERE p.collection = given_collection;
+      LEFT JOIN {resources} t ON t.namespace = given_namespace AND t.id = given_id
+      LEFT JOIN {log} l ON l.namespace = given_namespace AND l.write = given_write
+      LEFT JOIN {closed} c ON c.namespace = given_namespace AND c.write = given_write
+     WHERE p.namespace = given_namespace;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the tables were emptied' USING ERRCODE = '55000';
     END IF;
@@ -372,7 +372,7 @@ BEGIN
              END;
     -- What was sent before may still be on its way, and must not come true after this answer.
     IF given_again AND past.closed IS NULL AND (strange OR NOT holds) THEN
-        IF NOT {close}(given_collection, given_write, given_history) THEN
+        IF NOT {close}(given_namespace, given_write, given_history) THEN
             told_verdict := 'u';
             RETURN;
         END IF;
@@ -388,11 +388,11 @@ BEGIN
         told_verdict := 'm';
         IF past.found IS NULL THEN
             SELECT version INTO told_deleted FROM {deleted}
-             WHERE collection = given_collection AND id = given_id;
+             WHERE namespace = given_namespace AND id = given_id;
         ELSE
             SELECT version, format, checksum, value
               INTO told_version, told_format, told_checksum, told_value
-              FROM {resources} WHERE collection = given_collection AND id = given_id;
+              FROM {resources} WHERE namespace = given_namespace AND id = given_id;
         END IF;
         RETURN;
     END IF;
@@ -410,21 +410,21 @@ BEGIN
     next := nextval('{versions}') << 24 | given_tag;
     IF deed = 'p' AND past.found IS NOT NULL THEN
         UPDATE {resources} SET version = next, format = 1, checksum = given_checksum, value = given_value
-         WHERE collection = given_collection AND id = given_id AND version = past.found;
+         WHERE namespace = given_namespace AND id = given_id AND version = past.found;
         -- Somebody without our locks was here.
         IF NOT FOUND THEN
             RAISE EXCEPTION 'changed behind the back of the store' USING ERRCODE = '40001';
         END IF;
     ELSIF deed = 'p' THEN
-        INSERT INTO {resources} (collection, id, version, format, checksum, value)
-        VALUES (given_collection, given_id, next, 1, given_checksum, given_value);
+        INSERT INTO {resources} (namespace, id, version, format, checksum, value)
+        VALUES (given_namespace, given_id, next, 1, given_checksum, given_value);
     ELSIF deed = 'd' THEN
-        DELETE FROM {resources} WHERE collection = given_collection AND id = given_id;
-        INSERT INTO {deleted} (collection, id, version) VALUES (given_collection, given_id, next)
-            ON CONFLICT (collection, id) DO UPDATE SET version = next;
+        DELETE FROM {resources} WHERE namespace = given_namespace AND id = given_id;
+        INSERT INTO {deleted} (namespace, id, version) VALUES (given_namespace, given_id, next)
+            ON CONFLICT (namespace, id) DO UPDATE SET version = next;
     END IF;
-    INSERT INTO {log} (collection, xid, version, write, fingerprint, ids, deeds, replaced)
-    VALUES (given_collection, pg_current_xact_id(), next, given_write, given_fingerprint, ARRAY[given_id], ARRAY[deed],
+    INSERT INTO {log} (namespace, xid, version, write, fingerprint, ids, deeds, replaced)
+    VALUES (given_namespace, pg_current_xact_id(), next, given_write, given_fingerprint, ARRAY[given_id], ARRAY[deed],
             ARRAY[past.found]);
     IF deed <> 'n' THEN
         told_version := next;
@@ -437,7 +437,7 @@ $function$;
 /// entry that failed.
 const COMMIT_MANY: &str = r#"
 CREATE OR REPLACE FUNCTION {commit_many}(
-    given_collection text, given_write bytea, given_fingerprint bigint, given_key bigint, given_again boolean,
+    given_namespace text, given_write bytea, given_fingerprint bigint, given_key bigint, given_again boolean,
     given_history bigint, given_tag bigint, given_patience integer, given_ids text[], given_deeds "char"[],
     given_expected "char"[], given_versions bigint[], given_checksums integer[], given_values bytea[])
 RETURNS TABLE (told_verdict "char", told_place integer, told_version bigint, told_replaced bigint,
@@ -461,7 +461,7 @@ BEGIN
     END IF;
     -- In the order of the keys, each once: nobody waits for one who waits for them.
     FOR wanted IN
-        SELECT hashtextextended(e.id, hashtextextended(given_collection, hashtextextended('{key}', 0))) AS key,
+        SELECT hashtextextended(e.id, hashtextextended(given_namespace, hashtextextended('{key}', 0))) AS key,
                bool_or(e.deed <> 'c') AS writes
           FROM unnest(given_ids, given_deeds) AS e (id, deed) GROUP BY 1 ORDER BY 1
     LOOP
@@ -478,9 +478,9 @@ BEGIN
            l.version AS logged, l.fingerprint, l.deeds, l.replaced
       INTO past
       FROM {places} p
-      LEFT JOIN {log} l ON l.collection = given_collection AND l.write = given_write
-      LEFT JOIN {closed} c ON c.collection = given_collection AND c.write = given_write
-     WHERE p.collection = given_collection;
+      LEFT JOIN {log} l ON l.namespace = given_namespace AND l.write = given_write
+      LEFT JOIN {closed} c ON c.namespace = given_namespace AND c.write = given_write
+     WHERE p.namespace = given_namespace;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the tables were emptied' USING ERRCODE = '55000';
     END IF;
@@ -519,9 +519,9 @@ BEGIN
       INTO judged
       FROM unnest(given_ids, given_deeds, given_expected, given_versions) WITH ORDINALITY
            AS e (id, deed, expected, version, place)
-      LEFT JOIN {resources} t ON t.collection = given_collection AND t.id = e.id;
+      LEFT JOIN {resources} t ON t.namespace = given_namespace AND t.id = e.id;
     IF given_again AND past.closed IS NULL AND (judged.strange OR NOT judged.holds) THEN
-        IF NOT {close}(given_collection, given_write, given_history) THEN
+        IF NOT {close}(given_namespace, given_write, given_history) THEN
             told_verdict := 'u';
             RETURN NEXT;
             RETURN;
@@ -531,7 +531,7 @@ BEGIN
         RETURN QUERY SELECT 'f'::"char", e.place::integer, t.version, NULL::bigint, NULL::bigint, t.format,
                NULL::integer, NULL::bytea
           FROM unnest(given_ids, given_expected, given_versions) WITH ORDINALITY AS e (id, expected, version, place)
-          JOIN {resources} t ON t.collection = given_collection AND t.id = e.id
+          JOIN {resources} t ON t.namespace = given_namespace AND t.id = e.id
          WHERE t.format <> 1 AND (e.expected <> 'v' OR t.version <> e.version)
          ORDER BY e.place LIMIT 1;
         RETURN;
@@ -540,8 +540,8 @@ BEGIN
         RETURN QUERY SELECT 'm'::"char", e.place::integer, t.version, t.version, d.version, t.format, t.checksum,
                t.value
           FROM unnest(given_ids, given_expected, given_versions) WITH ORDINALITY AS e (id, expected, version, place)
-          LEFT JOIN {resources} t ON t.collection = given_collection AND t.id = e.id
-          LEFT JOIN {deleted} d ON t.id IS NULL AND d.collection = given_collection AND d.id = e.id
+          LEFT JOIN {resources} t ON t.namespace = given_namespace AND t.id = e.id
+          LEFT JOIN {deleted} d ON t.id IS NULL AND d.namespace = given_namespace AND d.id = e.id
          WHERE NOT CASE e.expected
                        WHEN 'a' THEN true
                        WHEN 'n' THEN t.version IS NULL
@@ -559,22 +559,22 @@ BEGIN
     done := judged.done;
     IF given_write IS NOT NULL OR 'p' = ANY (done) OR 'd' = ANY (done) THEN
         next := nextval('{versions}') << 24 | given_tag;
-        INSERT INTO {resources} AS t (collection, id, version, format, checksum, value)
-        SELECT given_collection, e.id, next, 1, e.checksum, e.value
+        INSERT INTO {resources} AS t (namespace, id, version, format, checksum, value)
+        SELECT given_namespace, e.id, next, 1, e.checksum, e.value
           FROM unnest(given_ids, done, given_checksums, given_values) AS e (id, deed, checksum, value)
          WHERE e.deed = 'p'
-            ON CONFLICT (collection, id) DO UPDATE
+            ON CONFLICT (namespace, id) DO UPDATE
            SET version = excluded.version, format = 1, checksum = excluded.checksum, value = excluded.value;
         IF 'd' = ANY (done) THEN
             DELETE FROM {resources} t
              USING unnest(given_ids, done) AS e (id, deed)
-             WHERE e.deed = 'd' AND t.collection = given_collection AND t.id = e.id;
-            INSERT INTO {deleted} (collection, id, version)
-            SELECT given_collection, e.id, next FROM unnest(given_ids, done) AS e (id, deed) WHERE e.deed = 'd'
-                ON CONFLICT (collection, id) DO UPDATE SET version = excluded.version;
+             WHERE e.deed = 'd' AND t.namespace = given_namespace AND t.id = e.id;
+            INSERT INTO {deleted} (namespace, id, version)
+            SELECT given_namespace, e.id, next FROM unnest(given_ids, done) AS e (id, deed) WHERE e.deed = 'd'
+                ON CONFLICT (namespace, id) DO UPDATE SET version = excluded.version;
         END IF;
-        INSERT INTO {log} (collection, xid, version, write, fingerprint, ids, deeds, replaced)
-        VALUES (given_collection, pg_current_xact_id(), next, given_write, given_fingerprint, given_ids, done,
+        INSERT INTO {log} (namespace, xid, version, write, fingerprint, ids, deeds, replaced)
+        VALUES (given_namespace, pg_current_xact_id(), next, given_write, given_fingerprint, given_ids, done,
                 judged.found);
     END IF;
     RETURN QUERY SELECT 'a'::"char", e.place::integer,
@@ -588,7 +588,7 @@ $function$;
 /// What became of a write id; one that never came is closed. Verdicts: `r`, `x`, `u` as above, `r` with a row an entry.
 const RESOLVE: &str = r#"
 CREATE OR REPLACE FUNCTION {resolve}(
-    given_collection text, given_write bytea, given_key bigint, given_history bigint, given_patience integer)
+    given_namespace text, given_write bytea, given_key bigint, given_history bigint, given_patience integer)
 RETURNS TABLE (told_verdict "char", told_place integer, told_version bigint, told_replaced bigint)
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
 #variable_conflict use_column
@@ -605,9 +605,9 @@ BEGIN
            l.version AS logged, l.deeds, l.replaced
       INTO past
       FROM {places} p
-      LEFT JOIN {log} l ON l.collection = given_collection AND l.write = given_write
-      LEFT JOIN {closed} c ON c.collection = given_collection AND c.write = given_write
-     WHERE p.collection = given_collection;
+      LEFT JOIN {log} l ON l.namespace = given_namespace AND l.write = given_write
+      LEFT JOIN {closed} c ON c.namespace = given_namespace AND c.write = given_write
+     WHERE p.namespace = given_namespace;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the tables were emptied' USING ERRCODE = '55000';
     END IF;
@@ -625,7 +625,7 @@ BEGIN
         told_verdict := 'x';
     ELSIF {outside} THEN
         told_verdict := 'u';
-    ELSIF {close}(given_collection, given_write, given_history) THEN
+    ELSIF {close}(given_namespace, given_write, given_history) THEN
         told_verdict := 'x';
     ELSE
         told_verdict := 'u';
@@ -638,7 +638,7 @@ $function$;
 /// Lets go of all but the newest commits of the log and what goes with them. Whoever comes while another is at it does
 /// nothing.
 const TRIM: &str = r#"
-CREATE OR REPLACE FUNCTION {trim}(given_collection text, given_history bigint) RETURNS void
+CREATE OR REPLACE FUNCTION {trim}(given_namespace text, given_history bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $function$
 DECLARE
     -- No transaction before this one is still under way, so none can leave a commit behind the floor.
@@ -649,34 +649,34 @@ DECLARE
     outdated bigint;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(
-        hashtextextended('trim', hashtextextended(given_collection, hashtextextended('{key}', 1)))) THEN
+        hashtextextended('trim', hashtextextended(given_namespace, hashtextextended('{key}', 1)))) THEN
         RETURN;
     END IF;
     SELECT l.xid, l.version INTO cut FROM {log} l
-     WHERE l.collection = given_collection ORDER BY l.xid DESC OFFSET given_history LIMIT 1;
+     WHERE l.namespace = given_namespace ORDER BY l.xid DESC OFFSET given_history LIMIT 1;
     IF FOUND THEN
         WITH gone AS (
             DELETE FROM {log} l
-             WHERE l.collection = given_collection AND l.xid <= cut.xid AND l.xid < settled
+             WHERE l.namespace = given_namespace AND l.xid <= cut.xid AND l.xid < settled
             RETURNING l.xid, l.write)
         SELECT (SELECT write FROM gone WHERE write IS NOT NULL ORDER BY write DESC LIMIT 1),
                (SELECT xid FROM gone ORDER BY xid DESC LIMIT 1)
           INTO highest_gone, last_gone;
         DELETE FROM {deleted} d
          USING (SELECT id FROM {deleted}
-                 WHERE collection = given_collection AND version <= cut.version
+                 WHERE namespace = given_namespace AND version <= cut.version
                    FOR UPDATE SKIP LOCKED) old
-         WHERE d.collection = given_collection AND d.id = old.id AND d.version <= cut.version;
+         WHERE d.namespace = given_namespace AND d.id = old.id AND d.version <= cut.version;
         -- What is not above the forgotten ones is refused anyway.
         DELETE FROM {closed} c
-         WHERE c.collection = given_collection
-           AND c.write <= greatest(highest_gone, (SELECT forgotten FROM {places} WHERE collection = given_collection));
+         WHERE c.namespace = given_namespace
+           AND c.write <= greatest(highest_gone, (SELECT forgotten FROM {places} WHERE namespace = given_namespace));
         GET DIAGNOSTICS outdated = ROW_COUNT;
         -- Last: whoever closes a write id waits for this row.
         UPDATE {places}
            SET floor = greatest(floor, last_gone), forgotten = greatest(forgotten, highest_gone),
                closed = closed - outdated
-         WHERE collection = given_collection;
+         WHERE namespace = given_namespace;
     END IF;
 END
 $function$;

@@ -47,9 +47,9 @@ impl<'r> Stored<'r> {
     }
 
     /// The value of `id`, if it is intact.
-    pub(super) fn decode(self, collection: &str, id: &str) -> Result<Versioned<[u8]>, Corrupt> {
+    pub(super) fn decode(self, namespace: &str, id: &str) -> Result<Versioned<[u8]>, Corrupt> {
         let version = Head { version: self.version, format: self.format }.decode(id)?;
-        let computed = checksum(collection, id, self.value);
+        let computed = checksum(namespace, id, self.value);
         if computed != self.checksum {
             return Err(Corrupt::new(id, version, Damage::Checksum { stored: self.checksum, computed }));
         }
@@ -75,8 +75,8 @@ impl Head {
 }
 
 /// Of a value and of where it belongs, so that one that turns up elsewhere is found out.
-pub(super) fn checksum(collection: &str, id: &str, value: &[u8]) -> i32 {
-    let place = Checksum::new().add(collection.as_bytes()).add(&[0]).add(id.as_bytes()).add(&[0]);
+pub(super) fn checksum(namespace: &str, id: &str, value: &[u8]) -> i32 {
+    let place = Checksum::new().add(namespace.as_bytes()).add(&[0]).add(id.as_bytes()).add(&[0]);
     place.add(value).finish() as i32
 }
 
@@ -116,8 +116,8 @@ mod tests {
             (good, "c", "b"),
             (good, "d", "a"),
         ];
-        for (stored, collection, id) in damaged {
-            let corrupt = stored.decode(collection, id).unwrap_err();
+        for (stored, namespace, id) in damaged {
+            let corrupt = stored.decode(namespace, id).unwrap_err();
             assert_eq!((corrupt.id(), corrupt.version().to_bits().get()), (id, 7));
         }
     }

@@ -1,10 +1,10 @@
-//! [`Trimming`], how the history of a collection stays bounded.
+//! [`Trimming`], how the history of a namespace stays bounded.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::base::random;
 
-/// How the history of a collection stays bounded: now and then, and in a task of its own, so that no commit waits for it.
+/// How the history of a namespace stays bounded: now and then, and in a task of its own, so that no commit waits for it.
 pub(super) struct Trimming {
     history: usize,
     commits: AtomicUsize,

@@ -1,4 +1,4 @@
-//! The feed of a collection to one watcher.
+//! The feed of a namespace to one watcher.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -36,7 +36,7 @@ pub(super) enum Look {
 /// A look that is under way, and how many commits the next one may read.
 type Looking = Pin<Box<dyn Future<Output = (Result<Look, Error>, usize)> + Send>>;
 
-/// The feed of a collection to one watcher. It keeps its place, what it has read and not told, and nothing in the engine.
+/// The feed of a namespace to one watcher. It keeps its place, what it has read and not told, and nothing in the engine.
 struct Watch {
     shared: Arc<Shared>,
     key: u64,
@@ -98,7 +98,7 @@ pub(super) async fn watch(shared: &Arc<Shared>, from: Start) -> Result<Changes<[
 /// The place after the newest commit.
 async fn newest(shared: &Shared, budget: Budget) -> Result<Spot, Error> {
     let running: Vec<String> = Vec::new();
-    let rows = shared.engine.ask(budget, &shared.sql.newest, &[&shared.place.collection, &running]).await;
+    let rows = shared.engine.ask(budget, &shared.sql.newest, &[&shared.place.namespace, &running]).await;
     let rows = rows.map_err(|trouble| shared.read_failure(trouble))?;
     let row = rows.first().ok_or_else(|| shared.failure(super::shared::EMPTIED))?;
     spot_of(row).map_err(|error| shared.failure(error.to_string()))
@@ -106,22 +106,22 @@ async fn newest(shared: &Shared, budget: Budget) -> Result<Spot, Error> {
 
 /// Looks once for what comes after a place.
 async fn look(shared: &Shared, place: &Spot, most: usize) -> Result<Look, Trouble> {
-    let collection = &shared.place.collection;
+    let namespace = &shared.place.namespace;
     let budget = || Budget::new(shared.deadlines.read);
     let (last, running) = (place.last.xid.to_string(), numbers(&place.running));
     let most = most as i64;
-    let parameters: [Parameter<'_>; 5] = [collection, &last, &place.last.version, &running, &most];
+    let parameters: [Parameter<'_>; 5] = [namespace, &last, &place.last.version, &running, &most];
     let rows = shared.engine.ask(budget(), &shared.sql.read, &parameters).await?;
-    if let Some(found) = read(collection, place, &rows).map_err(|error| Trouble::of_answer(&error))? {
+    if let Some(found) = read(namespace, place, &rows).map_err(|error| Trouble::of_answer(&error))? {
         return Ok(found);
     }
-    let rows = shared.engine.ask(budget(), &shared.sql.oldest, &[collection]).await?;
+    let rows = shared.engine.ask(budget(), &shared.sql.oldest, &[namespace]).await?;
     let oldest = rows.first().map(spot_of).transpose().map_err(|error| Trouble::of_answer(&error))?;
     Ok(Look::Overtaken(Expired { oldest: oldest.and_then(|oldest| oldest.cursor()) }))
 }
 
 /// What the rows of a look say: nothing where the log no longer has what comes after the place.
-fn read(collection: &str, place: &Spot, rows: &[Row]) -> Result<Option<Look>, tokio_postgres::Error> {
+fn read(namespace: &str, place: &Spot, rows: &[Row]) -> Result<Option<Look>, tokio_postgres::Error> {
     let Some(first) = rows.first() else { return Ok(None) };
     let epoch: i64 = first.try_get(0)?;
     let floor: u64 = first.try_get::<_, &str>(1)?.parse().unwrap_or_default();
@@ -137,7 +137,7 @@ fn read(collection: &str, place: &Spot, rows: &[Row]) -> Result<Option<Look>, to
         let length = rows[at..].iter().take_while(|row| same(row, mark.xid)).count().max(1);
         let changes: Vec<_> = rows[at..at + length]
             .iter()
-            .filter_map(|row| change(collection, mark, row).transpose())
+            .filter_map(|row| change(namespace, mark, row).transpose())
             .collect::<Result<_, _>>()?;
         at += length;
         let before = here.clone();
@@ -162,7 +162,7 @@ fn same(row: &Row, xid: u64) -> bool {
     matches!(mark_of(row, 4), Ok(Some(mark)) if mark.xid == xid)
 }
 
-fn change(collection: &str, mark: Mark, row: &Row) -> Result<Option<Change<[u8]>>, tokio_postgres::Error> {
+fn change(namespace: &str, mark: Mark, row: &Row) -> Result<Option<Change<[u8]>>, tokio_postgres::Error> {
     let Some(id) = row.try_get::<_, Option<&str>>(7)? else { return Ok(None) };
     let deleted = row.try_get::<_, i8>(8)? as u8 == b'd';
     let stored = row.try_get::<_, Option<i16>>(9)?.map(|format| {
@@ -174,7 +174,7 @@ fn change(collection: &str, mark: Mark, row: &Row) -> Result<Option<Change<[u8]>
         })
     });
     // A value that is damaged is for who reads it.
-    let value = stored.transpose()?.and_then(|stored| stored.decode(collection, id).ok());
+    let value = stored.transpose()?.and_then(|stored| stored.decode(namespace, id).ok());
     let kind = if deleted { ChangeKind::Delete } else { ChangeKind::Put(value.map(|found| found.value)) };
     Ok(Some(Change { id: id.into(), version: version(mark.version), kind }))
 }

@@ -1,4 +1,4 @@
-//! How a collection is found, or begun where there is nothing.
+//! How a namespace is found, or begun where there is nothing.
 
 use super::answer::ScriptAnswer;
 use super::keys::Keys;
@@ -8,7 +8,7 @@ use super::trouble::Trouble;
 use crate::backend::engine::{ConnectError, Deadlines};
 use crate::base::random;
 
-/// Finds the collection, or begins it where there is nothing.
+/// Finds the namespace, or begins it where there is nothing.
 pub(super) async fn begin(link: &Link, keys: &Keys, deadlines: &Deadlines) -> Result<(), ConnectError> {
     const ACTION: &str = "run scripts, which need Redis 7 or later";
     let names = [&keys.meta, &keys.ids, &keys.deleted, &keys.log, &keys.writes, &keys.closed];
@@ -27,7 +27,7 @@ pub(super) async fn begin(link: &Link, keys: &Keys, deadlines: &Deadlines) -> Re
         "format" => {
             let format = answer.text().unwrap_or_default();
             let found =
-                format!("a collection in format `{}`, and this release knows 1", format.escape_debug());
+                format!("a namespace in format `{}`, and this release knows 1", format.escape_debug());
             Err(ConnectError::Foreign { found })
         }
         "foreign" => {

@@ -122,7 +122,7 @@ end
 -- What leaves the log takes its write id and its deletions along. Only now and then, which costs less a commit.
 local leaving = counter % 16 == 0 and math.min(call('XLEN', log) + 1 - kept, 64) or 0
 
--- The rights of the user may have been narrowed since the collection was opened: what comes after the entry of the log. A
+-- The rights of the user may have been narrowed since the namespace was opened: what comes after the entry of the log. A
 -- right to the keys is a matter of the whole script, and `HSET` stops it with the counter.
 local function denied(...)
     return redis.acl_check_cmd and not redis.acl_check_cmd(...)

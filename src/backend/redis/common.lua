@@ -21,7 +21,7 @@ local function newest_of(counter, tag)
     return struct.pack('>I5', math.min(tonumber(counter) or 0, LAST)) .. (tag or '\0\0\0')
 end
 
--- Whether a write id that is not remembered may be a forgotten one, or is not from this collection.
+-- Whether a write id that is not remembered may be a forgotten one, or is not from this namespace.
 local function outside(write, newest, forgotten)
     return above(sub(write, 1, 8), newest) or not (forgotten and above(write, forgotten))
 end

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::link::{Link, Wire};
 use super::trouble::Trouble;
 
-/// How long one wait for a commit lasts. A collection that was wiped meanwhile is noticed after it.
+/// How long one wait for a commit lasts. A namespace that was wiped meanwhile is noticed after it.
 const WAIT: Duration = Duration::from_secs(1);
 
 /// How long to wait after a connection failed.

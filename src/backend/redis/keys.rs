@@ -1,11 +1,11 @@
-//! [`Keys`], what the keys of a collection are called.
+//! [`Keys`], what the keys of a namespace are called.
 
 use crate::backend::engine::ConnectError;
 
-/// The longest name of a collection, and of what stands before it.
+/// The longest name of a namespace, and of what stands before it.
 const LONGEST: usize = 64;
 
-/// The keys of one collection, all of one cluster node: the braces around its name make that so.
+/// The keys of one namespace, all of one cluster node: the braces around its name make that so.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     /// A hash: the format, the epoch, the newest version, where the log begins, and the highest write id that was forgotten.
@@ -25,10 +25,10 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new(prefix: &str, collection: &str) -> Result<Self, ConnectError> {
+    pub(super) fn new(prefix: &str, namespace: &str) -> Result<Self, ConnectError> {
         check("key prefix", prefix)?;
-        check("collection name", collection)?;
-        let key = |name: &str| format!("{prefix}:{{{collection}}}:{name}");
+        check("namespace name", namespace)?;
+        let key = |name: &str| format!("{prefix}:{{{namespace}}}:{name}");
         Ok(Self {
             meta: key("meta"),
             ids: key("ids"),
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_keys_of_a_collection_share_a_hash_tag() {
+    fn all_keys_of_a_namespace_share_a_hash_tag() {
         let keys = Keys::new("ifmatch", "articles").unwrap();
 
         assert_eq!(keys.meta, "ifmatch:{articles}:meta");

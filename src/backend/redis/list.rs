@@ -1,4 +1,4 @@
-//! How a collection is listed.
+//! How a namespace is listed.
 
 use super::answer::ScriptAnswer;
 use super::order;

@@ -1,4 +1,4 @@
--- Finds a collection, or begins one where there is nothing.
+-- Finds a namespace, or begins one where there is nothing.
 --
 -- KEYS: meta, ids, deleted, log, writes, closed. ARGV: of a new one the epoch, the number before the first version, and
 -- its tag.
@@ -48,9 +48,9 @@ if facts[1] then
     return { 'open', facts[2] }
 end
 if beside or call('EXISTS', meta) == 1 then
-    return { 'foreign', 'meta', 'gap beside other keys of a collection' }
+    return { 'foreign', 'meta', 'gap beside other keys of a namespace' }
 end
 call('HSET', meta, 'format', '1', 'epoch', ARGV[1], 'counter', ARGV[2], 'floor', ARGV[2], 'floor_tag', ARGV[3],
-    -- Of earlier write ids it knows nothing; those of an earlier collection at this place are among them.
+    -- Of earlier write ids it knows nothing; those of an earlier namespace at this place are among them.
     'tag', ARGV[3], 'forgotten', newest_of(ARGV[2], ARGV[3]) .. string.rep('\0', 8))
 return { 'open', ARGV[1] }

@@ -1,4 +1,4 @@
-//! Opening a collection: the connection, what the server promises, and the place of the collection there.
+//! Opening a namespace: the connection, what the server promises, and the place of the namespace there.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::backend::engine::{ConnectError, Runtime};
 use crate::store::{Durability, Reply};
 
 impl Options {
-    /// Opens the collection on the server at `url`, or begins it where there is nothing.
+    /// Opens the namespace on the server at `url`, or begins it where there is nothing.
     ///
     /// `redis://[user[:password]@]host[:port][/database]`, or `redis+unix:///path`. `rediss://` needs the feature
     /// `redis-tls`.
@@ -41,7 +41,7 @@ impl Options {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn with_client(self, client: Client) -> Reply<'static, Redis, ConnectError> {
-        match Keys::new(&self.prefix, &self.collection) {
+        match Keys::new(&self.prefix, &self.namespace) {
             Ok(keys) => open(client, keys, self),
             Err(error) => Reply::ready(Err(error)),
         }

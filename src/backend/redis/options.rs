@@ -1,23 +1,23 @@
-//! [`Options`], how to open a collection on Redis.
+//! [`Options`], how to open a namespace on Redis.
 
 use crate::backend::engine::Deadlines;
 
 /// The largest value that can be allowed: an eighth of what Redis takes in one piece.
 const LARGEST: usize = 64 << 20;
 
-/// How to open a collection on Redis.
+/// How to open a namespace on Redis.
 ///
 /// ```no_run
 /// use ifmatch::Redis;
 ///
-/// let store = Redis::options().collection("articles").require_strict().connect("redis://127.0.0.1").wait()?;
+/// let store = Redis::options().namespace("articles").require_strict().connect("redis://127.0.0.1").wait()?;
 /// # Ok::<_, ifmatch::engine::ConnectError>(())
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "options open nothing by themselves"]
 pub struct Options {
     pub(super) prefix: String,
-    pub(super) collection: String,
+    pub(super) namespace: String,
     pub(super) deadlines: Deadlines,
     pub(super) strict: bool,
     pub(super) history: usize,
@@ -28,7 +28,7 @@ impl Options {
     pub(super) fn new() -> Self {
         Self {
             prefix: "ifmatch".to_owned(),
-            collection: "default".to_owned(),
+            namespace: "default".to_owned(),
             deadlines: Deadlines::default(),
             strict: false,
             history: 100_000,
@@ -36,14 +36,14 @@ impl Options {
         }
     }
 
-    /// Which collection. Default: `default`. Each has its own versions, feed and limits.
+    /// Which namespace. Default: `default`. Each has its own versions, feed and limits.
     ///
     /// 1 to 64 ASCII letters, digits, `_`, `-` and `.`; another name is refused when the store connects.
-    pub fn collection(self, name: impl Into<String>) -> Self {
-        Self { collection: name.into(), ..self }
+    pub fn namespace(self, name: impl Into<String>) -> Self {
+        Self { namespace: name.into(), ..self }
     }
 
-    /// What every key begins with. Default: `ifmatch`. The same rules hold as for the collection.
+    /// What every key begins with. Default: `ifmatch`. The same rules hold as for the namespace.
     pub fn prefix(self, prefix: impl Into<String>) -> Self {
         Self { prefix: prefix.into(), ..self }
     }
@@ -60,7 +60,7 @@ impl Options {
 
     /// How many commits the feed, deletions and write ids reach back. Default: 100,000, and at least 64.
     ///
-    /// Redis keeps them in memory, about 200 bytes each, and up to 16 more of them. Where stores of one collection differ,
+    /// Redis keeps them in memory, about 200 bytes each, and up to 16 more of them. Where stores of one namespace differ,
     /// the smallest holds.
     pub fn history(self, commits: usize) -> Self {
         Self { history: commits.clamp(64, 1 << 30), ..self }

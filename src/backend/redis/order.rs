@@ -24,7 +24,7 @@ const VERSIONED: usize = 10;
 pub(super) enum Verdict {
     /// It is refused for good.
     Refused(Error),
-    /// There is no collection there.
+    /// There is no namespace there.
     Gone,
     /// The answer is no verdict.
     Trouble(Trouble),

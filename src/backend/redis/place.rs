@@ -1,12 +1,12 @@
-//! [`Place`], a place in the feed of a collection.
+//! [`Place`], a place in the feed of a namespace.
 
 use super::answer::ScriptAnswer;
 use super::trouble::Trouble;
 use crate::store::{Cursor, Expired, Refusal};
 
-/// A place in the feed of a collection.
+/// A place in the feed of a namespace.
 ///
-/// The epoch names the collection: one that was wiped and begun again has another. The tag is that of the commit at the
+/// The epoch names the namespace: one that was wiped and begun again has another. The tag is that of the commit at the
 /// position: one that a failover has taken back may have been followed by another with its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {

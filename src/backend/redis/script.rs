@@ -45,7 +45,7 @@ pub(super) static WATCH: LazyLock<Script> =
 /// Reads the next commit of the feed.
 pub(super) static NEXT: LazyLock<Script> = LazyLock::new(|| Script::new(ALLOW_OOM, include_str!("next.lua")));
 
-/// Finds or begins a collection.
+/// Finds or begins a namespace.
 pub(super) static OPEN: LazyLock<Script> = LazyLock::new(|| Script::new(ALLOW_OOM, include_str!("open.lua")));
 
 impl Script {

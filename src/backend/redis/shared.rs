@@ -41,7 +41,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Runs a script that changes nothing, and gives its answer. A collection that was wiped is begun anew.
+    /// Runs a script that changes nothing, and gives its answer. A namespace that was wiped is begun anew.
     pub(super) async fn read(&self, call: &Request) -> Result<ScriptAnswer, Error> {
         let mut begun = false;
         loop {
@@ -59,7 +59,7 @@ impl Shared {
         }
     }
 
-    /// Somebody wiped the place: begins the collection again.
+    /// Somebody wiped the place: begins the namespace again.
     async fn begin_anew(&self) -> Result<(), Error> {
         Ok(begin(&self.link, &self.keys, &self.deadlines).await?)
     }

@@ -27,13 +27,13 @@ pub(super) enum Trouble {
     #[error("redis answered {code}: {meaning}")]
     Answered { code: String, meaning: String },
     /// A script met a key that has left this node of a cluster.
-    #[error("the collection is moving to another node of the cluster")]
+    #[error("the namespace is moving to another node of the cluster")]
     Moving,
     /// An answer that no release of this store gives.
     #[error("redis gave an answer that the store does not understand")]
     Unexpected,
-    /// There is no collection any more, or one of a later format.
-    #[error("the collection is in format `{0}`, which this release does not know")]
+    /// There is no namespace any more, or one of a later format.
+    #[error("the namespace is in format `{0}`, which this release does not know")]
     Format(String),
 }
 
@@ -43,11 +43,11 @@ const REFUSALS: [(&str, &str); 15] = [
     ("READONLY", "it is a replica, and takes no writes"),
     ("LOADING", "it is still loading its data"),
     ("BUSY", "it is busy with a script of another client"),
-    ("MOVED", "another node of the cluster has the collection"),
-    ("ASK", "the collection is moving to another node of the cluster"),
-    ("TRYAGAIN", "the collection is moving to another node of the cluster"),
-    ("CLUSTERDOWN", "the cluster does not serve the collection at the moment"),
-    ("CROSSSLOT", "the keys of the collection are on several nodes"),
+    ("MOVED", "another node of the cluster has the namespace"),
+    ("ASK", "the namespace is moving to another node of the cluster"),
+    ("TRYAGAIN", "the namespace is moving to another node of the cluster"),
+    ("CLUSTERDOWN", "the cluster does not serve the namespace at the moment"),
+    ("CROSSSLOT", "the keys of the namespace are on several nodes"),
     ("MASTERDOWN", "it is a replica without its primary"),
     ("NOREPLICAS", "it has fewer good replicas than it must have to take writes"),
     ("MISCONF", "it can't write to its disk, and takes no writes"),

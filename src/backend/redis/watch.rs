@@ -1,4 +1,4 @@
-//! [`Watch`], the feed of a collection to one watcher.
+//! [`Watch`], the feed of a namespace to one watcher.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -48,7 +48,7 @@ impl Shared {
     }
 }
 
-/// The feed of a collection to one watcher. It keeps a place and nothing else: a slow one costs no memory anywhere.
+/// The feed of a namespace to one watcher. It keeps a place and nothing else: a slow one costs no memory anywhere.
 ///
 /// Each batch is fetched only once it is asked for, since its values must be those that are stored by then.
 pub(super) struct Watch {

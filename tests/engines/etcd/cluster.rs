@@ -63,7 +63,7 @@ impl Cluster {
         let url = format!("etcd://{},{},{}/tests", endpoint(0), endpoint(1), endpoint(2));
         let second = Duration::from_secs(1);
         let deadlines = Deadlines { connect: second, read: second, commit: second };
-        let options = Etcd::options().collection(unused("cluster")).deadlines(deadlines);
+        let options = Etcd::options().namespace(unused("cluster")).deadlines(deadlines);
         Arc::new(options.connect(&url).wait().unwrap())
     }
 }

@@ -21,7 +21,7 @@ fn workload(seed: u64) -> Workload {
 }
 
 fn store(port: u16) -> Arc<dyn Store<[u8]>> {
-    let options = Etcd::options().collection(unused("faults")).deadlines(short());
+    let options = Etcd::options().namespace(unused("faults")).deadlines(short());
     Arc::new(options.connect(&url(port)).wait().unwrap())
 }
 
@@ -143,9 +143,9 @@ fn without_a_node_nothing_is_applied_and_nobody_waits_long() {
 }
 
 #[test]
-fn two_programs_on_one_collection_see_one_order() {
+fn two_programs_on_one_namespace_see_one_order() {
     let name = unused("both");
-    let open = || Etcd::options().collection(&*name).connect(&url(NODE.port)).wait().unwrap();
+    let open = || Etcd::options().namespace(&*name).connect(&url(NODE.port)).wait().unwrap();
     let both = Arc::new(Both { stores: [open(), open()], turn: AtomicUsize::new(0) });
 
     let totals = faults::run(both, &workload(400), Numbering::StoreWide, |_| {});

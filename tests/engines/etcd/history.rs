@@ -33,8 +33,8 @@ fn assert_expired(answer: Result<Changes<[u8]>, Error>) {
     assert!(expired.oldest.is_some());
 }
 
-pub(super) fn open(port: u16, collection: &str) -> Result<Etcd, ConnectError> {
-    Etcd::options().collection(collection).connect(&url(port)).wait()
+pub(super) fn open(port: u16, namespace: &str) -> Result<Etcd, ConnectError> {
+    Etcd::options().namespace(namespace).connect(&url(port)).wait()
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn in_a_new_cluster_at_the_same_address_no_old_token_matches() {
 }
 
 #[test]
-fn a_restore_from_a_backup_is_not_told_and_a_collection_laid_anew_tells_it() {
+fn a_restore_from_a_backup_is_not_told_and_a_namespace_laid_anew_tells_it() {
     let mut server = node(&[]);
     let store = open(server.port, "restored").unwrap();
     let kept = put(&store, "a", Expected::Absent, b"one").unwrap();
@@ -281,7 +281,7 @@ fn bytes_that_do_not_decode_are_corrupt_and_give_way_to_who_names_them_or_is_bli
 }
 
 #[test]
-fn many_stores_that_open_at_once_lay_one_collection() {
+fn many_stores_that_open_at_once_lay_one_namespace() {
     let name = unused("together");
     let stores: Vec<Etcd> = thread::scope(|scope| {
         let opening: Vec<_> = (0..8).map(|_| scope.spawn(|| open(NODE.port, &name).unwrap())).collect();
@@ -296,12 +296,12 @@ fn many_stores_that_open_at_once_lay_one_collection() {
 }
 
 #[test]
-fn collections_and_prefixes_are_kept_apart() {
+fn namespaces_and_prefixes_are_kept_apart() {
     let name = unused("apart");
     let stores = [
-        Etcd::options().collection(&*name).prefix("tests/x"),
-        Etcd::options().collection(format!("{name}-r")).prefix("tests/x"),
-        Etcd::options().collection(&*name).prefix("tests"),
+        Etcd::options().namespace(&*name).prefix("tests/x"),
+        Etcd::options().namespace(format!("{name}-r")).prefix("tests/x"),
+        Etcd::options().namespace(&*name).prefix("tests"),
     ]
     .map(|options| options.connect(&format!("etcd://127.0.0.1:{}", NODE.port)).wait().unwrap());
 

@@ -62,7 +62,7 @@ fn what_no_request_can_hold_is_refused_before_it_is_sent() {
     assert!(matches!(refused, Error::Refused(Refusal::TooLarge { limit: 1_048_576, .. })), "{refused}");
 
     // The largest that our sum lets through fits into etcd's own limit.
-    let patient = Etcd::options().collection(unused("limits")).value_limit(2 << 20);
+    let patient = Etcd::options().namespace(unused("limits")).value_limit(2 << 20);
     let store = patient.connect(&url(NODE.port)).wait().unwrap();
     let largest = (1..64).rev().map(|kilobytes| (1536 - kilobytes) << 10);
     let mut fits = largest

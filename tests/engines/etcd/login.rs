@@ -133,17 +133,17 @@ fn a_dead_port_is_told_without_the_login() {
 
 #[test]
 fn names_that_are_none_are_refused() {
-    for collection in ["", "a:b", "a/b", "..", "'; DROP TABLE a", "\u{0}", "ü"] {
+    for namespace in ["", "a:b", "a/b", "..", "'; DROP TABLE a", "\u{0}", "ü"] {
         let url = format!("etcd://127.0.0.1:{}", NODE.port);
-        let error = Etcd::options().collection(collection).connect(&url).wait().unwrap_err();
-        assert!(matches!(error, ConnectError::Usage { .. }), "{collection:?}");
+        let error = Etcd::options().namespace(namespace).connect(&url).wait().unwrap_err();
+        assert!(matches!(error, ConnectError::Usage { .. }), "{namespace:?}");
     }
 }
 
 #[test]
 fn a_dead_node_among_the_endpoints_is_passed_over() {
     let url = format!("etcd://127.0.0.1:{},127.0.0.1:{}/tests", free_port(), NODE.port);
-    let store = Etcd::options().collection(unused("passed")).connect(&url).wait().unwrap();
+    let store = Etcd::options().namespace(unused("passed")).connect(&url).wait().unwrap();
 
     put(&store).unwrap();
 }
@@ -154,7 +154,7 @@ fn a_client_of_the_program_serves_as_well() {
     let store = runtime.block_on(async {
         let client = etcd_client::Client::connect([format!("127.0.0.1:{}", NODE.port)], None).await.unwrap();
         Arc::new(
-            Etcd::options().collection(unused("client")).require_strict().with_client(client).await.unwrap(),
+            Etcd::options().namespace(unused("client")).require_strict().with_client(client).await.unwrap(),
         )
     });
 

@@ -1,4 +1,4 @@
-//! Which write ids a collection remembers, which it refuses, and what becomes of them when the engine is wiped or restored.
+//! Which write ids a namespace remembers, which it refuses, and what becomes of them when the engine is wiped or restored.
 
 use ifmatch::store::{Committed, Refusal, Resolution, WriteId};
 use ifmatch::{Collection, Commit, Entry, Error, Etcd, Expected, Store, Version};
@@ -9,7 +9,7 @@ use crate::faults::patiently;
 
 /// A store that remembers little.
 fn small(name: &str, port: u16) -> Etcd {
-    Etcd::options().collection(name).history(64).connect(&url(port)).wait().unwrap()
+    Etcd::options().namespace(name).history(64).connect(&url(port)).wait().unwrap()
 }
 
 /// Sends a blind put of `a`.
@@ -48,9 +48,9 @@ fn assert_closed(store: &Etcd, write: WriteId) {
     assert!(matches!(refused, Err(Error::Refused(Refusal::Closed { .. }))), "{refused:?}");
 }
 
-/// How many keys of a kind a collection has.
-fn keys(collection: &str, kind: &str) -> usize {
-    let keys = etcdctl(NODE.port, &["get", "--prefix", &format!("tests/{collection}:{kind}"), "--keys-only"]);
+/// How many keys of a kind a namespace has.
+fn keys(namespace: &str, kind: &str) -> usize {
+    let keys = etcdctl(NODE.port, &["get", "--prefix", &format!("tests/{namespace}:{kind}"), "--keys-only"]);
     keys.lines().filter(|line| !line.is_empty()).count()
 }
 
@@ -198,7 +198,7 @@ fn after_a_wipe_no_write_id_of_before_is_applied_or_said_not_to_have_been() {
 }
 
 #[test]
-fn a_collection_laid_anew_forgets_nothing_that_was_remembered() {
+fn a_namespace_laid_anew_forgets_nothing_that_was_remembered() {
     let name = unused("anew");
     let store = open(NODE.port, &name).unwrap();
     let [sent, closed, unsent] = [(); 3].map(|()| drawn(&store));

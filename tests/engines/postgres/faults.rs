@@ -147,7 +147,7 @@ fn a_commit_that_waits_too_long_for_a_lock_was_certainly_not_applied() {
     let port = shared_server().port;
     let deadlines = Deadlines { commit: Duration::from_millis(300), ..Deadlines::default() };
     let name = super::fresh_name();
-    let store = open(&Postgres::options().collection(&name).deadlines(deadlines), port);
+    let store = open(&Postgres::options().namespace(&name).deadlines(deadlines), port);
     let put = |number: u8| store.commit(Commit::one(Entry::put("a", Expected::Any, [number].into()))).wait();
     put(1).unwrap();
     let held = AtomicBool::new(false);
@@ -172,7 +172,7 @@ fn a_commit_that_waits_too_long_for_a_lock_was_certainly_not_applied() {
 fn a_commit_waits_no_longer_for_many_locks_than_for_one() {
     let (port, name) = (shared_server().port, super::fresh_name());
     let deadlines = Deadlines { commit: Duration::from_secs(6), ..Deadlines::default() };
-    let store = open(&Postgres::options().collection(&name).deadlines(deadlines), port);
+    let store = open(&Postgres::options().namespace(&name).deadlines(deadlines), port);
     let puts = |number: u8| {
         let put = |id| Entry::put(id, Expected::Any, [number].into());
         store.commit(Commit::one(put("a")).and(put("b"))).wait()
@@ -199,7 +199,7 @@ fn a_conflict_whose_answer_is_lost_again_and_again_is_told_as_the_conflict() {
     let proxy = Proxy::new(shared_server().address());
     for ids in [&["a"][..], &["a", "b"]] {
         let name = super::fresh_name();
-        let store = open(&Postgres::options().collection(&name), proxy.port());
+        let store = open(&Postgres::options().namespace(&name), proxy.port());
         let put = |ids: &[&'static str], expected: Expected, write: WriteId| {
             let puts = ids.iter().map(|id| Entry::put(id, expected, (*b"v").into()));
             store.commit(puts.collect::<Commit<'_, [u8]>>().with_write(write)).wait()
@@ -231,13 +231,13 @@ fn what_is_sent_again_and_can_not_be_settled_is_unknown_and_is_no_refusal_to_dra
     let (proxy, port) = (Proxy::new(shared_server().address()), shared_server().port);
     for ids in [&["a"][..], &["a", "b"]] {
         let name = super::fresh_name();
-        let store = open(&Postgres::options().collection(&name), proxy.port());
+        let store = open(&Postgres::options().namespace(&name), proxy.port());
         let put = |expected: Expected, write: WriteId| {
             let puts = ids.iter().map(|id| Entry::put(id, expected, (*b"v").into()));
             store.commit(puts.collect::<Commit<'_, [u8]>>().with_write(write)).wait()
         };
         let places = |set: &str| {
-            super::psql(port, &format!("UPDATE ifmatch_places SET {set} WHERE collection = '{name}'"));
+            super::psql(port, &format!("UPDATE ifmatch_places SET {set} WHERE namespace = '{name}'"));
         };
         let unknown = |expected, write| {
             proxy.plan(Fault::DropAnswer);

@@ -33,7 +33,7 @@ fn a_watcher_further_behind_than_the_history_expires() {
 #[test]
 fn a_watcher_sees_what_another_store_commits() {
     let name = fresh_name();
-    let [here, there] = [(); 2].map(|()| open(&Postgres::options().collection(&name), shared_server().port));
+    let [here, there] = [(); 2].map(|()| open(&Postgres::options().namespace(&name), shared_server().port));
     let mut changes = here.watch(Start::Now).wait().unwrap();
 
     for number in 0..50 {
@@ -51,7 +51,7 @@ fn a_watcher_sees_what_another_store_commits() {
 fn a_transaction_that_commits_late_is_not_missed() {
     let name = fresh_name();
     let port = shared_server().port;
-    let store = open(&Postgres::options().collection(&name), port);
+    let store = open(&Postgres::options().namespace(&name), port);
     let mut changes = store.watch(Start::Now).wait().unwrap();
     // A commit that has its number in the engine, and stays open while others come and go.
     let mut late = Command::new(program("psql", &ELSEWHERE, "postgresql-client"))
@@ -94,8 +94,8 @@ fn a_transaction_that_commits_late_is_not_missed() {
 fn a_watcher_whose_connections_break_goes_on_by_itself() {
     let proxy = Proxy::new(shared_server().address());
     let name = fresh_name();
-    let watched = open(&Postgres::options().collection(&name), proxy.port());
-    let writer = open(&Postgres::options().collection(&name), shared_server().port);
+    let watched = open(&Postgres::options().namespace(&name), proxy.port());
+    let writer = open(&Postgres::options().namespace(&name), shared_server().port);
     let mut changes = watched.watch(Start::Now).wait().unwrap();
 
     let written: Vec<Version> = (0..60)
@@ -113,7 +113,7 @@ fn a_watcher_whose_connections_break_goes_on_by_itself() {
 }
 
 #[test]
-fn a_cursor_of_another_collection_is_expired() {
+fn a_cursor_of_another_namespace_is_expired() {
     let port = shared_server().port;
     let [one, other] = [(); 2].map(|()| open(&options(), port));
     put(&one, "a", 1);
@@ -127,8 +127,8 @@ fn a_watcher_of_large_values_on_a_slow_network_goes_on() {
     let proxy = Proxy::new(shared_server().address());
     let name = fresh_name();
     let deadlines = Deadlines { read: Duration::from_secs(1), ..Deadlines::default() };
-    let watched = open(&Postgres::options().collection(&name).deadlines(deadlines), proxy.port());
-    let writer = open(&Postgres::options().collection(&name), shared_server().port);
+    let watched = open(&Postgres::options().namespace(&name).deadlines(deadlines), proxy.port());
+    let writer = open(&Postgres::options().namespace(&name), shared_server().port);
     let mut changes = watched.watch(Start::Now).wait().unwrap();
     // All together take far longer than a look may, each by itself does not.
     let ids: Vec<String> = (0..12).map(|number| number.to_string()).collect();

@@ -5,11 +5,11 @@ use std::sync::{Arc, LazyLock};
 use ifmatch::codec::Codec;
 use ifmatch::conformance::{Sample, writes};
 use ifmatch::store::{Abilities, Durability};
-use ifmatch::{Encoded, Json, Postgres, Store, conformance};
+use ifmatch::{Encoded, Json, Postgres, Store, conformance, database_conformance};
 
 use super::{open, options, server, shared_server};
 
-/// A collection of its own on the server of all.
+/// A namespace of its own on the server of all.
 fn fresh() -> Postgres {
     open(&options(), shared_server().port)
 }
@@ -44,6 +44,7 @@ where
 conformance!(postgres, fresh(), of_postgres());
 conformance!(postgres_shared_by_all_laws, shared(), of_postgres());
 conformance!(postgres_unprepared, open(&options().unprepared(), shared_server().port), of_postgres());
+database_conformance!(database_in_postgres, ifmatch::Database::new(fresh()));
 conformance!(encoded_over_postgres, encoded::<u64>(fresh()), of_postgres());
 
 /// A short feed loses watchers that the other laws leave behind. A server of its own: where another test has a transaction

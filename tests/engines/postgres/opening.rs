@@ -172,7 +172,7 @@ fn no_refusal_of_a_connection_names_who_or_what_was_refused() {
 fn after_a_wipe_no_old_version_matches_and_every_old_cursor_is_expired() {
     let server = server(&[]);
     let name = fresh_name();
-    let options = Postgres::options().collection(&name);
+    let options = Postgres::options().namespace(&name);
     let store = open(&options, server.port);
     let mut changes = store.watch(Start::Now).wait().unwrap();
     let old = put(&store, "a");
@@ -200,7 +200,7 @@ fn after_a_wipe_no_old_version_matches_and_every_old_cursor_is_expired() {
 fn after_a_restore_no_old_version_matches_and_every_old_cursor_is_expired() {
     let mut first = server(&[]);
     let name = fresh_name();
-    let options = Postgres::options().collection(&name);
+    let options = Postgres::options().namespace(&name);
     let store = open(&options, first.port);
     let kept = put(&store, "kept");
     let mut changes = store.watch(Start::Now).wait().unwrap();
@@ -234,7 +234,7 @@ fn after_a_restore_no_old_version_matches_and_every_old_cursor_is_expired() {
 #[test]
 fn what_a_dump_has_carried_into_another_cluster_begins_a_new_feed() {
     let server = server(&[]);
-    let options = Postgres::options().collection(fresh_name());
+    let options = Postgres::options().namespace(fresh_name());
     let store = open(&options, server.port);
     let kept = put(&store, "kept");
     let write = drawn(&store);

@@ -80,7 +80,7 @@ fn no_answer_is_wrong_on_an_unreliable_network_before_the_proxy() {
 #[test]
 fn a_dozen_threads_of_two_stores_lose_no_update() {
     let name = fresh_name();
-    let options = Postgres::options().collection(&name).unprepared();
+    let options = Postgres::options().namespace(&name).unprepared();
     let stores = [(); 2].map(|()| Collection::<u64>::json(open(&options, shared_bouncer().port)));
     stores[0].create("sum", 0).wait().unwrap();
 

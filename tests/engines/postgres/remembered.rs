@@ -15,14 +15,14 @@ fn version(store: &Postgres, commit: Commit<'_, [u8]>) -> Version {
     store.commit(commit).wait().unwrap().version().unwrap()
 }
 
-/// How many rows a collection has in a table.
+/// How many rows a namespace has in a table.
 fn count(port: u16, table: &str, name: &str) -> u64 {
-    psql(port, &format!("SELECT count(*) FROM {table} WHERE collection = '{name}'")).parse().unwrap()
+    psql(port, &format!("SELECT count(*) FROM {table} WHERE namespace = '{name}'")).parse().unwrap()
 }
 
-/// How many closed ids the row of a collection says there are.
+/// How many closed ids the row of a namespace says there are.
 fn counted(port: u16, name: &str) -> u64 {
-    psql(port, &format!("SELECT closed FROM ifmatch_places WHERE collection = '{name}'")).parse().unwrap()
+    psql(port, &format!("SELECT closed FROM ifmatch_places WHERE namespace = '{name}'")).parse().unwrap()
 }
 
 /// Commits until something holds. The last trim may still be under way, and eight commits bring the next one.
@@ -43,7 +43,7 @@ fn history_is_bounded_and_what_was_forgotten_is_neither_applied_again_nor_told_a
     // A server of its own: where another test has a transaction open, nothing is trimmed.
     let (server, name) = (server(&["fsync=off"]), fresh_name());
     let port = server.port;
-    let store = open(&Postgres::options().collection(&name).history(64), port);
+    let store = open(&Postgres::options().namespace(&name).history(64), port);
     let (first, closed) = (drawn(&store), drawn(&store));
     version(&store, put("first", Expected::Absent, b"v").with_write(first));
     assert_eq!(store.resolve(closed).wait().unwrap(), Resolution::NotApplied);
@@ -79,7 +79,7 @@ fn history_is_bounded_and_what_was_forgotten_is_neither_applied_again_nor_told_a
 fn asking_after_more_write_ids_than_are_remembered_shuts_out_no_commit() {
     let (server, name) = (server(&["fsync=off"]), fresh_name());
     let port = server.port;
-    let store = open(&Postgres::options().collection(&name).history(64), port);
+    let store = open(&Postgres::options().namespace(&name).history(64), port);
     let seen = version(&store, put("a", Expected::Absent, b"0"));
     let (mut closed, mut refused) = (Vec::new(), 0);
     for number in 0..300 {
@@ -119,7 +119,7 @@ fn asking_after_more_write_ids_than_are_remembered_shuts_out_no_commit() {
 #[test]
 fn a_collection_that_was_idle_for_longer_than_its_history_writes_on() {
     let (server, name) = (server(&["fsync=off"]), fresh_name());
-    let options = Postgres::options().collection(&name).history(64);
+    let options = Postgres::options().namespace(&name).history(64);
     let [idle, busy] = [(); 2].map(|()| ifmatch::Collection::<u64>::json(open(&options, server.port)));
     let created = idle.create("a", 1).wait().unwrap();
     let old = idle.write_id();
@@ -153,13 +153,13 @@ fn versions_under_a_made_up_write_id_are_told_apart_by_chance_all_the_same() {
 #[test]
 fn what_the_functions_say_of_a_write_id_is_the_same_for_one_entry_and_for_many() {
     let (port, name) = (shared_server().port, fresh_name());
-    let store = open(&Postgres::options().collection(&name), port);
+    let store = open(&Postgres::options().namespace(&name), port);
     let newest = version(&store, put("a", Expected::Absent, b"v")).to_bits().get();
     let hex = |write: u128| format!("'\\x{write:032x}'::bytea");
     psql(
         port,
         &format!(
-            "UPDATE ifmatch_places SET forgotten = {}, closed = 1 WHERE collection = '{name}';
+            "UPDATE ifmatch_places SET forgotten = {}, closed = 1 WHERE namespace = '{name}';
              INSERT INTO ifmatch_closed VALUES ('{name}', {})",
             hex(100),
             hex(50)
@@ -198,7 +198,7 @@ fn what_the_functions_say_of_a_write_id_is_the_same_for_one_entry_and_for_many()
         [(false, 1), (true, 2), (true, 1)].map(|(again, room)| verdict(ours, again, 'n', room)),
         ["m", "m", "u"]
     );
-    psql(port, &format!("UPDATE ifmatch SET format = 2 WHERE collection = '{name}'"));
+    psql(port, &format!("UPDATE ifmatch SET format = 2 WHERE namespace = '{name}'"));
     assert_eq!(
         [(false, 1), (true, 2), (true, 1)].map(|(again, room)| verdict(ours, again, 'n', room)),
         ["f", "f", "u"]

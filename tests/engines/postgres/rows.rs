@@ -69,13 +69,13 @@ fn names_like_injections_are_names() {
     let port = shared_server().port;
     let names = ["'; DROP TABLE ifmatch; --", "\"", "$1", "{log}", "a\\'b", "%", "ünï cödé 😀", "\n"];
     for name in names {
-        let store = open(&Postgres::options().collection(name), port);
+        let store = open(&Postgres::options().namespace(name), port);
         for id in names {
             store.commit(put(id, Expected::Any, name.as_bytes())).wait().unwrap();
         }
     }
     for name in names {
-        let store = open(&Postgres::options().collection(name), port);
+        let store = open(&Postgres::options().namespace(name), port);
         let page = store.scan(Scan::new("", 100)).wait().unwrap();
         assert_eq!(page.items.len(), names.len(), "{name:?}");
         assert!(
@@ -122,12 +122,12 @@ fn a_commit_of_a_thousand_entries_is_one_commit() {
 #[test]
 fn damaged_values_and_those_of_a_later_format_are_told_and_stay() {
     let (port, name) = (shared_server().port, fresh_name());
-    let store = open(&Postgres::options().collection(&name), port);
+    let store = open(&Postgres::options().namespace(&name), port);
     for id in ["a", "b", "c"] {
         store.commit(put(id, Expected::Absent, b"value")).wait().unwrap();
     }
-    psql(port, &format!("UPDATE ifmatch SET value = 'valuf' WHERE collection = '{name}' AND id = 'b'"));
-    psql(port, &format!("UPDATE ifmatch SET format = 2 WHERE collection = '{name}' AND id = 'c'"));
+    psql(port, &format!("UPDATE ifmatch SET value = 'valuf' WHERE namespace = '{name}' AND id = 'b'"));
+    psql(port, &format!("UPDATE ifmatch SET format = 2 WHERE namespace = '{name}' AND id = 'c'"));
 
     let ids = Scan::new("", 10).without_values();
     let listed = |scan| {
@@ -149,7 +149,7 @@ fn damaged_values_and_those_of_a_later_format_are_told_and_stay() {
             let beside = put("a", Expected::Any, b"new").and(Entry::delete("c", Expected::Any));
             assert!(matches!(store.commit(beside).wait(), Err(Error::Corrupt(_))));
             // Of two the one that was not named is told.
-            psql(port, &format!("UPDATE ifmatch SET format = 2 WHERE collection = '{name}' AND id = 'b'"));
+            psql(port, &format!("UPDATE ifmatch SET format = 2 WHERE namespace = '{name}' AND id = 'b'"));
             let Err(Error::Corrupt(other)) = store.get("b").wait() else { panic!("`b` is damaged") };
             let named = Commit::one(Entry::put("b", other.version(), (*b"new").into())).and(Entry::put(
                 "c",

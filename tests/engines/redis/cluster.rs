@@ -1,4 +1,4 @@
-//! A collection on one node of a cluster, found from another node, and while it moves.
+//! A namespace on one node of a cluster, found from another node, and while it moves.
 
 use std::sync::Arc;
 use std::thread;
@@ -47,14 +47,14 @@ fn put(store: &dyn Store<[u8]>, number: u64) -> Result<(), Error> {
 }
 
 #[test]
-fn a_collection_is_found_from_any_node_and_followed_when_it_moves() {
+fn a_namespace_is_found_from_any_node_and_followed_when_it_moves() {
     let nodes = cluster();
     let slot = |name: &str| {
         say(nodes[0].address(), &format!("CLUSTER KEYSLOT {{{name}}}"))[1..].parse::<u32>().unwrap()
     };
     for number in 0..6 {
-        let name = format!("collection-{number}");
-        let store = open(Redis::options().collection(&name), nodes[number % 2].port);
+        let name = format!("namespace-{number}");
+        let store = open(Redis::options().namespace(&name), nodes[number % 2].port);
         let mut changes = store.watch(Start::Now).wait().unwrap();
         put(&*store, 1).unwrap();
         assert_eq!(changes.next().wait().unwrap().changes.len(), 2);
@@ -86,7 +86,7 @@ fn a_collection_is_found_from_any_node_and_followed_when_it_moves() {
 }
 
 #[test]
-fn a_watcher_waits_while_its_collection_moves() {
+fn a_watcher_waits_while_its_namespace_moves() {
     let nodes = cluster();
     let slot: u32 = say(nodes[0].address(), "CLUSTER KEYSLOT {moving}")[1..].parse().unwrap();
     let home = usize::from(slot > 8191);
@@ -99,7 +99,7 @@ fn a_watcher_waits_while_its_collection_moves() {
             errors.lines().filter_map(|line| line.split_once(":count=")?.1.trim().parse::<u64>().ok());
         counts.sum::<u64>()
     };
-    let store = open(Redis::options().collection("moving"), from.port);
+    let store = open(Redis::options().namespace("moving"), from.port);
     let mut changes = store.watch(Start::Now).wait().unwrap();
     put(&*store, 1).unwrap();
 

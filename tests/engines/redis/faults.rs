@@ -120,7 +120,7 @@ fn a_deadline_on_a_paused_server_is_unknown_and_resolves_later() {
 }
 
 #[test]
-fn a_lost_answer_is_settled_for_the_user_of_a_collection() {
+fn a_lost_answer_is_settled_for_the_user_of_a_namespace() {
     let proxy = Proxy::new(shared().address());
     let store = fresh().connect(url(proxy.port())).wait().unwrap();
     let notes = Collection::<String>::json(store).with_retry(Retry::default());

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use ifmatch::codec::Codec;
 use ifmatch::conformance::{Sample, writes};
 use ifmatch::store::{Abilities, Durability};
-use ifmatch::{Encoded, Json, Store, conformance};
+use ifmatch::{Encoded, Json, Store, conformance, database_conformance};
 
 use super::{fresh, open, shared, store, url};
 
@@ -38,6 +38,7 @@ where
 
 conformance!(redis, store(), abilities());
 conformance!(redis_shared_by_all_laws, one(), abilities());
+database_conformance!(database_in_redis, ifmatch::Database::new(store()));
 conformance!(encoded_over_redis, encoded::<u64>(store()), abilities());
 
 /// A short feed loses watchers that the other laws leave behind.

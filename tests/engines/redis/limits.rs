@@ -21,7 +21,7 @@ fn receipt(store: &dyn Store<[u8]>, commit: Commit<'_, [u8]>) -> Receipt {
 #[test]
 fn names_that_would_leave_their_place_are_refused() {
     for name in ["", "a}b", "{", "a:b", "a b", "*", "'; FLUSHALL", "a\r\nFLUSHALL", "ä", &"x".repeat(65)] {
-        let refused = Redis::options().collection(name).connect(url(shared().port)).wait();
+        let refused = Redis::options().namespace(name).connect(url(shared().port)).wait();
         assert!(matches!(refused, Err(ConnectError::Usage { .. })), "{name:?}");
         let refused = fresh().prefix(name).connect(url(shared().port)).wait();
         assert!(matches!(refused, Err(ConnectError::Usage { .. })), "{name:?}");
@@ -72,9 +72,9 @@ fn ids_of_every_plane_and_of_every_byte_are_kept_apart_and_listed_in_byte_order(
 }
 
 #[test]
-fn collections_and_prefixes_see_nothing_of_each_other() {
+fn namespaces_and_prefixes_see_nothing_of_each_other() {
     let [a, b] = [store(), store()];
-    let same_name = || Redis::options().collection("namesake");
+    let same_name = || Redis::options().namespace("namesake");
     let [c, d] = [same_name().prefix("one"), same_name().prefix("two")]
         .map(|options| options.connect(url(shared().port)).wait().unwrap());
     let stores = [a, b, c, d];
@@ -205,7 +205,7 @@ fn full_memory_refuses_puts_whole_and_lets_deletions_and_reads_through() {
 
 #[test]
 fn the_feed_deletions_and_write_ids_reach_back_as_far_as_told_and_no_further() {
-    let options = || Redis::options().collection("bounded").history(64);
+    let options = || Redis::options().namespace("bounded").history(64);
     let store = open(options(), shared().port);
     let (first, closed) = (drawn(&store), drawn(&store));
     let begin = store.watch(Start::Now).wait().unwrap().cursor().clone();
@@ -264,7 +264,7 @@ async fn open_in(options: ifmatch::redis::Options) -> Arc<dyn Store<[u8]>> {
 
 #[test]
 fn asking_after_more_write_ids_than_are_remembered_shuts_out_no_commit() {
-    let store = Redis::options().collection("closed").history(64).connect(url(shared().port)).wait().unwrap();
+    let store = Redis::options().namespace("closed").history(64).connect(url(shared().port)).wait().unwrap();
     let seen = drawn(&store).place();
     let (mut closed, mut refused) = (Vec::new(), 0);
     for number in 0..300 {
@@ -313,7 +313,7 @@ fn versions_under_made_up_write_ids_have_tags_of_their_own() {
 
 #[test]
 fn numbers_that_the_scripts_can_not_count_are_never_issued() {
-    let options = || Redis::options().collection("counted");
+    let options = || Redis::options().namespace("counted");
     let store = options().connect(url(shared().port)).wait().unwrap();
     let count = |number: u64| {
         say(shared().address(), &format!("HSET ifmatch:{{counted}}:meta counter {number}"));

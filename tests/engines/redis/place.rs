@@ -1,4 +1,4 @@
-//! What stands at the place of a collection: nothing, another's, a later format, damage; and two stores on one place.
+//! What stands at the place of a namespace: nothing, another's, a later format, damage; and two stores on one place.
 
 use std::sync::Arc;
 use std::thread;
@@ -50,7 +50,7 @@ fn after_a_wipe_no_old_version_matches_and_every_old_cursor_is_expired() {
 }
 
 #[test]
-fn every_call_begins_a_wiped_collection_anew() {
+fn every_call_begins_a_wiped_namespace_anew() {
     let server = server(&["--appendonly", "no"]);
     let store = open(Redis::options(), server.port);
     let wipe = || assert_eq!(say(server.address(), "FLUSHALL"), "+OK");
@@ -61,7 +61,7 @@ fn every_call_begins_a_wiped_collection_anew() {
     let mut changes: Changes<[u8]> = store.watch(Start::Now).wait().unwrap();
     let version = put(&*store, "a", Expected::Absent).unwrap();
     assert_eq!(changes.next().wait().unwrap().changes[0].version, version);
-    // Drawn before the collection began again: it may have been applied before.
+    // Drawn before the namespace began again: it may have been applied before.
     let earlier = drawn(&store);
     wipe();
     assert_eq!(store.resolve(earlier).wait().unwrap(), Resolution::Unknown);
@@ -70,7 +70,7 @@ fn every_call_begins_a_wiped_collection_anew() {
 
 #[test]
 fn a_later_format_is_refused_and_left_as_it_is() {
-    let options = || Redis::options().collection("later");
+    let options = || Redis::options().namespace("later");
     let store = open(options(), shared().port);
     put(&*store, "a", Expected::Absent).unwrap();
     say(shared().address(), "HSET ifmatch:{later}:meta format 2");
@@ -98,9 +98,9 @@ fn keys_of_another_program_are_refused_and_left_as_they_are() {
         ("foreign-4", "XADD ifmatch:{foreign-4}:log * a b"),
         ("foreign-5", "SET ifmatch:{foreign-5}:log text"),
     ];
-    for (collection, command) in cases {
+    for (namespace, command) in cases {
         say(address, command);
-        let refused = Redis::options().collection(collection).connect(url(shared().port)).wait();
+        let refused = Redis::options().namespace(namespace).connect(url(shared().port)).wait();
         assert!(matches!(refused, Err(ConnectError::Foreign { .. })), "{command}");
     }
     assert_eq!(say(address, "GET ifmatch:{foreign-1}:meta"), "text");
@@ -108,7 +108,7 @@ fn keys_of_another_program_are_refused_and_left_as_they_are() {
 
 #[test]
 fn damaged_bytes_are_told_of_left_and_given_up_only_to_who_names_them() {
-    let options = || Redis::options().collection("damaged");
+    let options = || Redis::options().namespace("damaged");
     let store = open(options(), shared().port);
     let address = shared().address();
     let old = put(&*store, "a", Expected::Absent).unwrap();
@@ -141,9 +141,9 @@ fn damaged_bytes_are_told_of_left_and_given_up_only_to_who_names_them() {
 }
 
 #[test]
-fn two_stores_that_begin_at_once_begin_one_collection() {
+fn two_stores_that_begin_at_once_begin_one_namespace() {
     for round in 0..20 {
-        let options = || Redis::options().collection(format!("both-{round}"));
+        let options = || Redis::options().namespace(format!("both-{round}"));
         let opened = thread::scope(|scope| {
             let threads = [(); 4].map(|()| scope.spawn(|| open(options(), shared().port)));
             threads.map(|thread| thread.join().unwrap())
@@ -158,8 +158,8 @@ fn two_stores_that_begin_at_once_begin_one_collection() {
 }
 
 #[test]
-fn stores_of_two_processes_share_a_collection_and_no_update_is_lost() {
-    let collection = "processes";
+fn stores_of_two_processes_share_a_namespace_and_no_update_is_lost() {
+    let namespace = "processes";
     let increments = |store: Arc<dyn Store<[u8]>>| {
         for _ in 0..200 {
             loop {
@@ -174,14 +174,14 @@ fn stores_of_two_processes_share_a_collection_and_no_update_is_lost() {
             }
         }
     };
-    let store = open(Redis::options().collection(collection), shared().port);
+    let store = open(Redis::options().namespace(namespace), shared().port);
     let zero = Entry::put("count", Expected::Absent, Arc::from(0_u64.to_be_bytes()));
     store.commit(Commit::one(zero)).wait().unwrap();
 
     // Stores share nothing but the server: separate connections, as separate processes have.
     thread::scope(|scope| {
         for _ in 0..4 {
-            scope.spawn(|| increments(open(Redis::options().collection(collection), shared().port)));
+            scope.spawn(|| increments(open(Redis::options().namespace(namespace), shared().port)));
         }
     });
 

@@ -45,7 +45,7 @@ fn errors_of_connecting_show_no_credentials() {
     ] {
         assert!(matches!(refused(&bad), ConnectError::Usage { .. }), "{bad}");
     }
-    let options = Redis::options().collection("x");
+    let options = Redis::options().namespace("x");
     assert!(!format!("{options:?}").contains(SECRET));
 }
 
@@ -56,15 +56,15 @@ fn a_store_behind_a_login_works_and_shows_none_of_it() {
     assert_eq!(say(server.address(), &acl), "+OK");
     let url = format!("redis://keeper:{SECRET}@127.0.0.1:{}", server.port);
 
-    let store = Redis::options().collection("vault").connect(&url).wait().unwrap();
+    let store = Redis::options().namespace("vault").connect(&url).wait().unwrap();
     store.commit(ifmatch::Commit::one(Entry::put("a", Expected::Absent, (*b"v").into()))).wait().unwrap();
 
     assert!(!format!("{store:?} {:?}", store.abilities()).contains(SECRET));
     assert!(!format!("{store:?}").contains("keeper"));
     // It may not ask for the settings.
-    let strict = Redis::options().collection("vault").require_strict().connect(&url).wait().unwrap_err();
+    let strict = Redis::options().namespace("vault").require_strict().connect(&url).wait().unwrap_err();
     assert!(matches!(strict, ConnectError::Relaxed { may_lose } if may_lose.contains("does not tell")));
-    // Nor touch another collection.
+    // Nor touch another namespace.
     let other = refused(&url);
     assert!(matches!(other, ConnectError::Refused { .. }), "{other}");
 }

@@ -84,9 +84,8 @@ fn many_watchers_share_one_waiting_connection_and_leave_none_behind() {
 
 #[test]
 fn watchers_see_what_other_stores_commit() {
-    let collection = "seen-by-others";
-    let [one, other] =
-        [(); 2].map(|()| open(ifmatch::Redis::options().collection(collection), shared().port));
+    let namespace = "seen-by-others";
+    let [one, other] = [(); 2].map(|()| open(ifmatch::Redis::options().namespace(namespace), shared().port));
     let mut changes = one.watch(Start::Now).wait().unwrap();
 
     for number in 0..100 {

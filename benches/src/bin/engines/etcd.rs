@@ -134,7 +134,7 @@ fn hot_id(runtime: &Runtime, endpoint: &str, kv: &KvClient) {
                 seen.fetch_add(u64::from(report.attempts), Ordering::Relaxed);
             });
         let ours = runtime.block_on(async {
-            let options = Etcd::options().collection(format!("hot-{round}"));
+            let options = Etcd::options().namespace(format!("hot-{round}"));
             let store = options.connect(&format!("etcd://{endpoint}/bench")).await.unwrap();
             let counts = Collection::<u64>::json(store).with_retry(retry);
             counts.create("count", 0).await.unwrap();

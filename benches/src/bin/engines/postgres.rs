@@ -90,7 +90,7 @@ impl Hand {
     /// The row as the store has it.
     async fn read(&self, id: &str) -> (i64, Vec<u8>) {
         let client = self.pool.get().await.unwrap();
-        let text = "SELECT version, format, checksum, value FROM ifmatch WHERE collection = $1 AND id = $2";
+        let text = "SELECT version, format, checksum, value FROM ifmatch WHERE namespace = $1 AND id = $2";
         let statement = client.prepare_typed_cached(text, &[Type::TEXT, Type::TEXT]).await.unwrap();
         let row = client.query_one(&statement, &[&self.name, &id]).await.unwrap();
         (row.get(0), row.get(3))
@@ -140,7 +140,7 @@ pub fn run() {
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", server.port);
     let store = loop {
         // It accepts connections before it takes logins.
-        match runtime.block_on(Postgres::options().collection("bench").connect(&url)) {
+        match runtime.block_on(Postgres::options().namespace("bench").connect(&url)) {
             Ok(store) => break Arc::new(store),
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }

@@ -58,8 +58,8 @@ impl ByHand {
     }
 
     /// A compare-and-swap with a log, a truthful conflict and a write id: the version it made.
-    async fn swap(&self, collection: &str, id: &str, expected: &[u8], value: &[u8], write: u128) -> Vec<u8> {
-        let key = |name: &str| format!("ifmatch:{{{collection}}}:{name}");
+    async fn swap(&self, namespace: &str, id: &str, expected: &[u8], value: &[u8], write: u128) -> Vec<u8> {
+        let key = |name: &str| format!("ifmatch:{{{namespace}}}:{name}");
         let mut call = self.script.prepare_invoke();
         for name in ["meta", "ids", "deleted", "log", "writes"] {
             call.key(key(name));
@@ -93,7 +93,7 @@ pub fn run() {
     let single = Builder::new_current_thread().enable_all().build().unwrap();
     alone(&single, &url, ", on a runtime of one thread", 100);
     hot(&url);
-    show(&listing(&Redis::options().collection("listing").connect(&url).wait().unwrap()));
+    show(&listing(&Redis::options().namespace("listing").connect(&url).wait().unwrap()));
 }
 
 /// Times so many operations in a task of the runtime, where the connection is a task too.
@@ -111,12 +111,12 @@ fn contender<'a, F: Future<Output = ()> + Send + 'static>(
 
 /// One caller at a time.
 fn alone(runtime: &Runtime, url: &str, whence: &str, size: usize) {
-    let collection = format!("alone-{size}{}", whence.replace(|letter: char| !letter.is_alphabetic(), ""));
+    let namespace = format!("alone-{size}{}", whence.replace(|letter: char| !letter.is_alphabetic(), ""));
     let (store, hand) = runtime
         .block_on(runtime.spawn({
-            let (url, collection) = (url.to_owned(), collection.clone());
+            let (url, namespace) = (url.to_owned(), namespace.clone());
             async move {
-                let store = Redis::options().collection(collection).connect(&url).await.unwrap();
+                let store = Redis::options().namespace(namespace).connect(&url).await.unwrap();
                 (Arc::new(store), Arc::new(ByHand::connect(&url).await))
             }
         }))
@@ -126,7 +126,7 @@ fn alone(runtime: &Runtime, url: &str, whence: &str, size: usize) {
         let commit = Commit::one(Entry::put(id, Expected::Absent, Arc::clone(&value)));
         runtime.block_on(async { store.commit(commit).await.unwrap() });
     }
-    let key = move |id: &str| format!("ifmatch:{{{collection}}}:v:{id}");
+    let key = move |id: &str| format!("ifmatch:{{{namespace}}}:v:{id}");
 
     let get_by_hand = |count| {
         let (hand, key) = (Arc::clone(&hand), key("ours"));
@@ -154,11 +154,11 @@ fn alone(runtime: &Runtime, url: &str, whence: &str, size: usize) {
     let swap_by_hand = |count| {
         let (hand, value, key) = (Arc::clone(&hand), Arc::clone(&value), key("theirs"));
         async move {
-            let collection = key.split(['{', '}']).nth(1).unwrap();
+            let namespace = key.split(['{', '}']).nth(1).unwrap();
             let mut version = hand.get(&key).await[2..10].to_vec();
             for _ in 0..count {
                 let write = WriteId::after(None).to_bits();
-                version = hand.swap(collection, "theirs", &version, &value, write).await;
+                version = hand.swap(namespace, "theirs", &version, &value, write).await;
             }
         }
     };
@@ -207,7 +207,7 @@ fn hot(url: &str) {
                 seen.fetch_add(u64::from(report.attempts), Ordering::Relaxed);
             });
         let ours = runtime.block_on(async {
-            let store = Redis::options().collection(format!("hot-{round}")).connect(url).await.unwrap();
+            let store = Redis::options().namespace(format!("hot-{round}")).connect(url).await.unwrap();
             let counts = Collection::<u64>::json(store).with_retry(retry);
             counts.create("count", 0).await.unwrap();
             attempts.store(0, Ordering::Relaxed);
@@ -229,7 +229,7 @@ fn hot(url: &str) {
         });
         let tried = Arc::new(AtomicU64::new(0));
         let bare = runtime.block_on(async {
-            let store = Redis::options().collection(format!("bare-{round}")).connect(url).await.unwrap();
+            let store = Redis::options().namespace(format!("bare-{round}")).connect(url).await.unwrap();
             let store: Arc<dyn Store<[u8]>> = Arc::new(store);
             let number = |number: u64| Arc::<[u8]>::from(number.to_string().into_bytes());
             store.commit(Commit::one(Entry::put("count", Expected::Absent, number(0)))).await.unwrap();
