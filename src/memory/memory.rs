@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 
 use crate::base::{Mutex, random};
 use crate::memory::log::{Log, Read, Watcher};
-use crate::memory::table::{Leftovers, Table};
+use crate::memory::table::{Leftovers, Prefix, Table};
 use crate::store::{
-    Abilities, Batch, Change, ChangeKind, Changes, Commit, Committed, Durability, Error, Expired, Failure,
-    Feed, Listed, Outcome, Page, Receipt, Refusal, Reply, Resolution, Resource, Scan, Start, Store, Version,
-    Versioned, Window, WriteId,
+    Abilities, Batch, Change, ChangeKind, Changes, Commit, Committed, Durability, Error, Expected, Expired,
+    Failure, Feed, Listed, Outcome, Page, Receipt, Refusal, Reply, Resolution, Resource, Scan, Start, Store,
+    Version, Versioned, Window, WriteId,
 };
 
 /// How many ids a scan takes from the index at a time, so that a page of any size holds up no writer for long.
@@ -87,13 +87,13 @@ impl<T: Resource + ?Sized> Memory<T> {
     }
 
     /// [`get`](Store::get), which is always ready.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, id: &str) -> Option<Versioned<T>> {
         self.inner.table.get(id)
     }
 
     /// [`commit`](Store::commit), which is always ready.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn apply(&self, mut commit: Commit<'_, T>) -> Result<Committed, Error> {
         let Inner { table, log, .. } = &*self.inner;
         match (commit.write(), commit.entries_mut()) {
@@ -106,8 +106,45 @@ impl<T: Resource + ?Sized> Memory<T> {
         }
     }
 
+    /// A store as [`new`](Self::new), for ids that are at hand in two pieces: a prefix up to the first `separator`, and the
+    /// rest.
+    pub(crate) fn of_pieces(separator: u8) -> Self {
+        Self::with_parts(Some(separator), random() >> 2)
+    }
+
+    /// A prefix of ids, the separator included.
+    pub(crate) fn prefix(&self, text: Arc<str>) -> Prefix {
+        self.inner.table.prefix(text)
+    }
+
+    /// What [`find`](Self::find) gives for the id of both pieces, which are nowhere put together.
+    #[inline(always)]
+    pub(crate) fn find_below(&self, prefix: &Prefix, id: &str) -> Option<Versioned<T>> {
+        self.inner.table.get_below(prefix, id)
+    }
+
+    /// Puts a value where there is one as expected, and gives the displaced one for it; else does nothing.
+    #[inline(always)]
+    pub(crate) fn replace_below(
+        &self,
+        prefix: &Prefix,
+        id: &str,
+        expected: Expected,
+        value: &mut Arc<T>,
+    ) -> Result<Option<Receipt>, Refusal> {
+        let Inner { table, log, .. } = &*self.inner;
+        // Dropped here, outside of every lock.
+        let mut leftovers = Leftovers::default();
+        table.replace_below(prefix, id, expected, value, log, &mut leftovers)
+    }
+
+    fn with_parts(separator: Option<u8>, last: u64) -> Self {
+        let (table, log) = (Table::new(separator), Log::new(last));
+        Self { inner: Arc::new(Inner { table, log, window: Mutex::default() }) }
+    }
+
     fn counting_from(last: u64) -> Self {
-        Self { inner: Arc::new(Inner { table: Table::new(), log: Log::new(last), window: Mutex::default() }) }
+        Self::with_parts(None, last)
     }
 
     /// The same store with a feed that reaches back `changes` changes instead of 65,536; at least one.

@@ -45,6 +45,8 @@ type Buried = VecDeque<(Version, u64)>;
 
 pub(super) struct Table<T: ?Sized> {
     rows: DashMap<Id, Row<T>, SeedableRandomState>,
+    /// What ends the first piece of an id, where ids are asked for in two pieces.
+    separator: Option<u8>,
     roster: Apart<RwLock<Roster>>,
 }
 
@@ -128,7 +130,7 @@ impl<T: ?Sized> Row<T> {
         self.value.take()
     }
 
-    #[inline]
+    #[inline(always)]
     fn versioned(&self) -> Option<Versioned<T>> {
         Some(Versioned { version: self.version, value: Arc::clone(self.value.as_ref()?) })
     }
@@ -144,8 +146,23 @@ impl<T: ?Sized> Row<T> {
     }
 }
 
+/// What the ids of one part of a table begin with.
+pub(crate) struct Prefix {
+    text: Arc<str>,
+    /// The hash of an id of this part is this one and that of the rest, in one: both depend on the keys of the table.
+    hash: u64,
+}
+
+impl Prefix {
+    /// Whether `key` is this prefix and `id`.
+    #[inline]
+    fn and(&self, id: &str, key: &str) -> bool {
+        key.len() == self.text.len() + id.len() && key.ends_with(id) && key.starts_with(&*self.text)
+    }
+}
+
 impl<T: Resource + ?Sized> Table<T> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(separator: Option<u8>) -> Self {
         // Ids come from requests. An attacker who knew the keys could choose ids that all fall into one bucket. They
         // are drawn from the operating system's randomness and never shown: no answer depends on the table's order.
         static SHARED: OnceLock<SharedSeed> = OnceLock::new();
@@ -153,6 +170,7 @@ impl<T: Resource + ?Sized> Table<T> {
         let hasher = SeedableRandomState::with_seed(random(), shared);
         Self {
             rows: DashMap::with_capacity_and_hasher_and_shard_amount(0, hasher, SHARDS),
+            separator,
             roster: Apart(RwLock::default()),
         }
     }
@@ -169,15 +187,63 @@ impl<T: Resource + ?Sized> Table<T> {
     }
 
     /// The hash of an id and the shard it is in.
-    #[inline]
+    #[inline(always)]
     fn place(&self, id: &[u8]) -> (u64, usize) {
+        match self.separator {
+            None => self.of_hash(self.hash(id)),
+            Some(separator) => self.place_in_pieces(id, separator),
+        }
+    }
+
+    #[cold]
+    fn place_in_pieces(&self, id: &[u8], separator: u8) -> (u64, usize) {
+        match id.iter().position(|byte| *byte == separator) {
+            Some(end) => self.of_hash(self.hash(&id[..=end]) ^ self.hash(&id[end + 1..])),
+            None => self.of_hash(self.hash(id)),
+        }
+    }
+
+    #[inline(always)]
+    fn hash(&self, text: &[u8]) -> u64 {
         let mut hasher = self.rows.hasher().build_hasher();
-        hasher.write(id);
-        let hash = hasher.finish();
+        hasher.write(text);
+        hasher.finish()
+    }
+
+    /// A prefix that ends with the first separator of ids.
+    pub(super) fn prefix(&self, text: Arc<str>) -> Prefix {
+        Prefix { hash: self.hash(text.as_bytes()), text }
+    }
+
+    #[inline(always)]
+    fn of_hash(&self, hash: u64) -> (u64, usize) {
         (hash, self.rows.determine_shard(hash as usize))
     }
 
-    #[inline]
+    /// [`get`](Self::get) of an id in two pieces, which are nowhere put together.
+    #[inline(always)]
+    pub(super) fn get_below(&self, prefix: &Prefix, id: &str) -> Option<Versioned<T>> {
+        let (hash, shard) = self.of_hash(prefix.hash ^ self.hash(id.as_bytes()));
+        let rows = self.rows.shards()[shard].read();
+        rows.get(hash, |(key, _)| prefix.and(id, key))?.1.get().versioned()
+    }
+
+    /// A new value for an id in two pieces that exists and is as expected; else nothing is done.
+    #[inline(always)]
+    pub(super) fn replace_below(
+        &self,
+        prefix: &Prefix,
+        id: &str,
+        expected: Expected,
+        value: &mut Arc<T>,
+        log: &Log,
+        leftovers: &mut Leftovers<T>,
+    ) -> Result<Option<Receipt>, Refusal> {
+        let place = self.of_hash(prefix.hash ^ self.hash(id.as_bytes()));
+        self.replace_at(place, |key| prefix.and(id, key), expected, value, log, leftovers)
+    }
+
+    #[inline(always)]
     pub(super) fn get(&self, id: &str) -> Option<Versioned<T>> {
         let (hash, shard) = self.place(id.as_bytes());
         let rows = self.rows.shards()[shard].read();
@@ -254,14 +320,28 @@ impl<T: Resource + ?Sized> Table<T> {
         leftovers: &mut Leftovers<T>,
     ) -> Result<Option<Receipt>, Refusal> {
         let Action::Put(value) = &mut entry.action else { return Ok(None) };
-        if entry.condition.expected == Expected::Absent {
+        let expected = entry.condition.expected;
+        if expected == Expected::Absent {
             return Ok(None);
         }
-        let (hash, shard) = self.place(entry.id.as_bytes());
+        let place = self.place(entry.id.as_bytes());
+        self.replace_at(place, |id| id == entry.id, expected, value, log, leftovers)
+    }
+
+    #[inline(always)]
+    fn replace_at(
+        &self,
+        (hash, shard): (u64, usize),
+        is_it: impl Fn(&str) -> bool,
+        expected: Expected,
+        value: &mut Arc<T>,
+        log: &Log,
+        leftovers: &mut Leftovers<T>,
+    ) -> Result<Option<Receipt>, Refusal> {
         let mut rows = self.rows.shards()[shard].write();
-        let row = rows.get_mut(hash, |(id, _)| **id == *entry.id).map(|(id, row)| (id, row.get_mut()));
+        let row = rows.get_mut(hash, |(id, _)| is_it(id)).map(|(id, row)| (id, row.get_mut()));
         let Some((id, Row { version, value: Some(current), .. })) = row else { return Ok(None) };
-        if !entry.condition.expected.admits(Some(*version)) {
+        if !expected.admits(Some(*version)) {
             return Ok(None);
         }
         let replaced = *version;

@@ -14,7 +14,7 @@ use crate::collection::database::definition::Definition;
 use crate::collection::database::ground::Ground;
 use crate::collection::database::joint::Joint;
 use crate::collection::database::member::{Member, Membership};
-use crate::collection::database::name::Name;
+use crate::collection::database::name::{Name, SEPARATOR};
 use crate::collection::lines::Line;
 use crate::collection::retry::Retry;
 use crate::collection::stamps::Stamps;
@@ -122,7 +122,7 @@ impl Database {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn in_memory() -> Self {
-        Self::on(Ground::Memory(Memory::new()))
+        Self::on(Ground::Memory(Memory::of_pieces(SEPARATOR)))
     }
 
     fn on(ground: Ground) -> Self {

@@ -1,6 +1,5 @@
 //! [`Name`], what tells the resources of one collection from those of others in the same store.
 
-use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use crate::store::{Error, IdProblem, MAX_ID_BYTES, Refusal, shortened};
 const MAX_NAME_BYTES: usize = 64;
 
 /// What stands between a name and an id. No name has it, so the first one in a text ends the name, whatever the id is.
-const SEPARATOR: char = '/';
+pub(super) const SEPARATOR: u8 = b'/';
 
 /// The name of a collection. In the store its resources have their *full ids*: the name, a slash, and the id.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -18,11 +17,6 @@ pub(super) struct Name {
     name: Arc<str>,
     /// The name and what separates it.
     prefix: Arc<str>,
-}
-
-thread_local! {
-    /// Where a full id is put together without an allocation.
-    static FULL: Cell<String> = const { Cell::new(String::new()) };
 }
 
 impl Name {
@@ -35,7 +29,7 @@ impl Name {
             let problem = "must be named by 1 to 64 letters and digits of ASCII, `_`, `-` and `.`";
             return Err(Refusal::Collection { name: shortened(name).into(), problem: problem.into() }.into());
         }
-        Ok(Self { name: name.into(), prefix: format!("{name}{SEPARATOR}").into() })
+        Ok(Self { name: name.into(), prefix: [name, "/"].concat().into() })
     }
 
     pub(super) fn text(&self) -> &Arc<str> {
@@ -43,37 +37,24 @@ impl Name {
     }
 
     /// What the full ids of the collection begin with.
-    pub(super) fn prefix(&self) -> &str {
+    pub(super) fn prefix(&self) -> &Arc<str> {
         &self.prefix
     }
 
     /// The full id.
     pub(super) fn full(&self, id: &str) -> String {
-        [self.prefix(), id].concat()
-    }
-
-    /// The full id, put together where no allocation is needed.
-    #[inline]
-    pub(super) fn with_full<A>(&self, id: &str, use_it: impl FnOnce(&str) -> A) -> A {
-        // Taken out, so that a call within this one finds an empty one and not this.
-        let mut full = FULL.take();
-        full.clear();
-        full.push_str(&self.prefix);
-        full.push_str(id);
-        let answer = use_it(&full);
-        FULL.set(full);
-        answer
+        [&**self.prefix(), id].concat()
     }
 
     /// The id of a full id of this collection.
     #[inline]
     pub(super) fn id_of<'a>(&self, full: &'a str) -> Option<&'a str> {
-        full.strip_prefix(self.prefix())
+        full.strip_prefix(&**self.prefix())
     }
 
     /// The name that a full id begins with.
     pub(super) fn of_full(full: &str) -> &str {
-        full.split_once(SEPARATOR).map_or(full, |(name, _)| name)
+        full.split_once(char::from(SEPARATOR)).map_or(full, |(name, _)| name)
     }
 
     /// Refuses what the store could not: an empty id is a good one with a name before it, and one that is too long has
@@ -124,7 +105,6 @@ mod tests {
 
         for id in ["o7", "/o7", "orders/o7", "../stock/apples", "ü"] {
             let full = orders.full(id);
-            assert_eq!(orders.with_full(id, str::to_owned), full);
             assert_eq!((Name::of_full(&full), orders.id_of(&full)), ("orders", Some(id)));
         }
         assert_eq!(orders.id_of("orders2/o7"), None);

@@ -13,9 +13,10 @@ use crate::collection::database::name::Name;
 use crate::collection::database::opaque::{OfAnotherType, Opaque, packed, typed, unpack};
 use crate::collection::database::own::Typed;
 use crate::collection::database::step::{Exit, Step};
+use crate::memory::Prefix;
 use crate::store::{
-    Abilities, Changes, Commit, Committed, Corrupt, Entry, Error, Listed, Mismatch, Page, Reply, Resolution,
-    Resource, Scan, Start, Store, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Corrupt, Entry, Error, Listed, Mismatch, Page, Reply,
+    Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
 /// The store of one collection of a database: its own resources by their ids alone, and with their type.
@@ -24,6 +25,8 @@ pub(super) struct View<T: Resource> {
     /// The same, for those who do not know its type.
     member: Arc<dyn Member>,
     ground: Arc<Ground>,
+    /// What its full ids begin with, where they are in memory: so none has to be put together.
+    in_memory: Option<Prefix>,
     /// What reads go through: the layers above this view, where it has any.
     reads: Option<Arc<dyn Store<T>>>,
 }
@@ -37,8 +40,12 @@ struct Part<T: Resource> {
 
 impl<T: Resource> View<T> {
     pub(super) fn new(ground: Arc<Ground>, name: Name, steps: Vec<Arc<dyn Step<T>>>) -> Self {
+        let in_memory = match &*ground {
+            Ground::Memory(memory) => Some(memory.prefix(Arc::clone(name.prefix()))),
+            Ground::Bytes { .. } => None,
+        };
         let part = Arc::new(Part { name, steps });
-        Self { member: Arc::clone(&part) as Arc<dyn Member>, part, ground, reads: None }
+        Self { member: Arc::clone(&part) as Arc<dyn Member>, part, ground, in_memory, reads: None }
     }
 
     /// The same view, with its reads through layers above one like it.
@@ -65,6 +72,27 @@ impl<T: Resource> View<T> {
         match unpack(found) {
             Some(found) => Ok(Some(found)),
             None => Err(Corrupt::new(id, version, OfAnotherType).into()),
+        }
+    }
+
+    /// The short way of a new value for an existing id, in memory and past no step: there is no full id to be put together.
+    /// Where anything is otherwise, the commit comes back.
+    #[inline]
+    fn replace<'a>(&self, commit: Commit<'a, T>) -> Result<Result<Committed, Error>, Commit<'a, T>> {
+        let (Ground::Memory(memory), Some(prefix)) = (&*self.ground, &self.in_memory) else {
+            return Err(commit);
+        };
+        if self.part.has_steps() || commit.write().is_some() {
+            return Err(commit);
+        }
+        let [Entry { id, condition, action: Action::Put(value) }] = commit.entries() else {
+            return Err(commit);
+        };
+        let mut packed: Arc<Opaque> = Arc::clone(value) as Arc<Opaque>;
+        match memory.replace_below(prefix, id, condition.expected, &mut packed) {
+            Ok(Some(receipt)) => Ok(Ok(Committed::one(receipt))),
+            Ok(None) => Err(commit),
+            Err(refusal) => Ok(Err(refusal.into())),
         }
     }
 
@@ -96,8 +124,8 @@ impl<T: Resource> Store<T> for View<T> {
         if let Some(layers) = &self.reads {
             return layers.get(id);
         }
-        if let Ground::Memory(memory) = &*self.ground {
-            return Reply::ready(self.found(id, self.name().with_full(id, |full| memory.find(full))));
+        if let (Ground::Memory(memory), Some(prefix)) = (&*self.ground, &self.in_memory) {
+            return Reply::ready(self.found(id, memory.find_below(prefix, id)));
         }
         Reply::begin(async move {
             let found = self.ground.get(&self.name().full(id)).await;
@@ -106,19 +134,14 @@ impl<T: Resource> Store<T> for View<T> {
     }
 
     fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
+        let commit = match self.replace(commit) {
+            Ok(answer) => return Reply::ready(answer),
+            Err(commit) => commit,
+        };
         for entry in commit.entries() {
             if let Err(refusal) = self.name().check_id(entry.id) {
                 return Reply::ready(Err(refusal.into()));
             }
-        }
-        if let (Ground::Memory(memory), &[Entry { id, .. }], false) =
-            (&*self.ground, commit.entries(), self.part.has_steps())
-        {
-            let applied = self.name().with_full(id, |full| {
-                let Ok(packed) = commit.try_map(|entry| Ok::<_, Infallible>(packed(entry, full)));
-                memory.apply(packed)
-            });
-            return Reply::ready(applied.map_err(|error| joint::shown(error, std::iter::once(&self.member))));
         }
         self.reply(async move {
             let full: Vec<String> = commit.entries().iter().map(|entry| self.name().full(entry.id)).collect();
