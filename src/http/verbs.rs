@@ -315,3 +315,169 @@ fn missing(error: Error) -> Error {
     let missing = error.conflict().and_then(|conflict| NotFound::from_mismatch(conflict.decisive()));
     missing.map_or(error, Error::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::collection::Retry;
+    use crate::collection::testing::{Jumping, Pace, Scripted};
+    use crate::http::{reason, retry_after, status};
+    use crate::store::Expected;
+
+    /// Stores that answer at once, and later, and under write ids.
+    fn every() -> [Collection<u64>; 3] {
+        let later = Pace::Pending(Duration::from_micros(10));
+        [(Pace::Ready, false), (later, false), (later, true)].map(|(pace, unknown)| {
+            let counters = Collection::new(Scripted::new(pace, unknown));
+            counters.create("a", 1).wait().unwrap();
+            counters
+        })
+    }
+
+    fn request(header: Option<(&str, &str)>) -> Preconditions {
+        Preconditions::from_headers(header)
+    }
+
+    fn now(counters: &Collection<u64>) -> (u64, String) {
+        let now = counters.fetch("a").wait().unwrap();
+        (*now.value, format!("\"{}\"", now.version))
+    }
+
+    fn told<A>(answer: Result<A, Error>) -> (u16, &'static str) {
+        let Err(error) = answer else { panic!("it succeeded") };
+        (status(&error), reason(&error))
+    }
+
+    #[test]
+    fn a_race_lost_by_the_call_that_runs_once_is_412_under_a_header_and_409_without() {
+        for counters in every() {
+            for (name, lost) in [("Accept", 409), ("If-Match", 412)] {
+                for star in [true, false] {
+                    let tag = now(&counters).1;
+                    let request = request(Some((name, if star { "*" } else { &tag })));
+
+                    let patched = counters.patch_if("a", &request, |count| {
+                        counters.put("a", 10).wait().unwrap();
+                        Ok::<_, Error>(count + 1)
+                    });
+
+                    assert_eq!(told(patched.wait()), (lost, "stale"));
+                    assert_eq!(now(&counters).0, 10, "somebody else's");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_deleted_under_a_patch_is_not_found_whatever_the_header() {
+        for header in [None, Some(("If-Match", "*"))] {
+            for counters in every() {
+                let request = request(header);
+                let gone = || assert!(counters.delete("a", Expected::Present).wait().unwrap().changed());
+
+                let once = counters.patch_if("a", &request, |count| {
+                    gone();
+                    Ok::<_, Error>(count + 1)
+                });
+                assert_eq!(told(once.wait()), (410, "deleted"));
+
+                counters.create("a", 1).wait().unwrap();
+                let modified = counters.modify_if("a", &request, |count| {
+                    gone();
+                    *count += 1;
+                });
+                assert_eq!(told(modified.wait()), (410, "deleted"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_modification_is_run_again_on_what_the_request_still_admits() {
+        for counters in every() {
+            let first = now(&counters).1;
+            let raced = |header: Option<(&str, &str)>| {
+                let (request, mut runs) = (request(header), 0);
+                let modified = counters.modify_if("a", &request, |count| {
+                    runs += 1;
+                    if runs == 1 {
+                        counters.put("a", 10).wait().unwrap();
+                    }
+                    *count += 1;
+                });
+                let answer = modified.wait();
+                (answer, runs)
+            };
+
+            let (by_tag, runs) = raced(Some(("If-Match", &first)));
+            assert_eq!((told(by_tag), runs, now(&counters).0), ((412, "stale"), 1, 10));
+            for header in [None, Some(("If-Match", "*")), Some(("If-None-Match", &*first))] {
+                let (answer, runs) = raced(header);
+                assert_eq!((answer.unwrap().body(), runs, now(&counters).0), (Some(&11), 2, 11));
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_beaten_for_ever_hears_409_and_when_to_come_again() {
+        let retry = Retry::default().timer(Jumping::new()).attempts(3);
+        let counters = Collection::<u64>::in_memory().with_retry(retry);
+        counters.create("a", 1).wait().unwrap();
+        let request = request(Some(("If-Match", "*")));
+
+        let beaten = counters.modify_if("a", &request, |count| {
+            counters.put("a", *count + 1).wait().unwrap();
+            *count = 0;
+        });
+
+        let error = beaten.wait().unwrap_err();
+        assert_eq!((status(&error), reason(&error)), (409, "stale"), "the header held each time");
+        assert_eq!(retry_after(&error), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_refusal_of_the_closure_goes_out_as_it_is_and_changes_nothing() {
+        #[derive(Debug)]
+        enum Own {
+            Full,
+            Store(Error),
+        }
+        impl From<Error> for Own {
+            fn from(error: Error) -> Self {
+                Self::Store(error)
+            }
+        }
+
+        for counters in every() {
+            let before = now(&counters);
+            let request = request(Some(("If-Match", "*")));
+
+            let once = counters.patch_if("a", &request, |_| Err(Own::Full)).wait();
+            let again = counters.try_modify_if("a", &request, |count| {
+                *count = 7;
+                Err(Own::Full)
+            });
+
+            assert!(matches!((once, again.wait()), (Err(Own::Full), Err(Own::Full))));
+            let missing = counters.patch_if("b", &request, |count| Ok::<_, Own>(*count)).wait();
+            assert!(matches!(missing, Err(Own::Store(Error::NotFound(_)))));
+            assert_eq!(now(&counters), before);
+        }
+    }
+
+    #[test]
+    fn a_put_tells_created_from_replaced_over_every_store() {
+        for counters in every() {
+            let any = request(None);
+            let list = request(Some(("If-None-Match", "\"7\", \"8\"")));
+            for (id, request) in [("b", &any), ("c", &list)] {
+                let [first, second] = [1, 2].map(|count| counters.put_if(id, request, count).wait().unwrap());
+                assert_eq!((first.status(), second.status()), (201, 200), "{id}");
+                assert_eq!(counters.fetch(id).wait().unwrap(), *second.now().unwrap());
+            }
+            assert_eq!(told(counters.put_if("..", &any, 1).wait()), (400, "bad-id"));
+            assert_eq!(told(counters.create_if(".", &any, 1).wait()), (400, "bad-id"));
+        }
+    }
+}

@@ -206,7 +206,7 @@ fn what_goes_before_preconditions_does_and_is_a_problem() {
             "unsupported-media-type",
         ),
         ("PATCH", "/plain/notes/a", vec![malformed(), text()], "\"x\"", 415, "unsupported-media-type"),
-        ("PUT", "/required/notes/a", vec![json()], "{", 400, "bad-request"),
+        ("PUT", "/required/notes/a", vec![json()], "\"x", 400, "bad-request"),
         ("PUT", "/required/notes/a", vec![json()], "7", 422, "unprocessable-content"),
         ("PUT", "/plain/notes/..%2F", vec![malformed(), json()], "\"x\"", 400, "malformed-precondition"),
         ("PUT", "/plain/notes/%2E%2E", vec![json()], "\"x\"", 400, "bad-id"),
