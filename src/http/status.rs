@@ -9,7 +9,7 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// Every word that [`reason`] has.
 #[cfg(test)]
-pub(super) const REASONS: [&str; 28] = [
+pub(super) const REASONS: [&str; 29] = [
     "stale",
     "exists",
     "missing",
@@ -31,6 +31,7 @@ pub(super) const REASONS: [&str; 28] = [
     "too-many",
     "not-encodable",
     "not-allowed",
+    "bad-collection",
     "unsupported",
     "empty-page",
     "bad-cursor",

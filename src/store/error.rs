@@ -364,6 +364,8 @@ impl Refusal {
             | Self::TooLarge { id, .. }
             | Self::Encode { id, .. }
             | Self::ExpectationRequired { id }
+            | Self::AlteredCondition { id, .. }
+            | Self::ForeignCondition { id, .. }
             | Self::NotAllowed { id } => Some(id),
             Self::TooMany { .. }
             | Self::MalformedCondition { .. }
