@@ -98,7 +98,12 @@ impl<T: Resource + ?Sized> Slots<T> {
     }
 
     /// Puts a draft's value, whose version `tell` is told once it is committed.
-    pub(super) fn save(&mut self, id: &str, value: Arc<T>, tell: impl FnOnce(Version) + Send + Sync + 'static) {
+    pub(super) fn save(
+        &mut self,
+        id: &str,
+        value: Arc<T>,
+        tell: impl FnOnce(Version) + Send + Sync + 'static,
+    ) {
         let at = self.place(id);
         self.slots[at].action = Action::Put(Arc::clone(&value));
         self.saved.push((at, value, Box::new(tell)));

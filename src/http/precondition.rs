@@ -186,7 +186,7 @@ impl Preconditions {
         if intent == Intent::Delete && found.is_none() {
             return Err(NotFound::new(id).into());
         }
-        let asked = self.asked(id)?;
+        let asked = self.asked()?;
         asked.judge(id, intent, found)?;
         let expected = found.map_or(Expected::Absent, Expected::from);
         Ok(Condition { expected, origin: asked.origin() })
@@ -236,8 +236,8 @@ impl Preconditions {
     }
 
     /// The expectation of a write, where the headers alone tell it.
-    pub(super) fn known(&self, id: &str, intent: Intent) -> Result<Option<Condition>, Error> {
-        let asked = self.asked(id)?;
+    pub(super) fn known(&self, intent: Intent) -> Result<Option<Condition>, Error> {
+        let asked = self.asked()?;
         let expected = match (asked.if_match, asked.if_none_match) {
             (None, None) if intent == Intent::Delete => Some(Expected::Present),
             (None, None) => Some(Expected::Any),
@@ -267,8 +267,8 @@ impl Preconditions {
         }
     }
 
-    /// What a write asks for, if that is enough for the terms, and can hold at all.
-    fn asked(&self, id: &str) -> Result<Asked<'_>, Error> {
+    /// What a write asks for, if that is enough for the terms.
+    fn asked(&self) -> Result<Asked<'_>, Error> {
         let asked = self.readable()?;
         let required = |how| Err(Refusal::ConditionRequired { how }.into());
         match (asked.if_match, asked.if_none_match) {
@@ -280,12 +280,7 @@ impl Preconditions {
             (None, None | Some(Tags::Listed(_))) if self.terms.wants_a_basis() => return required(HOW),
             (None, None | Some(Tags::Listed(_))) => {}
         }
-        match asked.if_match {
-            Some(tags @ Tags::Listed(_)) if asked.named() == Expected::Present => {
-                Err(asked.unmatchable(id, tags))
-            }
-            _ => Ok(asked),
-        }
+        Ok(asked)
     }
 
     fn readable(&self) -> Result<Asked<'_>, Error> {
@@ -424,7 +419,7 @@ mod tests {
     /// the refusal; and whether the resource had to be read for it.
     fn outcome(preconditions: &Preconditions, intent: Intent, found: Option<&str>) -> (String, bool) {
         let current = found.map(state);
-        let (condition, read) = match preconditions.known("a", intent) {
+        let (condition, read) = match preconditions.known(intent) {
             Ok(Some(condition)) => (Ok(condition), false),
             Ok(None) => (preconditions.admit("a", intent, current.as_ref()), true),
             Err(error) => (Err(error), false),
@@ -475,7 +470,7 @@ mod tests {
                 let current = found.map(state);
                 let admitted = preconditions.admit("a", Intent::Put, current.as_ref());
 
-                if let Ok(Some(condition)) = preconditions.known("a", Intent::Put) {
+                if let Ok(Some(condition)) = preconditions.known(Intent::Put) {
                     let store = current.clone().map_or(Found::Nothing, Found::Value);
                     let judged = Entry::put("a", condition, "new".into()).judge(store);
                     assert_eq!(admitted.is_ok(), judged.is_ok(), "{headers:?} {found:?}");
@@ -527,7 +522,7 @@ mod tests {
             ("\"abc\", W/\"7;gzip\"", "412 altered-tag"),
         ] {
             for found in [None, Some("7"), Some("8")] {
-                assert_eq!(put(&[("If-Match", tag)], found), unread(answer), "{tag}");
+                assert_eq!(put(&[("If-Match", tag)], found), read(answer), "{tag}");
             }
             let read = preconditions(&[("If-Match", tag)]).respond("a", state("7")).unwrap_err();
             assert_eq!(format!("{} {}", status(&read), reason(&read)), answer);

@@ -67,7 +67,7 @@ impl<T: Resource + ?Sized> Collection<T> {
         value: impl Into<Arc<T>>,
     ) -> Reply<'a, Answer<T>> {
         let value = value.into();
-        let known = path::check(id).and_then(|()| request.known(id, Intent::Put));
+        let known = path::check(id).and_then(|()| request.known(Intent::Put));
         let receipt = match known {
             Ok(Some(condition)) => {
                 self.commit(Commit::one(Entry::put(id, condition, Arc::clone(&value)))).then(receipt)
@@ -131,7 +131,7 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn delete_if<'a>(&'a self, id: &'a str, request: &'a Preconditions) -> Reply<'a, Answer<T>> {
-        let receipt = match request.known(id, Intent::Delete) {
+        let receipt = match request.known(Intent::Delete) {
             Ok(Some(condition)) => self.delete(id, condition),
             Ok(None) => Reply::pending(async move {
                 let found = self.fetch(id).await?;
