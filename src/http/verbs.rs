@@ -318,13 +318,16 @@ fn missing(error: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use super::*;
     use crate::collection::Retry;
     use crate::collection::testing::{Jumping, Pace, Scripted};
     use crate::http::{reason, retry_after, status};
+    use crate::layer::Operation;
     use crate::store::Expected;
+    use crate::{Memory, Observed};
 
     /// Stores that answer at once, and later, and under write ids.
     fn every() -> [Collection<u64>; 3] {
@@ -479,5 +482,49 @@ mod tests {
             assert_eq!(told(counters.put_if("..", &any, 1).wait()), (400, "bad-id"));
             assert_eq!(told(counters.create_if(".", &any, 1).wait()), (400, "bad-id"));
         }
+    }
+
+    /// A collection over a store in which somebody else writes after the first read of a call.
+    fn raced() -> (Collection<u64>, String) {
+        let memory = Arc::new(Memory::new());
+        let others = Collection::new(Arc::clone(&memory));
+        let first = others.create("a", 1).wait().unwrap().version;
+        let once = AtomicBool::new(false);
+        let observed = Observed::new(memory, move |event| {
+            if matches!(event.operation, Operation::Get { .. }) && !once.swap(true, Ordering::Relaxed) {
+                others.put("a", 10).wait().unwrap();
+            }
+        });
+        (Collection::new(observed), format!("\"7\", \"{first}\""))
+    }
+
+    #[test]
+    fn what_still_holds_after_a_race_between_look_and_commit_is_written_and_nothing_else_is() {
+        let put = |header: &str| {
+            let (counters, list) = raced();
+            let answer = counters.put_if("a", &request(Some((header, &list))), 2).wait();
+            (answer.map(|answer| answer.status()).map_err(|error| status(&error)), now(&counters).0)
+        };
+        let delete = |header: &str| {
+            let (counters, list) = raced();
+            let answer = counters.delete_if("a", &request(Some((header, &list)))).wait();
+            (
+                answer.map(|answer| answer.status()).map_err(|error| status(&error)),
+                counters.get("a").wait().unwrap(),
+            )
+        };
+
+        assert_eq!(put("If-Match"), (Err(412), 10));
+        let (deleted, left) = delete("If-Match");
+        assert_eq!((deleted, left.map(|now| *now.value)), (Err(412), Some(10)));
+
+        // What came in between is none of these either.
+        let none = request(Some(("If-None-Match", "\"7\", \"8\"")));
+        let (counters, _) = raced();
+        assert_eq!(counters.put_if("a", &none, 2).wait().unwrap().status(), 200);
+        assert_eq!(now(&counters).0, 2);
+        let (counters, _) = raced();
+        assert_eq!(counters.delete_if("a", &none).wait().unwrap().status(), 204);
+        assert!(counters.get("a").wait().unwrap().is_none());
     }
 }
