@@ -9,17 +9,12 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
-use axum::http::header::LOCATION;
-use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::middleware::map_response;
 use axum::routing::{Router, get};
-use ifmatch::http::{Preconditions, Problem};
-use ifmatch::store::Intent;
-use ifmatch::web::axum::Required;
-use ifmatch::{Collection, Error, Expected, Version, Versioned};
-use serde::de::DeserializeOwned;
+use ifmatch::http::{Answer, Preconditions, Problem};
+use ifmatch::web::axum::{Required, problems};
+use ifmatch::{Collection, Error, Version, Versioned};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -36,6 +31,9 @@ struct Article {
 }
 
 type Articles = Collection<Article>;
+
+/// What a handler of one article answers.
+type Answered = Result<Answer<Article>, Error>;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError>> {
@@ -71,10 +69,9 @@ fn service(articles: Articles) -> Router {
     Router::new()
         .route("/articles", get(list).post(create))
         .route("/articles/{id}", get(read).put(replace).delete(delete))
-        .fallback(|uri: Uri| async move {
-            Problem::of(404, "no-route", "there is nothing here").with_instance(uri.path())
-        })
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        // What axum refuses by itself is a problem like all others.
+        .layer(map_response(problems))
         .with_state(articles)
 }
 
@@ -86,46 +83,34 @@ struct NewArticle {
 }
 
 /// `POST /articles`: 201, or 409 where the id is taken.
-async fn create(State(articles): State<Articles>, Body(new): Body<NewArticle>) -> Result<Response, Problem> {
-    let NewArticle { id, article } = new;
-    let created = articles.create(&id, article).await?;
-    Ok((StatusCode::CREATED, [(LOCATION, location(&id))], created).into_response())
+async fn create(
+    articles: State<Articles>,
+    known: Preconditions,
+    Json(new): Json<NewArticle>,
+) -> Result<Answer<Article>, Problem> {
+    let created = articles.create_if(&new.id, &known, new.article).await;
+    created.map(|created| created.at("/articles")).map_err(|error| Problem::new(error).at("/articles"))
 }
 
 /// `GET /articles/{id}`: 200 with the `ETag`, or 304 for who has it already.
-async fn read(
-    State(articles): State<Articles>,
-    Path(id): Path<String>,
-    preconditions: Preconditions,
-) -> Result<Response, Error> {
-    preconditions.respond(&id, articles.fetch(&id).await?)
+async fn read(articles: State<Articles>, id: Path<String>, known: Preconditions) -> Answered {
+    articles.get_if(&id, &known).await
 }
 
 /// `PUT /articles/{id}`: replaces the state that `If-Match` names (200), or creates with `If-None-Match: *` (201);
 /// 412 where somebody was faster, 428 without either header.
 async fn replace(
-    State(articles): State<Articles>,
-    Path(id): Path<String>,
-    Required(preconditions): Required,
-    Body(article): Body<Article>,
-) -> Result<Response, Problem> {
-    let condition = preconditions.condition(Intent::Put, &id, || articles.get(&id)).await?;
-    let saved = articles.replace(&id, condition, article).await?;
-    match condition.expected {
-        Expected::Absent => Ok((StatusCode::CREATED, [(LOCATION, location(&id))], saved).into_response()),
-        _ => Ok(saved.into_response()),
-    }
+    articles: State<Articles>,
+    id: Path<String>,
+    basis: Required,
+    article: Json<Article>,
+) -> Answered {
+    Ok(articles.put_if(&id, &basis, article.0).await?.at("/articles"))
 }
 
 /// `DELETE /articles/{id}`: deletes the state that `If-Match` names.
-async fn delete(
-    State(articles): State<Articles>,
-    Path(id): Path<String>,
-    Required(preconditions): Required,
-) -> Result<StatusCode, Error> {
-    let condition = preconditions.condition(Intent::Delete, &id, || articles.get(&id)).await?;
-    articles.delete(&id, condition).await?;
-    Ok(StatusCode::NO_CONTENT)
+async fn delete(articles: State<Articles>, id: Path<String>, basis: Required) -> Answered {
+    articles.delete_if(&id, &basis).await
 }
 
 #[derive(Deserialize)]
@@ -150,12 +135,7 @@ struct Listed {
 }
 
 /// `GET /articles?after=…&limit=…`: one page of the list, in the order of the ids.
-async fn list(
-    State(articles): State<Articles>,
-    range: Result<Query<Range>, QueryRejection>,
-) -> Result<Json<List>, Problem> {
-    let Query(range) =
-        range.map_err(|_| Problem::of(400, "bad-query", "`limit` is a number, `after` an id"))?;
+async fn list(articles: State<Articles>, Query(range): Query<Range>) -> Result<Json<List>, Error> {
     let limit = range.limit.unwrap_or(LONGEST_PAGE).min(LONGEST_PAGE);
     let page = articles.scan("", range.after.as_deref(), limit).await?;
     let next = page.next().map(str::to_owned);
@@ -165,44 +145,6 @@ async fn list(
         title: article.value.title.clone(),
     };
     Ok(Json(List { articles: page.items.iter().map(listed).collect(), next }))
-}
-
-/// The body as JSON; what is wrong with it is a problem like all others.
-struct Body<T>(T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match Json::from_request(request, state).await {
-            Ok(Json(value)) => Ok(Self(value)),
-            // Its status, and not its text, which may quote the body.
-            Err(rejection) => {
-                Err(Problem::of(rejection.status().as_u16(), "bad-body", what_is_wrong(&rejection)))
-            }
-        }
-    }
-}
-
-fn what_is_wrong(rejection: &JsonRejection) -> &'static str {
-    match rejection {
-        JsonRejection::MissingJsonContentType(_) => "send the body with `Content-Type: application/json`",
-        JsonRejection::JsonSyntaxError(_) => "the body is not JSON",
-        JsonRejection::JsonDataError(_) => "the body lacks a field, or has one of another type",
-        _ => "the body cannot be read, or is longer than 64 KiB",
-    }
-}
-
-/// The path of an article, with what a path can't hold escaped.
-fn location(id: &str) -> String {
-    let mut path = "/articles/".to_owned();
-    for byte in id.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => path.push(byte.into()),
-            other => path.push_str(&format!("%{other:02X}")),
-        }
-    }
-    path
 }
 
 struct Options {

@@ -12,9 +12,10 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{Router, put};
-use ifmatch::http::{Preconditions, Problem};
-use ifmatch::store::{Intent, Resource};
-use ifmatch::{Collection, Error, Versioned};
+use ifmatch::http::{Answer, Problem};
+use ifmatch::store::Resource;
+use ifmatch::web::axum::Required;
+use ifmatch::{Collection, Error};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -98,11 +99,9 @@ fn resource<T: Resource + Serialize + DeserializeOwned>() -> Router {
 async fn save<T: Resource>(
     State(collection): State<Collection<T>>,
     Path(id): Path<String>,
-    preconditions: Preconditions,
+    basis: Required,
     body: Result<Json<T>, JsonRejection>,
-) -> Result<Versioned<T>, ShopError> {
+) -> Result<Answer<T>, ShopError> {
     let Json(value) = body?;
-    let preconditions = preconditions.required()?;
-    let condition = preconditions.condition(Intent::Put, &id, || collection.get(&id)).await?;
-    Ok(collection.replace(&id, condition, value).await?)
+    Ok(collection.put_if(&id, &basis, value).await?)
 }

@@ -55,7 +55,8 @@
 //! - [`Error`] and [`Conflict`] say what went wrong, and what to do about it. Their parts are in [`store`].
 //! - [`Encoded`] keeps values in a store of bytes; [`codec`] has the formats. [`Cached`], [`Guarded`] and [`Observed`]
 //!   wrap any store; [`layer`] shows how to write one.
-//! - [`http`] has entity tags, preconditions, statuses and problem bodies, for any framework; [`web`] has the glue.
+//! - [`http`] has the verbs, entity tags, preconditions, statuses and problem bodies, for any framework; [`web`] has the glue.
+//!   [`docs::problems`] has a page for each problem, and [`docs::proxies`] tells of proxies that change tags.
 //! - [`table`] is for programs that keep their rows in SQL tables of their own, and want the conflicts alone.
 //! - `examples/shop.rs` is a service with three types of resources and one error enum.
 //! - [`docs::dialogue`] is a dialogue with the service of `examples/articles.rs`, through curl.
@@ -69,7 +70,7 @@
 //! | feature | default | what it adds | what it brings |
 //! |---|---|---|---|
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
-//! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http` |
+//! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http`, `http-body`, `bytes` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb`, `crc32c` |
 //! | `postgres` | no | a store on PostgreSQL ([`Postgres`]) | `tokio-postgres`, `deadpool-postgres`, `crc32c`, `tokio` |
 //! | `postgres-tls` | no | encrypted connections to it | `rustls`, `tokio-postgres-rustls` |

@@ -2,10 +2,14 @@
 
 #![no_main]
 
-use ifmatch::http::{EntityTag, Freshness, Preconditions};
-use ifmatch::{Expected, Reply, Version, Versioned};
+use std::time::{Duration, SystemTime};
+
+use ifmatch::http::{self, EntityTag, Preconditions, Terms};
 use ifmatch::store::{Intent, Origin};
+use ifmatch::{Expected, Version, Versioned};
 use libfuzzer_sys::fuzz_target;
+
+const NAMES: [&str; 4] = ["If-Match", "if-none-match", "If-Modified-Since", "if-unmodified-since"];
 
 /// What a header says: any value, or one of these tags, each with whether it is weak.
 enum Said {
@@ -18,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
     let lines: Vec<(&str, &[u8])> = bytes
         .split(|byte| *byte == b'\n')
         .filter_map(|line| line.split_first())
-        .map(|(name, value)| (["If-Match", "if-none-match"][usize::from(name % 2)], value))
+        .map(|(name, value)| (NAMES[usize::from(name % 4)], value))
         .collect();
     for (_, value) in &lines {
         tag(value);
@@ -27,44 +31,54 @@ fuzz_target!(|bytes: &[u8]| {
     let of = |name: &str| -> Vec<&[u8]> {
         lines.iter().filter(|(other, _)| *other == name).map(|(_, value)| *value).collect()
     };
-    let said = said(&of("If-Match")).and_then(|if_match| Some((if_match, said(&of("if-none-match"))?)));
+    let said = said(&of(NAMES[0])).and_then(|if_match| Some((if_match, said(&of(NAMES[1]))?)));
     let preconditions = Preconditions::from_headers(lines.iter().copied());
+    let seven = "7".parse().ok();
 
     let Some((if_match, if_none_match)) = said else {
-        assert!(preconditions.is_err(), "what can't be read is never no precondition");
+        let current = seven.map(|version| Versioned::<u8>::new(version, 0));
+        let refused = preconditions.admit("a", Intent::Put, current.as_ref()).unwrap_err();
+        assert_eq!(http::status(&refused), 400, "what can't be read is never no precondition");
         return;
     };
-    let preconditions = preconditions.expect("the other reader could read it");
-    assert_eq!(preconditions == Preconditions::none(), lines.is_empty());
 
     let named = [&if_match, &if_none_match].into_iter().flatten().flat_map(|said| match said {
         Said::Any => Vec::new(),
         Said::Tags(tags) => tags.iter().filter_map(|(_, tag)| version(tag)).collect(),
     });
-    let seven = "7".parse().ok();
+    let based = if_match.is_some() || matches!(if_none_match, Some(Said::Any));
+    let dated = !of(NAMES[3]).is_empty() && !based;
     for found in named.map(Some).chain([seven, None]) {
         let holds = if_match.as_ref().is_none_or(|said| said.matches(found, |weak| !weak));
         let fresh = if_none_match.as_ref().is_none_or(|said| !said.matches(found, |_| true));
         let current = found.map(|version| Versioned::<u8>::new(version, 0));
 
         if let Some(current) = &current {
-            match preconditions.freshness("a", current) {
-                Ok(Freshness::Send) => assert!(holds && fresh),
-                Ok(Freshness::NotModified) => assert!(holds && !fresh),
+            match preconditions.respond("a", current.clone()) {
+                Ok(answer) => {
+                    assert!(holds && (answer.status() == 200) == fresh);
+                    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+                    let dated = answer.modified(|_| changed);
+                    let by_date = if_none_match.is_none() && of(NAMES[2]).len() == 1;
+                    assert!(dated.status() == 200 || !fresh || by_date);
+                }
                 Err(_) => assert!(!holds),
             }
         }
-        let read = || Reply::ready(Ok(current.clone()));
-        match preconditions.condition(Intent::Put, "a", read).wait() {
+        match preconditions.admit("a", Intent::Put, current.as_ref()) {
             Ok(condition) => {
-                assert_eq!(condition.expected.admits(found), holds && fresh);
-                assert_eq!(condition.origin == Origin::Argument, lines.is_empty());
-                assert_eq!(condition.expected == Expected::Any, lines.is_empty());
+                assert!(holds && fresh && !dated);
+                assert_eq!(condition.expected, current.as_ref().map_or(Expected::Absent, Expected::from));
+                let bare = if_match.is_none() && if_none_match.is_none();
+                assert_eq!(condition.origin == Origin::Argument, bare);
             }
-            Err(_) => assert!(!(holds && fresh)),
+            Err(_) => assert!(dated || !(holds && fresh)),
         }
+        let strict = preconditions.clone().under(Terms::new().required());
+        assert!(strict.admit("a", Intent::Put, current.as_ref()).is_err() || based);
+        let _ =
+            preconditions.clone().under(Terms::new().lenient()).admit("a", Intent::Delete, current.as_ref());
     }
-    let _ = preconditions.lenient().required();
 });
 
 /// One tag alone.

@@ -29,5 +29,6 @@ pub use draft::Draft;
 pub(crate) use gate::{Called, Gate};
 pub use pages::Pages;
 pub use retry::{Effect, Report, Retry};
+pub(crate) use rounds::Rounds;
 pub use timer::{Sleep, ThreadTimer, Timer};
 pub use transaction::Transaction;

@@ -18,8 +18,13 @@ pub(crate) struct Rounds<'a, T: Resource, F, M = fn() -> T> {
     id: &'a str,
     /// What to start from where there is nothing. Without it, that is an error.
     first: Option<M>,
+    /// Whether a state may be changed at all.
+    judge: Option<Judge<'a, T>>,
     decide: F,
 }
+
+/// What a request says about the state that it is to change.
+type Judge<'a, T> = Box<dyn FnMut(&Versioned<T>) -> Result<(), Error> + Send + 'a>;
 
 /// What the closure made of a value.
 enum Decision<T, E> {
@@ -58,12 +63,18 @@ enum Stand<'a, T> {
 
 impl<'a, T: Resource, F> Rounds<'a, T, F> {
     pub(crate) fn of(collection: &'a Collection<T>, id: &'a str, decide: F) -> Self {
-        Self { collection, id, first: None, decide }
+        Self { collection, id, first: None, judge: None, decide }
+    }
+
+    /// The same change of a state that `judge` admits; else its error is the answer. It is asked anew in each round.
+    pub(crate) fn judged(self, judge: impl FnMut(&Versioned<T>) -> Result<(), Error> + Send + 'a) -> Self {
+        Self { judge: Some(Box::new(judge)), ..self }
     }
 
     /// The same change, of `first()` where there is nothing.
     pub(crate) fn or<M: FnMut() -> T>(self, first: M) -> Rounds<'a, T, F, M> {
-        Rounds { collection: self.collection, id: self.id, first: Some(first), decide: self.decide }
+        let Self { collection, id, judge, decide, .. } = self;
+        Rounds { collection, id, first: Some(first), judge, decide }
     }
 }
 
@@ -76,7 +87,8 @@ impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Rounds
         F: FnMut(T) -> Ready<Result<T, E>> + Send + 'a,
     {
         let collection = self.collection;
-        let short = !collection.stamps().needed()
+        let short = self.judge.is_none()
+            && !collection.stamps().needed()
             && !collection.retry().reports()
             && !collection.gate().has_line(self.id);
         let begun = if short { self.first_round() } else { Begun::No };
@@ -178,6 +190,7 @@ impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Rounds
                     stand.knows(base.as_ref());
                     if let Some(base) = &base {
                         collection.stamps().saw(base.version);
+                        self.judge(base)?;
                     }
                     let value = self.copy(base.as_ref())?;
                     let Some(decided) = call.bound((self.decide)(value)).await else {
@@ -208,6 +221,10 @@ impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Rounds
                 return Err(missing_in(conflict.into()).into());
             }
             known = conflict.current::<T>();
+            if let Some(known) = &known {
+                // At once, and not when its turn in line comes.
+                self.judge(known)?;
+            }
             if !call.may_try() {
                 return Err(gave_up(conflict, call).into());
             }
@@ -245,6 +262,10 @@ impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Rounds
             Some(_) => call.read(reading, || store.get(id)).await,
             None => call.fetch(store, self.collection.stamps(), id, reading).await.map(Some),
         }
+    }
+
+    fn judge(&mut self, base: &Versioned<T>) -> Result<(), Error> {
+        self.judge.as_mut().map_or(Ok(()), |judge| judge(base))
     }
 
     /// What the closure is to change.

@@ -6,6 +6,10 @@ pub mod architecture {}
 pub mod dialogue {}
 #[doc = include_str!("performance.md")]
 pub mod performance {}
+#[doc = include_str!("problems.md")]
+pub mod problems {}
+#[doc = include_str!("proxies.md")]
+pub mod proxies {}
 #[doc = include_str!("stores.md")]
 pub mod stores {}
 #[doc = include_str!("testing.md")]

@@ -1,7 +1,7 @@
 //! [`Tags`], what one precondition header asks for, or what is wrong with it.
 
 use crate::http::etag::{Comparison, EntityTag};
-use crate::store::{Refusal, Version};
+use crate::store::{Error, Refusal, Version};
 
 /// The most tags in one header.
 const MOST_TAGS: usize = 64;
@@ -20,7 +20,7 @@ pub(super) enum Tags {
 
 /// What is wrong with a header. The text shows nothing of its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error(transparent)]
     Tag(#[from] crate::http::ParseEntityTagError),
     #[error("it has no entity tag")]
@@ -37,16 +37,8 @@ enum Fault {
 
 impl Tags {
     /// Reads the field lines of one header as one list. `None` where there is no line.
-    ///
-    /// A header that cannot be read refuses the whole request: taken for none it would turn a careful write into a
-    /// blind one.
-    pub(super) fn parse<L: AsRef<[u8]>>(header: &'static str, lines: &[L]) -> Result<Option<Self>, Refusal> {
-        if lines.is_empty() {
-            return Ok(None);
-        }
-        read(lines)
-            .map(Some)
-            .map_err(|fault| Refusal::MalformedCondition { name: header, problem: fault.to_string().into() })
+    pub(super) fn parse<L: AsRef<[u8]>>(lines: &[L]) -> Result<Option<Self>, Fault> {
+        if lines.is_empty() { Ok(None) } else { read(lines).map(Some) }
     }
 
     /// Whether one of them matches the version found; nothing matches where there is no value.
@@ -66,6 +58,13 @@ impl Tags {
             Self::Listed(tags) => tags.as_slice(),
         };
         tags.iter().filter_map(move |tag| tag.version_under(comparison))
+    }
+}
+
+impl Fault {
+    /// The refusal of a write because of it.
+    pub(super) fn refuse(self, header: &'static str) -> Error {
+        Refusal::MalformedCondition { name: header, problem: self.to_string().into() }.into()
     }
 }
 
@@ -124,8 +123,8 @@ fn trim(mut field: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn parse(lines: &[&str]) -> Result<Option<Tags>, Refusal> {
-        Tags::parse("If-Match", lines)
+    fn parse(lines: &[&str]) -> Result<Option<Tags>, Fault> {
+        Tags::parse(lines)
     }
 
     fn fault(lines: &[&str]) -> Fault {
@@ -212,9 +211,12 @@ mod tests {
     #[test]
     fn the_message_names_the_header_and_shows_nothing_of_it() {
         for line in ["s3cr3t", "\"s3cr3t", "\"s3cr3t\" x", "\"s3cr3t\", *", "\"s3 cr3t\""] {
-            let malformed = parse(&[line]).unwrap_err();
+            let malformed = parse(&[line]).unwrap_err().refuse("If-Match");
 
-            assert!(matches!(&malformed, Refusal::MalformedCondition { name: "If-Match", .. }));
+            assert!(matches!(
+                &malformed,
+                Error::Refused(Refusal::MalformedCondition { name: "If-Match", .. })
+            ));
             assert!(malformed.to_string().starts_with("malformed `If-Match`: "), "{malformed}");
             assert!(!format!("{malformed} {malformed:?}").contains("cr3t"), "{malformed}");
         }
@@ -246,7 +248,7 @@ mod tests {
         for _ in 0..300_000 {
             let lines = [random_field(&mut state), random_field(&mut state)];
             let lines = if state.is_multiple_of(2) { &lines[..1] } else { &lines[..] };
-            let Ok(Some(tags)) = Tags::parse("If-Match", lines) else { continue };
+            let Ok(Some(tags)) = Tags::parse(lines) else { continue };
             // A reader of its own: does the text hold a strong tag "7" at the start of an element?
             let text: Vec<u8> = lines.join(&b","[..]);
             let strong = text.windows(3).enumerate().any(|(at, part)| {

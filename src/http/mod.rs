@@ -1,7 +1,6 @@
-//! The protocol on HTTP, without any framework: entity tags, preconditions, the status table and problem bodies.
+//! The protocol on HTTP, without any framework: entity tags, preconditions, the verbs, the status table and problem bodies.
 //!
-//! Nothing here reads or writes a store: a handler does, with what this room made of its headers. No type of a framework is
-//! in it; those are in [`web`](crate::web).
+//! No type of a framework is here; those are in [`web`](crate::web).
 //!
 //! The rule behind the statuses is that of RFC 5789 §2.2: a failed precondition that came in a **header** is 412,
 //! the same conflict with the version in the body or an argument is **409**.
@@ -17,41 +16,69 @@
 //! | target deleted otherwise, where the store remembers deletions | 410 | `deleted` |
 //! | a rule of the program refuses | 409 | `state` |
 //! | locked by another holder | 423 + `Retry-After` | `locked` |
+//! | a tag of `If-Match` was [changed by a proxy](crate::docs::proxies), or is of somebody else | 412 | `altered-tag`, `foreign-tag` |
 //! | retries exhausted under contention | 409 + `Retry-After` | `stale`, `exists` |
 //! | precondition required, none given | 428 | `expectation-required` |
-//! | malformed precondition | 400 | `malformed-precondition` |
+//! | malformed precondition of a write; a read takes it for absent | 400 | `malformed-precondition` |
 //! | the store failed | 503 + `Retry-After` | `unavailable` |
 //! | outcome unknown | 503 + `Retry-After` + the write id | `unknown-outcome` |
 //!
 //! [`Refusal`](crate::store::Refusal) names the statuses of refused calls. [`Problem::with_status`] overrides the table.
+//! Each `reason` has a page in [`docs::problems`](crate::docs::problems).
 //!
-//! A method that can't create, such as `PATCH`, answers 404 before any precondition (RFC 9110 §13.2.1): its handler
-//! begins with [`fetch`](crate::Collection::fetch).
+//! A handler extracts the [`Preconditions`] of the request and hands them to one call on its
+//! [`Collection`](crate::Collection), which does all that is to be done: it looks whether there is something where the method
+//! needs that, judges the preconditions on the very value that it reads or replaces, commits pinned to that version, and
+//! tells what came of it.
 //!
-//! A handler reads the headers once, asks for the expectation they amount to, and hands it to the write:
+//! | method | call |
+//! |---|---|
+//! | `GET`, `HEAD` | [`get_if`](crate::Collection::get_if) |
+//! | `PUT` | [`put_if`](crate::Collection::put_if) |
+//! | `POST` of a new resource | [`create_if`](crate::Collection::create_if) |
+//! | `PATCH` | [`modify_if`](crate::Collection::modify_if), [`try_modify_if`](crate::Collection::try_modify_if), [`patch_if`](crate::Collection::patch_if) |
+//! | `DELETE` | [`delete_if`](crate::Collection::delete_if) |
+//!
+//! What a handler fetches and commits by hand is judged by [`Preconditions::admit`], as are rows of
+//! [tables](crate::table).
 //!
 //! ```
-//! use ifmatch::http::{Preconditions, Problem};
-//! use ifmatch::{Error, Expected, Reply, Versioned};
-//! use ifmatch::store::Intent;
+//! use ifmatch::http::{Preconditions, Terms};
+//! use ifmatch::{Collection, http};
 //!
-//! let headers = [("If-Match", "\"7\"")];
-//! let preconditions = Preconditions::from_headers(headers)?;
+//! let articles = Collection::<String>::in_memory();
+//! let terms = Terms::new().required();
 //!
-//! let read = || Reply::ready(Ok(None::<Versioned<String>>)); // `articles.get("a1")`
-//! let condition = preconditions.condition(Intent::Put, "a1", read).wait()?;
+//! let headers = [("If-None-Match", "*")];
+//! let request = Preconditions::from_headers(headers).under(terms);
+//! let answer = articles.put_if("a1", &request, "text".to_string()).wait()?;
+//! assert_eq!(answer.status(), 201);
 //!
-//! assert_eq!(condition.expected, Expected::Version("7".parse()?));
-//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! let late = articles.put_if("a1", &request, "another".to_string()).wait().unwrap_err();
+//! assert_eq!((http::status(&late), http::reason(&late)), (412, "exists"));
+//! # Ok::<_, ifmatch::Error>(())
 //! ```
 
+mod answer;
+mod cause;
 mod etag;
+mod expose;
+mod facts;
 mod field;
+mod pages;
+mod path;
 mod precondition;
 mod problem;
 mod status;
+mod terms;
+mod verbs;
 
+pub use answer::Answer;
+pub use cause::Cause;
 pub use etag::{EntityTag, ParseEntityTagError};
-pub use precondition::{Freshness, Preconditions};
-pub use problem::{Cause, PROBLEM_JSON, Problem};
+pub use expose::Expose;
+pub use pages::problem_page;
+pub use precondition::Preconditions;
+pub use problem::{PROBLEM_JSON, Problem};
 pub use status::{reason, retry_after, status};
+pub use terms::Terms;

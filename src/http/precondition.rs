@@ -1,61 +1,73 @@
 //! [`Preconditions`], what a request says about the state it is based on (RFC 9110 §13).
 
+use std::time::SystemTime;
+
+use crate::http::answer::Answer;
 use crate::http::etag::Comparison;
-use crate::http::field::Tags;
+use crate::http::field::{Fault, Tags};
+use crate::http::terms::Terms;
 use crate::store::{
-    Condition, Conflict, Error, Expected, Found, Intent, Mismatch, NotFound, Refusal, Reply, Resource,
+    Condition, Conflict, Error, Expected, Found, Intent, Mismatch, NotFound, Origin, Refusal, Resource,
     Version, Versioned,
 };
 
 /// How a request says which state it is based on.
 const HOW: &str = "`If-Match` with its entity tag, or `If-None-Match: *` for none";
+const HOW_BUT_STAR: &str = "`If-Match` with its entity tag, and not `*`, or `If-None-Match: *` for none";
+const HOW_BUT_DATE: &str =
+    "`If-Match` with its entity tag, or `If-None-Match: *` for none; a date is too coarse to tell";
 
 const IF_MATCH: &str = "If-Match";
 const IF_NONE_MATCH: &str = "If-None-Match";
+const IF_MODIFIED_SINCE: &str = "If-Modified-Since";
+const IF_UNMODIFIED_SINCE: &str = "If-Unmodified-Since";
 
-/// The headers `If-Match` and `If-None-Match` of one request.
+/// What a request says about the state it is based on, extracted once and handed to the one call that does its work, as
+/// [`put_if`](crate::Collection::put_if).
 ///
-/// A write asks [`condition`](Self::condition) what they amount to and hands that to the collection; a read asks
-/// [`freshness`](Self::freshness). There is no conversion without the resource at hand, on purpose: a list of tags,
-/// or a tag that can't be a version of ours, says nothing that fits one [`Expected`], and must not be dropped.
+/// There is no conversion to an expectation without the resource at hand, on purpose: a list of tags, or a tag that can't
+/// be a version of ours, says nothing that fits one [`Expected`], and must not be dropped.
 ///
-/// `If-Match` compares strongly and goes first, `If-None-Match` weakly (RFC 9110 §13.2.2). The date headers
-/// `If-Modified-Since` and `If-Unmodified-Since` are not read: versions have no dates, and a second is too coarse to
-/// prevent a lost update.
+/// Extracting never fails. A header that can't be read is kept as what it is: a read takes it for absent, and sends the
+/// value; a write refuses it (400), once it is known that its target is there where the method needs one. So 404, 405 and
+/// 415 go first, as RFC 9110 §13.2.1 wants.
+///
+/// `If-Match` compares strongly and goes first, `If-None-Match` weakly (RFC 9110 §13.2.2). `If-Modified-Since` counts for
+/// reads of resources that [have a date](Answer::modified). `If-Unmodified-Since` is never enough for a write: a second is
+/// too coarse to prevent a lost update, so a write that says no more is refused with 428.
 ///
 /// ```
+/// use ifmatch::{Collection, http};
 /// use ifmatch::http::Preconditions;
-/// use ifmatch::{Expected, Reply, Versioned};
-/// use ifmatch::store::Intent;
 ///
-/// # fn articles_get(id: &str) -> Reply<'_, Option<Versioned<String>>> {
-/// #     Reply::ready(Ok(Some(Versioned::new("8".parse().unwrap(), String::new()))))
-/// # }
-/// let preconditions = Preconditions::from_headers([("if-match", "\"7\", \"8\"")])?;
+/// let notes = Collection::<String>::in_memory();
+/// notes.create("readme", "hello".to_string()).wait()?;
 ///
-/// let condition = preconditions.condition(Intent::Put, "a1", || articles_get("a1")).wait()?;
-/// assert_eq!(condition.expected, Expected::Version("8".parse()?));
-/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// let stale = Preconditions::from_headers([("if-match", "\"7\", \"8\"")]);
+/// let refused = notes.put_if("readme", &stale, "mine".to_string()).wait().unwrap_err();
+/// assert_eq!((http::status(&refused), http::reason(&refused)), (412, "stale"));
+/// # Ok::<_, ifmatch::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preconditions {
-    if_match: Option<Tags>,
-    if_none_match: Option<Tags>,
-    lenient: Leniency,
+    if_match: Header,
+    if_none_match: Header,
+    /// Where it can be read, and stands alone.
+    if_modified_since: Option<SystemTime>,
+    /// Whether there is one: no answer here depends on what it says.
+    if_unmodified_since: bool,
+    terms: Terms,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leniency {
-    AsTheRfc,
-    TowardsProxies,
-}
+/// What a header says, if it is there and can be read.
+type Header = Result<Option<Tags>, Fault>;
 
 /// Whether a read has to send the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Freshness {
-    /// Send the value: the caller does not have it.
+enum Freshness {
+    /// The caller does not have it.
     Send,
-    /// The caller has this state already: 304, with its `ETag` and without a body.
+    /// The caller has this state already.
     NotModified,
 }
 
@@ -66,381 +78,410 @@ enum Evaluation {
     IfNoneMatchFailed,
 }
 
+/// Headers that could be read.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    if_match: Option<&'a Tags>,
+    if_none_match: Option<&'a Tags>,
+    terms: Terms,
+}
+
 impl Preconditions {
     /// Reads the preconditions among the headers of a request, whatever framework they come from. The case of names
-    /// does not matter, and several lines of one header are one list.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::MalformedCondition`] (400), never a precondition left out. Limits: 64 tags and 8 KiB a header, all its
-    /// field lines together.
+    /// does not matter, and several lines of one header are one list. Limits: 64 tags and 8 KiB a header, all its field
+    /// lines together.
     ///
     /// ```
     /// # use ifmatch::http::Preconditions;
     /// let headers = [("Host", "localhost"), ("If-None-Match", "*")];
-    /// assert_ne!(Preconditions::from_headers(headers)?, Preconditions::none());
-    /// # Ok::<_, ifmatch::Error>(())
+    /// assert_ne!(Preconditions::from_headers(headers), Preconditions::none());
     /// ```
-    pub fn from_headers<N: AsRef<str>, V: AsRef<[u8]>>(
-        headers: impl IntoIterator<Item = (N, V)>,
-    ) -> Result<Self, Error> {
+    pub fn from_headers<N: AsRef<str>, V: AsRef<[u8]>>(headers: impl IntoIterator<Item = (N, V)>) -> Self {
         let (mut if_match, mut if_none_match) = (Vec::new(), Vec::new());
+        let (mut since, mut if_unmodified_since) = (Vec::new(), false);
         for (name, value) in headers {
             let name = name.as_ref();
             if name.eq_ignore_ascii_case(IF_MATCH) {
                 if_match.push(value);
             } else if name.eq_ignore_ascii_case(IF_NONE_MATCH) {
                 if_none_match.push(value);
+            } else if name.eq_ignore_ascii_case(IF_MODIFIED_SINCE) {
+                since.push(value);
+            } else if name.eq_ignore_ascii_case(IF_UNMODIFIED_SINCE) {
+                if_unmodified_since = true;
             }
         }
-        Ok(Self {
-            if_match: Tags::parse(IF_MATCH, &if_match)?,
-            if_none_match: Tags::parse(IF_NONE_MATCH, &if_none_match)?,
-            lenient: Leniency::AsTheRfc,
-        })
+        Self {
+            if_match: Tags::parse(&if_match),
+            if_none_match: Tags::parse(&if_none_match),
+            if_modified_since: date(&since),
+            if_unmodified_since,
+            terms: Terms::new(),
+        }
     }
 
     /// No precondition at all.
     ///
     /// ```
     /// # use ifmatch::http::Preconditions;
-    /// assert_eq!(Preconditions::from_headers([("Accept", "*/*")])?, Preconditions::none());
-    /// # Ok::<_, ifmatch::Error>(())
+    /// assert_eq!(Preconditions::from_headers([("Accept", "*/*")]), Preconditions::none());
     /// ```
     pub const fn none() -> Self {
-        Self { if_match: None, if_none_match: None, lenient: Leniency::AsTheRfc }
-    }
-
-    /// The same, with tags of ours recognised also where a compressing proxy made them weak (`W/"7"`, as nginx and
-    /// HAProxy do) or gave them a suffix (`"7-gzip"`, as Apache does).
-    ///
-    /// That is a departure from the strong comparison which RFC 9110 wants for `If-Match`. It is safe where all that
-    /// proxies change is the coding of the body: the tag still names one version.
-    ///
-    /// ```
-    /// # use ifmatch::http::Preconditions;
-    /// # use ifmatch::{Expected, Reply, Versioned};
-    /// # use ifmatch::store::Intent;
-    /// let weakened = Preconditions::from_headers([("If-Match", "W/\"7\"")])?.lenient();
-    /// # let read = || Reply::ready(Ok(None::<Versioned<String>>));
-    /// let condition = weakened.condition(Intent::Put, "a1", read).wait()?;
-    /// assert_eq!(condition.expected, Expected::Version("7".parse()?));
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn lenient(self) -> Self {
-        Self { lenient: Leniency::TowardsProxies, ..self }
-    }
-
-    /// The same, if they say which state the request is based on: `If-Match`, or `If-None-Match: *` for none.
-    /// `If-None-Match` with tags only says which states it is not based on, so it is not enough.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::ConditionRequired`] (428).
-    ///
-    /// ```
-    /// # use ifmatch::http::Preconditions;
-    /// let creates = Preconditions::from_headers([("If-None-Match", "*")])?;
-    /// assert!(creates.required().is_ok());
-    /// # Ok::<_, ifmatch::Error>(())
-    /// ```
-    pub fn required(self) -> Result<Self, Error> {
-        match (&self.if_match, &self.if_none_match) {
-            (Some(_), _) | (None, Some(Tags::Any)) => Ok(self),
-            (None, None | Some(Tags::Listed(_))) => Err(Refusal::ConditionRequired { how: HOW }.into()),
+        Self {
+            if_match: Ok(None),
+            if_none_match: Ok(None),
+            if_modified_since: None,
+            if_unmodified_since: false,
+            terms: Terms::new(),
         }
     }
 
-    /// What a write of `id` has to expect for the preconditions to hold at the instant it is applied.
-    ///
-    /// One tag, `If-Match: *` and `If-None-Match: *` need no look at the resource, and `read` is not called. Else it
-    /// is called once; the answer is narrowed to the version it found, so that a race in between is a conflict.
-    /// Without a precondition a put expects anything, and a deletion that there is something: ask
-    /// [`required`](Self::required) first, or extract `Required`, where a write may not be blind.
-    ///
-    /// `*` stays what it is, also after a look: a program that reads the value, decides on it (a rule, a patch) and then
-    /// writes must write on the version that it read. It judges that one by [`admit`](Self::admit), and passes it on as the
-    /// expectation.
-    ///
-    /// # Errors
-    ///
-    /// A [`Conflict`] from a header (412, for a missing target 404 where `intent` can't create it) where the
-    /// preconditions do not hold for what was read; what `read` came back with.
+    /// The same on these terms.
     ///
     /// ```
-    /// # use ifmatch::http::Preconditions;
-    /// # use ifmatch::{Expected, Reply, Versioned};
-    /// # use ifmatch::store::{Intent, Origin};
-    /// # let read = || Reply::ready(Ok(None::<Versioned<String>>));
-    /// let creates = Preconditions::from_headers([("If-None-Match", "*")])?;
-    ///
-    /// let condition = creates.condition(Intent::Put, "a1", read).wait()?;
-    /// assert_eq!((condition.expected, condition.origin), (Expected::Absent, Origin::Protocol));
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// # use ifmatch::http::{Preconditions, Terms};
+    /// let request = Preconditions::from_headers([("If-Match", "\"7\"")]).under(Terms::new().required());
+    /// # assert_ne!(request, Preconditions::none());
     /// ```
-    pub fn condition<'a, T: Resource + ?Sized>(
-        &'a self,
-        intent: Intent,
-        id: &'a str,
-        read: impl FnOnce() -> Reply<'a, Option<Versioned<T>>>,
-    ) -> Reply<'a, Condition> {
-        match self.without_a_look(intent) {
-            Some(condition) => Reply::ready(Ok(condition)),
-            None => read().then(move |current| self.narrowed(intent, id, current?)),
-        }
+    #[must_use]
+    pub fn under(self, terms: Terms) -> Self {
+        Self { terms, ..self }
     }
 
-    /// Judges what the handler itself found under `id`, in the transaction that is about to write: for values that are in
-    /// no store of ours. One call for all forms: one tag, several, `*`, none. See [`Condition::admit`].
+    /// Judges what the program itself found under `id`, before it writes: what it fetched, or a row of a table of its own
+    /// that it read in the transaction that is about to write. One call for all forms: one tag, several, `*`, none.
     ///
-    /// Without a precondition a put is admitted whatever is there, and a deletion if there is something.
+    /// What comes back is what the write has to expect: the very state that was judged, and where that came from, so that a
+    /// race which is lost afterwards has the right status. Without a precondition a put is admitted whatever is there, and a
+    /// deletion if there is something.
     ///
     /// # Errors
     ///
     /// A [`Conflict`] from a header (412, for a missing target 404 where `intent` can't create it) that carries what was
-    /// found; 404 for a deletion of nothing.
+    /// found; 404 for a deletion of nothing; 400 where a header can't be read, and 428 where one is required.
     ///
     /// ```
-    /// use ifmatch::http::{self, Preconditions};
+    /// use ifmatch::{Collection, http};
+    /// use ifmatch::http::Preconditions;
     /// use ifmatch::store::Intent;
-    /// use ifmatch::{Version, Versioned};
     ///
-    /// let row = || Some(Versioned::<str>::new(Version::from_column(8).unwrap(), "text"));
-    /// let known = Preconditions::from_headers([("If-Match", "\"7\", \"8\"")])?;
-    /// known.admit("a1", Intent::Put, row())?;
+    /// let notes = Collection::<String>::in_memory();
+    /// notes.create("readme", "hello".to_string()).wait()?;
+    /// let request = Preconditions::from_headers([("If-Match", "*")]);
     ///
-    /// let stale = Preconditions::from_headers([("If-Match", "\"7\"")])?;
-    /// assert_eq!(http::status(&stale.admit("a1", Intent::Put, row()).unwrap_err()), 412);
+    /// let found = notes.fetch("readme").wait()?;
+    /// let condition = request.admit("readme", Intent::Put, Some(&found))?;
+    /// notes.put("readme", "faster".to_string()).wait()?; // somebody else
+    ///
+    /// let late = notes.replace("readme", condition, format!("{}, world", found.value)).wait().unwrap_err();
+    /// assert_eq!(http::status(&late), 412);
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn admit<T: Resource + ?Sized>(
         &self,
         id: &str,
         intent: Intent,
-        found: Option<Versioned<T>>,
-    ) -> Result<(), Error> {
-        match self.without_a_look(intent) {
-            Some(condition) => condition.admit(id, intent, found),
-            None => {
-                let condition = self.narrowed(intent, id, found.clone())?;
-                condition.admit(id, intent, found)
+        found: Option<&Versioned<T>>,
+    ) -> Result<Condition, Error> {
+        if intent == Intent::Delete && found.is_none() {
+            return Err(NotFound::new(id).into());
+        }
+        let asked = self.asked()?;
+        asked.judge(id, intent, found)?;
+        let expected = found.map_or(Expected::Absent, Expected::from);
+        Ok(Condition { expected, origin: asked.origin() })
+    }
+
+    /// The answer to a read of `id`, which found `current`: the value, or 304 where the caller has it.
+    ///
+    /// # Errors
+    ///
+    /// 412 where `If-Match` does not hold.
+    ///
+    /// ```
+    /// use ifmatch::Versioned;
+    /// use ifmatch::http::Preconditions;
+    ///
+    /// let cached = Preconditions::from_headers([("If-None-Match", "W/\"7\"")]);
+    /// let article = Versioned::<String>::new("7".parse()?, "text".to_string());
+    /// assert_eq!(cached.respond("a1", article)?.status(), 304);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn respond<T: Resource + ?Sized>(&self, id: &str, current: Versioned<T>) -> Result<Answer<T>, Error> {
+        match self.freshness(id, &current)? {
+            Freshness::NotModified => Ok(Answer::not_modified(current)),
+            Freshness::Send => {
+                // RFC 9110 §13.1.3: a date counts only where there are no tags.
+                let has = self.if_modified_since.filter(|_| self.if_none_match == Ok(None));
+                Ok(Answer::read(current, has))
             }
         }
     }
 
-    /// Whether a read of `id`, which found `current`, has to send it.
-    ///
-    /// # Errors
-    ///
-    /// A [`Conflict`] from a header (412) where `If-Match` does not hold.
-    ///
-    /// ```
-    /// use ifmatch::Versioned;
-    /// use ifmatch::http::{Freshness, Preconditions};
-    ///
-    /// let cached = Preconditions::from_headers([("If-None-Match", "W/\"7\"")])?;
-    /// let article = Versioned::<String>::new("7".parse()?, "text".to_string());
-    /// assert_eq!(cached.freshness("a1", &article)?, Freshness::NotModified);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn freshness<T: Resource + ?Sized>(
-        &self,
-        id: &str,
-        current: &Versioned<T>,
-    ) -> Result<Freshness, Error> {
-        match self.verdict(Some(current.version)) {
+    fn freshness<T: Resource + ?Sized>(&self, id: &str, current: &Versioned<T>) -> Result<Freshness, Error> {
+        // The worst that comes of a header taken for absent is an answer in full.
+        fn read(header: &Header) -> Option<&Tags> {
+            header.as_ref().ok().and_then(Option::as_ref)
+        }
+        let asked = Asked {
+            if_match: read(&self.if_match),
+            if_none_match: read(&self.if_none_match),
+            terms: self.terms,
+        };
+        match asked.evaluate(Some(current.version)) {
             Evaluation::Holds => Ok(Freshness::Send),
             Evaluation::IfNoneMatchFailed => Ok(Freshness::NotModified),
-            verdict => Err(self.conflict(&verdict, Intent::Check, id, Some(current.clone())).into()),
+            Evaluation::IfMatchFailed => Err(asked.if_match_failed(id, Intent::Check, Some(current))),
         }
     }
 
-    /// The expectation where the headers alone tell it.
-    fn without_a_look(&self, intent: Intent) -> Option<Condition> {
-        let expected = match (&self.if_match, &self.if_none_match) {
-            (None, None) if intent == Intent::Delete => return Some(Expected::Present.into()),
-            (None, None) => return Some(Expected::Any.into()),
-            (Some(Tags::Any), None) => Expected::Present,
-            (Some(tags), None) => Expected::Version(self.one_version(tags)?),
+    /// The expectation of a write, where the headers alone tell it.
+    pub(super) fn known(&self, intent: Intent) -> Result<Option<Condition>, Error> {
+        let asked = self.asked()?;
+        let expected = match (asked.if_match, asked.if_none_match) {
+            (None, None) if intent == Intent::Delete => Some(Expected::Present),
+            (None, None) => Some(Expected::Any),
+            (Some(Tags::Any), None) => Some(Expected::Present),
+            (Some(tags), None) => asked.only_version(tags).map(Expected::Version),
             // A deletion that expects nothing to delete would succeed on what is missing; the answer is 404.
-            (None, Some(Tags::Any)) if intent != Intent::Delete => Expected::Absent,
-            (_, Some(_)) => return None,
+            (None, Some(Tags::Any)) if intent != Intent::Delete => Some(Expected::Absent),
+            (_, Some(_)) => None,
         };
-        Some(Condition::from_protocol(expected))
+        Ok(expected.map(|expected| Condition { expected, origin: asked.origin() }))
     }
 
-    /// The version that `If-Match` names, where it names exactly one. Tags beside it that are not ours never match.
-    fn one_version(&self, tags: &Tags) -> Option<Version> {
-        let mut versions = tags.versions(self.if_match_comparison());
-        let first = versions.next()?;
-        versions.all(|other| other == first).then_some(first)
+    /// The first version that `If-Match` names, where that is all that is asked.
+    pub(super) fn named(&self) -> Option<Condition> {
+        let Ok(asked) = self.readable() else { return None };
+        match (asked.named(), asked.if_none_match) {
+            (Expected::Version(version), None) => Some(Condition::from_protocol(version)),
+            _ => None,
+        }
     }
 
-    /// The expectation where the resource was `current` a moment ago.
-    fn narrowed<T: Resource + ?Sized>(
-        &self,
-        intent: Intent,
-        id: &str,
-        current: Option<Versioned<T>>,
-    ) -> Result<Condition, Error> {
-        let found = current.as_ref().map(|current| current.version);
-        let expected = match (self.verdict(found), found) {
-            (Evaluation::Holds, Some(version)) => Expected::Version(version),
-            (Evaluation::Holds, None) if intent == Intent::Delete => return Err(NotFound::new(id).into()),
-            (Evaluation::Holds, None) => Expected::Absent,
-            (verdict, _) => match (self.named(), &self.if_none_match) {
-                // The store refuses it, with the facts of that instant, a remembered deletion among them.
-                (named @ Expected::Version(_), None) => named,
-                _ => return Err(self.conflict(&verdict, intent, id, current).into()),
-            },
-        };
-        Ok(Condition::from_protocol(expected))
+    /// Whether a request to a collection may create `id`. It has no entity tag, and is there.
+    pub(super) fn check_creation(&self, id: &str) -> Result<(), Error> {
+        match self.readable()?.if_match {
+            Some(Tags::Listed(_)) => Err(Refusal::ForeignCondition { id: id.into(), name: IF_MATCH }.into()),
+            Some(Tags::Any) | None => Ok(()),
+        }
+    }
+
+    /// What a write asks for, if that is enough for the terms.
+    fn asked(&self) -> Result<Asked<'_>, Error> {
+        let asked = self.readable()?;
+        let required = |how| Err(Refusal::ConditionRequired { how }.into());
+        match (asked.if_match, asked.if_none_match) {
+            (Some(Tags::Any), _) if self.terms.refuses_star() => return required(HOW_BUT_STAR),
+            (Some(_), _) | (None, Some(Tags::Any)) => {}
+            (None, None | Some(Tags::Listed(_))) if self.if_unmodified_since => {
+                return required(HOW_BUT_DATE);
+            }
+            (None, None | Some(Tags::Listed(_))) if self.terms.wants_a_basis() => return required(HOW),
+            (None, None | Some(Tags::Listed(_))) => {}
+        }
+        Ok(asked)
+    }
+
+    fn readable(&self) -> Result<Asked<'_>, Error> {
+        fn read<'a>(header: &'a Header, name: &'static str) -> Result<Option<&'a Tags>, Error> {
+            header.as_ref().map(Option::as_ref).map_err(|fault| fault.refuse(name))
+        }
+        Ok(Asked {
+            if_match: read(&self.if_match, IF_MATCH)?,
+            if_none_match: read(&self.if_none_match, IF_NONE_MATCH)?,
+            terms: self.terms,
+        })
+    }
+}
+
+impl Asked<'_> {
+    fn origin(&self) -> Origin {
+        match (self.if_match, self.if_none_match) {
+            (None, None) => Origin::Argument,
+            _ => Origin::Protocol,
+        }
     }
 
     /// RFC 9110 §13.2.2, steps 1 and 3.
-    fn verdict(&self, found: Option<Version>) -> Evaluation {
-        let admits =
-            |tags: &Option<Tags>, comparison| tags.as_ref().map(|tags| tags.admit(found, comparison));
-        if admits(&self.if_match, self.if_match_comparison()) == Some(false) {
+    fn evaluate(&self, found: Option<Version>) -> Evaluation {
+        let admits = |tags: Option<&Tags>, comparison| tags.map(|tags| tags.admit(found, comparison));
+        if admits(self.if_match, self.strongly()) == Some(false) {
             return Evaluation::IfMatchFailed;
         }
-        if admits(&self.if_none_match, self.if_none_match_comparison()) == Some(true) {
+        if admits(self.if_none_match, self.weakly()) == Some(true) {
             return Evaluation::IfNoneMatchFailed;
         }
         Evaluation::Holds
     }
 
-    fn if_match_comparison(&self) -> Comparison {
-        match self.lenient {
-            Leniency::AsTheRfc => Comparison::Strong,
-            Leniency::TowardsProxies => Comparison::Lenient,
-        }
-    }
-
-    fn if_none_match_comparison(&self) -> Comparison {
-        match self.lenient {
-            Leniency::AsTheRfc => Comparison::Weak,
-            Leniency::TowardsProxies => Comparison::Lenient,
-        }
-    }
-
-    fn conflict<T: Resource + ?Sized>(
+    fn judge<T: Resource + ?Sized>(
         &self,
-        verdict: &Evaluation,
-        intent: Intent,
         id: &str,
-        current: Option<Versioned<T>>,
-    ) -> Conflict {
-        let expected = match (verdict, &self.if_none_match) {
-            (Evaluation::IfNoneMatchFailed, Some(Tags::Any)) => Expected::Absent,
+        intent: Intent,
+        found: Option<&Versioned<T>>,
+    ) -> Result<(), Error> {
+        match (self.evaluate(found.map(|found| found.version)), self.if_none_match) {
+            (Evaluation::Holds, _) => Ok(()),
+            (Evaluation::IfMatchFailed, _) => Err(self.if_match_failed(id, intent, found)),
+            (Evaluation::IfNoneMatchFailed, Some(Tags::Any)) => {
+                Err(conflict(id, Expected::Absent, intent, found))
+            }
             // "Not this version": no expectation says that, and something was found.
-            (Evaluation::IfNoneMatchFailed, _) => Expected::Present,
-            _ => self.named(),
-        };
-        let found = current.map_or(Found::Nothing, Found::Value);
-        Mismatch::new(id, Condition::from_protocol(expected), intent, found).into()
+            (Evaluation::IfNoneMatchFailed, _) => Err(conflict(id, Expected::Present, intent, found)),
+        }
     }
 
-    /// What `If-Match` expected, for a message: the first version of its list, else that there is something.
+    fn if_match_failed<T: Resource + ?Sized>(
+        &self,
+        id: &str,
+        intent: Intent,
+        found: Option<&Versioned<T>>,
+    ) -> Error {
+        match self.if_match {
+            // The tag of this very state, but for what a proxy did to it: with a new read it would come back so again.
+            Some(tags @ Tags::Listed(_))
+                if self.named() == Expected::Present
+                    || tags.admit(found.map(|found| found.version), Comparison::Lenient) =>
+            {
+                self.unmatchable(id, tags)
+            }
+            _ => conflict(id, self.named(), intent, found),
+        }
+    }
+
+    /// The refusal of tags that can match no version, as they are compared.
+    fn unmatchable(&self, id: &str, tags: &Tags) -> Error {
+        match tags.versions(Comparison::Lenient).next() {
+            Some(_) => Refusal::AlteredCondition { id: id.into(), name: IF_MATCH }.into(),
+            None => Refusal::ForeignCondition { id: id.into(), name: IF_MATCH }.into(),
+        }
+    }
+
+    /// What `If-Match` expected: the first version of its list, else that there is something.
     fn named(&self) -> Expected {
-        let named = self.if_match.as_ref().and_then(|tags| tags.versions(self.if_match_comparison()).next());
+        let named = self.if_match.and_then(|tags| tags.versions(self.strongly()).next());
         named.map_or(Expected::Present, Expected::Version)
     }
+
+    /// The version that `If-Match` names, where it names exactly one. Tags beside it that are not ours never match.
+    fn only_version(&self, tags: &Tags) -> Option<Version> {
+        let mut versions = tags.versions(self.strongly());
+        let first = versions.next()?;
+        versions.all(|other| other == first).then_some(first)
+    }
+
+    fn strongly(&self) -> Comparison {
+        if self.terms.are_lenient() { Comparison::Lenient } else { Comparison::Strong }
+    }
+
+    fn weakly(&self) -> Comparison {
+        if self.terms.are_lenient() { Comparison::Lenient } else { Comparison::Weak }
+    }
+}
+
+fn conflict<T: Resource + ?Sized>(
+    id: &str,
+    expected: Expected,
+    intent: Intent,
+    found: Option<&Versioned<T>>,
+) -> Error {
+    let found = found.cloned().map_or(Found::Nothing, Found::Value);
+    Conflict::from(Mismatch::new(id, Condition::from_protocol(expected), intent, found)).into()
+}
+
+/// The date of the only line, in any of the three forms of RFC 9110 §5.6.7. What can't be read is as if absent, as the RFC
+/// wants.
+fn date<L: AsRef<[u8]>>(lines: &[L]) -> Option<SystemTime> {
+    let [line] = lines else { return None };
+    httpdate::parse_http_date(str::from_utf8(line.as_ref()).ok()?.trim_matches([' ', '\t'])).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
-    use crate::store::{Entry, Kind, Origin};
+    use crate::http::{reason, status};
+    use crate::store::Entry;
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()
     }
 
+    fn state(version: &str) -> Versioned<str> {
+        Versioned::new(version.parse().unwrap(), "s3cr3t")
+    }
+
     fn preconditions(headers: &[(&str, &str)]) -> Preconditions {
-        Preconditions::from_headers(headers.iter().copied()).unwrap()
+        Preconditions::from_headers(headers.iter().copied())
     }
 
-    #[test]
-    fn what_a_handler_found_is_admitted_as_a_store_would_admit_it() {
-        let headers: [&[(&str, &str)]; 10] = [
-            &[],
-            &[("If-Match", "*")],
-            &[("If-Match", "\"7\"")],
-            &[("If-Match", "\"6\", \"7\"")],
-            &[("If-Match", "\"odd\"")],
-            &[("If-None-Match", "*")],
-            &[("If-None-Match", "\"7\"")],
-            &[("If-None-Match", "\"6\", W/\"8\"")],
-            &[("If-Match", "\"7\""), ("If-None-Match", "\"7\"")],
-            &[("If-Match", "\"7\""), ("If-None-Match", "*")],
-        ];
-        for (headers, intent) in headers
-            .into_iter()
-            .flat_map(|headers| [Intent::Put, Intent::Delete].map(|intent| (headers, intent)))
-        {
-            for found in [None, Some("7"), Some("8")] {
-                let preconditions = preconditions(headers);
-                let current = || found.map(|found| Versioned::<str>::new(version(found), "text"));
-
-                let admitted = preconditions.admit("a", intent, current());
-
-                // What a store would say to the same request, with the same state.
-                let judged = preconditions.condition(intent, "a", || Reply::ready(Ok(current()))).wait();
-                let judged = judged.and_then(|condition| {
-                    let action = match intent {
-                        Intent::Delete => Entry::delete("a", condition),
-                        _ => Entry::put("a", condition, "new".into()),
-                    };
-                    let found = current().map_or(Found::Nothing, Found::Value);
-                    action.judge(found).map_err(|mismatch| Conflict::from(mismatch).into())
-                });
-                let told = |answer: Result<(), Error>| {
-                    answer.map_err(|error| (crate::http::status(&error), error.to_string()))
-                };
-                assert_eq!(told(admitted), told(judged), "{headers:?} {intent:?} {found:?}");
-            }
-        }
-    }
-
-    /// What the headers come to for a write of a resource found in `found`: the expectation's word, or the kind of
-    /// conflict, and how often the resource was read.
-    fn outcome(preconditions: &Preconditions, intent: Intent, found: Option<&str>) -> (String, u32) {
-        let reads = Cell::new(0);
-        let current = || found.map(|found| Versioned::<str>::new(version(found), "s3cr3t"));
-        let condition = preconditions
-            .condition(intent, "a", || {
-                reads.set(reads.get() + 1);
-                Reply::ready(Ok(current()))
-            })
-            .wait();
+    /// What the headers come to for a write of a resource found in `found`: the expectation, or the reason and status of
+    /// the refusal; and whether the resource had to be read for it.
+    fn outcome(preconditions: &Preconditions, intent: Intent, found: Option<&str>) -> (String, bool) {
+        let current = found.map(state);
+        let (condition, read) = match preconditions.known(intent) {
+            Ok(Some(condition)) => (Ok(condition), false),
+            Ok(None) => (preconditions.admit("a", intent, current.as_ref()), true),
+            Err(error) => (Err(error), false),
+        };
         let word = match condition {
             Ok(Condition { expected, origin: Origin::Argument }) => format!("argument: {expected}"),
             Ok(Condition { expected, origin: Origin::Protocol }) => expected.to_string(),
             Err(Error::Conflict(conflict)) => {
                 assert_eq!(conflict.origin(), Origin::Protocol);
                 assert_eq!(conflict.mismatches()[0].intent(), intent);
-                assert_eq!(conflict.current::<str>(), current());
+                assert_eq!(conflict.current::<str>(), current);
                 assert_eq!(conflict.found(), found.map(version));
                 format!("{:?}", conflict.kind())
             }
-            Err(other) => other.to_string(),
+            Err(other) => format!("{} {}", status(&other), reason(&other)),
         };
-        (word, reads.get())
+        (word, read)
     }
 
-    fn put(headers: &[(&str, &str)], found: Option<&str>) -> (String, u32) {
+    fn put(headers: &[(&str, &str)], found: Option<&str>) -> (String, bool) {
         outcome(&preconditions(headers), Intent::Put, found)
     }
 
-    fn unread(word: &str) -> (String, u32) {
-        (word.to_owned(), 0)
+    fn unread(word: &str) -> (String, bool) {
+        (word.to_owned(), false)
     }
 
-    fn read(word: &str) -> (String, u32) {
-        (word.to_owned(), 1)
+    fn read(word: &str) -> (String, bool) {
+        (word.to_owned(), true)
+    }
+
+    #[test]
+    fn what_is_admitted_is_what_a_store_would_admit_and_is_pinned_to_what_was_found() {
+        let headers: [&[(&str, &str)]; 9] = [
+            &[],
+            &[("If-Match", "*")],
+            &[("If-Match", "\"7\"")],
+            &[("If-Match", "\"6\", \"7\"")],
+            &[("If-None-Match", "*")],
+            &[("If-None-Match", "\"7\"")],
+            &[("If-None-Match", "\"6\", W/\"8\"")],
+            &[("If-Match", "\"7\""), ("If-None-Match", "\"7\"")],
+            &[("If-Match", "\"7\""), ("If-None-Match", "*")],
+        ];
+        for headers in headers {
+            let preconditions = preconditions(headers);
+            for found in [None, Some("7"), Some("8")] {
+                let current = found.map(state);
+                let admitted = preconditions.admit("a", Intent::Put, current.as_ref());
+
+                if let Ok(Some(condition)) = preconditions.known(Intent::Put) {
+                    let store = current.clone().map_or(Found::Nothing, Found::Value);
+                    let judged = Entry::put("a", condition, "new".into()).judge(store);
+                    assert_eq!(admitted.is_ok(), judged.is_ok(), "{headers:?} {found:?}");
+                }
+                if let Ok(condition) = admitted {
+                    let pinned = current.as_ref().map_or(Expected::Absent, Expected::from);
+                    assert_eq!(condition.expected, pinned, "{headers:?} {found:?}");
+                    assert_eq!(condition.origin == Origin::Argument, headers.is_empty());
+                }
+            }
+        }
     }
 
     #[test]
@@ -464,17 +505,33 @@ mod tests {
 
         assert_eq!(put(&list, Some("7")), read("version 7"));
         assert_eq!(put(&list, Some("8")), read("version 8"));
-        // The store refuses it, with its own facts.
-        assert_eq!(put(&list, Some("9")), read("version 7"));
-        assert_eq!(put(&list, None), read("version 7"));
+        assert_eq!(put(&list, Some("9")), read("Stale"));
+        assert_eq!(put(&list, None), read("Missing"));
+        assert_eq!(preconditions(&list).named(), Some(Condition::from_protocol(version("7"))));
     }
 
     #[test]
-    fn a_tag_that_is_no_version_of_ours_never_matches_and_is_never_dropped() {
-        for tag in ["\"abc\"", "\"007\"", "W/\"7\"", "\"7-gzip\"", "\"\"", "W/\"abc\", \"0\""] {
-            assert_eq!(put(&[("If-Match", tag)], Some("7")), read("Stale"), "{tag}");
-            assert_eq!(put(&[("If-Match", tag)], None), read("Missing"), "{tag}");
+    fn a_tag_that_can_match_nothing_is_refused_without_advice_that_loops() {
+        for (tag, answer) in [
+            ("\"abc\"", "412 foreign-tag"),
+            ("\"007\"", "412 foreign-tag"),
+            ("\"\"", "412 foreign-tag"),
+            ("W/\"abc\", \"0\"", "412 foreign-tag"),
+            ("W/\"7\"", "412 altered-tag"),
+            ("\"7-gzip\"", "412 altered-tag"),
+            ("\"abc\", W/\"7;gzip\"", "412 altered-tag"),
+        ] {
+            for found in [None, Some("7"), Some("8")] {
+                assert_eq!(put(&[("If-Match", tag)], found), read(answer), "{tag}");
+            }
+            let read = preconditions(&[("If-Match", tag)]).respond("a", state("7")).unwrap_err();
+            assert_eq!(format!("{} {}", status(&read), reason(&read)), answer);
         }
+        // Beside a stale version: had nobody touched it, it would have matched.
+        let both = [("If-Match", "\"6\", W/\"7\", \"5\"")];
+        assert_eq!(put(&both, Some("7")), read("412 altered-tag"));
+        assert_eq!(put(&both, Some("8")), read("Stale"));
+        assert_eq!(put(&[("If-Match", "\"6\", W/\"7\"")], Some("8")), unread("version 6"));
     }
 
     #[test]
@@ -498,6 +555,7 @@ mod tests {
         assert_eq!(put(&both("*", "*"), None), read("Missing"));
         assert_eq!(put(&both("\"7\"", "*"), None), read("Missing"));
         assert_eq!(put(&both("*", "\"7\""), Some("8")), read("version 8"));
+        assert_eq!(preconditions(&both("\"7\"", "*")).named(), None);
     }
 
     #[test]
@@ -505,118 +563,158 @@ mod tests {
         let delete = |headers, found| outcome(&preconditions(headers), Intent::Delete, found);
 
         for headers in [&[("If-None-Match", "*")], &[("If-None-Match", "\"7\"")]] {
-            assert_eq!(delete(headers, None), read("`a` does not exist"));
+            assert_eq!(delete(headers, None), read("404 not-found"));
         }
         assert_eq!(delete(&[("If-None-Match", "*")], Some("7")), read("Exists"));
-        assert_eq!(delete(&[("If-Match", "\"x\"")], None), read("Missing"));
     }
 
     #[test]
     fn the_lenient_comparison_is_opt_in() {
         for tag in ["W/\"7\"", "\"7-gzip\"", "W/\"7;gzip\""] {
-            let strict = preconditions(&[("If-Match", tag)]);
-            assert_eq!(outcome(&strict, Intent::Put, Some("7")), read("Stale"), "{tag}");
-            assert_eq!(outcome(&strict.lenient(), Intent::Put, Some("7")), unread("version 7"), "{tag}");
+            let lenient = |name| preconditions(&[(name, tag)]).under(Terms::new().lenient());
 
-            let cached = preconditions(&[("If-None-Match", tag)]).lenient();
-            let current = Versioned::<str>::new(version("7"), "text");
-            assert_eq!(cached.freshness("a", &current).unwrap(), Freshness::NotModified, "{tag}");
+            let put = outcome(&lenient("If-Match"), Intent::Put, Some("7"));
+            assert_eq!(put, unread("version 7"), "{tag}");
+
+            let cached = lenient("If-None-Match").respond("a", state("7")).unwrap();
+            assert_eq!(cached.status(), 304, "{tag}");
         }
-    }
-
-    #[test]
-    fn a_failed_read_is_passed_on() {
-        let list = preconditions(&[("If-Match", "\"abc\"")]);
-
-        let answer = list.condition::<str>(Intent::Put, "a", || {
-            Reply::ready(Err(crate::store::Refusal::Unsupported { what: "reading" }.into()))
-        });
-
-        assert!(matches!(answer.wait(), Err(Error::Refused(_))));
     }
 
     #[test]
     fn a_read_is_sent_unless_the_caller_has_it() {
-        let current = Versioned::<str>::new(version("7"), "text");
-        let fresh = |headers: &[_]| {
-            preconditions(headers)
-                .freshness("a", &current)
-                .map_err(|error| error.conflict().unwrap().kind().clone())
+        let fresh = |headers: &[_]| match preconditions(headers).respond("a", state("7")) {
+            Ok(answer) => (answer.status(), ""),
+            Err(error) => (status(&error), reason(&error)),
         };
 
-        assert_eq!(fresh(&[]), Ok(Freshness::Send));
-        assert_eq!(fresh(&[("If-None-Match", "\"6\"")]), Ok(Freshness::Send));
+        assert_eq!(fresh(&[]), (200, ""));
+        assert_eq!(fresh(&[("If-None-Match", "\"6\"")]), (200, ""));
         for tag in ["\"7\"", "W/\"7\"", "*", "\"6\", \"7\""] {
-            assert_eq!(fresh(&[("If-None-Match", tag)]), Ok(Freshness::NotModified), "{tag}");
+            assert_eq!(fresh(&[("If-None-Match", tag)]), (304, ""), "{tag}");
         }
         for tag in ["\"7\"", "*"] {
-            assert_eq!(fresh(&[("If-Match", tag)]), Ok(Freshness::Send), "{tag}");
+            assert_eq!(fresh(&[("If-Match", tag)]), (200, ""), "{tag}");
             let both = [("If-Match", tag), ("If-None-Match", "\"7\"")];
-            assert_eq!(fresh(&both), Ok(Freshness::NotModified), "{tag}");
+            assert_eq!(fresh(&both), (304, ""), "{tag}");
         }
-        for tag in ["\"6\"", "W/\"7\"", "\"abc\""] {
+        for (tag, reason) in [("\"6\"", "stale"), ("W/\"7\"", "altered-tag"), ("\"abc\"", "foreign-tag")] {
             let both = [("If-Match", tag), ("If-None-Match", "\"7\"")];
-            assert_eq!(fresh(&both), Err(Kind::Stale), "{tag}");
+            assert_eq!(fresh(&both), (412, reason), "{tag}");
         }
-        let stale = preconditions(&[("If-Match", "\"6\", \"5\"")]).freshness("a", &current).unwrap_err();
+        let stale = preconditions(&[("If-Match", "\"6\", \"5\"")]).respond("a", state("7")).unwrap_err();
         let stale = stale.conflict().unwrap();
         assert_eq!(stale.to_string(), "`a` has changed: expected version 6, found version 7");
     }
 
     #[test]
-    fn dates_are_not_read() {
-        let date = "Wed, 21 Oct 2026 07:28:00 GMT";
-        let dated = [("If-Unmodified-Since", date), ("If-Modified-Since", date), ("If-Range", "\"7\"")];
+    fn what_cannot_be_read_is_absent_for_a_read_and_refuses_a_write() {
+        let long = vec!["\"7\""; 65].join(",");
+        for value in ["", ",", "7", "\"7", "*, \"7\"", &long] {
+            for name in ["If-Match", "If-None-Match"] {
+                let headers = [(name, value)];
+                assert_eq!(preconditions(&headers).respond("a", state("7")).unwrap().status(), 200);
+                assert_eq!(put(&headers, Some("7")), unread("400 malformed-precondition"));
+                let admitted = preconditions(&headers).admit("a", Intent::Put, Some(&state("7")));
+                assert_eq!(status(&admitted.unwrap_err()), 400);
+            }
+        }
+        // One that can be read does not make up for the other.
+        assert_eq!(
+            put(&[("If-Match", "\"7\""), ("If-None-Match", "7")], Some("7")).0,
+            "400 malformed-precondition"
+        );
+        let date = [("If-None-Match", ""), ("If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT")];
+        let read = preconditions(&date).respond("a", state("7")).unwrap();
+        assert_eq!(
+            read.modified(|_| SystemTime::UNIX_EPOCH).status(),
+            200,
+            "where there are tags, no date counts"
+        );
+    }
 
-        assert_eq!(preconditions(&dated), Preconditions::none());
+    #[test]
+    fn a_date_counts_in_its_three_forms_for_a_read_alone() {
+        let at = |_: &str| httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let read =
+            |headers: &[_]| preconditions(headers).respond("a", state("7")).unwrap().modified(at).status();
+
+        for date in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            assert_eq!(read(&[("If-Modified-Since", date)]), 304, "{date}");
+            assert_eq!(read(&[("If-Modified-Since", date), ("If-None-Match", "\"6\"")]), 200, "{date}");
+            assert_eq!(read(&[("If-Modified-Since", date), ("If-Modified-Since", date)]), 200, "{date}");
+            assert_eq!(put(&[("If-Modified-Since", date)], Some("7")), unread("argument: anything"));
+        }
+        for odd in ["Sun, 06 Nov 1994 08:49:36 GMT", "yesterday", "", "784111777", "\u{fc}"] {
+            assert_eq!(read(&[("If-Modified-Since", odd)]), 200, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_never_enough_for_a_write() {
+        let date = ("If-Unmodified-Since", "Sun, 06 Nov 1994 08:49:37 GMT");
+
+        assert_eq!(put(&[date], Some("7")), unread("428 expectation-required"));
+        assert_eq!(put(&[date, ("If-None-Match", "\"6\"")], Some("7")), unread("428 expectation-required"));
+        assert_eq!(put(&[date, ("If-Match", "\"7\"")], Some("7")), unread("version 7"));
+        assert_eq!(put(&[date, ("If-None-Match", "*")], None), unread("no value"));
+        assert_eq!(preconditions(&[date]).respond("a", state("7")).unwrap().status(), 200);
+        assert_eq!(put(&[("If-Range", "\"7\"")], Some("7")), unread("argument: anything"));
     }
 
     #[test]
     fn only_what_says_what_the_write_is_based_on_is_enough() {
-        let required = |headers: &[_]| preconditions(headers).required().is_ok();
+        let outcome =
+            |headers: &[_], terms| outcome(&preconditions(headers).under(terms), Intent::Put, Some("7"));
+        let [required, starless] = [Terms::new().required(), Terms::new().without_star()];
 
-        assert!(required(&[("If-Match", "\"7\"")]) && required(&[("If-Match", "*")]));
-        assert!(required(&[("If-Match", "\"abc\""), ("If-None-Match", "\"7\"")]));
-        assert!(required(&[("If-None-Match", "*")]));
-        assert!(!required(&[]) && !required(&[("If-None-Match", "\"abc\"")]));
+        for enough in [&[("If-Match", "\"7\"")], &[("If-Match", "*")], &[("If-None-Match", "*")]] {
+            assert!(!outcome(enough, required).0.starts_with("428"), "{enough:?}");
+        }
+        assert_eq!(
+            outcome(&[("If-Match", "\"7\""), ("If-None-Match", "\"8\"")], required),
+            read("version 7")
+        );
+        let since = ("If-Modified-Since", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for little in [&[][..], &[("If-None-Match", "\"abc\"")], &[since]] {
+            assert_eq!(outcome(little, required), unread("428 expectation-required"), "{little:?}");
+        }
+        assert_eq!(outcome(&[("If-Match", "*")], starless), unread("428 expectation-required"));
+        assert_eq!(outcome(&[("If-None-Match", "*")], starless), unread("no value"));
+        assert_eq!(outcome(&[], starless), unread("argument: anything"));
     }
 
     #[test]
-    fn one_malformed_header_refuses_the_request() {
-        for headers in [
-            [("If-Match", "\"7\""), ("If-None-Match", "7")],
-            [("If-Match", ""), ("If-None-Match", "*")],
-            [("If-Match", "\"7\""), ("If-Match", "*")],
-        ] {
-            assert!(Preconditions::from_headers(headers).is_err(), "{headers:?}");
+    fn a_creation_in_a_collection_fails_by_its_own_tags_alone() {
+        let creation = |headers: &[_]| match preconditions(headers).check_creation("a") {
+            Ok(()) => "201".to_owned(),
+            Err(error) => format!("{} {}", status(&error), reason(&error)),
+        };
+
+        for good in [&[][..], &[("If-Match", "*")], &[("If-None-Match", "*")], &[("If-None-Match", "\"7\"")]]
+        {
+            assert_eq!(creation(good), "201", "{good:?}");
         }
+        assert_eq!(creation(&[("If-Match", "\"7\"")]), "412 foreign-tag");
+        assert_eq!(creation(&[("If-None-Match", "7")]), "400 malformed-precondition");
     }
 
     #[test]
     fn what_a_failed_precondition_says_is_fit_for_a_log_line() {
         let text = |headers, found: Option<&str>| {
-            let current = found.map(|found| Versioned::<str>::new(version(found), "s3cr3t"));
-            let read = || Reply::ready(Ok(current));
-            let headers = preconditions(headers);
-            let error = headers.condition(Intent::Put, "a", read).wait().unwrap_err();
+            let error =
+                preconditions(headers).admit("a", Intent::Put, found.map(state).as_ref()).unwrap_err();
             assert!(!format!("{error:?}").contains("s3cr3t"));
-            (error.to_string(), error.conflict().unwrap().to_string())
+            (error.to_string(), error.conflict().map(ToString::to_string).unwrap_or_default())
         };
 
-        let (headline, sentence) = text(&[("If-Match", "\"abc\"")], Some("7"));
+        let (headline, sentence) = text(&[("If-None-Match", "\"7\"")], Some("7"));
         assert_eq!(headline, "conflict on `a`: what was expected of it does not hold, found version 7");
         assert_eq!(sentence, "`a` is not as expected, found version 7");
-        assert_eq!(text(&[("If-Match", "\"abc\"")], None).1, "`a` does not exist: expected a value");
-    }
-
-    #[test]
-    fn what_is_left_to_the_store_is_refused_there() {
-        let list = preconditions(&[("If-Match", "\"7\", \"8\"")]);
-        let read = || Reply::ready(Ok(None::<Versioned<str>>));
-        let condition = list.condition(Intent::Delete, "a", read).wait().unwrap();
-
-        let judged = Entry::<str>::delete("a", condition).judge(Found::Deleted(version("9")));
-
-        assert_eq!(judged.unwrap_err().kind(), &Kind::Deleted);
+        assert_eq!(text(&[("If-Match", "*")], None).1, "`a` does not exist: expected a value");
+        let altered = text(&[("If-Match", "W/\"7\"")], Some("7")).0;
+        assert_eq!(altered, "`If-Match` of a write of `a` was changed on the way, and matches no version");
     }
 }

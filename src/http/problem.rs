@@ -5,13 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use crate::http::cause::Cause;
 use crate::http::etag::EntityTag;
-use crate::http::status;
-use crate::store::{
-    Advice, Conflict, Error, Expected, Kind, Mismatch, Refusal, Version, WriteId, whole_seconds,
-};
+use crate::http::expose::Expose;
+use crate::http::facts::{Facts, Failed};
+use crate::http::{path, status};
+use crate::store::{Advice, Conflict, Error, Kind, Origin, Refusal, Version, WriteId, whole_seconds};
 
 /// The content type of a problem body.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -21,21 +22,27 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 ///
 /// | member | |
 /// |---|---|
-/// | `type`, `title`, `status` | `about:blank`, the phrase of the status, the status |
+/// | `type` | `/problems/` and the reason, the page of which is in [`docs::problems`](crate::docs::problems); `about:blank` for a problem of the program's own |
+/// | `title`, `status` | the phrase of the status, the status |
 /// | `detail` | one sentence with the id and the versions |
 /// | `reason` | the machine-readable word of the table in [`http`](crate::http) |
 /// | `retry` | `refetch`, `merge`, `wait` or `never` |
+/// | `retry_after` | the seconds to wait, where waiting helps |
 /// | `collection` | which collection of a [`Database`](crate::Database) it is in |
-/// | `resource_id` | which resource |
+/// | `resource_id`, `resource_url` | which resource, and where it is, after [`at`](Self::at) |
 /// | `expected_version`, `current_version` | as text, where there is one |
+/// | `current_etag` | the version of the current value, ready to be sent as `If-Match` |
 /// | `write_id` | what to resolve an unknown outcome by |
 /// | `rule` | the name of the rule that refused |
 /// | `holder` | who holds a locked resource |
+/// | `conflicting_paths` | what both sides changed, after [`with_conflicting_paths`](Self::with_conflicting_paths) |
 /// | `mismatches` | every id that failed, in a commit over several |
 /// | `current` | the current value, only after [`with_current`](Self::with_current) |
 ///
-/// It shows no value, and no cause of an error: a caller who may write may not be allowed to read. `Debug` never
-/// shows the value either.
+/// Others are the program's own, by [`with_member`](Self::with_member).
+///
+/// It shows no value, and no cause of an error: a caller who may write may not be allowed to read, and whom
+/// [`Expose::Nothing`] is for is not even told versions. `Debug` never shows the value either.
 ///
 /// ```
 /// use ifmatch::http::Problem;
@@ -44,11 +51,11 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// let article = Versioned::<String>::new("3".parse()?, "text".to_string());
 /// let conflict = Conflict::state("a1", "archived", "it is archived").with_current(&article);
 ///
-/// let body = serde_json::to_value(Problem::new(conflict))?;
-/// assert_eq!(body["status"], 409);
+/// let body = serde_json::to_value(Problem::new(conflict).at("/articles"))?;
+/// assert_eq!((&body["status"], &body["type"]), (&409.into(), &"/problems/state".into()));
 /// assert_eq!((&body["reason"], &body["rule"]), (&"state".into(), &"archived".into()));
 /// assert_eq!(body["detail"], "`a1` refuses the change: it is archived (version 3)");
-/// assert_eq!(body["current_version"], "3");
+/// assert_eq!((&body["current_etag"], &body["resource_url"]), (&"\"3\"".into(), &"/articles/a1".into()));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Serialize)]
@@ -58,77 +65,36 @@ pub struct Problem(Box<Inner>);
 // In a box: a handler returns it as the error of a `Result`.
 #[derive(Clone, Serialize)]
 struct Inner {
-    // RFC 9457 §4.2.1: the type of a problem that says no more than its status. There is no host to invent.
-    r#type: &'static str,
+    r#type: Cow<'static, str>,
     title: &'static str,
     status: u16,
     detail: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<Box<str>>,
     reason: &'static str,
-    retry: &'static str,
+    #[serde(serialize_with = "word")]
+    retry: Advice,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
+    retry_after: Option<Duration>,
     #[serde(flatten)]
     facts: Facts,
     #[serde(skip_serializing_if = "Option::is_none")]
     write_id: Option<WriteId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    conflicting_paths: Vec<Box<str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     mismatches: Vec<Failed>,
     #[cfg(feature = "json")]
     #[serde(skip_serializing_if = "Option::is_none")]
     current: Option<serde_json::Value>,
+    #[cfg(feature = "json")]
+    #[serde(flatten)]
+    own: serde_json::Map<String, serde_json::Value>,
+    /// Of the resource that the request is about, where that is known.
     #[serde(skip)]
     etag: Option<EntityTag>,
     #[serde(skip)]
-    retry_after: Option<Duration>,
-    #[serde(skip)]
     cause: Option<Cause>,
-}
-
-/// The error that an answer was made of. Adapters to frameworks put it into the extensions of the response, so that a
-/// layer in front knows the conflict, with its typed current value, and parses no body.
-///
-/// ```
-/// use ifmatch::http::Problem;
-/// use ifmatch::{Conflict, Kind};
-///
-/// let problem = Problem::new(Conflict::state("a1", "archived", "it is archived"));
-/// let cause = problem.cause().unwrap().clone();
-/// assert_eq!(cause.error().conflict().unwrap().id(), "a1");
-/// ```
-#[derive(Debug, Clone)]
-pub struct Cause(Arc<Error>);
-
-impl Cause {
-    /// The error.
-    pub fn error(&self) -> &Error {
-        &self.0
-    }
-}
-
-/// What a problem says of one resource.
-#[derive(Debug, Clone, Default, Serialize)]
-struct Facts {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    collection: Option<Box<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource_id: Option<Box<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected_version: Option<Version>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    current_version: Option<Version>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<Box<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    holder: Option<Box<str>>,
-}
-
-/// One of several ids that failed.
-#[derive(Debug, Clone, Serialize)]
-struct Failed {
-    reason: &'static str,
-    detail: String,
-    #[serde(flatten)]
-    facts: Facts,
 }
 
 impl Problem {
@@ -149,9 +115,12 @@ impl Problem {
     }
 
     fn about(error: &Error) -> Self {
-        let mut problem = Self::of(status::status(error), status::reason(error), String::new());
+        let reason = status::reason(error);
+        let mut problem = Self::of(status::status(error), reason, String::new());
         let inner = &mut *problem.0;
-        inner.retry = word(status::advice(error));
+        // There is no host to invent: RFC 9457 §3.1.1 allows a reference, which is the service's own to answer.
+        inner.r#type = format!("/problems/{reason}").into();
+        inner.retry = status::advice(error);
         inner.retry_after = status::retry_after(error);
         // Their own sentences, never their causes.
         inner.detail = match error {
@@ -162,19 +131,20 @@ impl Problem {
             Error::Conflict(conflict) => {
                 inner.facts = Facts::of(conflict.decisive());
                 match conflict.mismatches() {
-                    // With several ids a tag would not say whose it is.
-                    [one] => inner.etag = current_version(one).map(EntityTag::from),
+                    // An id that is taken is no header of the request's: what was asked to create it is another resource.
+                    [one] if matches!(one.kind(), Kind::Exists) && one.origin() == Origin::Argument => {}
+                    [_] => inner.etag = inner.facts.current_version.map(EntityTag::from),
+                    // A tag would not say whose it is.
                     several => inner.mismatches = several.iter().map(Failed::of).collect(),
                 }
             }
-            Error::NotFound(missing) => inner.facts.resource_id = Some(missing.id().into()),
+            Error::NotFound(missing) => inner.facts = Facts::about(missing.id()),
             Error::Refused(
                 Refusal::Closed { write } | Refusal::Reused { write } | Refusal::Outside { write, .. },
             ) => inner.write_id = Some(*write),
-            Error::Refused(refusal) => inner.facts.resource_id = id_of(refusal).map(Box::from),
+            Error::Refused(refusal) => inner.facts = id_of(refusal).map(Facts::about).unwrap_or_default(),
             Error::Corrupt(corrupt) => {
-                inner.facts.resource_id = Some(corrupt.id().into());
-                inner.facts.current_version = Some(corrupt.version());
+                inner.facts = Facts::about(corrupt.id()).with_current(Some(corrupt.version()));
             }
             Error::Failed(failure) => inner.write_id = failure.write(),
             Error::Expired(_) => {}
@@ -182,44 +152,74 @@ impl Problem {
         problem
     }
 
-    /// A problem of the program's own, with a word for `reason` and a sentence for `detail`. Both go to the caller.
+    /// A problem of the program's own, with a word for `reason` and a sentence for `detail`. Both go to the caller. A
+    /// status that is no error becomes 500.
     ///
     /// ```
     /// # use ifmatch::http::Problem;
     /// let problem = Problem::of(415, "not-json", "send `Content-Type: application/json`");
-    /// assert_eq!(problem.status(), 415);
+    /// assert_eq!((problem.status(), problem.type_uri()), (415, "about:blank"));
     /// ```
     pub fn of(status: u16, reason: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
-            r#type: "about:blank",
-            title: status::phrase(status),
-            status,
+        let problem = Self(Box::new(Inner {
+            // RFC 9457 §4.2.1: of a problem that says no more than its status.
+            r#type: "about:blank".into(),
+            title: "",
+            status: 0,
             detail: detail.into(),
             instance: None,
             reason,
-            retry: word(Advice::Never),
+            retry: Advice::Never,
+            retry_after: None,
             facts: Facts::default(),
             write_id: None,
+            conflicting_paths: Vec::new(),
             mismatches: Vec::new(),
             #[cfg(feature = "json")]
             current: None,
+            #[cfg(feature = "json")]
+            own: serde_json::Map::new(),
             etag: None,
-            retry_after: None,
             cause: None,
-        }))
+        }));
+        problem.with_status(status)
     }
 
-    /// The same with another status: overrides the table.
+    /// The problem of an error that a framework answered by itself, as 405 or a body that is no JSON: all that is to be
+    /// said is its status.
+    ///
+    /// ```
+    /// # use ifmatch::http::Problem;
+    /// assert_eq!(Problem::of_status(405).reason(), "method-not-allowed");
+    /// ```
+    pub fn of_status(status: u16) -> Self {
+        Self::of(status, status::word_of_status(status), status::phrase(status))
+    }
+
+    /// The same with another status: overrides the table. A status that is no error becomes 500.
     ///
     /// ```
     /// # use ifmatch::http::Problem;
     /// # use ifmatch::store::NotFound;
     /// let hidden = Problem::new(NotFound::deleted("a1")).with_status(404);
     /// assert_eq!(hidden.status(), 404);
+    /// assert_eq!(hidden.with_status(204).status(), 500);
     /// ```
     pub fn with_status(mut self, status: u16) -> Self {
-        self.0.status = status;
-        self.0.title = status::phrase(status);
+        self.0.status = if (400..=599).contains(&status) { status } else { 500 };
+        self.0.title = status::phrase(self.0.status);
+        self
+    }
+
+    /// The same with a URI of the program's own for what kind of problem it is.
+    ///
+    /// ```
+    /// # use ifmatch::http::Problem;
+    /// let problem = Problem::of(409, "sold-out", "there is none left").with_type("https://example.org/sold-out");
+    /// assert_eq!(problem.type_uri(), "https://example.org/sold-out");
+    /// ```
+    pub fn with_type(mut self, uri: impl Into<Cow<'static, str>>) -> Self {
+        self.0.r#type = uri.into();
         self
     }
 
@@ -234,6 +234,38 @@ impl Problem {
     /// ```
     pub fn with_instance(mut self, instance: impl Into<Box<str>>) -> Self {
         self.0.instance = Some(instance.into());
+        self
+    }
+
+    /// The same with the URL of the resource it is about: the path of the collection, and below it the id, escaped. Nothing
+    /// is added where it is about none.
+    ///
+    /// ```
+    /// # use ifmatch::{Collection, http::Problem};
+    /// let notes = Collection::<String>::in_memory();
+    /// notes.create("a b", "hello".to_string()).wait()?;
+    /// let taken = notes.create("a b", "mine".to_string()).wait().unwrap_err();
+    /// assert_eq!(Problem::new(taken).at("/notes").resource_url(), Some("/notes/a%20b"));
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn at(mut self, base: &str) -> Self {
+        let url = self.resource_id().map(|id| path::below(base, id).into());
+        self.0.facts.resource_url = url;
+        self
+    }
+
+    /// The same with the paths that both sides changed, where a merge could not decide. What the caller can do is merge.
+    ///
+    /// ```
+    /// # use ifmatch::{Conflict, http::Problem};
+    /// # let conflict = Conflict::state("a1", "overlap", "both changed the title");
+    /// let problem = Problem::new(conflict).with_conflicting_paths(["/title"]);
+    /// assert_eq!(serde_json::to_value(problem)?["retry"], "merge");
+    /// # Ok::<_, serde_json::Error>(())
+    /// ```
+    pub fn with_conflicting_paths<P: Into<Box<str>>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
+        self.0.conflicting_paths = paths.into_iter().map(Into::into).collect();
+        self.0.retry = Advice::Merge;
         self
     }
 
@@ -263,12 +295,49 @@ impl Problem {
         self
     }
 
+    /// The same with as much of the resource as the caller may read. Members of the program's own stay.
+    #[cfg(feature = "json")]
+    pub fn exposing<T: crate::store::Resource + Serialize + ?Sized>(mut self, level: Expose) -> Self {
+        match level {
+            Expose::Full => return self.with_current::<T>(),
+            Expose::Version => self.0.current = None,
+            Expose::Nothing => {
+                let inner = &mut *self.0;
+                inner.detail = inner.title.into();
+                inner.facts = Facts::default();
+                (inner.etag, inner.current) = (None, None);
+                inner.mismatches.clear();
+                inner.conflicting_paths.clear();
+            }
+        }
+        self
+    }
+
+    /// The same with a member of the program's own. Those that a problem has itself stay as they are, and nothing is added
+    /// where the value can't be written as JSON.
+    ///
+    /// ```
+    /// # use ifmatch::http::Problem;
+    /// let problem = Problem::of(409, "sold-out", "there is none left").with_member("back_on", "2026-12-01");
+    /// assert_eq!(serde_json::to_value(problem)?["back_on"], "2026-12-01");
+    /// # Ok::<_, serde_json::Error>(())
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn with_member(mut self, name: &str, value: impl Serialize) -> Self {
+        if !MEMBERS.contains(&name)
+            && let Ok(json) = serde_json::to_value(value)
+        {
+            self.0.own.insert(name.to_owned(), json);
+        }
+        self
+    }
+
     /// The error it was made of; `None` for a problem of the program's [own](Self::of).
     pub fn cause(&self) -> Option<&Cause> {
         self.0.cause.as_ref()
     }
 
-    /// The HTTP status.
+    /// The HTTP status: 400 to 599.
     pub fn status(&self) -> u16 {
         self.0.status
     }
@@ -278,8 +347,90 @@ impl Problem {
         self.0.reason
     }
 
+    /// The URI of its kind, `type` in the body.
+    pub fn type_uri(&self) -> &str {
+        &self.0.r#type
+    }
+
+    /// The phrase of the status.
+    pub fn title(&self) -> &'static str {
+        self.0.title
+    }
+
+    /// The sentence for people.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The URI of this occurrence.
+    pub fn instance(&self) -> Option<&str> {
+        self.0.instance.as_deref()
+    }
+
+    /// What the caller can do about it.
+    pub fn retry(&self) -> Advice {
+        self.0.retry
+    }
+
+    /// How long the caller should wait, where waiting helps.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// The collection of a [`Database`](crate::Database) that the resource is in.
+    pub fn collection(&self) -> Option<&str> {
+        self.0.facts.collection.as_deref()
+    }
+
+    /// The id of the resource it is about.
+    pub fn resource_id(&self) -> Option<&str> {
+        self.0.facts.resource_id.as_deref()
+    }
+
+    /// The URL of the resource it is about, after [`at`](Self::at).
+    pub fn resource_url(&self) -> Option<&str> {
+        self.0.facts.resource_url.as_deref()
+    }
+
+    /// The version that was expected and not found.
+    pub fn expected_version(&self) -> Option<Version> {
+        self.0.facts.expected_version
+    }
+
+    /// The version of the value that is there.
+    pub fn current_version(&self) -> Option<Version> {
+        self.0.facts.current_version
+    }
+
+    /// The entity tag of the value that is there.
+    pub fn current_etag(&self) -> Option<EntityTag> {
+        self.current_version().map(EntityTag::from)
+    }
+
+    /// The rule of the program that refused.
+    pub fn rule(&self) -> Option<&str> {
+        self.0.facts.rule.as_deref()
+    }
+
+    /// Who holds the locked resource.
+    pub fn holder(&self) -> Option<&str> {
+        self.0.facts.holder.as_deref()
+    }
+
+    /// What to resolve an unknown outcome by.
+    pub fn write_id(&self) -> Option<WriteId> {
+        self.0.write_id
+    }
+
+    /// What both sides of a merge changed.
+    pub fn conflicting_paths(&self) -> impl Iterator<Item = &str> {
+        self.0.conflicting_paths.iter().map(|path| &**path)
+    }
+
     /// The headers that belong to the body: `Content-Type`, `Cache-Control: no-store`, the `ETag` of the current
     /// state if there is a value, and `Retry-After` in whole seconds, rounded up.
+    ///
+    /// An id that is taken, and was no precondition of the request, has no `ETag` here: the request was about the collection.
     ///
     /// ```
     /// # use ifmatch::http::Problem;
@@ -300,46 +451,30 @@ impl Problem {
     }
 }
 
-impl Facts {
-    fn of(mismatch: &Mismatch) -> Self {
-        let expected_version = match mismatch.expected() {
-            Expected::Version(version) => Some(version),
-            Expected::Any | Expected::Absent | Expected::Present => None,
-        };
-        let (rule, holder) = match mismatch.kind() {
-            Kind::State { rule, .. } => (Some(rule.as_ref().into()), None),
-            Kind::Locked { holder, .. } => (None, Some(holder.clone())),
-            _ => (None, None),
-        };
-        Self {
-            collection: mismatch.collection().map(Box::from),
-            resource_id: Some(mismatch.id().into()),
-            // A rule or a lock refused: the caller expected nothing that failed.
-            expected_version: expected_version.filter(|_| rule.is_none() && holder.is_none()),
-            current_version: current_version(mismatch),
-            rule,
-            holder,
-        }
-    }
-}
-
-impl Failed {
-    fn of(mismatch: &Mismatch) -> Self {
-        Self {
-            reason: status::of_kind(mismatch.kind()),
-            detail: mismatch.to_string(),
-            facts: Facts::of(mismatch),
-        }
-    }
-}
-
-/// The version of the value found. What was found may also be the version of a deletion.
-fn current_version(mismatch: &Mismatch) -> Option<Version> {
-    match mismatch.kind() {
-        Kind::Stale | Kind::Exists | Kind::State { .. } => mismatch.found(),
-        Kind::Missing | Kind::Deleted | Kind::Locked { .. } => None,
-    }
-}
+/// The members that a problem has itself, as a program may not name its own.
+#[cfg(feature = "json")]
+const MEMBERS: [&str; 20] = [
+    "type",
+    "title",
+    "status",
+    "detail",
+    "instance",
+    "reason",
+    "retry",
+    "retry_after",
+    "collection",
+    "resource_id",
+    "resource_url",
+    "expected_version",
+    "current_version",
+    "current_etag",
+    "write_id",
+    "rule",
+    "holder",
+    "conflicting_paths",
+    "mismatches",
+    "current",
+];
 
 fn id_of(refusal: &Refusal) -> Option<&str> {
     match refusal {
@@ -348,6 +483,8 @@ fn id_of(refusal: &Refusal) -> Option<&str> {
         | Refusal::TooLarge { id, .. }
         | Refusal::Encode { id, .. }
         | Refusal::ExpectationRequired { id }
+        | Refusal::AlteredCondition { id, .. }
+        | Refusal::ForeignCondition { id, .. }
         | Refusal::NotAllowed { id } => Some(id),
         Refusal::TooMany { .. }
         | Refusal::Collection { .. }
@@ -363,13 +500,19 @@ fn id_of(refusal: &Refusal) -> Option<&str> {
     }
 }
 
-fn word(advice: Advice) -> &'static str {
-    match advice {
+// By reference, as serde asks for it.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn word<S: Serializer>(advice: &Advice, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match advice {
         Advice::Refetch => "refetch",
         Advice::Merge => "merge",
         Advice::Wait => "wait",
         Advice::Never => "never",
-    }
+    })
+}
+
+fn seconds<S: Serializer>(wait: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    wait.map(whole_seconds).serialize(serializer)
 }
 
 impl From<Error> for Problem {
@@ -403,7 +546,8 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Condition, Corrupt, Failure, Found, IdProblem, Intent, NotFound, Origin, Outcome, Versioned,
+        Condition, Corrupt, Expected, Failure, Found, IdProblem, Intent, Mismatch, NotFound, Outcome,
+        Versioned,
     };
 
     fn version(text: &str) -> Version {
@@ -453,7 +597,7 @@ mod tests {
         assert_eq!(
             body(&problem),
             json!({
-                "type": "about:blank",
+                "type": "/problems/stale",
                 "title": "Precondition Failed",
                 "status": 412,
                 "detail": "`a1` has changed: expected version 6, found version 7",
@@ -462,6 +606,7 @@ mod tests {
                 "resource_id": "a1",
                 "expected_version": "6",
                 "current_version": "7",
+                "current_etag": "\"7\"",
             })
         );
         assert_eq!(
@@ -481,9 +626,159 @@ mod tests {
             let problem = Problem::new(conflict([mismatch("a", kind, Origin::Argument)]));
             assert_eq!((header(&problem, "etag"), body(&problem).get("current_version")), (None, None));
         }
-        for kind in [Kind::Stale, Kind::Exists, rule()] {
+        for kind in [Kind::Stale, rule()] {
             let problem = Problem::new(conflict([mismatch("a", kind, Origin::Argument)]));
             assert_eq!(header(&problem, "etag").as_deref(), Some("\"7\""));
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_taken_is_told_by_its_url_and_has_no_tag_for_a_request_to_the_collection() {
+        let taken = |origin| Problem::new(conflict([mismatch("a b", Kind::Exists, origin)])).at("/notes");
+
+        let post = taken(Origin::Argument);
+        assert_eq!((post.status(), header(&post, "etag")), (409, None));
+        assert_eq!(body(&post)["resource_url"], "/notes/a%20b");
+        assert_eq!(body(&post)["current_etag"], "\"7\"");
+        assert_eq!(header(&taken(Origin::Protocol), "etag").as_deref(), Some("\"7\""));
+        assert_eq!(Problem::of_status(405).at("/notes").resource_url(), None);
+    }
+
+    #[test]
+    fn a_caller_without_permission_to_read_sees_no_field_of_any_resource() {
+        let locked = Kind::Locked { holder: "s3cr3t".into(), remaining: Duration::from_secs(9) };
+        let secret = |kind| mismatch("s3cr3t", kind, Origin::Protocol);
+        let kinds = [Kind::Stale, Kind::Exists, Kind::Missing, Kind::Deleted, locked, rule()];
+        let mut errors: Vec<Error> = kinds.into_iter().map(|kind| conflict([secret(kind)])).collect();
+        errors.push(conflict([secret(Kind::Stale), secret(Kind::Exists)]));
+        errors.push(NotFound::deleted("s3cr3t").into());
+        errors.push(Corrupt::new("s3cr3t", version("7"), "odd").into());
+        errors.push(Refusal::NotAllowed { id: "s3cr3t".into() }.into());
+
+        for error in errors {
+            let problem =
+                Problem::new(error).at("/notes").with_current::<str>().with_conflicting_paths(["/s3cr3t"]);
+            let shown = problem.exposing::<str>(Expose::Nothing);
+
+            let body = body(&shown);
+            let allowed = ["type", "title", "status", "detail", "reason", "retry", "retry_after"];
+            for member in body.as_object().unwrap().keys() {
+                assert!(allowed.contains(&&**member), "{member} in {body}");
+            }
+            assert!(
+                !body.to_string().contains("s3cr3t") && !body["detail"].to_string().contains('7'),
+                "{body}"
+            );
+            assert_eq!(header(&shown, "etag"), None);
+        }
+    }
+
+    #[test]
+    fn what_is_exposed_is_what_was_asked_for() {
+        let stale = || Problem::new(conflict([mismatch("a", Kind::Stale, Origin::Protocol)]));
+
+        let full = stale().exposing::<str>(Expose::Full);
+        assert_eq!(
+            (&body(&full)["current"], &body(&full)["current_version"]),
+            (&json!("s3cr3t"), &json!("7"))
+        );
+        let version = full.exposing::<str>(Expose::Version);
+        assert_eq!(body(&version), body(&stale()));
+        assert_eq!(Expose::default(), Expose::Version);
+    }
+
+    #[test]
+    fn every_member_has_an_accessor() {
+        let stale = Problem::new(conflict([mismatch("a", Kind::Stale, Origin::Protocol)])).at("/notes");
+        let told = body(&stale.clone().with_instance("/i"));
+        assert_eq!(stale.type_uri(), told["type"]);
+        assert_eq!(stale.title(), told["title"]);
+        assert_eq!(stale.detail(), told["detail"]);
+        assert_eq!(stale.retry(), Advice::Refetch);
+        assert_eq!(stale.resource_id(), told["resource_id"].as_str());
+        assert_eq!(stale.resource_url(), Some("/notes/a"));
+        assert_eq!(
+            (stale.expected_version(), stale.current_version()),
+            (Some(version("6")), Some(version("7")))
+        );
+        assert_eq!(stale.current_etag().map(|tag| tag.to_string()).as_deref(), told["current_etag"].as_str());
+        assert_eq!(stale.with_instance("/i").instance(), Some("/i"));
+
+        let locked = Kind::Locked { holder: "ann".into(), remaining: Duration::from_millis(1500) };
+        let locked = Problem::new(conflict([mismatch("a", locked, Origin::Argument)]));
+        assert_eq!((locked.holder(), locked.retry_after()), (Some("ann"), Some(Duration::from_millis(1500))));
+        assert_eq!(body(&locked)["retry_after"], 2);
+        let ruled = Problem::new(conflict([mismatch("a", rule(), Origin::Argument)]));
+        assert_eq!((ruled.rule(), ruled.write_id()), (Some("full"), None));
+        let merged = ruled.with_conflicting_paths(["/title"]);
+        assert_eq!(
+            (merged.retry(), merged.conflicting_paths().collect::<Vec<_>>()),
+            (Advice::Merge, vec!["/title"])
+        );
+        let write = WriteId::from_bits(10);
+        assert_eq!(Problem::new(Refusal::Closed { write }).write_id(), Some(write));
+    }
+
+    #[test]
+    fn a_program_adds_members_and_a_type_of_its_own_and_replaces_none() {
+        let mut problem = Problem::new(conflict([mismatch("a", Kind::Stale, Origin::Protocol)]))
+            .at("/notes")
+            .with_type("tag:example.org,2026:stale")
+            .with_member("shelf", 7)
+            .with_member("odd", f64::NAN);
+        let before = body(&problem);
+        assert_eq!((&before["type"], &before["shelf"]), (&json!("tag:example.org,2026:stale"), &json!(7)));
+
+        for member in MEMBERS {
+            problem = problem.with_member(member, "mine");
+        }
+
+        assert_eq!(body(&problem), before);
+        let text = serde_json::to_string(&problem).unwrap();
+        assert_eq!(text.matches("\"type\"").count(), 1, "{text}");
+        // Whatever a problem can have is reserved.
+        let locked = Kind::Locked { holder: "ann".into(), remaining: Duration::from_secs(1) };
+        let several =
+            conflict([mismatch("a", locked, Origin::Argument), mismatch("b", rule(), Origin::Argument)]);
+        let everything = Problem::new(several).at("/").with_instance("/i").with_conflicting_paths(["/a"]);
+        for member in body(&everything).as_object().unwrap().keys() {
+            assert!(MEMBERS.contains(&&**member), "{member}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_is_no_error_becomes_500() {
+        for status in [0, 7, 200, 204, 304, 399, 600, 999, u16::MAX] {
+            let [own, changed] =
+                [Problem::of(status, "odd", "odd"), Problem::new(NotFound::new("a")).with_status(status)];
+            assert_eq!((own.status(), own.title()), (500, "Internal Server Error"));
+            assert_eq!((changed.status(), body(&changed)["status"].as_u64()), (500, Some(500)));
+        }
+        assert_eq!([400, 418, 599].map(|status| Problem::of(status, "odd", "odd").status()), [400, 418, 599]);
+    }
+
+    #[test]
+    fn every_problem_has_a_page_with_an_example_and_every_page_a_problem() {
+        let pages = include_str!("../docs/problems.md");
+        let headings: Vec<&str> = pages.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+
+        let mut reasons = crate::http::status::REASONS.to_vec();
+        reasons.sort_unstable();
+        let mut sorted = headings.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, reasons);
+        for reason in headings {
+            let page = crate::http::problem_page(reason).unwrap();
+            for part in [
+                "**What happened.**",
+                "**What the client does.**",
+                "```json",
+                &format!("\"reason\":\"{reason}\""),
+            ] {
+                assert!(page.contains(part), "{reason} has no {part}");
+            }
+            assert!(page.contains(&format!("\"type\":\"/problems/{reason}\"")), "{reason}");
+            assert_eq!(page.matches("\n## ").count(), 0);
         }
     }
 
@@ -523,6 +818,7 @@ mod tests {
                     "resource_id": "b",
                     "expected_version": "6",
                     "current_version": "7",
+                    "current_etag": "\"7\"",
                 },
             ])
         );
@@ -644,11 +940,12 @@ mod tests {
 
     #[test]
     fn a_request_that_cannot_be_read_is_a_problem_too() {
-        use crate::http::Preconditions;
+        use crate::http::{Preconditions, Terms};
 
-        let malformed = Preconditions::from_headers([("If-Match", "s3cr3t")]).unwrap_err();
-        let required = Preconditions::none().required().unwrap_err();
-        let [malformed, required] = [Problem::from(malformed), Problem::from(required)];
+        let malformed = Preconditions::from_headers([("If-Match", "s3cr3t")]);
+        let required = Preconditions::none().under(Terms::new().required());
+        let [malformed, required] = [malformed, required]
+            .map(|request| Problem::from(request.admit::<str>("a", Intent::Put, None).unwrap_err()));
 
         assert_eq!((malformed.status(), malformed.reason()), (400, "malformed-precondition"));
         assert!(!body(&malformed).to_string().contains("s3cr3t"));

@@ -2,10 +2,44 @@
 
 use std::time::Duration;
 
-use crate::store::{Advice, Error, Intent, Kind, Mismatch, Origin, Outcome, Refusal};
+use crate::store::{Advice, Conflict, Error, Intent, Kind, Mismatch, Origin, Outcome, Refusal};
 
 /// What `Retry-After` says where nothing better is known.
 const SOON: Duration = Duration::from_secs(1);
+
+/// Every word that [`reason`] has.
+#[cfg(test)]
+pub(super) const REASONS: [&str; 29] = [
+    "stale",
+    "exists",
+    "missing",
+    "deleted",
+    "locked",
+    "state",
+    "not-found",
+    "expectation-required",
+    "malformed-precondition",
+    "altered-tag",
+    "foreign-tag",
+    "unknown-outcome",
+    "unavailable",
+    "corrupt",
+    "expired",
+    "bad-id",
+    "duplicate-id",
+    "too-large",
+    "too-many",
+    "not-encodable",
+    "not-allowed",
+    "bad-collection",
+    "unsupported",
+    "empty-page",
+    "bad-cursor",
+    "write-closed",
+    "write-reused",
+    "write-outside",
+    "versions-exhausted",
+];
 
 /// The HTTP status of an error by the default table in [`http`](crate::http).
 ///
@@ -20,6 +54,8 @@ const SOON: Duration = Duration::from_secs(1);
 /// ```
 pub fn status(error: &Error) -> u16 {
     match error {
+        // A loop gave up: what the request asked for held each time, also what it asked for in a header.
+        Error::Conflict(conflict) if gave_up(conflict) => 409,
         Error::Conflict(conflict) => of_mismatch(conflict.decisive()),
         Error::NotFound(missing) if missing.is_deleted() => 410,
         Error::NotFound(_) => 404,
@@ -95,6 +131,10 @@ pub(super) fn advice(error: &Error) -> Advice {
     }
 }
 
+fn gave_up(conflict: &Conflict) -> bool {
+    conflict.retry() == Advice::Wait && matches!(conflict.kind(), Kind::Stale | Kind::Exists)
+}
+
 fn of_mismatch(mismatch: &Mismatch) -> u16 {
     let from_header = mismatch.origin() == Origin::Protocol;
     match mismatch.kind() {
@@ -128,6 +168,7 @@ fn of_refusal(refusal: &Refusal) -> u16 {
         | Refusal::MalformedCondition { .. }
         | Refusal::Cursor => 400,
         Refusal::NotAllowed { .. } => 403,
+        Refusal::AlteredCondition { .. } | Refusal::ForeignCondition { .. } => 412,
         Refusal::Closed { .. } | Refusal::Reused { .. } | Refusal::Outside { .. } => 409,
         Refusal::TooLarge { .. } => 413,
         Refusal::Encode { .. } => 422,
@@ -147,6 +188,8 @@ fn word_of_refusal(refusal: &Refusal) -> &'static str {
         Refusal::Encode { .. } => "not-encodable",
         Refusal::ExpectationRequired { .. } | Refusal::ConditionRequired { .. } => "expectation-required",
         Refusal::MalformedCondition { .. } => "malformed-precondition",
+        Refusal::AlteredCondition { .. } => "altered-tag",
+        Refusal::ForeignCondition { .. } => "foreign-tag",
         Refusal::NotAllowed { .. } => "not-allowed",
         Refusal::Collection { .. } => "bad-collection",
         Refusal::Unsupported { .. } => "unsupported",
@@ -156,6 +199,27 @@ fn word_of_refusal(refusal: &Refusal) -> &'static str {
         Refusal::Reused { .. } => "write-reused",
         Refusal::Outside { .. } => "write-outside",
         Refusal::VersionsExhausted => "versions-exhausted",
+    }
+}
+
+/// The word for an error that a framework answered by itself, of which there is no more to say than its status.
+pub(super) fn word_of_status(status: u16) -> &'static str {
+    match status {
+        400 => "bad-request",
+        401 => "unauthorized",
+        403 => "forbidden",
+        404 => "no-route",
+        405 => "method-not-allowed",
+        406 => "not-acceptable",
+        408 => "request-timeout",
+        413 => "too-large",
+        414 => "uri-too-long",
+        415 => "unsupported-media-type",
+        422 => "unprocessable-content",
+        429 => "too-many-requests",
+        503 => "unavailable",
+        500.. => "server-error",
+        _ => "client-error",
     }
 }
 
@@ -195,8 +259,8 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Condition, Conflict, Corrupt, Expected, Expired, Failure, Found, IdProblem, NotFound, Version,
-        Versioned, WriteId,
+        Condition, Corrupt, Expected, Expired, Failure, Found, IdProblem, NotFound, Version, Versioned,
+        WriteId,
     };
 
     const KINDS: [Kind; 4] = [Kind::Stale, Kind::Exists, Kind::Missing, Kind::Deleted];
@@ -275,6 +339,8 @@ mod tests {
             (Refusal::ExpectationRequired { id: id() }, 428, "expectation-required"),
             (Refusal::ConditionRequired { how: "so" }, 428, "expectation-required"),
             (Refusal::MalformedCondition { name: "a", problem: id() }, 400, "malformed-precondition"),
+            (Refusal::AlteredCondition { id: id(), name: "a" }, 412, "altered-tag"),
+            (Refusal::ForeignCondition { id: id(), name: "a" }, 412, "foreign-tag"),
             (Refusal::NotAllowed { id: id() }, 403, "not-allowed"),
             (Refusal::Collection { name: id(), problem: id() }, 500, "bad-collection"),
             (Refusal::Unsupported { what: "watching" }, 501, "unsupported"),
@@ -289,6 +355,7 @@ mod tests {
         for (refusal, code, word) in rows {
             let error = Error::from(refusal);
             assert_eq!((status(&error), reason(&error)), (code, word), "{error}");
+            assert!(REASONS.contains(&word), "{word} has no page");
             assert_eq!(retry_after(&error), None, "{error}");
             let looks_first = code == 428 || error.outcome() == Outcome::Unknown;
             let expected = if looks_first { Advice::Refetch } else { Advice::Never };
@@ -311,6 +378,7 @@ mod tests {
 
         for (error, code, word, expected) in rows {
             assert_eq!((status(&error), reason(&error), advice(&error)), (code, word, expected), "{error}");
+            assert!(REASONS.contains(&word), "{word} has no page");
             assert_eq!(retry_after(&error).is_some(), code == 503, "{error}");
             assert!(error.source().is_none_or(|source| !error.to_string().contains(&source.to_string())));
         }
@@ -335,6 +403,8 @@ mod tests {
             Some(Duration::from_secs(9))
         );
         assert_eq!((status(&exhausted), retry_after(&exhausted)), (409, Some(SOON)));
+        let star = Conflict::from(mismatch(Kind::Stale, Origin::Protocol, Intent::Put)).exhausted(5);
+        assert_eq!(status(&star.into()), 409, "the header held each time");
         // Waiting for the lock is no use while a rule refuses.
         let state = mismatch(rule(), Origin::Argument, Intent::Put);
         assert_eq!(retry_after(&conflict([lock(3), state])), None);

@@ -279,6 +279,23 @@ pub enum Refusal {
         /// How the protocol says it.
         how: &'static str,
     },
+    /// The condition that came with a request can hold for no state, as something on the way changed what it names: a
+    /// proxy that compresses, for instance. A new read is changed in the same way. 412.
+    #[error("`{name}` of a write of `{}` was changed on the way, and matches no version", shown(id))]
+    AlteredCondition {
+        /// The id written to.
+        id: Box<str>,
+        /// What the protocol calls the condition, as `If-Match`.
+        name: &'static str,
+    },
+    /// The condition that came with a request can hold for no state, as it names no version that a store gave. 412.
+    #[error("`{name}` of a write of `{}` names no version that was ever given", shown(id))]
+    ForeignCondition {
+        /// The id written to.
+        id: Box<str>,
+        /// What the protocol calls the condition, as `If-Match`.
+        name: &'static str,
+    },
     /// The policy does not allow this id. 403.
     #[error("id `{}` is not allowed here", shown(id))]
     NotAllowed {
@@ -347,6 +364,8 @@ impl Refusal {
             | Self::TooLarge { id, .. }
             | Self::Encode { id, .. }
             | Self::ExpectationRequired { id }
+            | Self::AlteredCondition { id, .. }
+            | Self::ForeignCondition { id, .. }
             | Self::NotAllowed { id } => Some(id),
             Self::TooMany { .. }
             | Self::MalformedCondition { .. }

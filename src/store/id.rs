@@ -30,6 +30,10 @@ pub enum IdProblem {
     /// It contains U+0000, which PostgreSQL's `text` and C strings cannot hold.
     #[error("contains a NUL character")]
     Nul,
+    /// It is `.` or `..`, which a client takes out of a path before it asks. No store refuses these: the calls of
+    /// [`http`](crate::http) create none.
+    #[error("cannot be part of a path")]
+    Dots,
 }
 
 impl IdProblem {

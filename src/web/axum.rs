@@ -1,129 +1,144 @@
-//! axum: preconditions as extractors; versioned values, errors and problems as responses.
+//! axum: preconditions as extractors; answers, versioned values, errors and problems as responses.
 //!
-//! [`Preconditions`] as an argument of a handler are those of the request, or none; [`Required`] ones answer 428 where
-//! the request does not say which state it is based on. Both answer 400 where a header is malformed. A
-//! [`Versioned`] value is answered as JSON with its `ETag`, an [`Error`] as a problem. Return it bare: wrapped in axum's
-//! `Json` it has no `ETag`. For another status return a tuple, as a creation does: `(StatusCode::CREATED, created)`.
+//! [`Preconditions`] as an argument of a handler are those of the request, or none; [`Required`] ones say that the request
+//! must tell which state it is based on. Neither answers by itself: the call that they are handed to does, as
+//! [`put_if`](crate::Collection::put_if), with 400, 412 or 428 where it has to. So what goes first can: a route, a method, a
+//! body of another type.
 //!
-//! Take [`Required`] where a write may not be blind: [`Preconditions`] without a header admit whatever is there.
+//! An [`Answer`] becomes the response of its verb, a [`Versioned`] value JSON with its `ETag`, an [`Error`] a problem. Return
+//! them bare: wrapped in axum's `Json` they have no `ETag`. For another status return a tuple: `(StatusCode::ACCEPTED, note)`.
+//!
+//! [`problems`] makes problems of what axum answers by itself: 404 without a route, 405, a body or a path that it can't read.
 //!
 //! Depends on `axum-core` and `http` only. `HEAD` needs nothing: axum answers it from the `GET` handler.
 //!
 //! ```
-//! use axum::extract::{Path, State};
+//! use axum::extract::{Json, Path, State};
+//! use axum::middleware::map_response;
 //! use axum::routing::{Router, get};
-//! use axum_core::response::Response;
-//! use ifmatch::http::Preconditions;
-//! use ifmatch::web::axum::Required;
-//! use ifmatch::{Collection, Error, Versioned};
-//! use ifmatch::store::Intent;
+//! use ifmatch::http::{Answer, Preconditions};
+//! use ifmatch::web::axum::{Required, problems};
+//! use ifmatch::{Collection, Error};
 //!
-//! type Notes = Collection<String>;
+//! type Notes = State<Collection<String>>;
+//! type Answered = Result<Answer<String>, Error>;
 //!
-//! async fn read(State(notes): State<Notes>, Path(id): Path<String>, known: Preconditions) -> Result<Response, Error> {
-//!     known.respond(&id, notes.fetch(&id).await?)
+//! async fn read(notes: Notes, id: Path<String>, known: Preconditions) -> Answered {
+//!     notes.get_if(&id, &known).await
 //! }
 //!
-//! async fn replace(
-//!     State(notes): State<Notes>,
-//!     Path(id): Path<String>,
-//!     Required(preconditions): Required,
-//!     text: String,
-//! ) -> Result<Versioned<String>, Error> {
-//!     let condition = preconditions.condition(Intent::Put, &id, || notes.get(&id)).await?;
-//!     notes.replace(&id, condition, text).await
+//! async fn replace(notes: Notes, id: Path<String>, basis: Required, Json(text): Json<String>) -> Answered {
+//!     notes.put_if(&id, &basis, text).await
 //! }
 //!
-//! let app: Router = Router::new().route("/notes/{id}", get(read).put(replace)).with_state(Notes::in_memory());
+//! async fn delete(notes: Notes, id: Path<String>, basis: Required) -> Answered {
+//!     notes.delete_if(&id, &basis).await
+//! }
+//!
+//! let notes = Collection::<String>::in_memory();
+//! let route = get(read).put(replace).delete(delete);
+//! let app: Router = Router::new().route("/notes/{id}", route).layer(map_response(problems)).with_state(notes);
 //! ```
+//!
+//! [`Terms`] in the extensions of a request hold for all handlers behind:
+//!
+//! ```
+//! use axum::Extension;
+//! use axum::routing::Router;
+//! use ifmatch::http::Terms;
+//!
+//! let app: Router = Router::new() /* routes */ .layer(Extension(Terms::new().required().lenient()));
+//! ```
+
+use std::convert::Infallible;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use axum_core::body::Body;
 use axum_core::extract::FromRequestParts;
 use axum_core::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, ETAG};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::http::{EntityTag, Freshness, Preconditions, Problem};
-use crate::store::{Error, Resource, Version, Versioned};
+use crate::http::{Answer, EntityTag, Preconditions, Problem, Terms};
+use crate::store::{Error, Version, Versioned};
 
-/// The preconditions of a request that has to say which state it is based on, with `If-Match` or `If-None-Match: *`.
-///
-/// Answers 428 where the request does not, and 400 where a header is malformed.
+/// The preconditions of a request that has to say which state it is based on, with `If-Match` or `If-None-Match: *`; else
+/// the call it is handed to refuses with 428.
 ///
 /// ```
+/// use axum::extract::{Path, State};
+/// use ifmatch::http::Answer;
 /// use ifmatch::web::axum::Required;
+/// use ifmatch::{Collection, Error};
 ///
-/// async fn replace(Required(preconditions): Required) { /* … */ }
+/// type Notes = Collection<String>;
+///
+/// async fn delete(notes: State<Notes>, id: Path<String>, basis: Required) -> Result<Answer<String>, Error> {
+///     notes.delete_if(&id, &basis).await
+/// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "only the call it is handed to refuses what does not hold"]
 pub struct Required(pub Preconditions);
 
+impl Deref for Required {
+    type Target = Preconditions;
+
+    fn deref(&self) -> &Preconditions {
+        &self.0
+    }
+}
+
+/// On the [`Terms`] in the extensions of the request, where there are any.
 impl<S: Sync> FromRequestParts<S> for Preconditions {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Ok(Self::from_headers(&parts.headers)?)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::from_headers(&parts.headers).under(terms(parts)))
     }
 }
 
+/// On the [`Terms`] in the extensions of the request, where there are any, and required whatever they say.
 impl<S: Sync> FromRequestParts<S> for Required {
-    type Rejection = Problem;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let preconditions = Preconditions::from_request_parts(parts, state).await?;
-        Ok(Self(preconditions.required()?))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(Preconditions::from_headers(&parts.headers).under(terms(parts).required())))
     }
 }
 
-impl Preconditions {
-    /// The answer to a read of `id`: `current` as JSON with its `ETag`, or 304 with the `ETag` and no body where the
-    /// caller has it already.
-    ///
-    /// # Errors
-    ///
-    /// A [`Conflict`](crate::Conflict) (412) where `If-Match` does not hold.
-    ///
-    /// ```
-    /// use ifmatch::Versioned;
-    /// use ifmatch::http::Preconditions;
-    ///
-    /// let known = Preconditions::from_headers([("If-None-Match", "\"7\"")])?;
-    /// let response = known.respond("a1", Versioned::<String>::new("7".parse()?, "text".to_string()))?;
-    ///
-    /// assert_eq!(response.status(), 304);
-    /// assert_eq!(response.headers()["etag"], "\"7\"");
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn respond<T: Resource + Serialize + ?Sized>(
-        &self,
-        id: &str,
-        current: Versioned<T>,
-    ) -> Result<Response, Error> {
-        match self.freshness(id, &current)? {
-            Freshness::Send => Ok(current.into_response()),
-            Freshness::NotModified => {
-                Ok((StatusCode::NOT_MODIFIED, [(ETAG, header_value(current.version))]).into_response())
-            }
-        }
+fn terms(parts: &Parts) -> Terms {
+    parts.extensions.get().copied().unwrap_or_default()
+}
+
+/// The status, the headers and, where it is to be sent, the value as JSON.
+impl<T: Serialize + ?Sized> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        let mut response = match self.body().map(json) {
+            Some(Err(problem)) => return problem.into_response(),
+            Some(Ok(body)) => body,
+            None => Response::new(Body::new(Unsent)),
+        };
+        *response.status_mut() = StatusCode::from_u16(self.status()).expect("an answer has a good status");
+        insert(response.headers_mut(), self.headers());
+        response
     }
 }
 
-/// 200, the value as JSON, its version as `ETag`. For another status, answer a tuple: `(StatusCode::CREATED, value)`.
+/// 200, the value as JSON, its version as `ETag`. For another status, answer a tuple: `(StatusCode::ACCEPTED, value)`.
 impl<T: Serialize + ?Sized> IntoResponse for Versioned<T> {
     fn into_response(self) -> Response {
-        match serde_json::to_vec(&*self.value) {
-            Ok(body) => {
-                let headers = [
-                    (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-                    (ETAG, header_value(self.version)),
-                ];
-                (headers, Body::from(body)).into_response()
+        match json(&*self.value) {
+            Ok(mut response) => {
+                response.headers_mut().insert(ETAG, header_value(self.version));
+                response
             }
-            Err(_) => {
-                Problem::of(500, "not-encodable", "the value cannot be written as JSON").into_response()
-            }
+            Err(problem) => problem.into_response(),
         }
     }
 }
@@ -138,18 +153,81 @@ impl IntoResponse for Error {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        // A program may have asked for any number.
-        let status = StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).expect("a problem is made of text and of JSON values");
-        let mut response = (status, Body::from(body)).into_response();
-        for (name, value) in self.headers() {
-            let value = HeaderValue::try_from(value).expect("these headers are printable ASCII");
-            response.headers_mut().insert(name, value);
-        }
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = StatusCode::from_u16(self.status()).expect("a problem has a good status");
+        insert(response.headers_mut(), self.headers());
         if let Some(cause) = self.cause() {
             response.extensions_mut().insert(cause.clone());
         }
         response
+    }
+}
+
+/// A problem of what axum answers by itself: 404 without a route, 405, a path, a query or a body that it can't read. Its
+/// text is left out, as that may quote the request; the status and headers like `Allow` stay. Other responses pass as they
+/// are, errors with a body that is no plain text among them.
+///
+/// For axum's `middleware::map_response`, over the whole router.
+///
+/// ```
+/// use axum::middleware::map_response;
+/// use axum::routing::{Router, get};
+/// use ifmatch::web::axum::problems;
+///
+/// let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(map_response(problems));
+/// ```
+pub async fn problems(response: Response) -> Response {
+    let status = response.status();
+    let plain =
+        response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !plain || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (parts, _) = response.into_parts();
+    let mut problem = Problem::of_status(status.as_u16()).into_response();
+    *problem.extensions_mut() = parts.extensions;
+    for name in [ALLOW, RETRY_AFTER, WWW_AUTHENTICATE] {
+        for value in parts.headers.get_all(&name) {
+            problem.headers_mut().append(&name, value.clone());
+        }
+    }
+    problem
+}
+
+/// The body of an answer that has none. Its length is open, so that nobody writes `Content-Length: 0` into a 304, where that
+/// would be the length of the value (RFC 9110 §8.6).
+struct Unsent;
+
+impl http_body::Body for Unsent {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<Response, Problem> {
+    let Ok(body) = serde_json::to_vec(value) else {
+        return Err(Problem::of(500, "not-encodable", "the value cannot be written as JSON"));
+    };
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+fn insert(headers: &mut HeaderMap, given: Vec<(&'static str, String)>) {
+    for (name, value) in given {
+        let value = HeaderValue::try_from(value).expect("these headers are printable ASCII");
+        headers.insert(HeaderName::from_static(name), value);
     }
 }
 
@@ -164,7 +242,7 @@ mod tests {
     use http::{HeaderName, Request};
 
     use super::*;
-    use crate::store::{Conflict, Failure, NotFound, Outcome, block_on};
+    use crate::store::{Conflict, Failure, Intent, Outcome, block_on};
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()
@@ -179,12 +257,19 @@ mod tests {
         parts
     }
 
-    fn given(headers: &[(&str, &[u8])]) -> Result<Preconditions, Problem> {
-        block_on(Preconditions::from_request_parts(&mut parts(headers), &()))
+    fn given(headers: &[(&str, &[u8])]) -> Preconditions {
+        let Ok(given) = block_on(Preconditions::from_request_parts(&mut parts(headers), &()));
+        given
     }
 
-    fn required(headers: &[(&str, &[u8])]) -> Result<Required, Problem> {
-        block_on(Required::from_request_parts(&mut parts(headers), &()))
+    fn required(headers: &[(&str, &[u8])]) -> Required {
+        let Ok(required) = block_on(Required::from_request_parts(&mut parts(headers), &()));
+        required
+    }
+
+    fn refused(request: &Preconditions) -> u16 {
+        let current = Versioned::<str>::new(version("7"), "text");
+        crate::http::status(&request.admit("a", Intent::Put, Some(&current)).unwrap_err())
     }
 
     /// The status, the headers and the body of a response.
@@ -197,26 +282,46 @@ mod tests {
     }
 
     #[test]
-    fn what_is_required_answers_428_and_what_is_malformed_400() {
-        assert_eq!(given(&[]).unwrap(), Preconditions::none());
-        assert_eq!(required(&[]).unwrap_err().status(), 428);
+    fn what_is_required_or_malformed_is_refused_by_the_call_it_is_handed_to() {
+        assert_eq!(given(&[]), Preconditions::none());
+        assert_eq!(refused(&required(&[])), 428);
         for headers in [[("if-match", &b"7"[..])], [("if-none-match", b"\xff")], [("if-match", b"")]] {
-            assert_eq!(given(&headers).unwrap_err().status(), 400);
-            assert_eq!(required(&headers).unwrap_err().status(), 400);
+            assert_eq!(refused(&given(&headers)), 400);
+            assert_eq!(refused(&required(&headers)), 400);
         }
-        assert!(required(&[("if-none-match", b"*")]).is_ok());
+        assert_eq!(refused(&required(&[("if-none-match", b"*")])), 412);
     }
 
     #[test]
     fn several_lines_and_bytes_past_ascii_are_all_read() {
         let lines = [("if-match", &b"\"\xff\""[..]), ("if-match", b"\"7\"")];
-
-        let Required(preconditions) = required(&lines).unwrap();
-
         let current = Versioned::<str>::new(version("7"), "text");
-        assert_eq!(preconditions.freshness("a", &current).unwrap(), Freshness::Send);
+
+        assert!(required(&lines).admit("a", Intent::Put, Some(&current)).is_ok());
+
         let star = [("if-match", &b"\"7\""[..]), ("if-match", b"*")];
-        assert_eq!(given(&star).unwrap_err().status(), 400);
+        assert_eq!(refused(&given(&star)), 400);
+    }
+
+    #[test]
+    fn the_terms_in_the_extensions_hold_for_every_extractor() {
+        let weak = || {
+            let mut parts = parts(&[("if-match", b"W/\"7\"")]);
+            parts.extensions.insert(Terms::new().lenient());
+            parts
+        };
+        let current = Versioned::<str>::new(version("7"), "text");
+
+        let Ok(given) = block_on(Preconditions::from_request_parts(&mut weak(), &()));
+        let Ok(Required(required)) = block_on(Required::from_request_parts(&mut weak(), &()));
+
+        for request in [given, required] {
+            assert!(request.admit("a", Intent::Put, Some(&current)).is_ok());
+        }
+        let mut blind = parts(&[]);
+        blind.extensions.insert(Terms::new().required());
+        let Ok(blind) = block_on(Preconditions::from_request_parts(&mut blind, &()));
+        assert_eq!(refused(&blind), 428);
     }
 
     #[test]
@@ -244,7 +349,7 @@ mod tests {
     #[test]
     fn what_the_caller_has_is_not_sent_again() {
         let value = || Versioned::<String>::new(version("7"), "text".to_owned());
-        let respond = |tag: &[u8]| given(&[("if-none-match", tag)]).unwrap().respond("a", value()).unwrap();
+        let respond = |tag: &[u8]| given(&[("if-none-match", tag)]).respond("a", value()).unwrap();
 
         let (status, headers, body) = whole(respond(b"W/\"7\""));
         assert_eq!((status, &*body), (304, ""));
@@ -287,10 +392,45 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_is_none_becomes_500() {
-        let missing = Problem::new(NotFound::new("a"));
+    fn each_answer_is_the_response_of_its_verb() {
+        use crate::Collection;
 
-        assert_eq!(whole(missing.clone().with_status(410)).0, 410);
-        assert_eq!(whole(missing.with_status(7)).0, 500);
+        let notes = Collection::<String>::in_memory();
+        let none = Preconditions::none();
+
+        let created = notes.put_if("a b", &none, "text".to_owned()).wait().unwrap().at("/notes");
+        let tag = format!("\"{}\"", created.now().unwrap().version);
+        let (status, headers, body) = whole(created);
+        assert_eq!((status, &*body, &*headers["location"]), (201, r#""text""#, "/notes/a%20b"));
+        assert_eq!((&*headers["etag"], &*headers["content-type"]), (&*tag, "application/json"));
+
+        let (status, headers, body) = whole(notes.delete_if("a b", &none).wait().unwrap());
+        assert_eq!((status, headers.len(), &*body), (204, 0, ""));
+        assert_eq!(whole(notes.get_if("a b", &none).wait()).0, 410);
+    }
+
+    #[test]
+    fn what_axum_answers_by_itself_becomes_a_problem_and_nothing_else_does() {
+        let plain = |status: u16, text: &'static str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            (status, [("allow", "GET"), ("content-type", "text/plain; charset=utf-8")], text).into_response()
+        };
+
+        for (status, reason) in
+            [(404, "no-route"), (405, "method-not-allowed"), (415, "unsupported-media-type")]
+        {
+            let (code, headers, body) = whole(block_on(problems(plain(status, "s3cr3t"))));
+            assert_eq!((code, &*headers["content-type"]), (status, "application/problem+json"));
+            assert_eq!((&*headers["allow"], &*headers["cache-control"]), ("GET", "no-store"));
+            assert!(body.contains(&format!("\"reason\":\"{reason}\"")) && !body.contains("s3cr3t"), "{body}");
+        }
+        assert_eq!(whole(block_on(problems(plain(200, "text")))).2, "text");
+        let own = (StatusCode::CONFLICT, [("content-type", "application/json")], "{}").into_response();
+        assert_eq!(whole(block_on(problems(own))).2, "{}");
+        let ours = Problem::of(409, "mine", "mine").into_response();
+        assert!(whole(block_on(problems(ours))).2.contains("mine"));
+        // The cause goes on with the problem.
+        let kept = block_on(problems(Error::from(Conflict::state("a", "no", "no")).into_response()));
+        assert!(kept.extensions().get::<crate::http::Cause>().is_some());
     }
 }

@@ -374,8 +374,8 @@ fn preconditions_are_read_as_the_rfc_wants() {
     }
     put(&[&format!("if-match: {tag}"), "if-match: *"]).assert_problem(400, "malformed-precondition");
     put(&["if-none-match: \"other\""]).assert_problem(428, "expectation-required");
-    put(&[&weak]).assert_problem(412, "stale");
-    put(&["if-match: \"other\""]).assert_problem(412, "stale");
+    put(&[&weak]).assert_problem(412, "altered-tag");
+    put(&["if-match: \"other\""]).assert_problem(412, "foreign-tag");
     put(&["if-none-match: *"]).assert_problem(412, "exists");
     // Two field lines are one list.
     assert_eq!(put(&["if-match: \"other\"", &format!("if-match: W/\"8\", {tag}")]).status, 200);
@@ -391,7 +391,7 @@ fn bytes_past_ascii_in_a_tag_are_compared_as_they_are() {
         service.ask_bytes("PUT", "/articles/a", &headers, ARTICLE.as_bytes())
     };
 
-    put(b"\"\xff\xfe\"").assert_problem(412, "stale");
+    put(b"\"\xff\xfe\"").assert_problem(412, "foreign-tag");
     put(b"\xff").assert_problem(400, "malformed-precondition");
     assert_eq!(put(&[b"\"\xff\", ", tag.as_bytes()].concat()).status, 200);
 }
@@ -409,7 +409,10 @@ fn a_read_is_conditional_and_head_has_no_body() {
     assert_eq!((whole.status, whole.header("etag")), (200, Some(&*tag)));
     assert_eq!((same.status, same.header("etag"), &*same.body), (304, Some(&*tag), ""));
     assert_eq!((head.status, head.header("etag"), &*head.body), (200, Some(&*tag), ""));
-    service.ask("GET", "/articles/a", &["if-match: \"other\""], "").assert_problem(412, "stale");
+    service.ask("GET", "/articles/a", &["if-match: \"other\""], "").assert_problem(412, "foreign-tag");
+    assert_eq!(service.ask("GET", "/articles/a", &["if-none-match: 7"], "").status, 200);
+    let head = service.ask("HEAD", "/articles/a", &[&known], "");
+    assert_eq!((head.status, head.header("etag"), head.header("content-length")), (304, Some(&*tag), None));
     service.ask("GET", "/articles/b", &["if-none-match: *"], "").assert_problem(404, "not-found");
 }
 
@@ -423,7 +426,9 @@ fn a_deletion_says_what_it_deletes() {
     delete("/articles/a", "if-match: \"1\"").assert_problem(412, "stale");
     delete("/articles/a", "if-none-match: *").assert_problem(412, "exists");
     delete("/articles/b", "if-match: *").assert_problem(404, "missing");
-    delete("/articles/b", "if-match: \"other\"").assert_problem(404, "missing");
+    delete("/articles/b", "if-match: \"other\"").assert_problem(404, "not-found");
+    delete("/articles/b", "if-match: 7").assert_problem(404, "not-found");
+    service.ask("DELETE", "/articles/b", &[], "").assert_problem(404, "not-found");
     delete("/articles/b", "if-none-match: *").assert_problem(404, "not-found");
     assert_eq!(delete("/articles/a", &format!("if-match: {tag}")).status, 204);
     delete("/articles/a", &format!("if-match: {tag}")).assert_problem(410, "deleted");
@@ -437,23 +442,28 @@ fn bad_requests_are_problems_too_and_quote_nothing() {
     let service = Service::start();
     let post = |body: &str| service.ask("POST", "/articles", &[JSON], body);
 
-    post("{\"id\": s3cr3t").assert_problem(400, "bad-body");
-    post(r#"{"id": "a", "title": "s3cr3t"}"#).assert_problem(422, "bad-body");
+    post("{\"id\": s3cr3t").assert_problem(400, "bad-request");
+    post(r#"{"id": "a", "title": "s3cr3t"}"#).assert_problem(422, "unprocessable-content");
     post(&format!(r#"{{"id": "a", "title": "t", "text": "{}"}}"#, "x".repeat(65_536)))
-        .assert_problem(413, "bad-body");
+        .assert_problem(413, "too-large");
+    post(r#"{"id": "..", "title": "t", "text": "t"}"#).assert_problem(400, "bad-id");
     post(r#"{"id": "", "title": "t", "text": "t"}"#).assert_problem(400, "bad-id");
     post(&format!(r#"{{"id": "{}", "title": "t", "text": "t"}}"#, "x".repeat(513)))
         .assert_problem(400, "bad-id");
-    service.ask("GET", "/articles?limit=s3cr3t", &[], "").assert_problem(400, "bad-query");
+    service.ask("GET", "/articles?limit=s3cr3t", &[], "").assert_problem(400, "bad-request");
     service.ask("GET", "/articles?limit=0", &[], "").assert_problem(400, "empty-page");
     service.ask("GET", "/elsewhere", &[], "").assert_problem(404, "no-route");
+    service.ask("GET", "/articles/%FF", &[], "").assert_problem(400, "bad-request");
+    let patch = service.ask("PATCH", "/articles/a", &["if-match: 7"], "");
+    patch.assert_problem(405, "method-not-allowed");
+    assert!(patch.header("allow").is_some_and(|allowed| allowed.contains("PUT")));
 }
 
 #[test]
 fn any_id_makes_a_location_that_leads_to_it() {
     let service = Service::start();
 
-    for id in ["a/b", "..", "100%", "ünï cödé?x=#y", "a\\r\\nset-cookie: x", "\\u001b[31m"] {
+    for id in ["a/b", "a/../b", "...", "100%", "ünï cödé?x=#y", "a\\r\\nset-cookie: x", "\\u001b[31m"] {
         let body = format!(r#"{{"id": "{id}", "title": "t", "text": "t"}}"#);
         let created = service.ask("POST", "/articles", &[JSON], &body);
         assert_eq!(created.status, 201, "{id}: {}", created.body);

@@ -317,43 +317,63 @@ fn a_put_tells_what_it_replaced_so_that_nothing_goes_unseen() {
 mod handlers {
     use axum::extract::{Json, Path, State};
     use axum::http::StatusCode;
-    use axum::response::{IntoResponse, Response};
-    use ifmatch::http::Preconditions;
-    use ifmatch::store::Intent;
+    use axum::response::IntoResponse;
+    use ifmatch::http::{Answer, Preconditions, Terms};
     use ifmatch::web::axum::Required;
-    use ifmatch::{Collection, Error, Versioned};
+    use ifmatch::{Collection, Error};
 
     use super::{EACH, WRITERS, race};
 
     type Notes = Collection<String>;
+    type Answered = Result<Answer<String>, Error>;
 
-    async fn read(
-        State(notes): State<Notes>,
-        Path(id): Path<String>,
-        known: Preconditions,
-    ) -> Result<Response, Error> {
-        known.respond(&id, notes.fetch(&id).await?)
+    async fn read(notes: State<Notes>, id: Path<String>, known: Preconditions) -> Answered {
+        notes.get_if(&id, &known).await
     }
 
-    async fn write(
-        State(notes): State<Notes>,
-        Path(id): Path<String>,
-        Required(basis): Required,
-        Json(text): Json<String>,
-    ) -> Result<Versioned<String>, Error> {
-        let condition = basis.condition(Intent::Put, &id, || notes.get(&id)).await?;
-        notes.replace(&id, condition, text).await
+    async fn write(notes: State<Notes>, id: Path<String>, basis: Required, text: Json<String>) -> Answered {
+        notes.put_if(&id, &basis, text.0).await
+    }
+
+    /// The laziest `PATCH`: what the documentation of `modify_if` shows, without asking for a header.
+    async fn append(notes: State<Notes>, id: Path<String>, known: Preconditions, more: String) -> Answered {
+        notes.modify_if(&id, &known, |text| text.push_str(&more)).await
+    }
+
+    /// The same by the call that tries once.
+    async fn append_once(
+        notes: State<Notes>,
+        id: Path<String>,
+        known: Preconditions,
+        more: String,
+    ) -> Answered {
+        notes.patch_if(&id, &known, |text| Ok(text.clone() + &more)).await
+    }
+
+    async fn delete(notes: State<Notes>, id: Path<String>, basis: Required) -> Answered {
+        notes.delete_if(&id, &basis).await
     }
 
     fn block_on<F: Future>(future: F) -> F::Output {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
     }
 
+    fn a() -> Path<String> {
+        Path("a".to_string())
+    }
+
+    fn request(headers: &[(&str, &str)]) -> Preconditions {
+        Preconditions::from_headers(headers.iter().copied())
+    }
+
+    fn required(header: (&str, &str)) -> Required {
+        Required(request(&[header]).under(Terms::new().required()))
+    }
+
     /// The `ETag` of a note, and its text.
     fn get(notes: &Notes) -> (String, String) {
         block_on(async {
-            let read = read(State(notes.clone()), Path("a".to_string()), Preconditions::none());
-            let response = read.await.into_response();
+            let response = read(State(notes.clone()), a(), Preconditions::none()).await.into_response();
             let tag = response.headers()["etag"].to_str().unwrap().to_owned();
             let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
             (tag, serde_json::from_slice(&body).unwrap())
@@ -361,17 +381,13 @@ mod handlers {
     }
 
     fn put(notes: &Notes, header: (&str, &str), text: String) -> StatusCode {
-        let basis = Required(Preconditions::from_headers([header]).unwrap());
-        block_on(async {
-            let write = write(State(notes.clone()), Path("a".to_string()), basis, Json(text));
-            write.await.into_response().status()
-        })
+        block_on(write(State(notes.clone()), a(), required(header), Json(text))).into_response().status()
     }
 
     #[test]
     fn a_put_of_what_was_read_keeps_every_line_that_was_acknowledged() {
         let notes = Notes::in_memory();
-        assert_eq!(put(&notes, ("if-none-match", "*"), String::new()), StatusCode::OK);
+        assert_eq!(put(&notes, ("if-none-match", "*"), String::new()), StatusCode::CREATED);
 
         let added = race(|| {
             let (tag, text) = get(&notes);
@@ -406,8 +422,88 @@ mod handlers {
     fn of_many_who_create_one_note_one_does() {
         let notes = Notes::in_memory();
 
-        let created = race(|| put(&notes, ("if-none-match", "*"), "mine".to_string()) == StatusCode::OK);
+        let created = race(|| put(&notes, ("if-none-match", "*"), "mine".to_string()) == StatusCode::CREATED);
 
         assert_eq!(created, 1, "of {}", WRITERS * EACH);
+    }
+
+    /// Every client of a `PATCH` that says no more than `*`, or nothing, or a list of what it may be: whoever was told 200
+    /// finds what it added.
+    #[test]
+    fn a_patch_keeps_every_line_that_was_acknowledged_whatever_header_it_came_with() {
+        for once in [false, true] {
+            let star: &[_] = &[("if-match", "*")];
+            for headers in [&[][..], star, &[("if-none-match", "\"1\"")]] {
+                let notes = Notes::in_memory();
+                put(&notes, ("if-none-match", "*"), String::new());
+
+                let added = race(|| {
+                    let (notes, known) = (State(notes.clone()), request(headers));
+                    block_on(async {
+                        match once {
+                            true => append_once(notes, a(), known, "x".to_string()).await.is_ok(),
+                            false => append(notes, a(), known, "x".to_string()).await.is_ok(),
+                        }
+                    })
+                });
+
+                assert_eq!(get(&notes).1.len() as u64, added, "{headers:?}");
+                assert!(once || added == WRITERS * EACH, "{added} with {headers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_patch_based_on_one_of_two_versions_changes_no_third_one() {
+        let notes = Notes::in_memory();
+        put(&notes, ("if-none-match", "*"), String::new());
+        let (first, _) = get(&notes);
+
+        let added = race(|| {
+            let (tag, text) = get(&notes);
+            let list = format!("{first}, {tag}");
+            // Who bases a patch on a text knows how long it is.
+            let known = request(&[("if-match", &list)]);
+            let patched = block_on(append(State(notes.clone()), a(), known, "x".to_string()));
+            patched.is_ok_and(|now| {
+                assert_eq!(now.body().unwrap().len(), text.len() + 1);
+                true
+            })
+        });
+
+        assert_eq!(get(&notes).1.len() as u64, added);
+    }
+
+    #[test]
+    fn a_delete_of_what_was_read_takes_nothing_that_came_since() {
+        let notes = Notes::in_memory();
+        put(&notes, ("if-none-match", "*"), String::new());
+        let (tag, _) = get(&notes);
+        put(&notes, ("if-match", &tag), "newer".to_string());
+
+        for condition in [tag.clone(), format!("\"1\", {tag}"), format!("W/{tag}"), "\"odd\"".to_string()] {
+            let deleted = block_on(delete(State(notes.clone()), a(), required(("if-match", &condition))));
+            assert_eq!(ifmatch::http::status(&deleted.unwrap_err()), 412, "{condition}");
+        }
+
+        assert_eq!(get(&notes).1, "newer");
+    }
+
+    /// What the page of `admit` shows: fetched by hand, judged, and committed as what was judged.
+    #[test]
+    fn a_patch_by_hand_keeps_every_line_that_was_acknowledged() {
+        for headers in [&[][..], &[("if-match", "*")]] {
+            let notes = Notes::in_memory();
+            put(&notes, ("if-none-match", "*"), String::new());
+
+            let added = race(|| {
+                let found = notes.fetch("a").wait().unwrap();
+                let condition =
+                    request(headers).admit("a", ifmatch::store::Intent::Put, Some(&found)).unwrap();
+                notes.replace("a", condition, format!("{}x", found.value)).wait().is_ok()
+            });
+
+            assert_eq!(get(&notes).1.len() as u64, added, "{headers:?}");
+        }
     }
 }

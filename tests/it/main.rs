@@ -39,3 +39,5 @@ mod simulation;
 #[cfg(feature = "conformance")]
 mod small_store;
 mod stress;
+#[cfg(feature = "axum")]
+mod verbs;

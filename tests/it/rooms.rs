@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
     // What a layer is to a collection of a database: a step of its commits.
     ("layer", &["base", "store", "collection"]),
     ("table", &["store", "collection"]),
-    ("http", &["store"]),
+    ("http", &["store", "collection"]),
     ("web", &["store", "http"]),
     // The timer of `collection`, which simulated time is one of. No store: the laws know only the contract.
     ("conformance", &["base", "store", "collection"]),

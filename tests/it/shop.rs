@@ -14,7 +14,7 @@ fn one_error_enum_answers_for_three_resources() {
     for (path, body) in resources {
         let put = |condition: &str| shop.ask("PUT", path, &[JSON, condition], body);
         let created = put("if-none-match: *");
-        assert_eq!(created.status, 200, "{path}: {}", created.body);
+        assert_eq!(created.status, 201, "{path}: {}", created.body);
 
         let stale = put("if-match: \"1\"");
         assert_eq!(
