@@ -16,11 +16,11 @@ const MOST_LINES: usize = 8;
 pub(super) trait Line: Send + Sync {
     /// A place in the line of this id, once its turn has come, or at once where there are no lines. Nothing where the line
     /// has not moved for the stall time.
-    fn stand<'a>(
-        &'a self,
-        id: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Option<Box<dyn Turn + 'a>>> + Send + 'a>>;
+    fn stand<'a>(&'a self, id: &'a str) -> Standing<'a>;
 }
+
+/// Waits for a turn.
+pub(super) type Standing<'a> = Pin<Box<dyn Future<Output = Option<Box<dyn Turn + 'a>>> + Send + 'a>>;
 
 /// A turn, for as long as it lives.
 pub(super) trait Turn: Send {}
@@ -28,10 +28,7 @@ pub(super) trait Turn: Send {}
 impl<T: Resource + ?Sized> Turn for Ticket<'_, T> {}
 
 impl<T: Resource + ?Sized> Line for Collection<T> {
-    fn stand<'a>(
-        &'a self,
-        id: &'a str,
-    ) -> Pin<Box<dyn Future<Output = Option<Box<dyn Turn + 'a>>> + Send + 'a>> {
+    fn stand<'a>(&'a self, id: &'a str) -> Standing<'a> {
         Box::pin(async move {
             if !self.gate().is_on() {
                 return None;
@@ -64,10 +61,10 @@ impl Lines {
         let mut all = self.0.clone();
         for place in places {
             let key = (&place.collection, &place.id);
-            if let Err(at) = all.binary_search_by(|held| (&held.collection, &held.id).cmp(&key)) {
-                if all.len() < MOST_LINES {
-                    all.insert(at, place);
-                }
+            if let Err(at) = all.binary_search_by(|held| (&held.collection, &held.id).cmp(&key))
+                && all.len() < MOST_LINES
+            {
+                all.insert(at, place);
             }
         }
         (all.len() > self.0.len()).then_some(Self(all))

@@ -19,9 +19,12 @@ pub(super) struct Slots<T: ?Sized> {
     slots: Vec<Slot<T>>,
     by_id: HashMap<Arc<str>, usize>,
     /// The values that drafts were saved with, and who is told their versions.
-    saved: Vec<(usize, Arc<T>, Box<dyn FnOnce(Version) + Send + Sync>)>,
+    saved: Vec<(usize, Arc<T>, Tell)>,
     seen: Seen,
 }
+
+/// Told the version of a draft that was saved.
+type Tell = Box<dyn FnOnce(Version) + Send + Sync>;
 
 /// What a transaction has read, shared with `transact`, which has to know it where the work fails and the transaction
 /// is gone.

@@ -29,8 +29,8 @@ use crate::store::version::{Version, Versioned};
 /// assert_eq!(mismatch.found(), None);
 /// ```
 pub struct Mismatch {
-    collection: Option<Arc<str>>,
-    id: Box<str>,
+    // Boxed, so that a `Result` with a mismatch stays small.
+    resource: Box<Name>,
     condition: Condition,
     intent: Intent,
     kind: Kind,
@@ -131,6 +131,12 @@ pub enum Advice {
     Never,
 }
 
+/// Which resource it is.
+struct Name {
+    collection: Option<Arc<str>>,
+    id: Box<str>,
+}
+
 impl Mismatch {
     /// An expectation that does not hold for what was found. Its kind follows from the two: `Exists` where nothing was
     /// expected, else `Stale`, `Deleted` or `Missing`.
@@ -176,8 +182,8 @@ impl Mismatch {
     }
 
     fn bare(id: &str, condition: Condition, intent: Intent, kind: Kind) -> Self {
-        let id = id.into();
-        Self { collection: None, id, condition, intent, kind, found: None, current: None, retry: None }
+        let resource = Box::new(Name { collection: None, id: id.into() });
+        Self { resource, condition, intent, kind, found: None, current: None, retry: None }
     }
 
     /// The same of a resource in this collection of a [`Database`](crate::Database), which beside the id says which one it
@@ -191,8 +197,9 @@ impl Mismatch {
     /// assert_eq!(mismatch.collection(), Some("orders"));
     /// assert_eq!(Conflict::from(mismatch).to_string(), "`o7` of `orders` refuses the change: it was sent");
     /// ```
-    pub fn in_collection(self, name: impl Into<Arc<str>>) -> Self {
-        Self { collection: Some(name.into()), ..self }
+    pub fn in_collection(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.resource.collection = Some(name.into());
+        self
     }
 
     /// The mismatch as one of another id, for a layer that renames them.
@@ -206,8 +213,9 @@ impl Mismatch {
     /// });
     /// assert_eq!(above.id(), "a1");
     /// ```
-    pub fn with_id(self, id: &str) -> Self {
-        Self { id: id.into(), ..self }
+    pub fn with_id(mut self, id: &str) -> Self {
+        self.resource.id = id.into();
+        self
     }
 
     /// The mismatch as one of another expectation, for a layer that sent a narrower one than it was given: the caller
@@ -270,20 +278,20 @@ impl Mismatch {
 
     /// The collection that the resource is in, where it is one of a [`Database`](crate::Database).
     pub fn collection(&self) -> Option<&str> {
-        self.collection.as_deref()
+        self.resource.collection.as_deref()
     }
 
     /// How messages name the resource.
     pub(super) fn name(&self) -> String {
-        match &self.collection {
-            Some(collection) => format!("`{}` of `{collection}`", shown(&self.id)),
-            None => format!("`{}`", shown(&self.id)),
+        match self.collection() {
+            Some(collection) => format!("`{}` of `{collection}`", shown(self.id())),
+            None => format!("`{}`", shown(self.id())),
         }
     }
 
     /// The id whose expectation failed.
     pub fn id(&self) -> &str {
-        &self.id
+        &self.resource.id
     }
 
     /// What was expected, and where that came from.
@@ -387,11 +395,11 @@ impl fmt::Display for Mismatch {
 impl fmt::Debug for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Mismatch");
-        if let Some(collection) = &self.collection {
-            fields.field("collection", collection);
+        if let Some(collection) = self.collection() {
+            fields.field("collection", &collection);
         }
         fields
-            .field("id", &self.id)
+            .field("id", &self.id())
             .field("expected", &self.expected())
             .field("origin", &self.origin())
             .field("intent", &self.intent)

@@ -238,7 +238,7 @@ fn a_commit_over_two_collections_of_a_killed_process_is_there_as_a_whole_or_not_
             let count = counts.get(&id).wait().unwrap();
             let text = texts.get(&id).wait().unwrap();
             let there = count.as_ref().map_or(0, |count| *count.value);
-            let beside = count.as_ref().filter(|count| *count.value % 5 != 0);
+            let beside = count.as_ref().filter(|count| !count.value.is_multiple_of(5));
             assert_eq!(
                 text.as_ref().map(|text| text.value.to_string()),
                 beside.map(|count| count.value.to_string())

@@ -171,7 +171,7 @@ impl Feed<[u8]> for Forgetful {
         loop {
             let batch = std::task::ready!(self.changes.poll_next(context))?;
             self.batches += 1;
-            if self.batches % 3 != 0 {
+            if !self.batches.is_multiple_of(3) {
                 return Poll::Ready(Ok(batch));
             }
         }

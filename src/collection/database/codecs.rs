@@ -14,7 +14,9 @@ use crate::store::Resource;
 
 /// How the values of each collection become bytes: by the codec of the name that their full id begins with.
 #[derive(Clone, Default)]
-pub(super) struct Codecs(Arc<RwLock<HashMap<Arc<str>, Arc<dyn Coding<Opaque>>>>>);
+pub(super) struct Codecs(Arc<RwLock<ByName>>);
+
+type ByName = HashMap<Arc<str>, Arc<dyn Coding<Opaque>>>;
 
 /// A codec for the values of one collection, which forgets their type.
 struct Of<T, C> {
