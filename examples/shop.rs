@@ -1,4 +1,4 @@
-//! Three resource types, and one error enum of the program's own for all of them.
+//! Three resource types in one database, and one error enum of the program's own for all of them.
 //!
 //! Run with `cargo run --features axum --example shop`; `--port 3000` (0 picks a free port). `PUT /customers/{id}`,
 //! `/products/{id}` and `/orders/{id}` replace what `If-Match` names, or create with `If-None-Match: *`. A conflict is
@@ -15,7 +15,7 @@ use axum::routing::{Router, put};
 use ifmatch::http::{Answer, Problem};
 use ifmatch::store::Resource;
 use ifmatch::web::axum::Required;
-use ifmatch::{Collection, Error};
+use ifmatch::{Collection, Database, Error};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -80,10 +80,11 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         Some(port) => port.parse()?,
         None => 3000,
     };
+    let shop = Database::in_memory();
     let router = Router::new()
-        .nest("/customers", resource::<Customer>())
-        .nest("/products", resource::<Product>())
-        .nest("/orders", resource::<Order>());
+        .nest("/customers", resource::<Customer>(&shop, "customers")?)
+        .nest("/products", resource::<Product>(&shop, "products")?)
+        .nest("/orders", resource::<Order>(&shop, "orders")?);
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -91,8 +92,11 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     Ok(())
 }
 
-fn resource<T: Resource + Serialize + DeserializeOwned>() -> Router {
-    Router::new().route("/{id}", put(save::<T>)).with_state(Collection::<T>::in_memory())
+fn resource<T>(shop: &Database, name: &str) -> Result<Router, Error>
+where
+    T: Resource + Serialize + DeserializeOwned,
+{
+    Ok(Router::new().route("/{id}", put(save::<T>)).with_state(shop.collection::<T>(name)?))
 }
 
 /// `PUT /{id}`: every call fails with the same error, or with that of the body.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::collection::retry::{Effect, Report, Retry};
 use crate::collection::stamps::Stamps;
 use crate::store::{
-    Commit, Committed, Entry, Error, Expected, Failure, NotFound, Outcome, Refusal, Reply, Resolution,
-    Resource, Store, Versioned, WriteId,
+    Commit, Committed, Conflict, Entry, Error, Expected, Failure, Mismatch, NotFound, Outcome, Refusal,
+    Reply, Resolution, Resource, Store, Versioned, WriteId,
 };
 
 /// One call of a user on a collection, and the only place that sends again.
@@ -133,6 +133,7 @@ impl<'a> Call<'a> {
         &mut self,
         store: &'s dyn Store<T>,
         stamps: &Stamps,
+        collection: Option<&str>,
         id: &'s str,
         mut first: Option<Reply<'s, Option<Versioned<T>>>>,
     ) -> Result<Versioned<T>, Error> {
@@ -149,7 +150,7 @@ impl<'a> Call<'a> {
                 // It appeared in between.
                 Ok(_) if self.pause().await => {}
                 Ok(_) => return Err(NotFound::new(id).into()),
-                Err(error) => return Err(missing_in(error)),
+                Err(error) => return Err(missing_in(error, collection, id)),
             }
         }
     }
@@ -249,9 +250,19 @@ pub(crate) fn send<'s, T: Resource + ?Sized>(
     Sent { reply: store.commit(commit), write }
 }
 
+/// What a conflict says of the id that a call is about: steps of a database's collection add entries of others, under any
+/// id.
+pub(crate) fn own_in<'c>(conflict: &'c Conflict, collection: Option<&str>, id: &str) -> Option<&'c Mismatch> {
+    conflict.mismatches().iter().find(|mismatch| mismatch.id() == id && mismatch.collection() == collection)
+}
+
 /// The error of a commit of one, where that a resource is not there is no conflict but an answer.
-pub(crate) fn missing_in(error: Error) -> Error {
-    let missing = error.conflict().and_then(|conflict| NotFound::from_mismatch(&conflict.mismatches()[0]));
+pub(crate) fn missing_in(error: Error, collection: Option<&str>, id: &str) -> Error {
+    let missing = error
+        .conflict()
+        .filter(|conflict| conflict.mismatches().len() == 1)
+        .and_then(|conflict| own_in(conflict, collection, id))
+        .and_then(NotFound::from_mismatch);
     missing.map_or(error, Error::from)
 }
 

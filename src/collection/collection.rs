@@ -198,6 +198,20 @@ impl<T: Resource + ?Sized> Collection<T> {
         &self.shared.gate
     }
 
+    /// Its name, where it is one of a [`Database`](crate::Database).
+    ///
+    /// ```
+    /// # #[cfg(feature = "json")] {
+    /// # use ifmatch::Database;
+    /// let orders = Database::in_memory().collection::<String>("orders")?;
+    /// assert_eq!(orders.name(), Some("orders"));
+    /// # }
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn name(&self) -> Option<&str> {
+        self.shared.membership.as_ref().map(Membership::name)
+    }
+
     /// What its database knows it by, where it is one of a database.
     pub(crate) fn membership(&self) -> Option<&Membership> {
         self.shared.membership.as_ref()
@@ -248,7 +262,8 @@ impl<T: Resource + ?Sized> Collection<T> {
             Err(reply) => reply,
         };
         Reply::pending(async move {
-            Call::new(self.retry()).fetch(&*self.store, self.stamps(), id, Some(first)).await
+            let mut call = Call::new(self.retry());
+            call.fetch(&*self.store, self.stamps(), self.name(), id, Some(first)).await
         })
     }
 

@@ -4,7 +4,7 @@
 use std::future::{Future, Ready};
 use std::sync::Arc;
 
-use crate::collection::call::{Call, Sent, missing_in};
+use crate::collection::call::{Call, Sent, missing_in, own_in};
 use crate::collection::collection::Collection;
 use crate::collection::gate::{Called, Ticket};
 use crate::collection::retry::Effect;
@@ -217,10 +217,11 @@ impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Rounds
                 Err(error) => error,
             };
             let Error::Conflict(conflict) = error else { return Err(error.into()) };
-            if !self.lost_a_race(conflict.kind(), base.is_some()) {
-                return Err(missing_in(conflict.into()).into());
-            }
-            known = conflict.current::<T>();
+            let own = own_in(&conflict, collection.name(), id);
+            let Some(own) = own.filter(|own| self.lost_a_race(own.kind(), base.is_some())) else {
+                return Err(missing_in(conflict.into(), collection.name(), id).into());
+            };
+            known = own.current::<T>();
             if let Some(known) = &known {
                 // At once, and not when its turn in line comes.
                 self.judge(known)?;
@@ -260,7 +261,10 @@ impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Rounds
         let (store, id) = (&**self.collection.store(), self.id);
         match self.first {
             Some(_) => call.read(reading, || store.get(id)).await,
-            None => call.fetch(store, self.collection.stamps(), id, reading).await.map(Some),
+            None => call
+                .fetch(store, self.collection.stamps(), self.collection.name(), id, reading)
+                .await
+                .map(Some),
         }
     }
 

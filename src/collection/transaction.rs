@@ -253,7 +253,11 @@ impl<T: Resource + ?Sized> Tried for Transaction<T> {
     }
 
     fn may_mend(&self, conflict: &Conflict) -> bool {
-        conflict.mismatches().iter().all(|mismatch| self.slots.may_mend(mismatch.id(), mismatch))
+        let own = self.collection.name();
+        conflict
+            .mismatches()
+            .iter()
+            .all(|mismatch| mismatch.collection() == own && self.slots.may_mend(mismatch.id(), mismatch))
     }
 }
 

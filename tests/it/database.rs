@@ -15,7 +15,7 @@ use ifmatch::store::{
 };
 use ifmatch::{
     Cached, Collection, Commit, Database, Entry, Error, Expected, Guarded, Json, Memory, Observed, Reply,
-    Schema, Start, Store, Versioned, database_conformance,
+    Schema, Start, Store, Version, Versioned, database_conformance,
 };
 
 /// The laws that need ids longer than a collection's name leaves room for.
@@ -361,4 +361,55 @@ fn a_value_in_an_old_schema_is_brought_up_to_date_as_anywhere() {
     assert_ne!(rewritten.version, first.version);
     assert_eq!(bytes.get("notes/a").wait().unwrap().unwrap().value[0], 1, "it begins with its schema");
     assert_eq!(notes.modify("a", |_| ()).wait().unwrap(), rewritten);
+}
+
+#[test]
+fn what_rides_along_is_never_taken_for_the_id_that_is_changed() {
+    /// Checks the shadow of each id, at first in a version that it has not.
+    struct Shadowed {
+        shadows: Collection<u64>,
+        expected: Mutex<Vec<Version>>,
+    }
+
+    impl Step<u64> for Shadowed {
+        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+            if let Some(expected) = self.expected.lock().unwrap().pop() {
+                along.add(&self.shadows, Entry::check(part.entries()[0].id, expected))?;
+            }
+            Ok(Exit::silent())
+        }
+    }
+
+    let shop = Database::in_memory();
+    let shadows: Collection<u64> = shop.collection("shadows").unwrap();
+    let old = shadows.create("a", 1).wait().unwrap().version;
+    let step = Arc::new(Shadowed { shadows: shadows.clone(), expected: Mutex::default() });
+    struct Shared(Arc<Shadowed>);
+    impl Step<u64> for Shared {
+        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+            self.0.enter(part, along)
+        }
+    }
+    let numbers = shop.define::<u64>("numbers").unwrap().step(Shared(Arc::clone(&step))).open().unwrap();
+    // One commit, so one version for both.
+    let mut both = shop.transaction();
+    both.put(&numbers, "a", 7);
+    both.put(&shadows, "a", 100);
+    let version = both.commit().wait().unwrap().version().unwrap();
+
+    *step.expected.lock().unwrap() = vec![version, old];
+    let changed = numbers.modify("a", |number| *number += 1).wait();
+
+    let Err(Error::Conflict(conflict)) = changed else { panic!("the shadow was not checked: {changed:?}") };
+    assert_eq!((conflict.collection(), conflict.attempts()), (Some("shadows"), 1));
+    assert_eq!(*numbers.fetch("a").wait().unwrap().value, 7);
+    assert_eq!(*numbers.modify("a", |number| *number += 1).wait().unwrap().value, 8);
+
+    *step.expected.lock().unwrap() = vec![version, old];
+    let in_transaction = numbers.transact(async |mut tx| {
+        let number = tx.get("a").await?.map_or(0, |number| *number);
+        tx.put("a", number + 1);
+        Ok::<_, Error>((tx, ()))
+    });
+    assert!(matches!(in_transaction.wait(), Err(Error::Conflict(_))), "no read of its own can mend it");
 }

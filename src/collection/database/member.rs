@@ -43,6 +43,10 @@ impl Membership {
         Self { ground, member, layered: false }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        self.member.name().text()
+    }
+
     /// The same below a layer of which the database knows nothing.
     pub(crate) fn below_a_layer(self) -> Self {
         Self { layered: true, ..self }
