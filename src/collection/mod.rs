@@ -21,7 +21,7 @@ mod timer;
 mod transact;
 mod transaction;
 
-pub(crate) use call::Call;
+pub(crate) use call::{Call, missing_in, own_in};
 pub use collection::Collection;
 pub use database::{Along, Database, DatabaseTransaction, Definition, Exit, Step};
 pub use draft::Draft;

@@ -3,13 +3,11 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use crate::collection::{Collection, Rounds};
+use crate::collection::{Collection, Rounds, missing_in, own_in};
 use crate::http::answer::Answer;
 use crate::http::path;
 use crate::http::precondition::Preconditions;
-use crate::store::{
-    Commit, Committed, Entry, Error, Intent, Kind, NotFound, Receipt, Reply, Resource, Versioned,
-};
+use crate::store::{Commit, Committed, Entry, Error, Intent, Kind, Receipt, Reply, Resource, Versioned};
 
 /// The verbs of HTTP. Each takes what was extracted from the request, judges it on the very value that it reads or
 /// replaces, and answers what HTTP has for what came of it; [`http`](crate::http) has the table.
@@ -169,8 +167,9 @@ impl<T: Resource + ?Sized> Collection<T> {
                 Err(Error::Conflict(conflict)) => conflict,
                 answer => return receipt(answer),
             };
-            found = conflict.current();
-            let known = match conflict.kind() {
+            let Some(own) = own_in(&conflict, self.name(), id) else { return Err(conflict.into()) };
+            found = own.current();
+            let known = match own.kind() {
                 Kind::Stale | Kind::Exists => found.is_some(),
                 Kind::Missing | Kind::Deleted => true,
                 _ => false,
@@ -219,7 +218,8 @@ impl<T: Resource> Collection<T> {
             let base = self.fetch(id).await?;
             let condition = request.admit(id, Intent::Put, Some(&base))?;
             let changed = change(&base.value)?;
-            let now = self.replace(id, condition, changed).await.map_err(missing)?;
+            let now = self.replace(id, condition, changed).await;
+            let now = now.map_err(|error| missing_in(error, self.name(), id))?;
             Ok(Answer::changed(now))
         })
     }
@@ -308,12 +308,6 @@ fn put<T: ?Sized>(id: &str, receipt: Receipt, value: Arc<T>) -> Result<Answer<T>
         None => Answer::created(id, now),
         Some(_) => Answer::changed(now),
     })
-}
-
-/// The error of a method that can't create: what is not there is not found, whatever the request expected of it.
-fn missing(error: Error) -> Error {
-    let missing = error.conflict().and_then(|conflict| NotFound::from_mismatch(conflict.decisive()));
-    missing.map_or(error, Error::from)
 }
 
 #[cfg(test)]
