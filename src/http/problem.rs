@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::http::cause::Cause;
 use crate::http::etag::EntityTag;
+#[cfg(feature = "json")]
 use crate::http::expose::Expose;
 use crate::http::facts::{Facts, Failed};
 use crate::http::{path, status};
@@ -42,7 +43,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// Others are the program's own, by [`with_member`](Self::with_member).
 ///
 /// It shows no value, and no cause of an error: a caller who may write may not be allowed to read, and whom
-/// [`Expose::Nothing`] is for is not even told versions. `Debug` never shows the value either.
+/// [`Expose::Nothing`](crate::http::Expose::Nothing) is for is not even told versions. `Debug` never shows the value either.
 ///
 /// ```
 /// use ifmatch::http::Problem;
