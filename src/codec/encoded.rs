@@ -11,7 +11,7 @@ use crate::store::{
     Versioned, WriteId,
 };
 
-/// A store of values over a store of bytes, with a [`Codec`] between them.
+/// A store of values over a store of bytes, with a [`Codec`](crate::codec::Codec) between them.
 ///
 /// Values are encoded on the way down and decoded on the way up, those in a [`Conflict`] and in a feed included. How large
 /// a value may be is for the store to say, as in [`File::options`](crate::backend::file::Options::value_limit); a

@@ -137,8 +137,9 @@ impl<T: Resource + ?Sized> Transaction<T> {
     ///
     /// # Errors
     ///
-    /// A [`Conflict`] where the transaction has read something else; [`Refusal::Duplicate`] where it was told to
-    /// expect something that this contradicts.
+    /// A [`Conflict`] where the transaction has read something else;
+    /// [`Refusal::Duplicate`](crate::store::Refusal::Duplicate) where it was told to expect something that this
+    /// contradicts.
     ///
     /// ```
     /// # use ifmatch::Collection;
@@ -215,7 +216,7 @@ impl<T: Resource + ?Sized> Transaction<T> {
     /// # Errors
     ///
     /// A [`Conflict`] that names every id that is not as it was read or expected;
-    /// [`Refusal::TooMany`] where the store can't apply that many ids as one.
+    /// [`Refusal::TooMany`](crate::store::Refusal::TooMany) where the store can't apply that many ids as one.
     ///
     /// ```
     /// # use ifmatch::{Collection, Expected};
@@ -267,8 +268,8 @@ impl<T: Resource> Transaction<T> {
     ///
     /// # Errors
     ///
-    /// Those of [`check`](Self::check) for the base's version; and [`Refusal::Duplicate`] where the transaction has
-    /// written that id.
+    /// Those of [`check`](Self::check) for the base's version; and
+    /// [`Refusal::Duplicate`](crate::store::Refusal::Duplicate) where the transaction has written that id.
     ///
     /// ```
     /// # use ifmatch::Collection;
