@@ -71,6 +71,7 @@
 //! |---|---|---|---|
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http`, `http-body`, `bytes` |
+//! | `dates` | no | modification dates on reads; part of `axum` | `httpdate` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb`, `crc32c` |
 //! | `postgres` | no | a store on PostgreSQL ([`Postgres`]) | `tokio-postgres`, `deadpool-postgres`, `crc32c`, `tokio` |
 //! | `postgres-tls` | no | encrypted connections to it | `rustls`, `tokio-postgres-rustls` |

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::http::date;
 use crate::http::etag::EntityTag;
 use crate::http::path;
 use crate::store::{Version, Versioned};
@@ -128,12 +129,16 @@ impl<T: ?Sized> Answer<T> {
     /// assert_eq!(answer.status(), 304);
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
+    #[cfg(feature = "dates")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "dates")))]
     pub fn modified(mut self, at: impl FnOnce(&T) -> SystemTime) -> Self {
         let Some(now) = &self.now else { return self };
-        let at = in_range(at(&now.value));
+        let at = date::in_range(at(&now.value));
         self.modified = Some(at);
         // `has` is in whole seconds, as the date it is compared with was.
-        if self.did == Did::Read && self.has.is_some_and(|has| whole_seconds(at) <= whole_seconds(has)) {
+        if self.did == Did::Read
+            && self.has.is_some_and(|has| date::whole_seconds(at) <= date::whole_seconds(has))
+        {
             self.did = Did::Nothing;
         }
         self
@@ -210,7 +215,7 @@ impl<T: ?Sized> Answer<T> {
             headers.push(("location", location.clone()));
         }
         if let Some(modified) = self.modified {
-            headers.push(("last-modified", httpdate::fmt_http_date(modified)));
+            headers.extend(date::shown(modified).map(|shown| ("last-modified", shown)));
         }
         headers
     }
@@ -218,17 +223,6 @@ impl<T: ?Sized> Answer<T> {
     fn version_told(&self) -> Option<Version> {
         self.now.as_ref().filter(|_| self.tag == Tag::Told).map(|now| now.version)
     }
-}
-
-/// What a date of HTTP can say: from 1970 to 9999.
-fn in_range(at: SystemTime) -> SystemTime {
-    // 9999-12-31T23:59:59Z
-    const LAST: u64 = 253_402_300_799;
-    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(whole_seconds(at).min(LAST))
-}
-
-fn whole_seconds(at: SystemTime) -> u64 {
-    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 // Hand-written: the derived impl would ask for a value that can be printed, and print it.
@@ -243,6 +237,7 @@ impl<T: ?Sized> fmt::Debug for Answer<T> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "dates")]
     use std::time::Duration;
 
     use super::*;
@@ -251,6 +246,7 @@ mod tests {
         Versioned::new("7".parse().unwrap(), "s3cr3t".to_owned())
     }
 
+    #[cfg(feature = "dates")]
     fn date(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
@@ -279,6 +275,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "dates")]
     #[test]
     fn a_date_makes_a_read_304_up_to_its_second_and_nothing_else() {
         let read = |has| Answer::read(now(), has).modified(|_| date(100) + Duration::from_millis(900));
@@ -291,6 +288,7 @@ mod tests {
         assert_eq!(Answer::<String>::deleted().modified(|_| date(100)).headers(), []);
     }
 
+    #[cfg(feature = "dates")]
     #[test]
     fn no_time_is_out_of_the_range_of_a_date() {
         let far = [SystemTime::UNIX_EPOCH - Duration::from_secs(1), date(1 << 40)];

@@ -61,6 +61,7 @@
 
 mod answer;
 mod cause;
+mod date;
 mod etag;
 mod expose;
 mod facts;
