@@ -29,8 +29,8 @@ const INSERT: &str = "INSERT INTO items (id, name, count) VALUES ($1, $2, $3)
 const UPDATE: &str = "UPDATE items SET name = $2, count = $3 WHERE id = $1 RETURNING version, name, count";
 const DELETE: &str = "DELETE FROM items WHERE id = $1";
 
-/// Changes the row and reports what it saw, in one statement. Without `FOR UPDATE` what it reports may be older than what
-/// refused the change.
+/// Changes the row and reports what it saw, in one statement. Without `FOR UPDATE` it compares the version of its snapshot,
+/// and at READ COMMITTED an update is lost.
 const COUNT: &str = "
     WITH seen AS MATERIALIZED (SELECT id, version, name, count FROM items WHERE id = $1 FOR UPDATE),
          changed AS (
