@@ -12,6 +12,8 @@ pub mod problems {}
 pub mod proxies {}
 #[doc = include_str!("stores.md")]
 pub mod stores {}
+#[doc = include_str!("tables.md")]
+pub mod tables {}
 #[doc = include_str!("testing.md")]
 pub mod testing {}
 // Its store runs the conformance suite.

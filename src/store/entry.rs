@@ -94,11 +94,7 @@ impl<'a, T: ?Sized> Entry<'a, T> {
     where
         T: Resource,
     {
-        let version = match &found {
-            Found::Value(current) => Some(current.version),
-            Found::Deleted(_) | Found::Nothing => None,
-        };
-        match self.condition.expected.admits(version) {
+        match self.condition.expected.admits(found.version()) {
             true => Ok(()),
             false => Err(Mismatch::new(self.id, self.condition, self.intent(), found)),
         }

@@ -163,6 +163,8 @@ impl Mismatch {
         let mut mismatch = Self::bare(id, condition, intent, Kind::Missing);
         match found {
             Found::Value(current) => mismatch = mismatch.with_current(&current),
+            // Its kind is that of a value, and follows from the version.
+            Found::Unread(version) => (mismatch.kind, mismatch.found) = (Kind::Stale, Some(version)),
             Found::Deleted(version) => (mismatch.kind, mismatch.found) = (Kind::Deleted, Some(version)),
             Found::Nothing => {}
         }

@@ -31,8 +31,8 @@ pub use error::{Corrupt, Error, Expired, Failure, NotFound, Outcome, Refusal, ch
 pub use expected::{Condition, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
 pub use found::Found;
-pub(crate) use id::shortened;
 pub use id::{IdProblem, MAX_ID_BYTES};
+pub(crate) use id::{shortened, shown};
 pub(crate) use mismatch::whole_seconds;
 pub use mismatch::{Advice, Intent, Kind, Mismatch};
 pub use parse_error::ParseError;

@@ -1,23 +1,54 @@
 //! How a condition is judged against a row that the program read itself.
 
 use crate::store::{
-    Condition, Conflict, Error, Failure, Found, Intent, Mismatch, Outcome, Resource, Versioned,
+    Condition, Conflict, Error, Failure, Found, Intent, Mismatch, Outcome, Resource, Version, shortened,
+    shown,
 };
 
-/// A statement changed nothing, and nothing that a look finds speaks against it. The cause of a [`Failure`].
-#[derive(Debug, thiserror::Error)]
+/// A statement changed no row, and a look afterwards found just what it expected: the cause of the [`Failure`] that
+/// [`Condition::explain`] gives for that.
+///
+/// Either somebody changed the row and changed it back (rolled back, or deleted what stood in the way of an insertion)
+/// between the statement and the look: then the same call works when it is tried again. Or the statement compares something
+/// else than the look reads, or the version column does not change with each write: then it never works.
+///
+/// ```
+/// use std::error::Error as _;
+///
+/// use ifmatch::store::{Condition, Intent};
+/// use ifmatch::table::Unexplained;
+/// use ifmatch::{Error, Version};
+///
+/// let seven = Version::from_column(7)?;
+/// let Error::Failed(failure) = Condition::from(seven).explain("a1", Intent::Put, Some(seven)) else { panic!() };
+/// let cause = failure.source().and_then(|cause| cause.downcast_ref::<Unexplained>()).unwrap();
+/// assert_eq!(cause.found, Some(seven));
+/// # Ok::<_, ifmatch::table::ColumnError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the statement changed no row, and a look afterwards found what was expected: somebody changed the row in between and \
-     rolled back, or the statement compares something else than what was looked at"
+    "a statement changed no row of `{}`, and a look afterwards found what it expected: {}",
+    shown(.id), of_version(*.found)
 )]
-struct Unexplained;
+#[non_exhaustive]
+pub struct Unexplained {
+    /// The row that was not changed.
+    pub id: Box<str>,
+    /// The version that the look found; `None` where it found no row, as was expected.
+    pub found: Option<Version>,
+}
+
+fn of_version(found: Option<Version>) -> String {
+    found.map_or("no row".to_owned(), |version| format!("version {version}"))
+}
 
 impl Condition {
     /// Judges what the program found in a table of its own, in the transaction that is about to write.
     ///
-    /// `found` is the row with the value of its version column, read under its lock. Without the lock, as with a plain
-    /// `SELECT` at READ COMMITTED, somebody may write between the look and the write, and that is lost. Costs nothing but a
-    /// comparison where the condition holds.
+    /// `found` is the row with the value of its version column, read under its lock: an `Option<Versioned<T>>` or a
+    /// reference to one; or where the row itself is not needed an `Option<Version>`, and then a conflict carries no row.
+    /// Without the lock, as with a plain `SELECT` at READ COMMITTED, somebody may write between the look and the write, and
+    /// that is lost. Costs nothing but a comparison and the clone of an `Arc` where the condition holds.
     ///
     /// # Errors
     ///
@@ -26,14 +57,16 @@ impl Condition {
     ///
     /// ```
     /// use ifmatch::store::{Condition, Intent};
-    /// use ifmatch::{Error, Expected, Version, Versioned, http};
+    /// use ifmatch::{Version, Versioned, http};
     ///
-    /// let row = Versioned::<str>::new(Version::from_column(8)?, "text");
+    /// let row = Some(Versioned::<str>::new(Version::from_column(8)?, "text"));
     /// let basis: Condition = Version::from_column(7)?.into();
     ///
-    /// let error = basis.admit("a1", Intent::Put, Some(row)).unwrap_err();
+    /// let error = basis.admit("a1", Intent::Put, &row).unwrap_err();
     /// assert_eq!(error.to_string(), "conflict on `a1`: expected version 7, found version 8");
-    /// let missing = basis.admit::<str>("a1", Intent::Delete, None).unwrap_err();
+    /// assert_eq!(*error.conflict().unwrap().current::<str>().unwrap().value, *"text");
+    ///
+    /// let missing = basis.admit("a1", Intent::Delete, None::<Version>).unwrap_err();
     /// assert_eq!([error, missing].map(|error| http::status(&error)), [409, 404]);
     /// # Ok::<_, ifmatch::table::ColumnError>(())
     /// ```
@@ -41,11 +74,12 @@ impl Condition {
         self,
         id: &str,
         intent: Intent,
-        found: Option<Versioned<T>>,
+        found: impl Into<Found<T>>,
     ) -> Result<(), Error> {
-        match self.mismatch(id, intent, found) {
-            Some(mismatch) => Err(Conflict::from(mismatch).into()),
-            None => Ok(()),
+        let found = found.into();
+        match self.expected.admits(found.version()) {
+            true => Ok(()),
+            false => Err(Conflict::from(Mismatch::new(id, self, intent, found)).into()),
         }
     }
 
@@ -54,7 +88,10 @@ impl Condition {
     ///
     /// Look in a new transaction: at REPEATABLE READ and above the old one sees what the statement did not (PostgreSQL:
     /// 25P02 after 40001). The row may have changed once more in between, so the conflict tells a state that was true after
-    /// the write was refused.
+    /// the write was refused. Or let the statement report what it saw; [`docs::tables`](crate::docs::tables) has it.
+    ///
+    /// Where nothing that the look found speaks against the write, the error is a [`Failure`] whose cause is
+    /// [`Unexplained`]: nothing was applied, 503, and the caller may try again.
     ///
     /// ```
     /// use ifmatch::store::{Condition, Intent, Outcome};
@@ -74,37 +111,37 @@ impl Condition {
         self,
         id: &str,
         intent: Intent,
-        found: Option<Versioned<T>>,
+        found: impl Into<Found<T>>,
     ) -> Error {
-        match self.mismatch(id, intent, found) {
-            Some(mismatch) => Conflict::from(mismatch).into(),
-            None => Failure::new(Outcome::NotApplied, Unexplained).into(),
+        let found = found.into();
+        let version = found.version();
+        match self.admit(id, intent, found) {
+            Err(conflict) => conflict,
+            Ok(()) => {
+                Failure::new(Outcome::NotApplied, Unexplained { id: shortened(id).into(), found: version })
+                    .into()
+            }
         }
-    }
-
-    fn mismatch<T: Resource + ?Sized>(
-        self,
-        id: &str,
-        intent: Intent,
-        found: Option<Versioned<T>>,
-    ) -> Option<Mismatch> {
-        let version = found.as_ref().map(|found| found.version);
-        let found = found.map_or(Found::Nothing, Found::Value);
-        (!self.expected.admits(version)).then(|| Mismatch::new(id, self, intent, found))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as _;
+
     use super::*;
-    use crate::store::{Expected, Kind, Version};
+    use crate::store::{Expected, Kind, Versioned};
 
     fn row(version: &str) -> Option<Versioned<str>> {
         Some(Versioned::new(version.parse().unwrap(), "text"))
     }
 
+    fn told(error: &Error) -> Option<(Kind, Option<Version>)> {
+        error.conflict().map(|conflict| (conflict.kind().clone(), conflict.found()))
+    }
+
     #[test]
-    fn what_is_admitted_is_what_a_store_would_admit() {
+    fn what_is_admitted_is_what_a_store_would_admit_with_a_value_or_without() {
         let seven: Version = "7".parse().unwrap();
         let cases = [
             (Expected::Any, [None, None, None]),
@@ -117,25 +154,62 @@ mod tests {
                 let condition = Condition::from(expected);
                 let version = found.as_ref().map(|found| found.version);
 
-                let admitted = condition.admit("a", Intent::Put, found.clone());
-                let explained = condition.explain("a", Intent::Put, found);
+                let admitted = condition.admit("a", Intent::Put, &found);
+                let unread = condition.admit("a", Intent::Put, version);
+                let explained = condition.explain("a", Intent::Put, &found);
 
-                let told = |error: &Error| error.conflict().map(|one| (one.kind().clone(), one.found()));
-                assert_eq!(admitted.as_ref().err().and_then(told), kind.clone().map(|kind| (kind, version)));
-                assert_eq!(admitted.is_ok(), kind.is_none());
-                assert_eq!(told(&explained).map(|(kind, _)| kind), kind, "{expected:?}");
+                let expected = kind.map(|kind| (kind, version));
+                assert_eq!(admitted.as_ref().err().and_then(told), expected);
+                assert_eq!(unread.as_ref().err().and_then(told), expected);
+                assert_eq!([admitted.is_ok(), unread.is_ok()], [expected.is_none(); 2]);
+                assert_eq!(told(&explained), expected);
+                let current = explained.conflict().and_then(|conflict| conflict.current::<str>());
+                assert_eq!(current, found.filter(|_| expected.is_some()));
             }
         }
     }
 
     #[test]
+    fn a_deletion_that_the_table_remembers_is_told_as_one() {
+        let condition = Condition::from(Expected::Present);
+        let deleted = Found::<str>::Deleted("9".parse().unwrap());
+
+        let refused = condition.admit("a", Intent::Put, deleted).unwrap_err();
+
+        assert_eq!(told(&refused), Some((Kind::Deleted, "9".parse().ok())));
+        assert_eq!(crate::http::status(&refused), 410);
+    }
+
+    #[test]
     fn a_condition_of_a_header_stays_one() {
         let condition = Condition::from_protocol(Expected::Present);
+        let status =
+            |intent| crate::http::status(&condition.admit("a", intent, None::<Version>).unwrap_err());
 
-        let refused = condition.admit::<str>("a", Intent::Put, None).unwrap_err();
+        assert_eq!([Intent::Put, Intent::Delete].map(status), [412, 404]);
+    }
 
-        assert_eq!(crate::http::status(&refused), 412);
-        let deletion = condition.admit::<str>("a", Intent::Delete, None).unwrap_err();
-        assert_eq!(crate::http::status(&deletion), 404);
+    #[test]
+    fn a_look_that_finds_what_was_expected_is_never_taken_for_success() {
+        let seven = row("7");
+        let cases = [
+            (Condition::from(Expected::Version("7".parse().unwrap())), seven.clone(), "version 7"),
+            (Expected::Present.into(), seven, "version 7"),
+            (Expected::Absent.into(), None, "no row"),
+            (Expected::Any.into(), None, "no row"),
+        ];
+        for (condition, found, shown) in cases {
+            let error = condition.explain("a\n", Intent::Put, &found);
+
+            assert_eq!((error.outcome(), crate::http::status(&error)), (Outcome::NotApplied, 503));
+            let Error::Failed(failure) = error else { panic!("{error}") };
+            let cause = failure.source().unwrap().downcast_ref::<Unexplained>().unwrap();
+            assert_eq!(
+                cause.to_string(),
+                format!(
+                    "a statement changed no row of `a\\n`, and a look afterwards found what it expected: {shown}"
+                )
+            );
+        }
     }
 }

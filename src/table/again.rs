@@ -9,7 +9,8 @@ use crate::table::contention::Contention;
 /// An error that says whether the transaction that met it may be tried again: what [`Retry::again`] asks.
 ///
 /// For the program's own error type. A [`Conflict`](crate::Conflict) is as a rule not contention: what the caller believed
-/// is stale, and stays so. It is one where the work itself read the version that it then expected.
+/// is stale, and stays so. It is one where the transaction itself read the version that it then expected, and a program says
+/// so with a variant of its own:
 ///
 /// ```
 /// use ifmatch::table::{Contended, Contention};
@@ -18,13 +19,16 @@ use crate::table::contention::Contention;
 ///     /// With the SQLSTATE.
 ///     Database(String),
 ///     Ifmatch(ifmatch::Error),
+///     /// Somebody changed what this transaction had read: it reads again.
+///     Overtaken(ifmatch::Error),
 /// }
 ///
 /// impl Contended for Failed {
 ///     fn contention(&self) -> Option<Contention> {
 ///         match self {
 ///             Self::Database(code) => Contention::of_sqlstate(code),
-///             Self::Ifmatch(error) => error.contention(),
+///             Self::Ifmatch(_) => None,
+///             Self::Overtaken(_) => Some(Contention::Serialization),
 ///         }
 ///     }
 /// }
@@ -34,7 +38,7 @@ pub trait Contended {
     fn contention(&self) -> Option<Contention>;
 }
 
-/// None of ours is contention for a transaction of the program's own.
+/// None of ours is contention for a transaction of the program's own: what it expected came from its caller.
 impl Contended for Error {
     fn contention(&self) -> Option<Contention> {
         None
@@ -113,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::collection::testing::Jumping;
-    use crate::store::block_on;
+    use crate::store::{Conflict, block_on};
 
     impl Contended for Contention {
         fn contention(&self) -> Option<Contention> {
@@ -148,6 +152,34 @@ mod tests {
         for error in [Contention::Unknown, Contention::Exists] {
             assert_eq!(tries(&retry, error, 9), (false, 1));
         }
+    }
+
+    #[test]
+    fn a_conflict_is_tried_again_only_where_the_program_calls_it_its_own() {
+        enum Failed {
+            Ifmatch(Error),
+            Overtaken(Error),
+        }
+        impl Contended for Failed {
+            fn contention(&self) -> Option<Contention> {
+                match self {
+                    Self::Ifmatch(error) => error.contention(),
+                    Self::Overtaken(_) => Some(Contention::Serialization),
+                }
+            }
+        }
+        let tries = |failed: fn(Error) -> Failed| {
+            let tries = Cell::new(0);
+            let answer = block_on(Retry::default().timer(Jumping::new()).attempts(3).again(|| async {
+                tries.set(tries.get() + 1);
+                Err::<(), _>(failed(Conflict::state("a", "odd", "it is odd").into()))
+            }));
+            let (Failed::Ifmatch(error) | Failed::Overtaken(error)) = answer.unwrap_err();
+            assert!(error.conflict().is_some());
+            tries.get()
+        };
+
+        assert_eq!([tries(Failed::Ifmatch), tries(Failed::Overtaken)], [1, 3]);
     }
 
     #[test]

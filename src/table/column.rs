@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use crate::store::Version;
+use crate::store::{Error, Failure, Outcome, Version};
 
 /// The bits of the version whose column says 0: one more than the largest value of a column.
 const ZERO: u64 = 1 << 63;
@@ -19,6 +19,13 @@ const ZERO: u64 = 1 << 63;
 #[error("a version column of {0}: expected a number from 0 on")]
 pub struct ColumnError(i64);
 
+/// Somebody has to mend the row.
+impl From<ColumnError> for Error {
+    fn from(error: ColumnError) -> Self {
+        Failure::new(Outcome::NotApplied, error).lasting().into()
+    }
+}
+
 impl Version {
     /// The version of a row whose version column, a `bigint`, says this: the same number, and for 0, which a version can't
     /// be, the one above all columns.
@@ -29,7 +36,10 @@ impl Version {
     /// - `version = version + 1` from 0 or 1 begins again with a row that was deleted and made anew: a token of the first
     ///   life then admits a write to the second.
     /// - `xmin` is the same for two writes of one transaction, and other rows get it again after a dump and a restore.
-    /// - `updated_at` in microseconds, compared for equality, is the same for two writes in one tick of the clock.
+    /// - `updated_at` in microseconds, compared for equality, is the same for two writes in one tick of the clock, and a clock
+    ///   that is set back says the same again.
+    ///
+    /// A token of more than 63 bits, such as a UUID or a hash, does not fit: give such a table a version column.
     ///
     /// # Errors
     ///

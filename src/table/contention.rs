@@ -3,13 +3,14 @@
 /// What an error of a database says about a transaction that others were in the way of.
 ///
 /// By the code that every driver gives out somewhere: no driver is a dependency of this crate. Of a code that is none of
-/// these nothing is said, and the error is the program's.
+/// these nothing is said, and the error is the program's. A connection that broke may come without any code: of a commit
+/// that is [`Unknown`](Self::Unknown) too.
 ///
 /// | | nothing was applied | may be tried again |
 /// |---|---|---|
 /// | [`Serialization`](Self::Serialization), [`Deadlock`](Self::Deadlock), [`LockTimeout`](Self::LockTimeout) | yes | the whole transaction, its reads included |
 /// | [`Exists`](Self::Exists) | yes | no: look, and [`explain`](crate::store::Condition::explain) |
-/// | [`Unknown`](Self::Unknown) | nobody knows | no: look first |
+/// | [`Unknown`](Self::Unknown) | of a commit nobody knows | no: look first |
 ///
 /// ```
 /// use ifmatch::table::Contention;
@@ -30,7 +31,8 @@ pub enum Contention {
     LockTimeout,
     /// There is a row of that key.
     Exists,
-    /// The connection broke, or the server went away: if that was during the commit, it may have been applied.
+    /// The connection broke, or the server went away. Where that met the commit, it may have been applied; where it met an
+    /// earlier statement, nothing was.
     Unknown,
 }
 
@@ -77,5 +79,49 @@ impl Contention {
             Self::Serialization | Self::Deadlock | Self::LockTimeout => true,
             Self::Exists | Self::Unknown => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_says_what_the_manuals_say() {
+        use Contention::*;
+
+        let sqlstate = ["40001", "40P01", "55P03", "23505", "08006", "57P01", "23503", "25P02", ""];
+        assert_eq!(
+            sqlstate.map(Contention::of_sqlstate),
+            [
+                Some(Serialization),
+                Some(Deadlock),
+                Some(LockTimeout),
+                Some(Exists),
+                Some(Unknown),
+                Some(Unknown),
+                None,
+                None,
+                None
+            ]
+        );
+        assert_eq!(
+            [1213, 1205, 3572, 1062, 2013, 1064].map(Contention::of_mysql),
+            [Some(Deadlock), Some(LockTimeout), Some(LockTimeout), Some(Exists), Some(Unknown), None]
+        );
+        // Busy, locked, busy in recovery, locked in a shared cache, busy with an old snapshot; a unique index, a `CHECK`.
+        assert_eq!(
+            [5, 6, 261, 262, 517, 2067, 275, 1].map(Contention::of_sqlite),
+            [
+                Some(LockTimeout),
+                Some(LockTimeout),
+                Some(LockTimeout),
+                Some(LockTimeout),
+                Some(Serialization),
+                Some(Exists),
+                None,
+                None
+            ]
+        );
     }
 }

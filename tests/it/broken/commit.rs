@@ -351,6 +351,7 @@ fn impossible() -> Condition {
 fn again(found: &Found<u64>) -> Found<u64> {
     match found {
         Found::Value(current) => Found::Value(current.clone()),
+        Found::Unread(version) => Found::Unread(*version),
         Found::Deleted(version) => Found::Deleted(*version),
         Found::Nothing => Found::Nothing,
     }
