@@ -17,16 +17,19 @@ use serde::{Deserialize, Serialize};
 struct Order {
     item: String,
     confirmed: bool,
+    /// How often it was changed since.
+    amended: u32,
 }
 
 /// Something that the rest of the world is to hear of.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 struct Event {
-    text: String,
+    order: String,
+    amended: u32,
 }
 
-/// Puts an event into the outbox for every order that is confirmed, in the order's own commit: whoever confirms one,
-/// whichever way, can't forget it.
+/// Puts an event into the outbox for every new state of a confirmed order, in the order's own commit: whoever writes one,
+/// whichever way, can't forget it. Each has an id of its own, so none is written over before it is delivered.
 struct Announce {
     outbox: Collection<Event>,
 }
@@ -37,8 +40,9 @@ impl Step<Order> for Announce {
             if let Action::Put(order) = &entry.action
                 && order.confirmed
             {
-                let event = Event { text: format!("{} confirmed: {}", entry.id, order.item) };
-                along.add(&self.outbox, Entry::put(entry.id, Expected::Any, event.into()))?;
+                let event = Event { order: entry.id.to_owned(), amended: order.amended };
+                let id = format!("{}-{}", entry.id, order.amended);
+                along.add(&self.outbox, Entry::put(&id, Expected::Any, event.into()))?;
             }
         }
         Ok(Exit::silent())
@@ -59,23 +63,27 @@ fn main() -> Result<(), Box<dyn StdError>> {
     if drain {
         return Ok(deliver_all(&outbox)?);
     }
-    thread::scope(|scope| {
-        let sender = scope.spawn(|| send(&outbox));
-        let placed = place_orders(&orders);
-        sender.join().unwrap_or(Ok(())).and(placed)
-    })?;
-    Ok(())
+    thread::spawn(move || {
+        if let Err(error) = send(&outbox) {
+            eprintln!("the sender: {error}");
+            std::process::exit(1);
+        }
+    });
+    Ok(place_orders(&orders)?)
 }
 
-/// Places an order after the other, and confirms it.
+/// Places an order after the other, confirms it, and changes it twice.
 fn place_orders(orders: &Collection<Order>) -> Result<(), Error> {
     for number in 0.. {
         // Another process has placed orders before, and got as far as it got.
         let id = format!("o{number}-{}", std::process::id());
-        let order = Order { item: format!("{number} apples"), confirmed: false };
+        let order = Order { item: format!("{number} apples"), confirmed: false, amended: 0 };
         orders.create(&id, order).wait()?;
         orders.modify(&id, |order| order.confirmed = true).wait()?;
         print(&format!("confirmed {id}"));
+        for _ in 0..2 {
+            orders.modify(&id, |order| order.amended += 1).wait()?;
+        }
     }
     Ok(())
 }
@@ -114,7 +122,7 @@ fn deliver_all(outbox: &Collection<Event>) -> Result<(), Error> {
 
 /// Delivers, and only then takes the event out. Who dies in between delivers it again: the receiver knows it by its id.
 fn deliver(outbox: &Collection<Event>, id: &str, event: &Event) -> Result<(), Error> {
-    print(&format!("delivered {id} {}", event.text));
+    print(&format!("delivered {} {}", event.order, event.amended));
     outbox.delete(id, Expected::Any).wait()?;
     Ok(())
 }

@@ -186,7 +186,8 @@ impl<'a> Call<'a> {
             let failure = match commit.applies_nothing() {
                 true => failure.not_applied(),
                 false => match self.settle(store, sent.write, failure).await {
-                    Ok(committed) => return Ok(committed),
+                    // Where steps of a database's collection added entries, the store remembers those too: they come last.
+                    Ok(committed) => return Ok(committed.first(commit.entries().len())),
                     Err(failure) => failure,
                 },
             };

@@ -139,6 +139,11 @@ impl<T: Resource> Draft<T> {
 }
 
 impl<T: Resource> Draft<T> {
+    /// Where it was opened, and will be committed.
+    pub(super) fn collection(&self) -> &Collection<T> {
+        &self.collection
+    }
+
     /// Not by `==`, which may compare less than there is: a type with the `==` of its ids would lose what was changed.
     fn is_touched(&self) -> bool {
         !Arc::ptr_eq(&self.value, &self.base.value)

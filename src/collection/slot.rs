@@ -78,7 +78,7 @@ pub(super) fn as_read<T: ?Sized>(read: &Option<Versioned<T>>) -> Expected {
 }
 
 /// The one of two expectations that says more, if both can hold.
-fn stricter(one: Expected, other: Expected) -> Option<Expected> {
+pub(super) fn stricter(one: Expected, other: Expected) -> Option<Expected> {
     match (one, other) {
         (Expected::Any, said) | (said, Expected::Any) => Some(said),
         (Expected::Present, said @ Expected::Version(_))

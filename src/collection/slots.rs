@@ -155,6 +155,8 @@ impl<T: Resource + ?Sized> Slots<T> {
     /// account still holds.
     pub(super) fn may_mend(&self, id: &str, mismatch: &Mismatch) -> bool {
         let there = match mismatch.kind() {
+            // To read again mends no lock and no rule.
+            Kind::Locked { .. } | Kind::State { .. } => return false,
             Kind::Missing | Kind::Deleted => None,
             _ => mismatch.found(),
         };

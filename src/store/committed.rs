@@ -80,6 +80,14 @@ impl Committed {
         }
     }
 
+    /// The receipts of the first entries alone.
+    pub(crate) fn first(self, entries: usize) -> Self {
+        match self.receipts().len() > entries {
+            true => self.receipts()[..entries].iter().copied().collect(),
+            false => self,
+        }
+    }
+
     /// The receipt of the entry at this place.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ const KILLS: u64 = 100;
 #[derive(Default)]
 struct Told {
     confirmed: BTreeSet<String>,
-    delivered: BTreeSet<String>,
+    delivered: BTreeSet<(String, u64)>,
 }
 
 impl Told {
@@ -28,7 +28,8 @@ impl Told {
         match line.strip_suffix(" .").and_then(|line| line.split_once(' ')) {
             Some(("confirmed", id)) => drop(self.confirmed.insert(id.to_owned())),
             Some(("delivered", event)) => {
-                self.delivered.extend(event.split(' ').next().map(str::to_owned));
+                let (order, amended) = event.split_once(' ').unwrap();
+                self.delivered.insert((order.to_owned(), amended.parse().unwrap()));
             }
             _ => {}
         }
@@ -71,22 +72,22 @@ fn every_event_is_delivered_and_none_of_an_order_that_was_not_committed() {
     let shop = Database::new(File::open(&path).unwrap());
     let orders: Collection<serde_json::Value> = shop.collection("orders").unwrap();
     let outbox: Collection<serde_json::Value> = shop.collection("outbox").unwrap();
-    let mut confirmed = BTreeSet::new();
+    let (mut confirmed, mut events) = (BTreeSet::new(), BTreeSet::new());
     let mut pages = orders.list("");
     while let Some(page) = pages.next().wait().unwrap() {
-        let of_page = page.items.iter().filter(|(_, order)| order.value["confirmed"] == true);
-        confirmed.extend(of_page.map(|(id, _)| id.to_string()));
+        for (id, order) in page.items.iter().filter(|(_, order)| order.value["confirmed"] == true) {
+            confirmed.insert(id.to_string());
+            let amended = order.value["amended"].as_u64().unwrap();
+            events.extend((0..=amended).map(|amended| (id.to_string(), amended)));
+        }
     }
-    assert_eq!(
-        told.delivered, confirmed,
-        "the events that were delivered, and the orders that are confirmed"
-    );
+    assert_eq!(told.delivered, events, "the events that were delivered, and those of what was committed");
     assert!(told.confirmed.is_subset(&confirmed), "an order that was acknowledged is gone");
     assert!(outbox.scan_ids("", None, 1).wait().unwrap().items.is_empty());
     println!(
         "{KILLS} kills, {} orders, {} events left to the last run",
         confirmed.len(),
-        confirmed.len() - last_run
+        events.len() - last_run
     );
     assert!(confirmed.len() > 100);
 }

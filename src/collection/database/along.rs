@@ -41,7 +41,9 @@ pub(super) struct Rider {
 
 impl Along<'_> {
     /// Adds an entry for a collection of the same database. It passes that collection's own steps, and is applied with the
-    /// commit, or refused with it: its mismatch names its collection. It has no receipt in the answer.
+    /// commit, or refused with it: its mismatch names its collection. A check of an id that the commit has already joins what
+    /// is there; two writes of one id refuse the commit with [`Refusal::Duplicate`]. It has no receipt in the answer; where a
+    /// write id is resolved by hand, those of the commit's own entries come first.
     ///
     /// # Errors
     ///
@@ -88,7 +90,7 @@ impl Rider {
 
 impl fmt::Debug for Along<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let added: Vec<_> = self.riders.iter().map(Rider::entry).collect();
+        let added: Vec<_> = self.riders.iter().map(Rider::own_entry).collect();
         f.debug_struct("Along").field("collection", &self.collection).field("added", &added).finish()
     }
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 #[cfg(feature = "json")]
 use crate::codec::Json;
 use crate::collection::collection::Collection;
+use crate::collection::database::codecs::Codecs;
 use crate::collection::database::definition::Definition;
 use crate::collection::database::ground::Ground;
 use crate::collection::database::joint::Joint;
@@ -132,7 +133,7 @@ impl Database {
     }
 
     /// The same database with other limits for trying again: for its transactions, and for the collections that are opened
-    /// through this handle.
+    /// first through this handle.
     ///
     /// ```
     /// use ifmatch::{Database, Retry};
@@ -168,10 +169,14 @@ impl Database {
         T: Resource + serde::Serialize + serde::de::DeserializeOwned,
     {
         let name = Name::new(name)?;
-        self.open_once(&name, |name| {
-            let plain = Definition::new(self.clone(), name.clone());
-            Ok(plain.build(|codecs| codecs.add::<T, _>(name, Json)))
-        })
+        if let Some(open) = self.opened(&name)? {
+            return Ok(open);
+        }
+        let (collection, add_codec) =
+            (Definition::new(self.clone(), name.clone()).build(), |codecs: &Codecs| {
+                codecs.add::<T, _>(&name, Json)
+            });
+        Ok(self.open_once(&name, collection, add_codec)?.0)
     }
 
     /// A collection that is more than its values: what it is given here, every commit passes from then on, whichever way it
@@ -239,28 +244,34 @@ impl Database {
         &self.shared.stamps
     }
 
-    /// The collection that is open under this name, or else this one from now on.
+    /// The collection that is open under this name.
+    pub(super) fn opened<T: Resource>(&self, name: &Name) -> Result<Option<Collection<T>>, Error> {
+        self.shared.open.lock().get(&**name.text()).map(|found| found.handle(name)).transpose()
+    }
+
+    /// The collection that is open under this name, or else this one from now on: then its codec is added too, and the answer
+    /// is `true`.
     pub(super) fn open_once<T: Resource>(
         &self,
         name: &Name,
-        build: impl FnOnce(&Name) -> Result<Collection<T>, Error>,
-    ) -> Result<Collection<T>, Error> {
-        let mut open = self.shared.open.lock();
-        if let Some(found) = open.get(&**name.text()) {
-            return found.handle.downcast_ref().cloned().ok_or_else(|| {
-                let (held, asked) = (found.type_name, type_name::<T>());
-                refused(name, format!("is open with values of `{held}`, not `{asked}`"))
-            });
-        }
-        let collection = build(name)?;
+        collection: Collection<T>,
+        add_codec: impl FnOnce(&Codecs),
+    ) -> Result<(Collection<T>, bool), Error> {
         let opened = Open {
             handle: Box::new(collection.clone()),
             type_name: type_name::<T>(),
             member: Membership::within(collection.membership(), self.ground())?,
             line: Arc::new(collection.clone()),
         };
+        let mut open = self.shared.open.lock();
+        if let Some(found) = open.get(&**name.text()) {
+            return Ok((found.handle(name)?, false));
+        }
+        if let Ground::Bytes { codecs, .. } = &**self.ground() {
+            add_codec(codecs);
+        }
         open.insert(Arc::clone(name.text()), opened);
-        Ok(collection)
+        Ok((collection, true))
     }
 
     /// The store below, for commits over the collections of these full ids.
@@ -279,6 +290,15 @@ impl Database {
     pub(super) fn line(&self, collection: &str) -> Option<(Arc<str>, Arc<dyn Line>)> {
         let open = self.shared.open.lock();
         open.get_key_value(collection).map(|(name, open)| (Arc::clone(name), Arc::clone(&open.line)))
+    }
+}
+
+impl Open {
+    fn handle<T: Resource>(&self, name: &Name) -> Result<Collection<T>, Error> {
+        self.handle.downcast_ref().cloned().ok_or_else(|| {
+            let (held, asked) = (self.type_name, type_name::<T>());
+            refused(name, format!("is open with values of `{held}`, not `{asked}`"))
+        })
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Definition<T: Resource> {
 
 impl<T: Resource> Definition<T> {
     pub(super) fn new(database: Database, name: Name) -> Self {
-        let reads = Arc::new(View::new(Arc::clone(database.ground()), name.clone(), Vec::new()));
+        let reads = Arc::new(View::new(Arc::clone(database.ground()), name.clone(), Vec::new()).for_reads());
         Self { database, name, reads, layered: false, steps: Vec::new() }
     }
 
@@ -130,25 +130,16 @@ impl<T: Resource> Definition<T> {
 
     fn open_new(self, add_codec: impl FnOnce(&Codecs)) -> Result<Collection<T>, Error> {
         let (database, name) = (self.database.clone(), self.name.clone());
-        let mut opened = false;
-        let collection = database.open_once(&name, |_| {
-            opened = true;
-            Ok(self.build(add_codec))
-        })?;
-        match opened {
-            true => Ok(collection),
-            false => {
-                Err(refused(&name, "is open already, and can't be given more: define it before it is used"))
-            }
+        // Built outside of every lock: the store's abilities are the program's code, and so are layers that are dropped.
+        match database.open_once(&name, self.build(), add_codec)? {
+            (collection, true) => Ok(collection),
+            _ => Err(refused(&name, "is open already, and can't be given more: define it before it is used")),
         }
     }
 
-    pub(super) fn build(self, add_codec: impl FnOnce(&Codecs)) -> Collection<T> {
+    pub(super) fn build(self) -> Collection<T> {
         let Self { database, name, reads, layered, mut steps } = self;
         let ground = database.ground();
-        if let Ground::Bytes { codecs, .. } = &**ground {
-            add_codec(codecs);
-        }
         steps.reverse();
         let view = View::new(Arc::clone(ground), name, steps);
         let membership = Membership::new(Arc::clone(ground), Arc::clone(view.member()));

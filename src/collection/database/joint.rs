@@ -7,9 +7,10 @@ use crate::collection::database::ground::Ground;
 use crate::collection::database::member::Member;
 use crate::collection::database::opaque::Opaque;
 use crate::collection::database::step::Exit;
+use crate::collection::slot::stricter;
 use crate::store::{
-    Abilities, Changes, Commit, Committed, Entry, Error, Listed, Page, Refusal, Reply, Resolution, Scan,
-    Start, Store, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Entry, Error, Listed, Mismatch, Page, Refusal, Reply,
+    Resolution, Scan, Start, Store, Versioned, WriteId,
 };
 
 /// How often what steps added may make steps add more.
@@ -22,8 +23,11 @@ pub(super) struct Joint {
 }
 
 /// The steps that let a commit pass, and the places of the entries that each saw.
-#[derive(Default)]
-struct Passed(Vec<(Vec<usize>, Vec<Exit>)>);
+struct Passed {
+    /// How many entries are the caller's own.
+    own: usize,
+    steps: Vec<(Vec<usize>, Vec<Exit>)>,
+}
 
 /// Sends a commit over these collections, by full ids, through the steps of each, as one commit of the store below.
 pub(super) async fn send<'m>(
@@ -32,39 +36,66 @@ pub(super) async fn send<'m>(
     commit: Commit<'_, Opaque>,
 ) -> Result<Committed, Error> {
     let own = commit.entries().len();
-    let mut passed = Passed::default();
+    let mut passed = Passed { own, steps: Vec::new() };
     let riders = match enter(ground, members.clone(), &commit, &mut passed) {
         Ok(riders) => riders,
         Err(error) => {
-            passed.end(&Err(&error));
+            passed.end(&Err(&error), &[]);
             return Err(error);
         }
     };
-    let write = commit.write();
-    let whole = match riders.is_empty() {
-        true => commit,
-        false => {
-            let entries = commit.into_entries().into_iter().chain(riders.iter().map(Rider::entry));
-            let whole = Commit::from_iter(entries);
-            match write {
-                Some(write) => whole.with_write(write),
-                None => whole,
-            }
+    let (whole, places) = match with_riders(commit, &riders) {
+        Ok(whole) => whole,
+        Err(error) => {
+            passed.end(&Err(&error), &[]);
+            return Err(error);
         }
     };
+    let entries = whole.entries().len();
     let answer = match ground.commit(whole).await {
-        Ok(committed) => committed.complete(own + riders.len()).map_err(Error::from),
+        Ok(committed) => committed.complete(entries).map_err(Error::from),
         Err(error) => {
             let members = members.map(|member| -> &Arc<dyn Member> { member });
             Err(shown(error, members.chain(riders.iter().map(|rider| &rider.member))))
         }
     };
-    passed.end(&answer.as_ref());
-    let committed = answer?;
-    match riders.is_empty() {
-        true => Ok(committed),
-        false => Ok(committed.receipts()[..own].iter().copied().collect()),
+    passed.end(&answer.as_ref(), &places);
+    answer.map(|committed| committed.first(own))
+}
+
+/// The commit with all that rides along, and where each rider has its place in it: a check of an id that is there already
+/// joins what is there.
+fn with_riders<'e>(
+    commit: Commit<'e, Opaque>,
+    riders: &'e [Rider],
+) -> Result<(Commit<'e, Opaque>, Vec<usize>), Error> {
+    if riders.is_empty() {
+        return Ok((commit, Vec::new()));
     }
+    let write = commit.write();
+    let mut entries = commit.into_entries();
+    let places = riders.iter().map(|rider| join(&mut entries, rider)).collect::<Result<_, _>>()?;
+    let whole = Commit::from_iter(entries);
+    Ok((if let Some(write) = write { whole.with_write(write) } else { whole }, places))
+}
+
+fn join<'e>(entries: &mut Vec<Entry<'e, Opaque>>, rider: &'e Rider) -> Result<usize, Error> {
+    let added = rider.entry();
+    let Some(at) = entries.iter().position(|entry| entry.id == added.id) else {
+        entries.push(added);
+        return Ok(entries.len() - 1);
+    };
+    let there = &mut entries[at];
+    let one_writes = matches!(there.action, Action::Check) || matches!(added.action, Action::Check);
+    let both = stricter(there.condition.expected, added.condition.expected).filter(|_| one_writes);
+    let Some(expected) = both else {
+        return Err(Refusal::Duplicate { id: rider.own_entry().id.into() }.into());
+    };
+    there.condition.expected = expected;
+    if matches!(there.action, Action::Check) {
+        there.action = added.action;
+    }
+    Ok(at)
 }
 
 /// Lets all parts of a commit pass the steps of their collections, and what those added pass theirs.
@@ -130,21 +161,38 @@ impl Passed {
         };
         let mut exits = Vec::new();
         let entered = member.enter(part, along, &mut exits);
-        self.0.push((places, exits));
-        entered
+        self.steps.push((places, exits));
+        entered.map_err(|error| of_collection(error, member))
     }
 
-    /// Tells the steps, the last one first.
-    fn end(&mut self, outcome: &Result<&Committed, &Error>) {
-        for (places, exits) in std::mem::take(&mut self.0).into_iter().rev() {
+    /// Tells the steps, the last one first. Behind the caller's own entries each rider has a place of its own, which is
+    /// `of_riders` in the commit that was sent.
+    fn end(&mut self, outcome: &Result<&Committed, &Error>, of_riders: &[usize]) {
+        for (places, exits) in std::mem::take(&mut self.steps).into_iter().rev() {
             if exits.iter().all(Exit::is_silent) {
                 continue;
             }
-            let part =
-                outcome.map(|committed| places.iter().map(|place| committed.receipts()[*place]).collect());
+            let part = outcome.map(|committed| {
+                let at = |place: &usize| match place.checked_sub(self.own) {
+                    Some(rider) => of_riders[rider],
+                    None => *place,
+                };
+                places.iter().map(|place| committed.receipts()[at(place)]).collect()
+            });
             exits.into_iter().rev().for_each(|exit| exit.end(part.as_ref().map_err(|error| *error)));
         }
     }
+}
+
+/// What a step refuses, with the collection that it is a step of: it may be of an entry that rides along.
+#[cold]
+fn of_collection(error: Error, member: &Arc<dyn Member>) -> Error {
+    let Error::Conflict(conflict) = error else { return error };
+    let named = |mismatch: Mismatch| match mismatch.collection() {
+        Some(_) => mismatch,
+        None => mismatch.in_collection(Arc::clone(member.name().text())),
+    };
+    conflict.map(named).into()
 }
 
 /// The error as those see it who use the collections.

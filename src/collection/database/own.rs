@@ -14,16 +14,19 @@ const STRIDE: usize = 256;
 pub(super) struct Own<T: ?Sized> {
     changes: Changes<T>,
     name: Name,
+    /// Whether the last poll ended only to let others have their turn.
+    resting: bool,
 }
 
 impl<T: Resource + ?Sized> Own<T> {
     pub(super) fn of(changes: Changes<T>, name: &Name) -> Changes<T> {
-        Changes::new(changes.cursor().clone(), Self { changes, name: name.clone() })
+        Changes::new(changes.cursor().clone(), Self { changes, name: name.clone(), resting: false })
     }
 }
 
 impl<T: Resource + ?Sized> Feed<T> for Own<T> {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<T>, Error>> {
+        self.resting = false;
         for _ in 0..STRIDE {
             let Batch { cursor, changes } = ready!(self.changes.poll_next(context))?;
             let own = |change: Change<T>| {
@@ -35,12 +38,13 @@ impl<T: Resource + ?Sized> Feed<T> for Own<T> {
                 return Poll::Ready(Ok(Batch { cursor, changes }));
             }
         }
+        self.resting = true;
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
     fn is_idle(&self) -> bool {
-        self.changes.is_idle()
+        !self.resting && self.changes.is_idle()
     }
 
     fn passed(&self) -> Option<&Cursor> {

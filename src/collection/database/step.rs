@@ -14,7 +14,9 @@ use crate::store::{Commit, Committed, Error, Resource};
 /// [`Observed`](crate::Observed) are both.
 ///
 /// A commit may be sent more than once, each time through all steps, and one commit may pass a step more than once: with
-/// the entries of the caller, and with those that another step added. Steps run before anything is sent and hold up the
+/// the entries of the caller, and with those that another step added. Checks pass too, those of reads among them: look at
+/// the action. Where an answer was lost, an [`Exit`] hears that, also if the commit turns out to have been applied. A step
+/// that holds its database, or its own collection, keeps the store open for ever. Steps run before anything is sent and hold up the
 /// caller: they must not block.
 ///
 /// ```

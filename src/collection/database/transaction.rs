@@ -14,7 +14,7 @@ use crate::collection::slot::Slot;
 use crate::collection::slots::{Seen, Slots};
 use crate::collection::transact::Tried;
 use crate::store::{
-    Committed, Condition, Conflict, Error, Failure, NotFound, Outcome, Reply, Resource, Versioned,
+    Committed, Condition, Conflict, Entry, Error, Failure, NotFound, Outcome, Reply, Resource, Versioned,
 };
 
 /// Reads and writes of several collections of a [`Database`] that are committed as one, from
@@ -176,7 +176,7 @@ impl DatabaseTransaction {
         }
     }
 
-    /// Writes the draft of a resource of this collection as it is now, if it was touched, and expects its base either way.
+    /// Writes the draft as it is now, if it was touched, and expects its base either way.
     /// The draft's base moves on only if and when the transaction is committed, with the draft's value.
     ///
     /// # Errors
@@ -195,15 +195,15 @@ impl DatabaseTransaction {
     /// draft.push_str(" and two");
     ///
     /// let mut transaction = office.transaction();
-    /// transaction.save(&notes, &mut draft)?;
+    /// transaction.save(&mut draft)?;
     /// transaction.put(&counts, "a", draft.len());
     /// transaction.commit().wait()?;
     /// assert_eq!(*draft.base().value, "one and two");
     /// # }
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
-    pub fn save<T: Resource>(&mut self, to: &Collection<T>, draft: &mut Draft<T>) -> Result<(), Error> {
-        let member = self.member(to)?;
+    pub fn save<T: Resource>(&mut self, draft: &mut Draft<T>) -> Result<(), Error> {
+        let member = self.member(draft.collection())?;
         let full_id = member.name().full(draft.id());
         self.slots.expect_base(&full_id, draft.base().into()).map_err(|error| shown(error, &member))?;
         if let Some((value, saved)) = draft.save() {
@@ -285,6 +285,11 @@ fn shown(error: Error, member: &Arc<dyn Member>) -> Error {
 // Hand-written: the derived impl would print the user's values.
 impl fmt::Debug for DatabaseTransaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.slots.iter().map(Slot::entry)).finish()
+        let mut list = f.debug_list();
+        for Entry { id, condition, action } in self.slots.iter().map(Slot::entry) {
+            let (collection, id) = id.split_once('/').unwrap_or(("", id));
+            list.entry(&format_args!("{id:?} of {collection}: {action:?}, {condition:?}"));
+        }
+        list.finish()
     }
 }

@@ -15,8 +15,8 @@ use crate::collection::database::own::Typed;
 use crate::collection::database::step::{Exit, Step};
 use crate::memory::Prefix;
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Corrupt, Entry, Error, Listed, Mismatch, Page, Reply,
-    Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Corrupt, Entry, Error, Listed, Mismatch, Page, Refusal,
+    Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
 /// The store of one collection of a database: its own resources by their ids alone, and with their type.
@@ -27,6 +27,8 @@ pub(super) struct View<T: Resource> {
     ground: Arc<Ground>,
     /// What its full ids begin with, where they are in memory: so none has to be put together.
     in_memory: Option<Prefix>,
+    /// Whether it lies below layers, which let commits pass as steps: one that came here would have passed none of the others.
+    only_reads: bool,
     /// What reads go through: the layers above this view, where it has any.
     reads: Option<Arc<dyn Store<T>>>,
 }
@@ -45,7 +47,18 @@ impl<T: Resource> View<T> {
             Ground::Bytes { .. } => None,
         };
         let part = Arc::new(Part { name, steps });
-        Self { member: Arc::clone(&part) as Arc<dyn Member>, part, ground, in_memory, reads: None }
+        Self {
+            member: Arc::clone(&part) as Arc<dyn Member>,
+            part,
+            ground,
+            in_memory,
+            only_reads: false,
+            reads: None,
+        }
+    }
+
+    pub(super) fn for_reads(self) -> Self {
+        Self { only_reads: true, ..self }
     }
 
     /// The same view, with its reads through layers above one like it.
@@ -134,6 +147,10 @@ impl<T: Resource> Store<T> for View<T> {
     }
 
     fn commit<'a>(&'a self, commit: Commit<'a, T>) -> Reply<'a, Committed> {
+        if self.only_reads {
+            let what = "commits from below the layers of a database's collection";
+            return Reply::ready(Err(Refusal::Unsupported { what }.into()));
+        }
         let commit = match self.replace(commit) {
             Ok(answer) => return Reply::ready(answer),
             Err(commit) => commit,
