@@ -245,7 +245,8 @@ impl Database {
     }
 
     /// The collection that is open under this name.
-    pub(super) fn opened<T: Resource>(&self, name: &Name) -> Result<Option<Collection<T>>, Error> {
+    #[cfg(feature = "json")]
+    fn opened<T: Resource>(&self, name: &Name) -> Result<Option<Collection<T>>, Error> {
         self.shared.open.lock().get(&**name.text()).map(|found| found.handle(name)).transpose()
     }
 
