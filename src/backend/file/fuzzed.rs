@@ -110,11 +110,13 @@ pub fn rows(bytes: &[u8]) {
     assert!(commits <= bytes.len());
 }
 
-/// Decodes any bytes as a record, which must be the only bytes of that record.
+/// Decodes any bytes as a record. In the format that is written here, they must be the only bytes of that record; the other
+/// one is composed by an engine, with another checksum.
 pub fn record(id: &str, bytes: &[u8]) {
     let _ = Record::claimed_version(bytes);
     if let Ok(record) = Record::decode(id, bytes) {
-        assert_eq!(record.encode(id), bytes);
+        let encoded = record.encode(id);
+        assert!(encoded == bytes || bytes.first() != encoded.first());
     }
 }
 
