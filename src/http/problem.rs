@@ -502,7 +502,6 @@ fn id_of(refusal: &Refusal) -> Option<&str> {
 }
 
 // By reference, as serde asks for it.
-#[allow(clippy::trivially_copy_pass_by_ref)]
 fn word<S: Serializer>(advice: &Advice, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(match advice {
         Advice::Refetch => "refetch",

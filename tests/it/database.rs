@@ -8,6 +8,7 @@ use std::time::Duration;
 use ifmatch::codec::Codec;
 use ifmatch::collection::{Along, Exit, Step};
 use ifmatch::conformance::{databases, laws};
+use ifmatch::http::Preconditions;
 use ifmatch::layer::Event;
 use ifmatch::store::{
     Abilities, Action, Batch, Changes, Committed, Feed, Listed, Page, Receipt, Refusal, Resolution, Scan,
@@ -412,4 +413,44 @@ fn what_rides_along_is_never_taken_for_the_id_that_is_changed() {
         Ok::<_, Error>((tx, ()))
     });
     assert!(matches!(in_transaction.wait(), Err(Error::Conflict(_))), "no read of its own can mend it");
+}
+
+#[test]
+fn a_verb_judges_its_request_by_its_own_resource() {
+    /// Checks the twin of each id, in a version that it has no longer, as often as it is told to.
+    struct Twins {
+        twins: Collection<u64>,
+        old: Version,
+        times: Mutex<u32>,
+    }
+
+    impl Step<u64> for Twins {
+        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+            let mut times = self.times.lock().unwrap();
+            if *times > 0 {
+                *times -= 1;
+                along.add(&self.twins, Entry::check(part.entries()[0].id, self.old))?;
+            }
+            Ok(Exit::silent())
+        }
+    }
+
+    let shop = Database::in_memory();
+    let twins: Collection<u64> = shop.collection("twins").unwrap();
+    let old = twins.create("a", 1).wait().unwrap().version;
+    twins.put("a", 2).wait().unwrap();
+    let step = Twins { twins, old, times: Mutex::new(2) };
+    let numbers = shop.define::<u64>("numbers").unwrap().step(step).open().unwrap();
+
+    // A list of tags has to look: it is the number that it is about.
+    let list = Preconditions::from_headers([("If-None-Match", "\"7\", \"8\"")]);
+    let put = numbers.put_if("a", &list, 1).wait();
+    let again = numbers.put_if("a", &list, 2).wait();
+
+    for refused in [put, again] {
+        let Err(Error::Conflict(conflict)) = refused else { panic!("the twin was not checked") };
+        assert_eq!(conflict.collection(), Some("twins"));
+    }
+    assert!(numbers.get("a").wait().unwrap().is_none());
+    assert_eq!(numbers.put_if("a", &list, 3).wait().unwrap().status(), 201);
 }

@@ -85,3 +85,33 @@ impl<T: Resource> Feed<T> for Typed<T> {
         Some(self.changes.cursor())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::memory::Memory;
+    use crate::store::{Commit, Entry, Expected, Start, Store};
+
+    #[test]
+    fn a_feed_that_rests_among_the_changes_of_others_is_not_idle_and_loses_nothing() {
+        let memory = Memory::<u64>::new();
+        let put =
+            |id| drop(memory.commit(Commit::one(Entry::put(id, Expected::Any, 1.into()))).wait().unwrap());
+        let began = memory.watch(Start::Now).wait().unwrap();
+        let mut own = Own::of(began, &Name::new("own").unwrap());
+        let start = own.cursor().clone();
+        (0..=STRIDE).for_each(|_| put("other/a"));
+        put("own/a");
+
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(own.poll_next(&mut context).is_pending());
+        assert!(!own.is_idle(), "there is more");
+        assert_ne!(own.cursor(), &start, "the others are passed");
+        let Poll::Ready(Ok(batch)) = own.poll_next(&mut context) else { panic!("its own change is next") };
+
+        assert_eq!(&*batch.changes[0].id, "a");
+        assert!(own.poll_next(&mut context).is_pending() && own.is_idle());
+    }
+}

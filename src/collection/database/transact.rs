@@ -104,7 +104,8 @@ mod tests {
     use crate::collection::database::along::Along;
     use crate::collection::database::step::{Exit, Step};
     use crate::collection::testing::{Fault, Jumping, Scripted};
-    use crate::store::{Action, Commit, Entry, Expected, Kind, Refusal};
+    use crate::layer::guarded::Guarded;
+    use crate::store::{Action, Commit, Entry, Expected, Kind, Refusal, Store};
 
     /// Notes each number beside it, and wants that nobody holds its lock.
     struct Noted {
@@ -249,5 +250,23 @@ mod tests {
         let shown = format!("{transaction:?}");
 
         assert!(shown.contains("\"a\" of numbers") && !shown.contains("numbers/a"), "{shown}");
+    }
+
+    #[test]
+    fn a_layer_commits_nothing_past_the_steps() {
+        let store: Arc<parking_lot::Mutex<Option<Arc<dyn Store<u64>>>>> = Arc::default();
+        let below = Arc::clone(&store);
+        let database = Database::in_memory();
+        let numbers = database.define::<u64>("numbers").unwrap().layer(|store| {
+            *below.lock() = Some(Arc::clone(&store));
+            Guarded::new(store).require_expectation()
+        });
+        let numbers = numbers.open().unwrap();
+
+        let below = store.lock().take().unwrap();
+        let past = below.commit(Commit::one(Entry::put("a", Expected::Any, Arc::new(1)))).wait();
+
+        assert!(matches!(past, Err(Error::Refused(Refusal::Unsupported { .. }))), "{past:?}");
+        assert!(numbers.get("a").wait().unwrap().is_none());
     }
 }
