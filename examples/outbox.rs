@@ -8,7 +8,7 @@ use std::error::Error as StdError;
 use std::io::{self, Write as _};
 use std::thread;
 
-use ifmatch::collection::{Along, Exit, Step};
+use ifmatch::collection::{Along, Exit, Part, Step};
 use ifmatch::store::Action;
 use ifmatch::{Collection, Commit, Database, Entry, Error, Expected, File, Start};
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ struct Announce {
 }
 
 impl Step<Order> for Announce {
-    fn enter(&self, part: &Commit<'_, Order>, along: &mut Along<'_>) -> Result<Exit, Error> {
+    fn enter(&self, part: &Part<'_, Order>, along: &mut Along<'_>) -> Result<Exit, Error> {
         for entry in part.entries() {
             if let Action::Put(order) = &entry.action
                 && order.confirmed

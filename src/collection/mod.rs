@@ -23,7 +23,7 @@ mod transaction;
 
 pub(crate) use call::{Call, missing_in, own_in};
 pub use collection::Collection;
-pub use database::{Along, Database, DatabaseTransaction, Definition, Exit, Step};
+pub use database::{Along, Database, DatabaseTransaction, Definition, Exit, Part, Step};
 pub use draft::Draft;
 #[cfg(all(test, shuttle))]
 pub(crate) use gate::{Called, Gate};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::base::random;
-use crate::collection::{Along, Collection, Database, Exit, Retry, Step};
+use crate::collection::{Along, Collection, Database, Exit, Part, Retry, Step};
 use crate::conformance::race::{race, within};
 use crate::store::{Action, Commit, Committed, Entry, Error, Expected, Kind, Refusal, Scan, Start, block_on};
 
@@ -59,7 +59,7 @@ async fn clear<T: crate::store::Resource>(collection: &Collection<T>) {
 struct Even;
 
 impl Step<u64> for Even {
-    fn enter(&self, part: &Commit<'_, u64>, _: &mut Along<'_>) -> Result<Exit, Error> {
+    fn enter(&self, part: &Part<'_, u64>, _: &mut Along<'_>) -> Result<Exit, Error> {
         let odd = part
             .entries()
             .iter()
@@ -75,7 +75,7 @@ impl Step<u64> for Even {
 struct Spelled(Collection<String>);
 
 impl Step<u64> for Spelled {
-    fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+    fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
         for entry in part.entries() {
             match &entry.action {
                 Action::Put(number) => {
@@ -94,7 +94,7 @@ impl Step<u64> for Spelled {
 struct Hears(Arc<Mutex<Vec<Result<usize, String>>>>);
 
 impl Step<u64> for Hears {
-    fn enter(&self, _: &Commit<'_, u64>, _: &mut Along<'_>) -> Result<Exit, Error> {
+    fn enter(&self, _: &Part<'_, u64>, _: &mut Along<'_>) -> Result<Exit, Error> {
         let heard = Arc::clone(&self.0);
         Ok(Exit::then(move |outcome: Result<&Committed, &Error>| {
             heard
@@ -353,7 +353,7 @@ pub async fn a_refusal_of_one_part_writes_nothing(database: &Database) {
     /// Puts the length of each text among the even numbers.
     struct Length(Collection<u64>);
     impl Step<String> for Length {
-        fn enter(&self, part: &Commit<'_, String>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        fn enter(&self, part: &Part<'_, String>, along: &mut Along<'_>) -> Result<Exit, Error> {
             for entry in part.entries() {
                 if let Action::Put(text) = &entry.action {
                     along.add(&self.0, Entry::put(entry.id, Expected::Any, Arc::new(text.len() as u64)))?;
@@ -431,7 +431,7 @@ pub async fn what_rides_along_is_never_applied_alone(database: &Database) {
     // Its own expectation counts too.
     struct Once(Collection<String>);
     impl Step<u64> for Once {
-        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
             let puts = part.entries().iter().filter(|entry| matches!(entry.action, Action::Put(_)));
             for entry in puts {
                 along.add(&self.0, Entry::put(entry.id, Expected::Absent, Arc::new(String::new())))?;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::collection::{Along, Exit, Step};
+use crate::collection::{self, Along, Exit, Step};
 use crate::store::{
     Abilities, Action, Changes, Commit, Committed, Entry, Error, Listed, Mismatch, Outcome, Page, Refusal,
     Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
@@ -142,8 +142,8 @@ impl<T: Resource + ?Sized, S: Store<T>> Cached<S, T> {
 
 /// In a [`Database`](crate::Database) the cache hears of every commit of the collection.
 impl<T: Resource + ?Sized, S: Store<T>> Step<T> for Cached<S, T> {
-    fn enter(&self, part: &Commit<'_, T>, along: &mut Along<'_>) -> Result<Exit, Error> {
-        let begun = Writing::begin(Arc::clone(&self.shelf), part, self.follower.is_some());
+    fn enter(&self, part: &collection::Part<'_, T>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        let begun = Writing::begin(Arc::clone(&self.shelf), part.commit(), self.follower.is_some());
         let writing = begun.of_collection(along.collection());
         Ok(Exit::then(move |outcome| writing.end(outcome)))
     }

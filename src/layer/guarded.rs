@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::collection::{Along, Exit, Step};
+use crate::collection::{Along, Exit, Part, Step};
 use crate::store::{
     Abilities, Action, Batch, Changes, Commit, Committed, Cursor, Entry, Error, Expected, Feed, Listed, Page,
     Refusal, Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
@@ -136,8 +136,8 @@ impl<T: Resource + ?Sized, S: Store<T>> Guarded<S, T> {
 
 /// In a [`Database`](crate::Database) its rules hold for every commit of the collection.
 impl<T: Resource + ?Sized, S: Store<T>> Step<T> for Guarded<S, T> {
-    fn enter(&self, part: &Commit<'_, T>, _: &mut Along<'_>) -> Result<Exit, Error> {
-        self.check_all(part)?;
+    fn enter(&self, part: &Part<'_, T>, _: &mut Along<'_>) -> Result<Exit, Error> {
+        self.check_all(part.commit())?;
         Ok(Exit::silent())
     }
 }

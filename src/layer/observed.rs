@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use crate::collection::{Along, Exit, Step};
+use crate::collection::{Along, Exit, Part, Step};
 use crate::store::{
     Abilities, Batch, Changes, Commit, Committed, Cursor, Error, Feed, Listed, Page, Reply, Resolution,
     Resource, Scan, Start, Store, Versioned, WriteId,
@@ -176,12 +176,12 @@ where
     S: Store<T>,
     H: Fn(&Event<'_>) + Send + Sync + 'static,
 {
-    fn enter(&self, part: &Commit<'_, T>, _: &mut Along<'_>) -> Result<Exit, Error> {
+    fn enter(&self, part: &Part<'_, T>, _: &mut Along<'_>) -> Result<Exit, Error> {
         let mut underway = PartUnderway {
             hook: Arc::clone(&self.hook),
             id: part.entries().first().map(|entry| entry.id.into()),
             entries: part.entries().len(),
-            write: part.write(),
+            write: part.commit().write(),
             started: Instant::now(),
             ended: false,
         };

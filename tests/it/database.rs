@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::codec::Codec;
-use ifmatch::collection::{Along, Exit, Step};
+use ifmatch::collection::{Along, Exit, Part, Step};
 use ifmatch::conformance::{databases, laws};
 use ifmatch::http::Preconditions;
 use ifmatch::layer::Event;
@@ -286,7 +286,7 @@ fn steps_that_add_for_ever_are_refused() {
     struct Echo(Arc<OnceLock<Collection<u64>>>);
 
     impl Step<u64> for Echo {
-        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
             for entry in part.entries() {
                 let next = format!("{}'", entry.id);
                 along.add(self.0.get().unwrap(), Entry::put(&next, Expected::Any, Arc::new(1)))?;
@@ -314,7 +314,7 @@ fn nothing_is_written_along_with_a_commit_that_only_checks() {
     struct Notes(Collection<String>);
 
     impl Step<u64> for Notes {
-        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
             for entry in part.entries() {
                 along.add(&self.0, Entry::put(entry.id, Expected::Any, Arc::new("seen".to_owned())))?;
             }
@@ -373,7 +373,7 @@ fn what_rides_along_is_never_taken_for_the_id_that_is_changed() {
     }
 
     impl Step<u64> for Shadowed {
-        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
             if let Some(expected) = self.expected.lock().unwrap().pop() {
                 along.add(&self.shadows, Entry::check(part.entries()[0].id, expected))?;
             }
@@ -387,7 +387,7 @@ fn what_rides_along_is_never_taken_for_the_id_that_is_changed() {
     let step = Arc::new(Shadowed { shadows: shadows.clone(), expected: Mutex::default() });
     struct Shared(Arc<Shadowed>);
     impl Step<u64> for Shared {
-        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
             self.0.enter(part, along)
         }
     }
@@ -425,7 +425,7 @@ fn a_verb_judges_its_request_by_its_own_resource() {
     }
 
     impl Step<u64> for Twins {
-        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
             let mut times = self.times.lock().unwrap();
             if *times > 0 {
                 *times -= 1;

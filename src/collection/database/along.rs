@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use crate::collection::collection::Collection;
 use crate::collection::database::ground::Ground;
-use crate::collection::database::member::{Member, Membership};
+use crate::collection::database::member::Membership;
 use crate::collection::database::opaque::{Opaque, packed};
-use crate::store::{Action, Condition, Entry, Error, Refusal, Resource, WriteId};
+use crate::collection::database::rider::{Rider, Told};
+use crate::store::{
+    Action, Condition, Entry, Error, Expected, Mismatch, Refusal, Resource, Version, WriteId,
+};
 
 /// What a [`Step`](crate::collection::Step) adds to a commit, and what it may know of it.
 ///
@@ -22,21 +25,14 @@ use crate::store::{Action, Condition, Entry, Error, Refusal, Resource, WriteId};
 /// ```
 pub struct Along<'a> {
     pub(super) ground: &'a Arc<Ground>,
+    /// The caller's own entries, by full ids.
+    pub(super) entries: &'a [Entry<'a, Opaque>],
     pub(super) write: Option<WriteId>,
     /// The collection whose step is running.
     pub(super) collection: &'a str,
     /// Whether the commit writes anything. One that does not has no write id, so nothing may be written with it.
     pub(super) writes: bool,
     pub(super) riders: &'a mut Vec<Rider>,
-}
-
-/// An entry that a step added.
-pub(super) struct Rider {
-    pub(super) member: Arc<dyn Member>,
-    /// As the store knows it.
-    pub(super) full_id: String,
-    pub(super) condition: Condition,
-    pub(super) action: Action<Opaque>,
 }
 
 impl Along<'_> {
@@ -51,6 +47,46 @@ impl Along<'_> {
     /// around, and where the entry writes and the commit only checks; [`Refusal::Id`]. A step that passes them on refuses the
     /// commit.
     pub fn add<T: Resource>(&mut self, to: &Collection<T>, entry: Entry<'_, T>) -> Result<(), Error> {
+        self.ride(to, entry, None)
+    }
+
+    /// Adds a check, as [`add`](Self::add) does, and says what the caller hears where it fails: `told` makes that of the
+    /// mismatch of the check itself, which has the value that stands there. So a conflict can speak of the resource that was
+    /// to be written, and not of what guards it.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    ///
+    /// ```
+    /// use ifmatch::collection::Along;
+    /// use ifmatch::store::Mismatch;
+    /// use ifmatch::{Collection, Error, Expected};
+    ///
+    /// /// No order is written while its customer is blocked.
+    /// fn unless_blocked(along: &mut Along<'_>, blocked: &Collection<String>, order: &str) -> Result<(), Error> {
+    ///     let (collection, order) = (along.collection().to_owned(), order.to_owned());
+    ///     along.require(blocked, "ann", Expected::Absent, move |_| {
+    ///         Mismatch::state(&order, "blocked", "its customer is blocked").in_collection(&*collection)
+    ///     })
+    /// }
+    /// ```
+    pub fn require<T: Resource>(
+        &mut self,
+        of: &Collection<T>,
+        id: &str,
+        condition: impl Into<Condition>,
+        told: impl Fn(Mismatch) -> Mismatch + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        self.ride(of, Entry::check(id, condition), Some(Arc::new(told)))
+    }
+
+    fn ride<T: Resource>(
+        &mut self,
+        to: &Collection<T>,
+        entry: Entry<'_, T>,
+        told: Option<Arc<Told>>,
+    ) -> Result<(), Error> {
         let member = Membership::within(to.membership(), self.ground)?;
         member.name().check_id(entry.id)?;
         if !self.writes && !matches!(entry.action, Action::Check) {
@@ -60,8 +96,35 @@ impl Along<'_> {
         }
         let full_id = member.name().full(entry.id);
         let Entry { condition, action, .. } = packed(entry, &full_id);
-        self.riders.push(Rider { member, full_id, condition, action });
+        self.riders.push(Rider::new(member, full_id, condition, action, told));
         Ok(())
+    }
+
+    /// The version that the commit expects of this id already, if it says one: as its own entry, or as what a step before
+    /// this one added.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Collection`] where the collection is not of this database.
+    ///
+    /// ```
+    /// use ifmatch::collection::Along;
+    /// use ifmatch::{Collection, Error};
+    ///
+    /// /// Whether whoever commits has looked at the plan.
+    /// fn knows_the_plan(along: &Along<'_>, plans: &Collection<String>) -> Result<bool, Error> {
+    ///     Ok(along.expects(plans, "plan")?.is_some())
+    /// }
+    /// ```
+    pub fn expects<T: Resource>(&self, of: &Collection<T>, id: &str) -> Result<Option<Version>, Error> {
+        let full_id = Membership::within(of.membership(), self.ground)?.name().full(id);
+        let own = self.entries.iter().filter(|entry| entry.id == full_id).map(|entry| entry.condition);
+        let added = self.riders.iter().filter(|rider| rider.full_id == full_id).map(|rider| rider.condition);
+        let mut versions = own.chain(added).filter_map(|condition| match condition.expected {
+            Expected::Version(version) => Some(version),
+            _ => None,
+        });
+        Ok(versions.next())
     }
 
     /// The name of the collection whose commit it is: one type of step may serve several.
@@ -73,18 +136,6 @@ impl Along<'_> {
     /// same entries: what a step adds should have ids that follow from the commit.
     pub fn write(&self) -> Option<WriteId> {
         self.write
-    }
-}
-
-impl Rider {
-    pub(super) fn entry(&self) -> Entry<'_, Opaque> {
-        Entry { id: &self.full_id, condition: self.condition, action: self.action.clone() }
-    }
-
-    /// The same, as its own collection names it.
-    pub(super) fn own_entry(&self) -> Entry<'_, Opaque> {
-        let id = self.member.name().id_of(&self.full_id).unwrap_or(&self.full_id);
-        Entry { id, condition: self.condition, action: self.action.clone() }
     }
 }
 

@@ -15,11 +15,10 @@ use crate::collection::database::definition::Definition;
 use crate::collection::database::ground::Ground;
 use crate::collection::database::joint::Joint;
 use crate::collection::database::member::{Member, Membership};
-use crate::collection::database::name::{Name, SEPARATOR};
+use crate::collection::database::name::Name;
 use crate::collection::lines::Line;
 use crate::collection::retry::Retry;
 use crate::collection::stamps::Stamps;
-use crate::memory::Memory;
 use crate::store::{Abilities, Error, Refusal, Reply, Resolution, Resource, Store, WriteId};
 
 /// Several typed collections side by side in one store, and commits over them.
@@ -123,7 +122,7 @@ impl Database {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn in_memory() -> Self {
-        Self::on(Ground::Memory(Memory::of_pieces(SEPARATOR)))
+        Self::on(Ground::in_memory())
     }
 
     fn on(ground: Ground) -> Self {
@@ -268,7 +267,7 @@ impl Database {
         if let Some(found) = open.get(&**name.text()) {
             return Ok((found.handle(name)?, false));
         }
-        if let Ground::Bytes { codecs, .. } = &**self.ground() {
+        if let Some(codecs) = self.ground().codecs() {
             add_codec(codecs);
         }
         open.insert(Arc::clone(name.text()), opened);
@@ -284,7 +283,7 @@ impl Database {
                 members.extend(open.get(Name::of_full(full_id)).map(|open| Arc::clone(&open.member)));
             }
         }
-        Joint { ground: Arc::clone(self.ground()), members }
+        Joint { ground: Arc::clone(self.ground()), members, escorts: Vec::new() }
     }
 
     /// The line for hot ids of a collection.

@@ -1,5 +1,6 @@
 //! [`Definition`], what a collection of a database is given before it is opened.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,9 +10,9 @@ use crate::codec::Json;
 use crate::collection::collection::Collection;
 use crate::collection::database::codecs::Codecs;
 use crate::collection::database::database::{Database, refused};
-use crate::collection::database::ground::Ground;
 use crate::collection::database::member::Membership;
 use crate::collection::database::name::Name;
+use crate::collection::database::rule::Rule;
 use crate::collection::database::step::Step;
 use crate::collection::database::view::View;
 use crate::store::{Error, Resource, Store};
@@ -68,6 +69,80 @@ impl<T: Resource> Definition<T> {
         self
     }
 
+    /// A rule that every change has to keep to, whichever way it comes: puts, deletions, transactions, what rides along.
+    /// `allows` is given the old value and the new one, `None` where there is none, and says whether it may be. `name` is a
+    /// stable word for programs, `sentence` is for people; a change that breaks the rule is a [`Conflict`](crate::Conflict)
+    /// of [`Kind::State`](crate::Kind::State) with both, HTTP status 409, and nothing is written.
+    ///
+    /// It is decided on what the change is applied to: a blind put cannot slip by, and one that loses a race is decided anew.
+    /// `allows` may run more than once, and has to say the same each time. Several rules are all asked, and a conflict names
+    /// all that are broken, with whatever else the commit got wrong. It costs a read for each entry that writes, and for
+    /// those that are refused a commit of checks. A value that does not decode can't be judged, and so can't be written over.
+    ///
+    /// ```
+    /// # #[cfg(feature = "json")] {
+    /// use ifmatch::{Database, Error, Expected, Kind};
+    ///
+    /// let shop = Database::in_memory();
+    /// let paid = |order: &String| order.ends_with("paid");
+    /// let orders = shop
+    ///     .define::<String>("orders")?
+    ///     .rule("paid-is-final", "a paid order is not changed", move |old, _new| !old.is_some_and(paid))
+    ///     .open()?;
+    ///
+    /// orders.create("o7", "apples".to_string()).wait()?;
+    /// orders.put("o7", "apples, paid".to_string()).wait()?;
+    ///
+    /// let Err(Error::Conflict(conflict)) = orders.delete("o7", Expected::Any).wait() else { unreachable!() };
+    /// assert!(matches!(conflict.kind(), Kind::State { rule, .. } if rule == "paid-is-final"));
+    /// # }
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn rule(
+        self,
+        name: impl Into<Cow<'static, str>>,
+        sentence: impl Into<Cow<'static, str>>,
+        allows: impl Fn(Option<&T>, Option<&T>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let sentence = sentence.into();
+        self.step(Rule::new(name.into(), move |old, new| (!allows(old, new)).then(|| sentence.clone())))
+    }
+
+    /// A [`rule`](Self::rule) by which a state changes in these ways alone. To stay in a state is allowed, and so are
+    /// creations in any and deletions from any: another rule may speak of those.
+    ///
+    /// ```
+    /// # #[cfg(feature = "json")] {
+    /// use ifmatch::Database;
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    /// enum Stage {
+    ///     Draft,
+    ///     Published,
+    /// }
+    ///
+    /// let articles = Database::in_memory()
+    ///     .define::<Stage>("articles")?
+    ///     .transitions("stage", |stage| *stage, [(Stage::Draft, Stage::Published)])
+    ///     .open()?;
+    ///
+    /// articles.create("a1", Stage::Draft).wait()?;
+    /// articles.put("a1", Stage::Published).wait()?;
+    /// let error = articles.put("a1", Stage::Draft).wait().unwrap_err();
+    /// assert!(error.conflict().unwrap().to_string().contains("it can't go from Published to Draft"));
+    /// # }
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn transitions<S: PartialEq + fmt::Debug + Send + Sync + 'static>(
+        self,
+        name: impl Into<Cow<'static, str>>,
+        state: impl Fn(&T) -> S + Send + Sync + 'static,
+        allowed: impl IntoIterator<Item = (S, S)>,
+    ) -> Self {
+        self.step(Rule::of_transitions(name.into(), state, allowed.into_iter().collect()))
+    }
+
     /// Opens the collection, its values as JSON where the store keeps bytes.
     ///
     /// # Errors
@@ -122,9 +197,9 @@ impl<T: Resource> Definition<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn open_in_memory(self) -> Result<Collection<T>, Error> {
-        match &**self.database.ground() {
-            Ground::Memory(_) => self.open_new(|_| ()),
-            Ground::Bytes { .. } => Err(refused(&self.name, "needs a codec: the store keeps bytes")),
+        match self.database.ground().codecs() {
+            None => self.open_new(|_| ()),
+            Some(_) => Err(refused(&self.name, "needs a codec: the store keeps bytes")),
         }
     }
 

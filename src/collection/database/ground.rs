@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use crate::codec::encoded::{Decoding, Encoded};
 use crate::collection::database::codecs::Codecs;
-use crate::collection::database::name::Name;
+use crate::collection::database::name::{Name, SEPARATOR};
 use crate::collection::database::opaque::Opaque;
 use crate::collection::database::own::Own;
+use crate::collection::gate::Gate;
+use crate::collection::retry::Retry;
 use crate::memory::Memory;
 use crate::store::{
     Abilities, Changes, Commit, Committed, Listed, Page, Reply, Scan, Start, Store, Versioned,
@@ -14,7 +16,15 @@ use crate::store::{
 use crate::store::{Resolution, WriteId};
 
 /// The one store below all collections of a database: of values whose type each collection knows, under their full ids.
-pub(super) enum Ground {
+pub(super) struct Ground {
+    below: Below,
+    /// The line of those who decided on what somebody else then changed, by full ids. It is none of the collections' own
+    /// lines: whoever commits may stand in one of those already.
+    pub(super) deciding: Gate<Opaque>,
+    pub(super) retry: Retry,
+}
+
+enum Below {
     /// In memory nothing is encoded.
     Memory(Memory<Opaque>),
     Bytes {
@@ -25,21 +35,47 @@ pub(super) enum Ground {
 }
 
 impl Ground {
+    pub(super) fn in_memory() -> Self {
+        Self::on(Below::Memory(Memory::of_pieces(SEPARATOR)))
+    }
+
     pub(super) fn over(store: impl Store<[u8]>) -> Self {
         let (bytes, codecs): (Arc<dyn Store<[u8]>>, _) = (Arc::new(store), Codecs::default());
-        Self::Bytes { values: Encoded::new(Arc::clone(&bytes), codecs.clone()), bytes, codecs }
+        Self::on(Below::Bytes { values: Encoded::new(Arc::clone(&bytes), codecs.clone()), bytes, codecs })
+    }
+
+    fn on(below: Below) -> Self {
+        let retry = Retry::default();
+        Self { below, deciding: Gate::new(Arc::clone(retry.clock()), retry.longest_stall()), retry }
     }
 
     fn store(&self) -> &dyn Store<Opaque> {
-        match self {
-            Self::Memory(memory) => memory,
-            Self::Bytes { values, .. } => values,
+        match &self.below {
+            Below::Memory(memory) => memory,
+            Below::Bytes { values, .. } => values,
+        }
+    }
+
+    /// The store itself, where nothing is encoded.
+    #[inline]
+    pub(super) fn memory(&self) -> Option<&Memory<Opaque>> {
+        match &self.below {
+            Below::Memory(memory) => Some(memory),
+            Below::Bytes { .. } => None,
+        }
+    }
+
+    /// The codecs, where values are encoded.
+    pub(super) fn codecs(&self) -> Option<&Codecs> {
+        match &self.below {
+            Below::Memory(_) => None,
+            Below::Bytes { codecs, .. } => Some(codecs),
         }
     }
 
     /// Whether all its replies are ready.
     pub(super) fn is_prompt(&self) -> bool {
-        matches!(self, Self::Memory(_))
+        self.memory().is_some()
     }
 
     /// The changes of one collection, by their ids there. Values of others are not decoded.
@@ -48,9 +84,9 @@ impl Ground {
         name: &Name,
         from: Start,
     ) -> Result<Changes<Opaque>, crate::store::Error> {
-        match self {
-            Self::Memory(memory) => Ok(Own::of(memory.watch(from).await?, name)),
-            Self::Bytes { bytes, codecs, .. } => {
+        match &self.below {
+            Below::Memory(memory) => Ok(Own::of(memory.watch(from).await?, name)),
+            Below::Bytes { bytes, codecs, .. } => {
                 let changes = Own::of(bytes.watch(from).await?, name);
                 Ok(Decoding::of(changes, codecs.of_name(name)))
             }

@@ -1,198 +1,270 @@
-//! One commit of what several collections and their steps want.
+//! [`Joint`], one commit of what several collections and their steps want.
 
 use std::sync::Arc;
 
-use crate::collection::database::along::{Along, Rider};
 use crate::collection::database::ground::Ground;
-use crate::collection::database::member::Member;
+use crate::collection::database::member::{Escort, Member};
 use crate::collection::database::opaque::Opaque;
-use crate::collection::database::step::Exit;
-use crate::collection::slot::stricter;
+use crate::collection::database::part::Base;
+use crate::collection::database::passage::{Passage, whole};
+use crate::collection::database::rider::Rider;
+use crate::collection::gate::{Called, Ticket};
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Entry, Error, Listed, Mismatch, Page, Refusal, Reply,
-    Resolution, Scan, Start, Store, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Conflict, Entry, Error, Found, Kind, Listed, Mismatch,
+    Page, Reply, Resolution, Scan, Start, Store, Version, Versioned, WriteId,
 };
-
-/// How often what steps added may make steps add more.
-const MOST_ROUNDS: usize = 16;
 
 /// The store below a database, for commits over these collections: by full ids, through the steps of each.
 pub(super) struct Joint {
     pub(super) ground: Arc<Ground>,
     pub(super) members: Vec<Arc<dyn Member>>,
+    /// What rides along beside, with the write of one full id or of all.
+    pub(super) escorts: Vec<(Option<String>, Escort)>,
 }
 
-/// The steps that let a commit pass, and the places of the entries that each saw.
-struct Passed {
-    /// How many entries are the caller's own.
-    own: usize,
-    steps: Vec<(Vec<usize>, Vec<Exit>)>,
+/// Why a commit was not applied.
+enum Stop {
+    Error(Error),
+    /// What steps decided on was changed by somebody else, while all that the caller expects holds: the conflict of that.
+    Raced(Vec<Raced>, Error),
 }
 
-/// Sends a commit over these collections, by full ids, through the steps of each, as one commit of the store below.
-pub(super) async fn send<'m>(
-    ground: &Arc<Ground>,
-    members: impl Iterator<Item = &'m Arc<dyn Member>> + Clone + Send,
-    commit: Commit<'_, Opaque>,
-) -> Result<Committed, Error> {
-    let own = commit.entries().len();
-    let mut passed = Passed { own, steps: Vec::new() };
-    let riders = match enter(ground, members.clone(), &commit, &mut passed) {
-        Ok(riders) => riders,
-        Err(error) => {
-            passed.end(&Err(&error), &[]);
-            return Err(error);
-        }
-    };
-    let (whole, places) = match with_riders(commit, &riders) {
-        Ok(whole) => whole,
-        Err(error) => {
-            passed.end(&Err(&error), &[]);
-            return Err(error);
-        }
-    };
-    let entries = whole.entries().len();
-    let answer = match ground.commit(whole).await {
-        Ok(committed) => committed.complete(entries).map_err(Error::from),
-        Err(error) => {
-            let members = members.map(|member| -> &Arc<dyn Member> { member });
-            Err(shown(error, members.chain(riders.iter().map(|rider| &rider.member))))
-        }
-    };
-    passed.end(&answer.as_ref(), &places);
-    answer.map(|committed| committed.first(own))
+/// The caller's own entry that lost such a race, and what stands there now, where the answer told.
+struct Raced {
+    at: usize,
+    now: Option<Versioned<Opaque>>,
 }
 
-/// The commit with all that rides along, and where each rider has its place in it: a check of an id that is there already
-/// joins what is there.
-fn with_riders<'e>(
-    commit: Commit<'e, Opaque>,
-    riders: &'e [Rider],
-) -> Result<(Commit<'e, Opaque>, Vec<usize>), Error> {
-    if riders.is_empty() {
-        return Ok((commit, Vec::new()));
-    }
-    let write = commit.write();
-    let mut entries = commit.into_entries();
-    let places = riders.iter().map(|rider| join(&mut entries, rider)).collect::<Result<_, _>>()?;
-    let whole = Commit::from_iter(entries);
-    Ok((if let Some(write) = write { whole.with_write(write) } else { whole }, places))
-}
-
-fn join<'e>(entries: &mut Vec<Entry<'e, Opaque>>, rider: &'e Rider) -> Result<usize, Error> {
-    let added = rider.entry();
-    let Some(at) = entries.iter().position(|entry| entry.id == added.id) else {
-        entries.push(added);
-        return Ok(entries.len() - 1);
-    };
-    let there = &mut entries[at];
-    let one_writes = matches!(there.action, Action::Check) || matches!(added.action, Action::Check);
-    let both = stricter(there.condition.expected, added.condition.expected).filter(|_| one_writes);
-    let Some(expected) = both else {
-        return Err(Refusal::Duplicate { id: rider.own_entry().id.into() }.into());
-    };
-    there.condition.expected = expected;
-    if matches!(there.action, Action::Check) {
-        there.action = added.action;
-    }
-    Ok(at)
-}
-
-/// Lets all parts of a commit pass the steps of their collections, and what those added pass theirs.
-fn enter<'m>(
-    ground: &Arc<Ground>,
-    members: impl Iterator<Item = &'m Arc<dyn Member>>,
-    commit: &Commit<'_, Opaque>,
-    passed: &mut Passed,
-) -> Result<Vec<Rider>, Error> {
-    let writes = !commit.applies_nothing();
-    let mut riders = Vec::new();
-    for member in members.filter(|member| member.has_steps()) {
-        let mut places = Vec::new();
-        let mut part = Vec::new();
-        for (place, entry) in commit.entries().iter().enumerate() {
-            if let Some(id) = member.name().id_of(entry.id) {
-                places.push(place);
-                part.push(Entry { id, ..entry.clone() });
-            }
+impl Joint {
+    /// Sends a commit, by full ids, through the steps of its collections as one commit of the store below.
+    pub(super) async fn send(&self, commit: Commit<'_, Opaque>) -> Result<Committed, Error> {
+        if !self.has_steps() {
+            let entries = commit.entries().len();
+            let answer = self.ground.commit(commit).await;
+            let answer = answer.and_then(|committed| Ok(committed.complete(entries)?));
+            return answer.map_err(|error| shown(error, self.members.iter()));
         }
-        let mut along = Along {
-            ground,
-            write: commit.write(),
-            collection: member.name().text(),
-            writes,
-            riders: &mut riders,
-        };
-        passed.by(member, places, part.into_iter().collect(), &mut along)?;
-    }
-    let (mut seen, mut rounds) = (0, 0);
-    while seen < riders.len() {
-        rounds += 1;
-        if rounds > MOST_ROUNDS {
-            let name = Box::from(&**riders[seen].member.name().text());
-            let problem = "gets entries from steps that add more for ever".into();
-            return Err(Refusal::Collection { name, problem }.into());
-        }
-        let mut more = Vec::new();
-        for (at, rider) in riders.iter().enumerate().skip(seen).filter(|(_, rider)| rider.member.has_steps())
-        {
-            let part = Commit::one(rider.own_entry());
-            let collection = rider.member.name().text();
-            let mut along = Along { ground, write: commit.write(), collection, writes, riders: &mut more };
-            passed.by(&rider.member, vec![commit.entries().len() + at], part, &mut along)?;
-        }
-        seen = riders.len();
-        riders.append(&mut more);
-    }
-    Ok(riders)
-}
-
-impl Passed {
-    fn by(
-        &mut self,
-        member: &Arc<dyn Member>,
-        places: Vec<usize>,
-        part: Commit<'_, Opaque>,
-        along: &mut Along<'_>,
-    ) -> Result<(), Error> {
-        let part = match along.write {
-            Some(write) => part.with_write(write),
-            None => part,
-        };
-        let mut exits = Vec::new();
-        let entered = member.enter(part, along, &mut exits);
-        self.steps.push((places, exits));
-        entered.map_err(|error| of_collection(error, member))
-    }
-
-    /// Tells the steps, the last one first. Behind the caller's own entries each rider has a place of its own, which is
-    /// `of_riders` in the commit that was sent.
-    fn end(&mut self, outcome: &Result<&Committed, &Error>, of_riders: &[usize]) {
-        for (places, exits) in std::mem::take(&mut self.steps).into_iter().rev() {
-            if exits.iter().all(Exit::is_silent) {
-                continue;
-            }
-            let part = outcome.map(|committed| {
-                let at = |place: &usize| match place.checked_sub(self.own) {
-                    Some(rider) => of_riders[rider],
-                    None => *place,
+        let hot = commit.entries().iter().find(|entry| self.decides(entry)).map(|entry| entry.id);
+        let mut turn = hot.and_then(|id| self.ground.deciding.follow(id));
+        // There is a line: what is read now would be stale when the turn comes.
+        let handed = stand(&mut turn).await;
+        let mut bases = self.read(&commit, handed).await?;
+        let mut lost = 0;
+        loop {
+            let raced = match self.attempt(&commit, &bases).await {
+                Ok(committed) => {
+                    hand_on(turn, hot, &commit, &committed);
+                    return Ok(committed);
+                }
+                Err(Stop::Error(error)) => return Err(error),
+                Err(Stop::Raced(raced, _)) => raced,
+            };
+            for Raced { at, now } in raced {
+                bases[at] = match now {
+                    Some(now) => Base::Read(Some(now)),
+                    None => self.base(commit.entries()[at].id).await?,
                 };
-                places.iter().map(|place| committed.receipts()[at(place)]).collect()
+            }
+            match (&turn, hot) {
+                (None, Some(id)) if lost == 0 && self.ground.deciding.is_on() => {
+                    let known = commit.entries().iter().position(|entry| entry.id == id);
+                    let known = known.and_then(|at| bases[at].known());
+                    turn = Some(self.ground.deciding.join(id, known));
+                    if let Some(handed) = stand(&mut turn).await {
+                        bases = self.read(&commit, Some(handed)).await?;
+                    }
+                }
+                // Whoever was faster is not in this line: once may be chance.
+                _ => {
+                    let wait = self.ground.retry.wait_after(lost);
+                    self.ground.retry.clock().sleep(wait).await;
+                }
+            }
+            lost += 1;
+        }
+    }
+
+    /// Whether a commit has to pass anything.
+    #[inline]
+    pub(super) fn has_steps(&self) -> bool {
+        !self.escorts.is_empty() || self.members.iter().any(|member| member.has_steps())
+    }
+
+    /// Whether a step decides on what this entry writes over.
+    fn decides(&self, entry: &Entry<'_, Opaque>) -> bool {
+        !matches!(entry.action, Action::Check)
+            && self.member(entry.id).is_some_and(|member| member.wants_base())
+    }
+
+    /// The collection of a full id.
+    pub(super) fn member(&self, full_id: &str) -> Option<&Arc<dyn Member>> {
+        self.members.iter().find(|member| member.name().id_of(full_id).is_some())
+    }
+
+    /// What the entries write over, of those that are decided on. `handed` is that of the first one.
+    async fn read(
+        &self,
+        commit: &Commit<'_, Opaque>,
+        mut handed: Option<Versioned<Opaque>>,
+    ) -> Result<Vec<Base<Opaque>>, Error> {
+        let mut bases = Vec::with_capacity(commit.entries().len());
+        for entry in commit.entries() {
+            bases.push(match (self.decides(entry), handed.take_if(|_| self.decides(entry))) {
+                (false, _) => Base::Unread,
+                (true, Some(handed)) => Base::Read(Some(handed)),
+                (true, None) => self.base(entry.id).await?,
             });
-            exits.into_iter().rev().for_each(|exit| exit.end(part.as_ref().map_err(|error| *error)));
+        }
+        Ok(bases)
+    }
+
+    pub(super) async fn base(&self, full_id: &str) -> Result<Base<Opaque>, Error> {
+        self.ground.get(full_id).await.map(Base::Read).map_err(|error| shown(error, self.members.iter()))
+    }
+
+    /// Sends the commit once, through all steps.
+    async fn attempt(&self, commit: &Commit<'_, Opaque>, bases: &[Base<Opaque>]) -> Result<Committed, Stop> {
+        let mut passage = Passage::enter(self, commit, bases).await?;
+        let (riders, refusals) = (std::mem::take(&mut passage.riders), std::mem::take(&mut passage.refusals));
+        let (answer, places) = match whole(commit.clone(), bases, &riders) {
+            Err(error) => (Err(Stop::Error(error)), Vec::new()),
+            Ok((whole, places)) if refusals.is_empty() => {
+                let entries = whole.entries().len();
+                let answer = self.ground.commit(whole).await;
+                let answer = answer.and_then(|committed| Ok(committed.complete(entries)?));
+                (answer.map_err(|error| self.judge(error, commit, bases, &riders)), places)
+            }
+            Ok((whole, places)) => (Err(self.refuse(refusals, whole, commit, bases, &riders).await), places),
+        };
+        let told = match &answer {
+            Ok(committed) => Ok(committed),
+            Err(Stop::Error(error) | Stop::Raced(_, error)) => Err(error),
+        };
+        passage.end(&told, &places);
+        answer.map(|committed| committed.first(commit.entries().len()))
+    }
+
+    /// What a commit comes to that steps refuse: they do so only if they decided on what stands, and the caller hears of all
+    /// else that stands in the way too. So it is sent as checks alone.
+    async fn refuse(
+        &self,
+        refusals: Vec<Mismatch>,
+        whole: Commit<'_, Opaque>,
+        commit: &Commit<'_, Opaque>,
+        bases: &[Base<Opaque>],
+        riders: &[Rider],
+    ) -> Stop {
+        let checks = whole.into_entries().into_iter().map(|entry| Entry { action: Action::Check, ..entry });
+        let refused = |more: Vec<Mismatch>| {
+            let all = Conflict::new(refusals.into_iter().chain(more));
+            Stop::Error(all.expect("a refusal is a mismatch").into())
+        };
+        match self.ground.commit(checks.collect()).await {
+            Ok(_) => refused(Vec::new()),
+            Err(Error::Failed(failure)) => Stop::Error(failure.not_applied().into()),
+            Err(error) => match self.judge(error, commit, bases, riders) {
+                Stop::Error(Error::Conflict(conflict)) => refused(conflict.into_mismatches()),
+                other => other,
+            },
+        }
+    }
+
+    /// Whose fault it is that the store refused a commit: of what was decided on, or of what the caller and the steps expect.
+    fn judge(
+        &self,
+        error: Error,
+        commit: &Commit<'_, Opaque>,
+        bases: &[Base<Opaque>],
+        riders: &[Rider],
+    ) -> Stop {
+        let members = self.members.iter().chain(riders.iter().map(|rider| &rider.member));
+        let Error::Conflict(conflict) = error else { return Stop::Error(shown(error, members)) };
+        let (mut raced, mut lost, mut fault) = (Vec::new(), Vec::new(), Vec::new());
+        for mismatch in conflict.into_mismatches() {
+            let there = standing(&mismatch);
+            let own = commit.entries().iter().position(|entry| entry.id == mismatch.id());
+            let mut at_fault = false;
+            for rider in riders.iter().filter(|rider| rider.full_id == mismatch.id()) {
+                if !rider.condition.expected.admits(there) {
+                    fault.push(rider.told(again(&mismatch)));
+                    at_fault = true;
+                }
+            }
+            match own.map(|at| (at, commit.entries()[at].condition)) {
+                Some((at, condition)) if !condition.expected.admits(there) => {
+                    let intent = commit.entries()[at].intent();
+                    fault.push(self.shown(mismatch.with_condition(condition).with_intent(intent), riders));
+                }
+                _ if at_fault => {}
+                own => {
+                    if let Some((at, _)) = own.filter(|(at, _)| matches!(bases.get(*at), Some(Base::Read(_))))
+                    {
+                        raced.push(Raced { at, now: mismatch.current() });
+                    }
+                    lost.push(self.shown(mismatch, riders));
+                }
+            }
+        }
+        match (Conflict::new(fault), Conflict::new(lost)) {
+            (None, Some(lost)) => Stop::Raced(raced, lost.into()),
+            (Some(fault), _) => Stop::Error(fault.into()),
+            (None, None) => unreachable!("a conflict has a mismatch"),
+        }
+    }
+
+    fn shown(&self, mismatch: Mismatch, riders: &[Rider]) -> Mismatch {
+        let mut members = self.members.iter().chain(riders.iter().map(|rider| &rider.member));
+        match members.find(|member| member.name().id_of(mismatch.id()).is_some()) {
+            Some(member) => member.shown(mismatch),
+            None => mismatch,
         }
     }
 }
 
-/// What a step refuses, with the collection that it is a step of: it may be of an entry that rides along.
-#[cold]
-fn of_collection(error: Error, member: &Arc<dyn Member>) -> Error {
-    let Error::Conflict(conflict) = error else { return error };
-    let named = |mismatch: Mismatch| match mismatch.collection() {
-        Some(_) => mismatch,
-        None => mismatch.in_collection(Arc::clone(member.name().text())),
+/// The version that stands where a mismatch was found, if a value does.
+fn standing(mismatch: &Mismatch) -> Option<Version> {
+    match mismatch.kind() {
+        Kind::Missing | Kind::Deleted => None,
+        _ => mismatch.found(),
+    }
+}
+
+/// The same mismatch for another who has a part in it.
+fn again(mismatch: &Mismatch) -> Mismatch {
+    let found = match (mismatch.current::<Opaque>(), mismatch.kind(), mismatch.found()) {
+        (Some(current), ..) => Found::Value(current),
+        (None, Kind::Deleted, Some(version)) => Found::Deleted(version),
+        (None, Kind::Missing, _) | (None, _, None) => Found::Nothing,
+        (None, _, Some(version)) => Found::Unread(version),
     };
-    conflict.map(named).into()
+    Mismatch::new(mismatch.id(), mismatch.condition(), mismatch.intent(), found)
+}
+
+/// Waits for its turn, and gives what the one before it knew.
+async fn stand(turn: &mut Option<Ticket<'_, Opaque>>) -> Option<Versioned<Opaque>> {
+    match turn.as_mut()?.called().await {
+        Called::Turn(handed) => handed,
+        Called::Stalled => {
+            *turn = None;
+            None
+        }
+    }
+}
+
+/// Gives the next in line what stands there now.
+fn hand_on(
+    turn: Option<Ticket<'_, Opaque>>,
+    hot: Option<&str>,
+    commit: &Commit<'_, Opaque>,
+    committed: &Committed,
+) {
+    let Some(mut ticket) = turn else { return };
+    let put = commit.entries().iter().zip(committed.receipts()).find(|(entry, _)| Some(entry.id) == hot);
+    if let Some((Entry { action: Action::Put(value), .. }, receipt)) = put
+        && let Some(version) = receipt.version
+    {
+        ticket.known = Some(Versioned { version, value: Arc::clone(value) });
+    }
 }
 
 /// The error as those see it who use the collections.
@@ -210,13 +282,19 @@ pub(super) fn shown<'m>(error: Error, members: impl Iterator<Item = &'m Arc<dyn 
     }
 }
 
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
 impl Store<Opaque> for Joint {
     fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<Opaque>>> {
         self.ground.get(id)
     }
 
     fn commit<'a>(&'a self, commit: Commit<'a, Opaque>) -> Reply<'a, Committed> {
-        let sent = send(&self.ground, self.members.iter(), commit);
+        let sent = self.send(commit);
         if self.ground.is_prompt() { Reply::begin(sent) } else { Reply::pending(sent) }
     }
 

@@ -6,8 +6,12 @@ use crate::collection::database::along::Along;
 use crate::collection::database::ground::Ground;
 use crate::collection::database::name::Name;
 use crate::collection::database::opaque::Opaque;
+use crate::collection::database::part::Base;
 use crate::collection::database::step::Exit;
 use crate::store::{Commit, Error, Mismatch, Refusal};
+
+/// What rides along with a write of this id through some handle, beside what steps add: see [`Membership::escorted`].
+pub(crate) type Escort = Arc<dyn Fn(&str, &mut Along<'_>) -> Result<(), Error> + Send + Sync>;
 
 /// A collection as its database sees it: without the type of its values.
 pub(super) trait Member: Send + Sync {
@@ -16,14 +20,18 @@ pub(super) trait Member: Send + Sync {
     /// Whether commits have to pass any step.
     fn has_steps(&self) -> bool;
 
+    /// Whether any step decides on what a commit would write over.
+    fn wants_base(&self) -> bool;
+
     /// Lets a part of a commit, of this collection's ids, pass all steps. Gives the exits of those that it passed, also
-    /// where one refuses.
+    /// where one refuses, and the mismatches of all that refuse it with a conflict.
     fn enter(
         &self,
         part: Commit<'_, Opaque>,
+        bases: &[Base<Opaque>],
         along: &mut Along<'_>,
         exits: &mut Vec<Exit>,
-    ) -> Result<(), Error>;
+    ) -> Result<Vec<Mismatch>, Error>;
 
     /// The mismatch of one of its full ids, as those see it who use the collection.
     fn shown(&self, mismatch: Mismatch) -> Mismatch;
@@ -36,11 +44,12 @@ pub(crate) struct Membership {
     pub(super) member: Arc<dyn Member>,
     /// Whether it has a layer that a commit over several collections would go around.
     layered: bool,
+    pub(super) escorts: Vec<Escort>,
 }
 
 impl Membership {
     pub(super) fn new(ground: Arc<Ground>, member: Arc<dyn Member>) -> Self {
-        Self { ground, member, layered: false }
+        Self { ground, member, layered: false, escorts: Vec::new() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -50,6 +59,12 @@ impl Membership {
     /// The same below a layer of which the database knows nothing.
     pub(crate) fn below_a_layer(self) -> Self {
         Self { layered: true, ..self }
+    }
+
+    /// The same of a handle whose every write has something riding along.
+    pub(crate) fn escorted(mut self, escort: Escort) -> Self {
+        self.escorts.push(escort);
+        self
     }
 
     /// The collection that a commit of the database on this ground may have entries for.

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::collection::database::along::Along;
-use crate::store::{Commit, Committed, Error, Resource};
+use crate::collection::database::part::Part;
+use crate::store::{Committed, Error, Resource};
 
 /// What every commit of a [`Database`](crate::Database)'s collection passes, whichever way it comes: alone, as part of a
 /// transaction over several collections, or as an entry that rides along with the commit of another one.
@@ -20,9 +21,9 @@ use crate::store::{Commit, Committed, Error, Resource};
 /// caller: they must not block.
 ///
 /// ```
-/// use ifmatch::collection::{Along, Exit, Step};
+/// use ifmatch::collection::{Along, Exit, Part, Step};
 /// use ifmatch::store::Action;
-/// use ifmatch::{Collection, Commit, Database, Entry, Error, Expected};
+/// use ifmatch::{Collection, Database, Entry, Error, Expected};
 ///
 /// /// Writes down each new state of an order.
 /// struct Audit {
@@ -30,7 +31,7 @@ use crate::store::{Commit, Committed, Error, Resource};
 /// }
 ///
 /// impl Step<u32> for Audit {
-///     fn enter(&self, part: &Commit<'_, u32>, along: &mut Along<'_>) -> Result<Exit, Error> {
+///     fn enter(&self, part: &Part<'_, u32>, along: &mut Along<'_>) -> Result<Exit, Error> {
 ///         for entry in part.entries() {
 ///             if let Action::Put(count) = &entry.action {
 ///                 along.add(&self.trail, Entry::put(entry.id, Expected::Any, format!("now {count}").into()))?;
@@ -51,12 +52,24 @@ use crate::store::{Commit, Committed, Error, Resource};
 /// # Ok::<_, Error>(())
 /// ```
 pub trait Step<T: Resource + ?Sized>: Send + Sync + 'static {
+    /// Whether it decides on what a commit would write over: then [`Part::base`] shows it. Default: no.
+    ///
+    /// It is read once for all steps that ask, and costs a read for each entry that writes. The commit then applies only to
+    /// what was read. Where somebody else changed it in between, and the caller's own expectation still holds, all steps are
+    /// asked again: so a put that expects nothing still never conflicts. Whoever lost such a race stands in a line with the
+    /// others who did, as for [`modify`](crate::Collection::modify). A value that can't be read can't be written over.
+    fn wants_base(&self) -> bool {
+        false
+    }
+
     /// Looks at the part of a commit that is of this collection, before anything is sent.
     ///
     /// # Errors
     ///
-    /// Any error refuses the whole commit: nothing is sent, and the caller gets this error.
-    fn enter(&self, part: &Commit<'_, T>, along: &mut Along<'_>) -> Result<Exit, Error>;
+    /// Any error refuses the whole commit: nothing is written, and the caller gets this error. A conflict is joined by those
+    /// of the other steps and of the commit's own expectations, so that the caller hears of all at once: for that the commit
+    /// is sent as checks alone.
+    fn enter(&self, part: &Part<'_, T>, along: &mut Along<'_>) -> Result<Exit, Error>;
 }
 
 /// Where a [`Step`] hears how a commit ended that it let pass.

@@ -102,6 +102,7 @@ mod tests {
     use super::*;
     use crate::collection::Collection;
     use crate::collection::database::along::Along;
+    use crate::collection::database::part::Part;
     use crate::collection::database::step::{Exit, Step};
     use crate::collection::testing::{Fault, Jumping, Scripted};
     use crate::layer::guarded::Guarded;
@@ -114,7 +115,7 @@ mod tests {
     }
 
     impl Step<u64> for Noted {
-        fn enter(&self, part: &Commit<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
             for entry in part.entries() {
                 along.add(&self.locks, Entry::check("lock", Expected::Absent))?;
                 if let Action::Put(number) = &entry.action {
@@ -214,7 +215,7 @@ mod tests {
         struct Closed;
 
         impl Step<String> for Closed {
-            fn enter(&self, part: &Commit<'_, String>, _: &mut Along<'_>) -> Result<Exit, Error> {
+            fn enter(&self, part: &Part<'_, String>, _: &mut Along<'_>) -> Result<Exit, Error> {
                 let id = part.entries()[0].id;
                 Err(Conflict::state(id, "closed", "it is closed").into())
             }

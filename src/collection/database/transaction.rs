@@ -7,7 +7,7 @@ use crate::collection::call::Call;
 use crate::collection::collection::Collection;
 use crate::collection::database::database::Database;
 use crate::collection::database::joint;
-use crate::collection::database::member::{Member, Membership};
+use crate::collection::database::member::{Escort, Member, Membership};
 use crate::collection::database::opaque::{OfAnotherType, Opaque, downcast, pack};
 use crate::collection::draft::Draft;
 use crate::collection::slot::Slot;
@@ -48,11 +48,13 @@ pub struct DatabaseTransaction {
     slots: Slots<Opaque>,
     /// What a call that gives no answer could not do: the first of it is the answer of the commit.
     refused: Option<Error>,
+    /// What rides along with the writes of these full ids, as the handles say through which they were made.
+    escorts: Vec<(Option<String>, Escort)>,
 }
 
 impl DatabaseTransaction {
     pub(super) fn new(database: Database) -> Self {
-        Self { database, slots: Slots::new(), refused: None }
+        Self { database, slots: Slots::new(), refused: None, escorts: Vec::new() }
     }
 
     /// The value as the transaction sees it: its own write, else what it read here first, else what is stored now.
@@ -204,7 +206,7 @@ impl DatabaseTransaction {
     /// ```
     pub fn save<T: Resource>(&mut self, draft: &mut Draft<T>) -> Result<(), Error> {
         let member = self.member(draft.collection())?;
-        let full_id = member.name().full(draft.id());
+        let full_id = self.full_id(draft.collection(), draft.id())?;
         self.slots.expect_base(&full_id, draft.base().into()).map_err(|error| shown(error, &member))?;
         if let Some((value, saved)) = draft.save() {
             let kept = Arc::clone(&value);
@@ -237,10 +239,13 @@ impl DatabaseTransaction {
     }
 
     /// The full id of one that is to be written.
-    fn full_id<T: Resource>(&self, collection: &Collection<T>, id: &str) -> Result<String, Error> {
+    fn full_id<T: Resource>(&mut self, collection: &Collection<T>, id: &str) -> Result<String, Error> {
         let member = self.member(collection)?;
         member.name().check_id(id)?;
-        Ok(member.name().full(id))
+        let full_id = member.name().full(id);
+        let escorts = collection.membership().map_or(&[][..], |own| &own.escorts);
+        self.escorts.extend(escorts.iter().map(|escort| (Some(full_id.clone()), Arc::clone(escort))));
+        Ok(full_id)
     }
 
     fn refuse(&mut self, error: Error) {
@@ -257,8 +262,9 @@ impl Tried for DatabaseTransaction {
         if let Some(error) = self.refused.take() {
             return Err(error);
         }
-        let Self { database, slots, .. } = self;
-        let joint = database.joint(slots.iter().map(|slot| &*slot.id));
+        let Self { database, slots, escorts, .. } = self;
+        let mut joint = database.joint(slots.iter().map(|slot| &*slot.id));
+        joint.escorts.clone_from(escorts);
         slots.send(&joint, database.stamps(), call).await
     }
 

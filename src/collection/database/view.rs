@@ -3,15 +3,17 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::collection::database::along::Along;
 use crate::collection::database::ground::Ground;
-use crate::collection::database::joint;
-use crate::collection::database::member::Member;
+use crate::collection::database::joint::Joint;
+use crate::collection::database::member::{Escort, Member, Membership};
 use crate::collection::database::name::Name;
 use crate::collection::database::opaque::{OfAnotherType, Opaque, packed, typed, unpack};
 use crate::collection::database::own::Typed;
+use crate::collection::database::part::{Base, Part};
 use crate::collection::database::step::{Exit, Step};
 use crate::memory::Prefix;
 use crate::store::{
@@ -21,20 +23,20 @@ use crate::store::{
 
 /// The store of one collection of a database: its own resources by their ids alone, and with their type.
 pub(super) struct View<T: Resource> {
-    part: Arc<Part<T>>,
-    /// The same, for those who do not know its type.
-    member: Arc<dyn Member>,
-    ground: Arc<Ground>,
+    name: Name,
+    /// What every commit goes through.
+    joint: Joint,
     /// What its full ids begin with, where they are in memory: so none has to be put together.
     in_memory: Option<Prefix>,
     /// Whether it lies below layers, which let commits pass as steps: one that came here would have passed none of the others.
     only_reads: bool,
     /// What reads go through: the layers above this view, where it has any.
     reads: Option<Arc<dyn Store<T>>>,
+    _type: PhantomData<fn() -> T>,
 }
 
 /// What a commit of the collection passes.
-struct Part<T: Resource> {
+struct Steps<T: Resource> {
     name: Name,
     /// In the order in which a commit passes them.
     steps: Vec<Arc<dyn Step<T>>>,
@@ -42,19 +44,22 @@ struct Part<T: Resource> {
 
 impl<T: Resource> View<T> {
     pub(super) fn new(ground: Arc<Ground>, name: Name, steps: Vec<Arc<dyn Step<T>>>) -> Self {
-        let in_memory = match &*ground {
-            Ground::Memory(memory) => Some(memory.prefix(Arc::clone(name.prefix()))),
-            Ground::Bytes { .. } => None,
-        };
-        let part = Arc::new(Part { name, steps });
-        Self {
-            member: Arc::clone(&part) as Arc<dyn Member>,
-            part,
-            ground,
-            in_memory,
-            only_reads: false,
-            reads: None,
-        }
+        let member = Arc::new(Steps { name: name.clone(), steps });
+        Self::of(ground, name, member, Vec::new())
+    }
+
+    fn of(ground: Arc<Ground>, name: Name, member: Arc<dyn Member>, escorts: Vec<Escort>) -> Self {
+        let in_memory = ground.memory().map(|memory| memory.prefix(Arc::clone(name.prefix())));
+        let escorts = escorts.into_iter().map(|escort| (None, escort)).collect();
+        let joint = Joint { ground, members: vec![member], escorts };
+        Self { name, joint, in_memory, only_reads: false, reads: None, _type: PhantomData }
+    }
+
+    /// A view of the same collection as that of `membership`, where with each write something rides along.
+    pub(super) fn escorted(membership: &Membership, reads: Arc<dyn Store<T>>) -> Self {
+        let Membership { ground, member, escorts, .. } = membership;
+        let name = member.name().clone();
+        Self::of(Arc::clone(ground), name, Arc::clone(member), escorts.clone()).read_through(reads)
     }
 
     pub(super) fn for_reads(self) -> Self {
@@ -67,16 +72,20 @@ impl<T: Resource> View<T> {
     }
 
     pub(super) fn member(&self) -> &Arc<dyn Member> {
-        &self.member
+        &self.joint.members[0]
     }
 
     fn name(&self) -> &Name {
-        &self.part.name
+        &self.name
+    }
+
+    fn ground(&self) -> &Ground {
+        &self.joint.ground
     }
 
     /// A reply that is ready where the store below always answers at once.
     fn reply<'a, A: 'a>(&self, answer: impl Future<Output = Result<A, Error>> + Send + 'a) -> Reply<'a, A> {
-        if self.ground.is_prompt() { Reply::begin(answer) } else { Reply::pending(answer) }
+        if self.ground().is_prompt() { Reply::begin(answer) } else { Reply::pending(answer) }
     }
 
     fn found(&self, id: &str, found: Option<Versioned<Opaque>>) -> Result<Option<Versioned<T>>, Error> {
@@ -92,10 +101,10 @@ impl<T: Resource> View<T> {
     /// Where anything is otherwise, the commit comes back.
     #[inline]
     fn replace<'a>(&self, commit: Commit<'a, T>) -> Result<Result<Committed, Error>, Commit<'a, T>> {
-        let (Ground::Memory(memory), Some(prefix)) = (&*self.ground, &self.in_memory) else {
+        let (Some(memory), Some(prefix)) = (self.ground().memory(), &self.in_memory) else {
             return Err(commit);
         };
-        if self.part.has_steps() || commit.write().is_some() {
+        if self.joint.has_steps() || commit.write().is_some() {
             return Err(commit);
         }
         let [Entry { id, condition, action: Action::Put(value) }] = commit.entries() else {
@@ -113,7 +122,7 @@ impl<T: Resource> View<T> {
         let name = self.name();
         let (prefix, after) = (name.full(scan.prefix), scan.after.map(|after| name.full(after)));
         let scan = Scan { prefix: &prefix, after: after.as_deref(), ..scan };
-        let Page { items, more } = self.ground.scan(scan).await.map_err(|error| name.shown(error))?;
+        let Page { items, more } = self.ground().scan(scan).await.map_err(|error| name.shown(error))?;
         let mut page = Page { items: Vec::with_capacity(items.len()), more };
         for (full, Listed { version, value }) in items {
             let Some(id) = name.id_of(&full) else { continue };
@@ -137,11 +146,11 @@ impl<T: Resource> Store<T> for View<T> {
         if let Some(layers) = &self.reads {
             return layers.get(id);
         }
-        if let (Ground::Memory(memory), Some(prefix)) = (&*self.ground, &self.in_memory) {
+        if let (Some(memory), Some(prefix)) = (self.ground().memory(), &self.in_memory) {
             return Reply::ready(self.found(id, memory.find_below(prefix, id)));
         }
         Reply::begin(async move {
-            let found = self.ground.get(&self.name().full(id)).await;
+            let found = self.ground().get(&self.name().full(id)).await;
             self.found(id, found.map_err(|error| self.name().shown(error))?)
         })
     }
@@ -168,14 +177,14 @@ impl<T: Resource> Store<T> for View<T> {
                 Ok::<_, Infallible>(packed(entry, &full[place]))
             };
             let Ok(packed) = commit.try_map(at_its_place);
-            joint::send(&self.ground, std::iter::once(&self.member), packed).await
+            self.joint.send(packed).await
         })
     }
 
     fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
         match &self.reads {
             Some(layers) => layers.resolve(write),
-            None => self.ground.resolve(write),
+            None => self.ground().resolve(write),
         }
     }
 
@@ -189,16 +198,18 @@ impl<T: Resource> Store<T> for View<T> {
     fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<T>> {
         match &self.reads {
             Some(layers) => layers.watch(from),
-            None => self.reply(async move { Ok(Typed::of(self.ground.watch_own(self.name(), from).await?)) }),
+            None => {
+                self.reply(async move { Ok(Typed::of(self.ground().watch_own(self.name(), from).await?)) })
+            }
         }
     }
 
     fn abilities(&self) -> Abilities {
-        self.ground.abilities()
+        self.ground().abilities()
     }
 }
 
-impl<T: Resource> Member for Part<T> {
+impl<T: Resource> Member for Steps<T> {
     fn name(&self) -> &Name {
         &self.name
     }
@@ -208,17 +219,28 @@ impl<T: Resource> Member for Part<T> {
         !self.steps.is_empty()
     }
 
+    fn wants_base(&self) -> bool {
+        self.steps.iter().any(|step| step.wants_base())
+    }
+
     fn enter(
         &self,
         part: Commit<'_, Opaque>,
+        bases: &[Base<Opaque>],
         along: &mut Along<'_>,
         exits: &mut Vec<Exit>,
-    ) -> Result<(), Error> {
-        let part = part.try_map(|entry| typed(entry))?;
+    ) -> Result<Vec<Mismatch>, Error> {
+        let commit = part.try_map(|entry| typed(entry))?;
+        let part = Part::new(commit, bases.iter().map(|base| base.map(unpack)).collect());
+        let mut refusals = Vec::new();
         for step in &self.steps {
-            exits.push(step.enter(&part, along)?);
+            match step.enter(&part, along) {
+                Ok(exit) => exits.push(exit),
+                Err(Error::Conflict(conflict)) => refusals.extend(conflict.into_mismatches()),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(refusals)
     }
 
     fn shown(&self, mismatch: Mismatch) -> Mismatch {

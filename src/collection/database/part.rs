@@ -1,0 +1,89 @@
+//! [`Part`], what a [`Step`](crate::collection::Step) sees of a commit.
+
+use std::fmt;
+
+use crate::store::{Commit, Entry, Refusal, Versioned};
+
+/// The part of a commit that is of one collection, as its [`Step`](crate::collection::Step)s see it.
+pub struct Part<'a, T: ?Sized> {
+    commit: Commit<'a, T>,
+    /// One an entry.
+    bases: Vec<Base<T>>,
+}
+
+/// What a commit would write over.
+pub(super) enum Base<T: ?Sized> {
+    /// Nobody asked.
+    Unread,
+    /// What stands there, which may be nothing.
+    Read(Option<Versioned<T>>),
+}
+
+impl<'a, T: ?Sized> Part<'a, T> {
+    pub(super) fn new(commit: Commit<'a, T>, bases: Vec<Base<T>>) -> Self {
+        Self { commit, bases }
+    }
+
+    /// The entries, in the order of the commit. Their expectations are the caller's own.
+    pub fn entries(&self) -> &[Entry<'a, T>] {
+        self.commit.entries()
+    }
+
+    /// The same as a commit.
+    pub fn commit(&self) -> &Commit<'a, T> {
+        &self.commit
+    }
+
+    /// What stands where the entry at this place writes, or `None` where nothing does. The commit applies only if it still
+    /// stands there: else the step is asked again.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unsupported`] of an entry that only checks, and where no step of the collection has
+    /// [asked](crate::collection::Step::wants_base).
+    pub fn base(&self, at: usize) -> Result<Option<&Versioned<T>>, Refusal> {
+        match self.bases.get(at) {
+            Some(Base::Read(base)) => Ok(base.as_ref()),
+            _ => Err(Refusal::Unsupported { what: "to show a step what stood there: none asked" }),
+        }
+    }
+}
+
+impl<T: ?Sized> Base<T> {
+    /// The same, changed by `change`.
+    pub(super) fn map<U: ?Sized>(
+        &self,
+        change: impl FnOnce(Versioned<T>) -> Option<Versioned<U>>,
+    ) -> Base<U> {
+        match self {
+            Self::Unread => Base::Unread,
+            Self::Read(base) => Base::Read(base.clone().and_then(change)),
+        }
+    }
+}
+
+impl<T: ?Sized> Base<T> {
+    /// What stands there, if that was read and is something.
+    pub(super) fn known(&self) -> Option<Versioned<T>> {
+        match self {
+            Self::Unread => None,
+            Self::Read(base) => base.clone(),
+        }
+    }
+}
+
+impl<T: ?Sized> Clone for Base<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Unread => Self::Unread,
+            Self::Read(base) => Self::Read(base.clone()),
+        }
+    }
+}
+
+// Hand-written: the derived impl would reach for the user's value.
+impl<T: ?Sized> fmt::Debug for Part<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part").field("commit", &self.commit).finish_non_exhaustive()
+    }
+}

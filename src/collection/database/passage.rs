@@ -1,0 +1,222 @@
+//! [`Passage`], one way of a commit through the steps of its collections.
+
+use std::sync::Arc;
+
+use crate::collection::database::along::Along;
+use crate::collection::database::joint::Joint;
+use crate::collection::database::member::Member;
+use crate::collection::database::opaque::Opaque;
+use crate::collection::database::part::Base;
+use crate::collection::database::rider::Rider;
+use crate::collection::database::step::Exit;
+use crate::collection::slot::{as_read, stricter};
+use crate::store::{Action, Commit, Committed, Condition, Entry, Error, Mismatch, Refusal, Store};
+
+/// How often what steps added may make steps add more.
+const MOST_ROUNDS: usize = 16;
+
+/// One way of a commit through the steps of its collections: what they added, and what they want to hear.
+pub(super) struct Passage {
+    /// How many entries are the caller's own.
+    own: usize,
+    pub(super) riders: Vec<Rider>,
+    /// What steps refused with a conflict.
+    pub(super) refusals: Vec<Mismatch>,
+    /// The places of the entries that each let pass, riders counted behind the caller's own.
+    steps: Vec<(Vec<usize>, Vec<Exit>)>,
+}
+
+impl Passage {
+    /// Lets all parts of a commit pass the steps of their collections, and what those added pass theirs. `bases` has one for
+    /// each entry of the commit.
+    pub(super) async fn enter(
+        joint: &Joint,
+        commit: &Commit<'_, Opaque>,
+        bases: &[Base<Opaque>],
+    ) -> Result<Self, Error> {
+        let own = commit.entries().len();
+        let mut passage = Self { own, riders: Vec::new(), refusals: Vec::new(), steps: Vec::new() };
+        match passage.enter_all(joint, commit, bases).await {
+            Ok(()) => Ok(passage),
+            Err(error) => {
+                passage.end(&Err(&error), &[]);
+                Err(error)
+            }
+        }
+    }
+
+    async fn enter_all(
+        &mut self,
+        joint: &Joint,
+        commit: &Commit<'_, Opaque>,
+        bases: &[Base<Opaque>],
+    ) -> Result<(), Error> {
+        let mut riders = std::mem::take(&mut self.riders);
+        for (place, entry) in commit.entries().iter().enumerate() {
+            for (_, escort) in
+                joint.escorts.iter().filter(|(of, _)| of.as_deref().is_none_or(|of| of == entry.id))
+            {
+                let member = joint.members.iter().find(|member| member.name().id_of(entry.id).is_some());
+                if let Some(member) =
+                    member.filter(|_| !matches!(commit.entries()[place].action, Action::Check))
+                {
+                    let id = member.name().id_of(entry.id).unwrap_or(entry.id);
+                    escort(id, &mut along(joint, commit, member, &mut riders))?;
+                }
+            }
+        }
+        for member in joint.members.iter().filter(|member| member.has_steps()) {
+            let (mut places, mut part, mut of_part) = (Vec::new(), Vec::new(), Vec::new());
+            for (place, entry) in commit.entries().iter().enumerate() {
+                if let Some(id) = member.name().id_of(entry.id) {
+                    places.push(place);
+                    part.push(Entry { id, ..entry.clone() });
+                    of_part.push(bases.get(place).cloned().unwrap_or(Base::Unread));
+                }
+            }
+            let mut along = along(joint, commit, member, &mut riders);
+            self.by(member, places, part.into_iter().collect(), &of_part, &mut along)?;
+        }
+        let (mut seen, mut rounds) = (0, 0);
+        while seen < riders.len() {
+            rounds += 1;
+            if rounds > MOST_ROUNDS {
+                let name = Box::from(&**riders[seen].member.name().text());
+                let problem = "gets entries from steps that add more for ever".into();
+                return Err(Refusal::Collection { name, problem }.into());
+            }
+            for rider in
+                riders.iter_mut().skip(seen).filter(|rider| rider.writes() && rider.member.wants_base())
+            {
+                let found = joint.ground.get(&rider.full_id).await;
+                rider.base = Base::Read(found.map_err(|error| rider.member.name().shown(error))?);
+            }
+            let mut more = Vec::new();
+            for (at, rider) in
+                riders.iter().enumerate().skip(seen).filter(|(_, rider)| rider.member.has_steps())
+            {
+                let part = Commit::one(rider.own_entry());
+                let mut along = along(joint, commit, &rider.member, &mut more);
+                self.by(
+                    &rider.member,
+                    vec![self.own + at],
+                    part,
+                    std::slice::from_ref(&rider.base),
+                    &mut along,
+                )?;
+            }
+            seen = riders.len();
+            riders.append(&mut more);
+        }
+        self.riders = riders;
+        Ok(())
+    }
+
+    fn by(
+        &mut self,
+        member: &Arc<dyn Member>,
+        places: Vec<usize>,
+        part: Commit<'_, Opaque>,
+        bases: &[Base<Opaque>],
+        along: &mut Along<'_>,
+    ) -> Result<(), Error> {
+        let part = match along.write {
+            Some(write) => part.with_write(write),
+            None => part,
+        };
+        let mut exits = Vec::new();
+        let entered = member.enter(part, bases, along, &mut exits);
+        self.steps.push((places, exits));
+        // A step may refuse an entry that rides along: the caller has to hear of which collection.
+        let named = |mismatch: Mismatch| match mismatch.collection() {
+            Some(_) => mismatch,
+            None => mismatch.in_collection(Arc::clone(member.name().text())),
+        };
+        self.refusals.extend(entered?.into_iter().map(named));
+        Ok(())
+    }
+
+    /// Tells the steps how it ended, the last one first. Behind the caller's own entries each rider has a place of its own,
+    /// which is `of_riders` in the commit that was sent.
+    pub(super) fn end(&mut self, outcome: &Result<&Committed, &Error>, of_riders: &[usize]) {
+        for (places, exits) in std::mem::take(&mut self.steps).into_iter().rev() {
+            if exits.iter().all(Exit::is_silent) {
+                continue;
+            }
+            let part = outcome.map(|committed| {
+                let at = |place: &usize| match place.checked_sub(self.own) {
+                    Some(rider) => of_riders[rider],
+                    None => *place,
+                };
+                places.iter().map(|place| committed.receipts()[at(place)]).collect()
+            });
+            exits.into_iter().rev().for_each(|exit| exit.end(part.as_ref().map_err(|error| *error)));
+        }
+    }
+}
+
+fn along<'a>(
+    joint: &'a Joint,
+    commit: &'a Commit<'a, Opaque>,
+    member: &'a Arc<dyn Member>,
+    riders: &'a mut Vec<Rider>,
+) -> Along<'a> {
+    Along {
+        ground: &joint.ground,
+        entries: commit.entries(),
+        write: commit.write(),
+        collection: member.name().text(),
+        writes: !commit.applies_nothing(),
+        riders,
+    }
+}
+
+/// The commit with all that rides along, each entry only to what the steps decided on; and where each rider has its place
+/// in it: a check of an id that is there already joins what is there.
+pub(super) fn whole<'e>(
+    commit: Commit<'e, Opaque>,
+    bases: &[Base<Opaque>],
+    riders: &'e [Rider],
+) -> Result<(Commit<'e, Opaque>, Vec<usize>), Error> {
+    if riders.is_empty() && bases.is_empty() {
+        return Ok((commit, Vec::new()));
+    }
+    let write = commit.write();
+    let mut entries = commit.into_entries();
+    for (entry, base) in entries.iter_mut().zip(bases) {
+        entry.condition = pinned(entry.condition, base);
+    }
+    let places = riders.iter().map(|rider| join(&mut entries, rider)).collect::<Result<_, _>>()?;
+    let whole = Commit::from_iter(entries);
+    Ok((if let Some(write) = write { whole.with_write(write) } else { whole }, places))
+}
+
+/// The condition that also holds only as long as what was read stands. One that does not hold for that is left as it is:
+/// it will be what fails.
+fn pinned(condition: Condition, base: &Base<Opaque>) -> Condition {
+    match base {
+        Base::Read(base) if condition.expected.admits(base.as_ref().map(|base| base.version)) => {
+            Condition { expected: as_read(base), ..condition }
+        }
+        _ => condition,
+    }
+}
+
+fn join<'e>(entries: &mut Vec<Entry<'e, Opaque>>, rider: &'e Rider) -> Result<usize, Error> {
+    let added = Entry { condition: pinned(rider.condition, &rider.base), ..rider.entry() };
+    let Some(at) = entries.iter().position(|entry| entry.id == added.id) else {
+        entries.push(added);
+        return Ok(entries.len() - 1);
+    };
+    let there = &mut entries[at];
+    let one_writes = matches!(there.action, Action::Check) || matches!(added.action, Action::Check);
+    let both = stricter(there.condition.expected, added.condition.expected).filter(|_| one_writes);
+    let Some(expected) = both else {
+        return Err(Refusal::Duplicate { id: rider.own_entry().id.into() }.into());
+    };
+    there.condition.expected = expected;
+    if matches!(there.action, Action::Check) {
+        there.action = added.action;
+    }
+    Ok(at)
+}
