@@ -57,6 +57,7 @@
 //!   wrap any store; [`layer`] shows how to write one.
 //! - [`http`] has the verbs, entity tags, preconditions, statuses and problem bodies, for any framework; [`web`] has the glue.
 //!   [`docs::problems`] has a page for each problem, and [`docs::proxies`] tells of proxies that change tags.
+//! - [`lease`] is for what one may write at a time, and for jobs that only one may run.
 //! - [`table`] is for programs that keep their rows in SQL tables of their own, and want the conflicts alone.
 //! - `examples/shop.rs` is a service with three types of resources and one error enum.
 //! - [`docs::dialogue`] is a dialogue with the service of `examples/articles.rs`, through curl.
@@ -104,6 +105,9 @@ pub mod store;
 pub mod codec;
 pub mod layer;
 
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub mod lease;
 pub mod table;
 
 pub mod http;

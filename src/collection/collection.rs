@@ -9,6 +9,8 @@ use crate::codec::Json;
 use crate::codec::encoded::Encoded;
 use crate::collection::call::{Call, Sent, send};
 use crate::collection::database::Membership;
+#[cfg(feature = "json")]
+use crate::collection::database::{Escort, View};
 use crate::collection::gate::Gate;
 use crate::collection::retry::Retry;
 use crate::collection::stamps::Stamps;
@@ -143,6 +145,18 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// ```
     pub fn with_retry(self, retry: Retry) -> Self {
         Self::over(self.store, retry, self.shared.membership.clone())
+    }
+
+    /// The same collection of a database, where with each write something rides along.
+    #[cfg(feature = "json")]
+    pub(crate) fn escorted<U: Resource>(&self, escort: Escort, with: &Collection<U>) -> Result<Self, Error>
+    where
+        T: Sized,
+    {
+        let with = with.membership().expect("what rides along is of a database");
+        let membership = with.beside(self.membership())?.escorted(escort);
+        let view = View::escorted(&membership, Arc::clone(&self.store));
+        Ok(Self::of_database(Arc::new(view), self.retry().clone(), membership))
     }
 
     pub(super) fn of_database(store: Arc<dyn Store<T>>, retry: Retry, membership: Membership) -> Self {

@@ -26,7 +26,9 @@ pub use collection::Collection;
 pub use database::{Along, Database, DatabaseTransaction, Definition, Exit, Part, Step};
 pub use draft::Draft;
 #[cfg(all(test, shuttle))]
-pub(crate) use gate::{Called, Gate};
+pub(crate) use gate::Called;
+#[cfg(any(feature = "json", all(test, shuttle)))]
+pub(crate) use gate::Gate;
 pub use pages::Pages;
 pub use retry::{Effect, Report, Retry};
 pub(crate) use rounds::Rounds;

@@ -61,7 +61,16 @@ impl Membership {
         Self { layered: true, ..self }
     }
 
+    /// The other collection, if a commit of its may have entries of this one.
+    #[cfg(feature = "json")]
+    pub(crate) fn beside(&self, other: Option<&Self>) -> Result<Self, Error> {
+        let member = Self::within(other, &self.ground)?;
+        let escorts = other.map(|other| other.escorts.clone()).unwrap_or_default();
+        Ok(Self { escorts, ..Self::new(Arc::clone(&self.ground), member) })
+    }
+
     /// The same of a handle whose every write has something riding along.
+    #[cfg(feature = "json")]
     pub(crate) fn escorted(mut self, escort: Escort) -> Self {
         self.escorts.push(escort);
         self

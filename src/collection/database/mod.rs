@@ -26,7 +26,11 @@ mod view;
 pub use along::Along;
 pub use database::Database;
 pub use definition::Definition;
+#[cfg(feature = "json")]
+pub(super) use member::Escort;
 pub(super) use member::Membership;
 pub use part::Part;
 pub use step::{Exit, Step};
 pub use transaction::DatabaseTransaction;
+#[cfg(feature = "json")]
+pub(super) use view::View;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::collection::database::along::Along;
 use crate::collection::database::ground::Ground;
 use crate::collection::database::joint::Joint;
-use crate::collection::database::member::{Escort, Member, Membership};
+#[cfg(feature = "json")]
+use crate::collection::database::member::Membership;
+use crate::collection::database::member::{Escort, Member};
 use crate::collection::database::name::Name;
 use crate::collection::database::opaque::{OfAnotherType, Opaque, packed, typed, unpack};
 use crate::collection::database::own::Typed;
@@ -22,7 +24,7 @@ use crate::store::{
 };
 
 /// The store of one collection of a database: its own resources by their ids alone, and with their type.
-pub(super) struct View<T: Resource> {
+pub(in crate::collection) struct View<T: Resource> {
     name: Name,
     /// What every commit goes through.
     joint: Joint,
@@ -56,7 +58,8 @@ impl<T: Resource> View<T> {
     }
 
     /// A view of the same collection as that of `membership`, where with each write something rides along.
-    pub(super) fn escorted(membership: &Membership, reads: Arc<dyn Store<T>>) -> Self {
+    #[cfg(feature = "json")]
+    pub(in crate::collection) fn escorted(membership: &Membership, reads: Arc<dyn Store<T>>) -> Self {
         let Membership { ground, member, escorts, .. } = membership;
         let name = member.name().clone();
         Self::of(Arc::clone(ground), name, Arc::clone(member), escorts.clone()).read_through(reads)

@@ -1,0 +1,109 @@
+//! What a lease does to commits: it refuses the writes of everybody else, and those of a holder that is none any more.
+
+use std::sync::Arc;
+
+use crate::collection::{Along, Collection, Definition, Exit, Part, Step};
+use crate::lease::lease::Lease;
+use crate::lease::leases::Leases;
+use crate::lease::record::Ownership;
+use crate::store::{Action, Error, Expected, Mismatch, Resource};
+
+/// Refuses the write of an id that is held, unless whoever writes has its lease.
+struct Guard {
+    leases: Leases,
+}
+
+impl<T: Resource> Step<T> for Guard {
+    fn enter(&self, part: &Part<'_, T>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        let owners = self.leases.owners();
+        for entry in part.entries().iter().filter(|entry| !matches!(entry.action, Action::Check)) {
+            // It comes under the lease: that is checked already.
+            if along.expects(owners, entry.id)?.is_some() {
+                continue;
+            }
+            let (id, collection, intent) = (entry.id.to_owned(), along.collection().to_owned(), entry.intent());
+            along.require(owners, entry.id, Expected::Absent, move |mismatch| {
+                locked(&id, mismatch).in_collection(&*collection).with_intent(intent)
+            })?;
+        }
+        Ok(Exit::silent())
+    }
+}
+
+/// The refusal of a write by whoever holds the lease.
+fn locked(id: &str, of_lease: Mismatch) -> Mismatch {
+    match of_lease.current::<Ownership>() {
+        Some(held) => Mismatch::locked(id, &*held.value.owner, held.value.lasts()),
+        None => Mismatch::locked(id, "somebody", std::time::Duration::ZERO),
+    }
+}
+
+/// The refusal of a write under a lease that is lost.
+pub(super) fn lost(id: &str, of_lease: Mismatch) -> Mismatch {
+    match of_lease.current::<Ownership>() {
+        Some(held) => Mismatch::locked(id, &*held.value.owner, held.value.lasts()),
+        None => Mismatch::state(id, "lease-lost", "the lease it was to be written under is no longer held"),
+    }
+}
+
+impl<T: Resource> Definition<T> {
+    /// Refuses the writes of every id that somebody holds the lease of the same id of, but for those of the holder: see
+    /// [`Collection::under`]. The refusal is a [`Conflict`](crate::Conflict) of
+    /// [`Kind::Locked`](crate::Kind::Locked), HTTP status 423. It costs one more entry, a check, for each that writes.
+    ///
+    /// ```
+    /// use ifmatch::lease::Leases;
+    /// use ifmatch::Database;
+    ///
+    /// let office = Database::in_memory();
+    /// let leases = Leases::new(&office, "leases")?;
+    /// let articles = office.define::<String>("articles")?.leased(&leases).open()?;
+    ///
+    /// let lease = leases.acquire("a1", "ann").wait()?;
+    /// assert!(articles.create("a1", "text".to_string()).wait().is_err());
+    /// # drop(lease);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn leased(self, leases: &Leases) -> Self {
+        self.step(Guard { leases: leases.clone() })
+    }
+}
+
+impl<T: Resource> Collection<T> {
+    /// The collection of one who holds this lease: each of its writes applies only while the lease is held, and is let pass
+    /// where the collection is [leased](Definition::leased). Its ids need not be that of the lease. Reads are those of the
+    /// collection.
+    ///
+    /// A write under a lease that was lost is a [`Conflict`](crate::Conflict): of
+    /// [`Kind::Locked`](crate::Kind::Locked) where another one holds it, HTTP status 423, else of
+    /// [`Kind::State`](crate::Kind::State) with the rule `lease-lost`, 409.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Collection`](crate::store::Refusal::Collection) where the collection and the lease are not of the same
+    /// database.
+    ///
+    /// ```
+    /// use ifmatch::lease::Leases;
+    /// use ifmatch::Database;
+    ///
+    /// let office = Database::in_memory();
+    /// let leases = Leases::new(&office, "leases")?;
+    /// let reports = office.collection::<String>("reports")?;
+    ///
+    /// let lease = leases.acquire("nightly", "worker-1").wait()?;
+    /// let reports = reports.under(&lease)?;
+    /// leases.force_release("nightly", "ann", "it hangs").wait()?;
+    /// assert!(reports.put("today", "all is well".to_string()).wait().is_err());
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn under(&self, lease: &Lease) -> Result<Self, Error> {
+        let (owners, id, token) = (lease.owners().clone(), lease.id().to_owned(), lease.token());
+        self.escorted(Arc::new(move |written: &str, along: &mut Along<'_>| {
+            let (written, collection) = (written.to_owned(), along.collection().to_owned());
+            along.require(&owners, &id, token, move |mismatch| {
+                lost(&written, mismatch).in_collection(&*collection)
+            })
+        }), lease.owners())
+    }
+}

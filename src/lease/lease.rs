@@ -1,0 +1,233 @@
+//! [`Lease`], what a holder has.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::collection::Collection;
+use crate::lease::guard::lost;
+use crate::lease::leases::Leases;
+use crate::lease::record::{Heartbeat, Ownership};
+use crate::store::{Conflict, Error, Mismatch, Reply, Version};
+
+/// A lease that was acquired from [`Leases`]. It is held until it is released or taken over, and not until this is dropped:
+/// a holder that is gone without a release costs whoever comes next the time that it lasts.
+///
+/// Write through [`Collection::under`](crate::Collection::under). Keep it by [`during`](Self::during), by
+/// [`keep`](Self::keep), or by one's own calls of [`renew`](Self::renew).
+#[must_use = "it is held until it is released, or for as long as it lasts"]
+pub struct Lease {
+    leases: Leases,
+    id: String,
+    owner: String,
+    lasts: Duration,
+    token: Version,
+    /// When the last renewal that came through was begun, by the holder's own clock.
+    renewed: Mutex<Instant>,
+    beats: Mutex<u64>,
+}
+
+impl Lease {
+    pub(super) fn new(leases: Leases, id: &str, owner: &str, token: Version, begun: Instant) -> Self {
+        let (id, owner, lasts) = (id.to_owned(), owner.to_owned(), leases.lasts());
+        Self { leases, id, owner, lasts, token, renewed: Mutex::new(begun), beats: Mutex::new(0) }
+    }
+
+    /// The id of the lease.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Who holds it.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// The fencing token: the version of the holder's record, greater than that of every holder before. It can be given to
+    /// another system that refuses smaller ones.
+    pub fn token(&self) -> Version {
+        self.token
+    }
+
+    /// How long the lease lasts for sure if it is not renewed, by this program's clock: zero where somebody may have taken
+    /// it over.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::Database;
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?;
+    /// let lease = leases.acquire("a1", "ann").wait()?;
+    /// assert!(lease.remaining() > Duration::from_secs(1));
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn remaining(&self) -> Duration {
+        let passed = self.leases.clock().now().saturating_duration_since(*self.renewed.lock());
+        self.lasts.saturating_sub(passed)
+    }
+
+    /// Tells that the holder lives. To be called several times in the time that the lease lasts.
+    ///
+    /// # Errors
+    ///
+    /// A [`Conflict`] where the lease is lost: of [`Kind::Locked`](crate::Kind::Locked) where another one holds it, else of
+    /// [`Kind::State`](crate::Kind::State) with the rule `lease-lost`. Any other error loses nothing: renew again while
+    /// there is time [remaining](Self::remaining).
+    ///
+    /// ```
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::Database;
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?;
+    /// let lease = leases.acquire("a1", "ann").wait()?;
+    /// lease.renew().wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn renew(&self) -> Reply<'_, ()> {
+        Reply::pending(async move {
+            let begun = self.leases.clock().now();
+            let beats = {
+                let mut beats = self.beats.lock();
+                *beats += 1;
+                *beats
+            };
+            let mut transaction = self.leases.database().transaction();
+            transaction.check(self.owners(), &self.id, self.token)?;
+            transaction.put(self.leases.beats(), &self.id, Heartbeat { beats });
+            transaction.commit().await.map_err(|error| self.told(error))?;
+            let mut renewed = self.renewed.lock();
+            *renewed = begun.max(*renewed);
+            Ok(())
+        })
+    }
+
+    /// Renews the lease until it is lost, which is the only answer: an error.
+    ///
+    /// It renews after a third of the time that the lease lasts, and what fails in passing again at once, until a tenth of
+    /// the time is left. Dropping it ends the renewing, and leaves the lease held.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`renew`](Self::renew) that tell of a loss, at once; a conflict with the rule `lease-lost` where no renewal
+    /// came through in time.
+    pub fn keep(&self) -> Reply<'_, Infallible> {
+        Reply::pending(async move {
+            let clock = self.leases.clock();
+            loop {
+                let due = (self.lasts / 3).saturating_sub(self.lasts - self.remaining());
+                clock.sleep(due).await;
+                let mut failed = false;
+                // A renewal that hangs must not outlast the lease.
+                while failed || self.remaining() <= self.lasts - self.lasts / 3 {
+                    let spare = self.remaining().saturating_sub(self.lasts / 10);
+                    if spare.is_zero() {
+                        return Err(self.silent());
+                    }
+                    match first_of(self.renew(), clock.sleep(spare)).await {
+                        Some(Ok(())) => break,
+                        Some(Err(Error::Failed(failure))) if !failure.is_lasting() => {
+                            failed = true;
+                            clock.sleep(spare.min(self.lasts / 20)).await;
+                        }
+                        Some(Err(error)) => return Err(error),
+                        None => return Err(self.silent()),
+                    }
+                }
+            }
+        })
+    }
+
+    /// Does `work` while the lease is renewed; as soon as the lease is lost, the work is dropped where it is. What it had
+    /// written under the lease by then stands, and nothing is released.
+    ///
+    /// # Errors
+    ///
+    /// The work's own, and those of [`keep`](Self::keep).
+    ///
+    /// ```
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::{Database, Error};
+    /// # let office = Database::in_memory();
+    /// let leases = Leases::new(&office, "leases")?;
+    /// let lease = leases.acquire("nightly", "worker-1").wait()?;
+    /// let sum = lease.during(async { Ok::<_, Error>(1 + 1) }).wait()?;
+    /// assert_eq!(sum, 2);
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn during<'a, R, E>(&'a self, work: impl Future<Output = Result<R, E>> + Send + 'a) -> Reply<'a, R, E>
+    where
+        R: Send + 'a,
+        E: From<Error> + Send + 'a,
+    {
+        Reply::pending(async move {
+            let (mut work, mut keep) = (pin!(work), self.keep());
+            poll_fn(|context| {
+                if let Poll::Ready(done) = work.as_mut().poll(context) {
+                    return Poll::Ready(done);
+                }
+                let lost = std::task::ready!(pin!(&mut keep).poll(context));
+                Poll::Ready(lost.map(|never| match never {}).map_err(E::from))
+            })
+            .await
+        })
+    }
+
+    /// Ends the lease, so that another one can acquire it at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`renew`](Self::renew). Where it is a failure, the lease may be held until it is taken over.
+    pub fn release(self) -> Reply<'static, ()> {
+        Reply::pending(async move {
+            let mut transaction = self.leases.database().transaction();
+            transaction.check(self.owners(), &self.id, self.token)?;
+            transaction.delete(self.owners(), &self.id);
+            transaction.delete(self.leases.beats(), &self.id);
+            transaction.commit().await.map(drop).map_err(|error| self.told(error))
+        })
+    }
+
+    pub(super) fn owners(&self) -> &Collection<Ownership> {
+        self.leases.owners()
+    }
+
+    /// What a conflict over the holder's record means to the holder.
+    fn told(&self, error: Error) -> Error {
+        let Error::Conflict(conflict) = error else { return error };
+        let told = |mismatch: Mismatch| match mismatch.collection().map(str::to_owned) {
+            Some(collection) => lost(&self.id, mismatch).in_collection(collection),
+            None => mismatch,
+        };
+        conflict.map(told).into()
+    }
+
+    fn silent(&self) -> Error {
+        Conflict::state(&self.id, "lease-lost", "its lease could not be renewed in time").into()
+    }
+}
+
+/// What the future gives, or `None` where the time is over before.
+pub(super) async fn first_of<F: Future>(future: F, time: impl Future<Output = ()>) -> Option<F::Output> {
+    let (mut future, mut time) = (pin!(future), pin!(time));
+    poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        time.as_mut().poll(context).map(|()| None)
+    })
+    .await
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("id", &self.id)
+            .field("owner", &self.owner)
+            .field("token", &self.token)
+            .finish_non_exhaustive()
+    }
+}

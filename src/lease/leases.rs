@@ -1,0 +1,274 @@
+//! [`Leases`], who holds what in a database.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::collection::{Collection, Database, Gate, ThreadTimer, Timer};
+use crate::lease::lease::Lease;
+use crate::lease::record::{Heartbeat, Held, Ownership, Takeover};
+use crate::lease::waiting::Waiting;
+use crate::store::{Error, Page, Reply};
+
+/// How long a lease lasts that nobody says more of.
+const LASTS: Duration = Duration::from_secs(30);
+
+/// Who holds what in a [`Database`]: a handle, which clones share.
+///
+/// A lease has an id, which may be that of a resource or any other name, and an owner, who names itself. It is held until it
+/// is released, and taken over by one who waits once its holder has not renewed it for as long as it
+/// [lasts](Self::lasting): see the [module](crate::lease) for how, and for what that costs.
+///
+/// Its records are in three collections of the database: that of the name given, and two whose names begin with it.
+pub struct Leases {
+    database: Database,
+    owners: Collection<Ownership>,
+    beats: Collection<Heartbeat>,
+    trail: Collection<Takeover>,
+    lasts: Duration,
+    timer: Arc<dyn Timer>,
+    /// Those who wait in this process, in the order in which they came.
+    waiting: Arc<Gate<Ownership>>,
+}
+
+impl Leases {
+    /// The leases that are kept under this name. Two handles of one name are about the same leases; whoever waits is served
+    /// in order only among those who wait on clones of one handle.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Collection`](crate::store::Refusal::Collection) where the name can't be that of a collection, or is longer
+    /// than 58 bytes, or one of the collections is open with another type.
+    ///
+    /// ```
+    /// use ifmatch::lease::Leases;
+    /// use ifmatch::Database;
+    ///
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?;
+    /// assert!(leases.holder("a1").wait()?.is_none());
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn new(database: &Database, name: &str) -> Result<Self, Error> {
+        let timer: Arc<dyn Timer> = Arc::new(ThreadTimer);
+        Ok(Self {
+            owners: database.collection(name)?,
+            beats: database.collection(&format!("{name}.beats"))?,
+            trail: database.collection(&format!("{name}.trail"))?,
+            database: database.clone(),
+            lasts: LASTS,
+            waiting: Self::line(&timer),
+            timer,
+        })
+    }
+
+    /// The same leases, which last as long as this from one renewal to the next instead of 30 s: at least a millisecond. Of
+    /// those that are held it changes nothing.
+    ///
+    /// A short one frees soon what a dead holder had; a long one bears a holder that is slow.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::Database;
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?.lasting(Duration::from_secs(5));
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn lasting(self, lasts: Duration) -> Self {
+        Self { lasts: lasts.max(Duration::from_millis(1)), ..self }
+    }
+
+    /// The same leases on another clock, as for tests.
+    pub fn timer(self, timer: impl Timer) -> Self {
+        let timer: Arc<dyn Timer> = Arc::new(timer);
+        Self { waiting: Self::line(&timer), timer, ..self }
+    }
+
+    /// A line that nobody leaves because it does not move: a lease may be held for any time.
+    fn line(timer: &Arc<dyn Timer>) -> Arc<Gate<Ownership>> {
+        Arc::new(Gate::new(Arc::clone(timer), Some(Duration::MAX)))
+    }
+
+    /// Acquires a lease at once. It never takes over: where the holder died, [`acquire_within`](Self::acquire_within) does.
+    ///
+    /// Where the answer is lost, the lease may be held without anybody knowing, until it is taken over.
+    ///
+    /// # Errors
+    ///
+    /// A [`Conflict`](crate::Conflict) of [`Kind::Locked`](crate::Kind::Locked) where it is held, by the same owner too;
+    /// HTTP status 423.
+    ///
+    /// ```
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::{Database, Error};
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?;
+    /// let lease = leases.acquire("a1", "ann").wait()?;
+    ///
+    /// let Err(Error::Conflict(conflict)) = leases.acquire("a1", "bob").wait() else { unreachable!() };
+    /// assert_eq!(conflict.to_string(), "`a1` of `leases` is locked by `ann` for another 30 s");
+    /// # drop(lease);
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn acquire<'a>(&'a self, id: &'a str, owner: &'a str) -> Reply<'a, Lease> {
+        Reply::pending(Waiting::new(self, id, owner).at_once())
+    }
+
+    /// Acquires a lease, and waits for it as long as this. It is taken over where its holder does not renew it for as long as
+    /// it lasts, which is counted from the first look: who would wait less than that waits in vain for a holder that died.
+    ///
+    /// Those who wait on clones of one handle are served in the order in which they came. Others, in other processes too, are
+    /// told of a release by the store's feed, and race for it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Conflict`](crate::Conflict) of [`Kind::Locked`](crate::Kind::Locked) where it is held for all that time.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::Database;
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?.lasting(Duration::from_millis(20));
+    /// let dead = leases.acquire("nightly", "worker-1").wait()?;
+    ///
+    /// let lease = leases.acquire_within("nightly", "worker-2", Duration::from_secs(60)).wait()?;
+    /// assert!(lease.token() > dead.token());
+    /// assert_eq!(leases.trail("nightly").wait()?[0].from, "worker-1");
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn acquire_within<'a>(&'a self, id: &'a str, owner: &'a str, within: Duration) -> Reply<'a, Lease> {
+        Reply::pending(Waiting::new(self, id, owner).within(within))
+    }
+
+    /// Ends a lease whoever holds it, and keeps in the same commit who did that and why: what the holder writes under it from
+    /// then on is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`](crate::Error::NotFound) where nobody holds it; a [`Conflict`](crate::Conflict) where it changed hands in between.
+    ///
+    /// ```
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::Database;
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?;
+    /// let lease = leases.acquire("nightly", "worker-1").wait()?;
+    ///
+    /// leases.force_release("nightly", "ann", "it hangs").wait()?;
+    /// assert!(lease.renew().wait().is_err());
+    /// let ended = &leases.trail("nightly").wait()?[0];
+    /// assert_eq!((&*ended.from, &*ended.by, &*ended.reason), ("worker-1", "ann", "it hangs"));
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn force_release<'a>(&'a self, id: &'a str, by: &'a str, reason: &'a str) -> Reply<'a, ()> {
+        Reply::pending(async move {
+            let held = self.owners.fetch(id).await?;
+            let mut transaction = self.database.transaction();
+            transaction.check(&self.owners, id, held.version)?;
+            transaction.delete(&self.owners, id);
+            transaction.delete(&self.beats, id);
+            let ended = Takeover::new(&held.value.owner, by, reason);
+            transaction.create(&self.trail, &self.trail_id(id, held.version), ended)?;
+            transaction.commit().await.map(drop)
+        })
+    }
+
+    /// Who holds a lease, if anybody does.
+    ///
+    /// ```
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::Database;
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?;
+    /// let lease = leases.acquire("a1", "ann").wait()?;
+    /// assert_eq!(leases.holder("a1").wait()?.unwrap().owner, "ann");
+    /// # drop(lease);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn holder<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Held>> {
+        self.owners.get(id).map(move |found| found.map(|found| Held::of(id, &found)))
+    }
+
+    /// Some of the leases that are held, in the order of their ids: those after `after`, at most `limit`.
+    ///
+    /// ```
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::Database;
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?;
+    /// let lease = leases.acquire("a1", "ann").wait()?;
+    /// assert_eq!(leases.list(None, 100).wait()?.items[0].1.owner, "ann");
+    /// # drop(lease);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn list<'a>(&'a self, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<Held>> {
+        self.owners.scan("", after, limit).map(|page| Page {
+            items: page.items.into_iter().map(|(id, found)| (Arc::clone(&id), Held::of(&id, &found))).collect(),
+            more: page.more,
+        })
+    }
+
+    /// How a lease was ended by others than its holders, the first one first. It is kept for ever, or until the program
+    /// deletes it from the collection whose name ends with `.trail`.
+    pub fn trail<'a>(&'a self, id: &'a str) -> Reply<'a, Vec<Takeover>> {
+        Reply::pending(async move {
+            let prefix = format!("{id}/");
+            let mut pages = self.trail.list(&prefix);
+            let mut ended = Vec::new();
+            while let Some(page) = pages.next().await? {
+                // Another lease may have an id that begins so.
+                let own = page.items.into_iter().filter(|(entry, _)| !entry[prefix.len()..].contains('/'));
+                ended.extend(own.map(|(_, found)| Takeover::clone(&found.value)));
+            }
+            Ok(ended)
+        })
+    }
+
+    /// The id of what ended the ownership of this version: in the order of versions.
+    pub(super) fn trail_id(&self, id: &str, token: crate::store::Version) -> String {
+        format!("{id}/{token:020}")
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(super) fn owners(&self) -> &Collection<Ownership> {
+        &self.owners
+    }
+
+    pub(super) fn beats(&self) -> &Collection<Heartbeat> {
+        &self.beats
+    }
+
+    pub(super) fn ended(&self) -> &Collection<Takeover> {
+        &self.trail
+    }
+
+    pub(super) fn lasts(&self) -> Duration {
+        self.lasts
+    }
+
+    pub(super) fn clock(&self) -> &dyn Timer {
+        &*self.timer
+    }
+
+    pub(super) fn gate(&self) -> &Gate<Ownership> {
+        &self.waiting
+    }
+}
+
+impl Clone for Leases {
+    fn clone(&self) -> Self {
+        Self {
+            database: self.database.clone(),
+            owners: self.owners.clone(),
+            beats: self.beats.clone(),
+            trail: self.trail.clone(),
+            lasts: self.lasts,
+            timer: Arc::clone(&self.timer),
+            waiting: Arc::clone(&self.waiting),
+        }
+    }
+}
+
+impl fmt::Debug for Leases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leases").field("lasts", &self.lasts).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,98 @@
+//! What is kept of a lease: who holds it, that the holder lives, and how others ended it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{Version, Versioned};
+
+/// The format of these records. One of a later format is left alone: it is neither read in part nor taken over.
+const FORMAT: u32 = 1;
+
+/// Who holds a lease. Its version is the fencing token, and stays while the holder does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ownership {
+    format: u32,
+    pub(super) owner: String,
+    /// Milliseconds.
+    lasts: u64,
+    /// When it was acquired, in milliseconds since 1970 by the holder's clock: for people, nothing is decided by it.
+    since: u64,
+}
+
+/// That the holder lives: written by each renewal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Heartbeat {
+    pub(super) beats: u64,
+}
+
+/// A lease that is held, for those who look after them; see [`Leases::list`](crate::lease::Leases::list).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// The id of the lease.
+    pub id: String,
+    /// Who holds it, as the holder named itself.
+    pub owner: String,
+    /// When it was acquired, by the holder's clock.
+    pub since: SystemTime,
+    /// How long it lasts from one renewal to the next.
+    pub lasts: Duration,
+    /// The fencing token: greater than that of every holder before.
+    pub token: Version,
+}
+
+/// That a lease was ended by somebody else than its holder, as it is kept in the trail; see
+/// [`Leases::trail`](crate::lease::Leases::trail).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Takeover {
+    /// Who held it.
+    pub from: String,
+    /// Who ended that.
+    pub by: String,
+    /// Why: what the program said, or that the holder had gone silent.
+    pub reason: String,
+    /// When, in milliseconds since 1970 by the clock of whoever ended it.
+    pub at: u64,
+}
+
+impl Ownership {
+    pub(super) fn new(owner: &str, lasts: Duration) -> Self {
+        let lasts = lasts.as_millis().try_into().unwrap_or(u64::MAX);
+        Self { format: FORMAT, owner: owner.to_owned(), lasts, since: now() }
+    }
+
+    pub(super) fn lasts(&self) -> Duration {
+        Duration::from_millis(self.lasts)
+    }
+
+    /// Whether this program knows all that it says.
+    pub(super) fn is_understood(&self) -> bool {
+        self.format <= FORMAT
+    }
+}
+
+impl Held {
+    pub(super) fn of(id: &str, found: &Versioned<Ownership>) -> Self {
+        Self {
+            id: id.to_owned(),
+            owner: found.value.owner.clone(),
+            since: UNIX_EPOCH + Duration::from_millis(found.value.since),
+            lasts: found.value.lasts(),
+            token: found.version,
+        }
+    }
+}
+
+impl Takeover {
+    pub(super) fn new(from: &str, by: &str, reason: &str) -> Self {
+        Self { from: from.to_owned(), by: by.to_owned(), reason: reason.to_owned(), at: now() }
+    }
+}
+
+/// The time for people.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
+}
