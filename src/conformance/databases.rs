@@ -13,6 +13,8 @@ use crate::collection::{Along, Collection, Database, Exit, Part, Retry, Step};
 use crate::conformance::race::{race, within};
 use crate::store::{Action, Commit, Committed, Entry, Error, Expected, Kind, Refusal, Scan, Start, block_on};
 
+pub use crate::conformance::leases::*;
+
 /// How long the threads of one law may take as a whole.
 const BUDGET: Duration = Duration::from_secs(120);
 
@@ -647,6 +649,12 @@ macro_rules! __database_laws {
             what_would_be_gone_around_is_refused
             no_message_shows_an_inner_id
             transactions_stand_in_line_with_other_writers
+            a_lease_keeps_everybody_else_out
+            a_lost_lease_writes_nothing
+            a_silent_holder_is_taken_over_and_a_live_one_is_not
+            of_many_who_wait_each_has_the_lease_alone
+            a_rule_holds_between_any_two_values
+            all_that_stands_in_the_way_is_told_at_once
         }
     };
 }

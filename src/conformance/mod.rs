@@ -46,6 +46,7 @@ pub mod feed;
 mod ground;
 pub mod history;
 mod law;
+mod leases;
 pub mod limits;
 mod race;
 mod sample;

@@ -21,7 +21,8 @@ impl<T: Resource> Step<T> for Guard {
             if along.expects(owners, entry.id)?.is_some() {
                 continue;
             }
-            let (id, collection, intent) = (entry.id.to_owned(), along.collection().to_owned(), entry.intent());
+            let (id, collection, intent) =
+                (entry.id.to_owned(), along.collection().to_owned(), entry.intent());
             along.require(owners, entry.id, Expected::Absent, move |mismatch| {
                 locked(&id, mismatch).in_collection(&*collection).with_intent(intent)
             })?;
@@ -99,11 +100,14 @@ impl<T: Resource> Collection<T> {
     /// ```
     pub fn under(&self, lease: &Lease) -> Result<Self, Error> {
         let (owners, id, token) = (lease.owners().clone(), lease.id().to_owned(), lease.token());
-        self.escorted(Arc::new(move |written: &str, along: &mut Along<'_>| {
-            let (written, collection) = (written.to_owned(), along.collection().to_owned());
-            along.require(&owners, &id, token, move |mismatch| {
-                lost(&written, mismatch).in_collection(&*collection)
-            })
-        }), lease.owners())
+        self.escorted(
+            Arc::new(move |written: &str, along: &mut Along<'_>| {
+                let (written, collection) = (written.to_owned(), along.collection().to_owned());
+                along.require(&owners, &id, token, move |mismatch| {
+                    lost(&written, mismatch).in_collection(&*collection)
+                })
+            }),
+            lease.owners(),
+        )
     }
 }

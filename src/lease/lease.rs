@@ -48,8 +48,8 @@ impl Lease {
         &self.owner
     }
 
-    /// The fencing token: the version of the holder's record, greater than that of every holder before. It can be given to
-    /// another system that refuses smaller ones.
+    /// The fencing token: the version of the holder's record. Its [bits](Version::to_bits) are greater than those of every
+    /// holder before, so that another system that is given it can refuse smaller ones.
     pub fn token(&self) -> Version {
         self.token
     }

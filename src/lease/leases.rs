@@ -130,7 +130,7 @@ impl Leases {
     /// let dead = leases.acquire("nightly", "worker-1").wait()?;
     ///
     /// let lease = leases.acquire_within("nightly", "worker-2", Duration::from_secs(60)).wait()?;
-    /// assert!(lease.token() > dead.token());
+    /// assert!(lease.token().to_bits() > dead.token().to_bits());
     /// assert_eq!(leases.trail("nightly").wait()?[0].from, "worker-1");
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
@@ -198,7 +198,11 @@ impl Leases {
     /// ```
     pub fn list<'a>(&'a self, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<Held>> {
         self.owners.scan("", after, limit).map(|page| Page {
-            items: page.items.into_iter().map(|(id, found)| (Arc::clone(&id), Held::of(&id, &found))).collect(),
+            items: page
+                .items
+                .into_iter()
+                .map(|(id, found)| (Arc::clone(&id), Held::of(&id, &found)))
+                .collect(),
             more: page.more,
         })
     }

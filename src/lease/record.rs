@@ -38,7 +38,7 @@ pub struct Held {
     pub since: SystemTime,
     /// How long it lasts from one renewal to the next.
     pub lasts: Duration,
-    /// The fencing token: greater than that of every holder before.
+    /// The fencing token: its [bits](Version::to_bits) are greater than those of every holder before.
     pub token: Version,
 }
 

@@ -78,7 +78,9 @@ impl<'a> Waiting<'a> {
             let beat = self.leases.beats().get(self.id).await?.map(|beat| beat.version);
             // Not before the answer: what is counted has to be less than the time that truly passed.
             let now = clock.now();
-            let since = seen.filter(|seen| (seen.token, seen.beat) == (held.version, beat)).map_or(now, |seen| seen.since);
+            let since = seen
+                .filter(|seen| (seen.token, seen.beat) == (held.version, beat))
+                .map_or(now, |seen| seen.since);
             seen = Some(Seen { token: held.version, beat, since });
             let silent = now.saturating_duration_since(since);
             let lasts = held.value.lasts();
