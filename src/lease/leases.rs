@@ -13,6 +13,9 @@ use crate::store::{Error, Page, Reply};
 /// How long a lease lasts that nobody says more of.
 const LASTS: Duration = Duration::from_secs(30);
 
+/// How long a line may stand still before those in it race for the lease: it may be held for any time.
+const STALL: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 /// Who holds what in a [`Database`]: a handle, which clones share.
 ///
 /// A lease has an id, which may be that of a resource or any other name, and an owner, who names itself. It is held until it
@@ -83,9 +86,8 @@ impl Leases {
         Self { waiting: Self::line(&timer), timer, ..self }
     }
 
-    /// A line that nobody leaves because it does not move: a lease may be held for any time.
     fn line(timer: &Arc<dyn Timer>) -> Arc<Gate<Ownership>> {
-        Arc::new(Gate::new(Arc::clone(timer), Some(Duration::MAX)))
+        Arc::new(Gate::new(Arc::clone(timer), Some(STALL)))
     }
 
     /// Acquires a lease at once. It never takes over: where the holder died, [`acquire_within`](Self::acquire_within) does.

@@ -27,6 +27,7 @@ mod later;
 mod laws;
 mod layers;
 mod lazy;
+mod leases;
 mod manifest;
 #[cfg(all(feature = "axum", feature = "file"))]
 mod outbox;

@@ -13,7 +13,7 @@ use crate::collection::collection::Collection;
 use crate::collection::database::codecs::Codecs;
 use crate::collection::database::definition::Definition;
 use crate::collection::database::ground::Ground;
-use crate::collection::database::joint::Joint;
+use crate::collection::database::joint::{Deciding, Joint};
 use crate::collection::database::member::{Member, Membership};
 use crate::collection::database::name::Name;
 use crate::collection::lines::Line;
@@ -79,6 +79,7 @@ use crate::store::{Abilities, Error, Refusal, Reply, Resolution, Resource, Store
 pub struct Database {
     shared: Arc<Shared>,
     retry: Retry,
+    deciding: Arc<Deciding>,
 }
 
 struct Shared {
@@ -128,7 +129,8 @@ impl Database {
     fn on(ground: Ground) -> Self {
         let stamps = Stamps::new(&ground.abilities());
         let shared = Shared { ground: Arc::new(ground), open: Mutex::default(), stamps };
-        Self { shared: Arc::new(shared), retry: Retry::default() }
+        let retry = Retry::default();
+        Self { shared: Arc::new(shared), deciding: Arc::new(Deciding::new(retry.clone())), retry }
     }
 
     /// The same database with other limits for trying again: for its transactions, and for the collections that are opened
@@ -141,7 +143,7 @@ impl Database {
     /// # assert_eq!(shop.abilities().window, 100_000);
     /// ```
     pub fn with_retry(self, retry: Retry) -> Self {
-        Self { retry, ..self }
+        Self { deciding: Arc::new(Deciding::new(retry.clone())), retry, ..self }
     }
 
     /// The collection of this name, its values as JSON where the store keeps bytes. Asked for again, it is the same one: with
@@ -235,6 +237,10 @@ impl Database {
         &self.shared.ground
     }
 
+    pub(super) fn deciding(&self) -> &Arc<Deciding> {
+        &self.deciding
+    }
+
     pub(super) fn retry(&self) -> &Retry {
         &self.retry
     }
@@ -283,7 +289,12 @@ impl Database {
                 members.extend(open.get(Name::of_full(full_id)).map(|open| Arc::clone(&open.member)));
             }
         }
-        Joint { ground: Arc::clone(self.ground()), members, escorts: Vec::new() }
+        Joint {
+            ground: Arc::clone(self.ground()),
+            members,
+            escorts: Vec::new(),
+            deciding: Arc::clone(&self.deciding),
+        }
     }
 
     /// The line for hot ids of a collection.

@@ -50,7 +50,7 @@ pub struct Definition<T: Resource> {
 
 impl<T: Resource> Definition<T> {
     pub(super) fn new(database: Database, name: Name) -> Self {
-        let reads = Arc::new(View::new(Arc::clone(database.ground()), name.clone(), Vec::new()).for_reads());
+        let reads = Arc::new(View::new(&database, name.clone(), Vec::new()).for_reads());
         Self { database, name, reads, layered: false, steps: Vec::new() }
     }
 
@@ -214,10 +214,9 @@ impl<T: Resource> Definition<T> {
 
     pub(super) fn build(self) -> Collection<T> {
         let Self { database, name, reads, layered, mut steps } = self;
-        let ground = database.ground();
         steps.reverse();
-        let view = View::new(Arc::clone(ground), name, steps);
-        let membership = Membership::new(Arc::clone(ground), Arc::clone(view.member()));
+        let view = View::new(&database, name, steps);
+        let membership = Membership::new(&database, Arc::clone(view.member()));
         let view = if layered { view.read_through(reads) } else { view };
         Collection::of_database(Arc::new(view), database.retry().clone(), membership)
     }

@@ -7,8 +7,6 @@ use crate::collection::database::codecs::Codecs;
 use crate::collection::database::name::{Name, SEPARATOR};
 use crate::collection::database::opaque::Opaque;
 use crate::collection::database::own::Own;
-use crate::collection::gate::Gate;
-use crate::collection::retry::Retry;
 use crate::memory::Memory;
 use crate::store::{
     Abilities, Changes, Commit, Committed, Listed, Page, Reply, Scan, Start, Store, Versioned,
@@ -16,15 +14,7 @@ use crate::store::{
 use crate::store::{Resolution, WriteId};
 
 /// The one store below all collections of a database: of values whose type each collection knows, under their full ids.
-pub(super) struct Ground {
-    below: Below,
-    /// The line of those who decided on what somebody else then changed, by full ids. It is none of the collections' own
-    /// lines: whoever commits may stand in one of those already.
-    pub(super) deciding: Gate<Opaque>,
-    pub(super) retry: Retry,
-}
-
-enum Below {
+pub(super) enum Ground {
     /// In memory nothing is encoded.
     Memory(Memory<Opaque>),
     Bytes {
@@ -36,40 +26,35 @@ enum Below {
 
 impl Ground {
     pub(super) fn in_memory() -> Self {
-        Self::on(Below::Memory(Memory::of_pieces(SEPARATOR)))
+        Self::Memory(Memory::of_pieces(SEPARATOR))
     }
 
     pub(super) fn over(store: impl Store<[u8]>) -> Self {
         let (bytes, codecs): (Arc<dyn Store<[u8]>>, _) = (Arc::new(store), Codecs::default());
-        Self::on(Below::Bytes { values: Encoded::new(Arc::clone(&bytes), codecs.clone()), bytes, codecs })
-    }
-
-    fn on(below: Below) -> Self {
-        let retry = Retry::default();
-        Self { below, deciding: Gate::new(Arc::clone(retry.clock()), retry.longest_stall()), retry }
+        Self::Bytes { values: Encoded::new(Arc::clone(&bytes), codecs.clone()), bytes, codecs }
     }
 
     fn store(&self) -> &dyn Store<Opaque> {
-        match &self.below {
-            Below::Memory(memory) => memory,
-            Below::Bytes { values, .. } => values,
+        match self {
+            Self::Memory(memory) => memory,
+            Self::Bytes { values, .. } => values,
         }
     }
 
     /// The store itself, where nothing is encoded.
     #[inline]
     pub(super) fn memory(&self) -> Option<&Memory<Opaque>> {
-        match &self.below {
-            Below::Memory(memory) => Some(memory),
-            Below::Bytes { .. } => None,
+        match self {
+            Self::Memory(memory) => Some(memory),
+            Self::Bytes { .. } => None,
         }
     }
 
     /// The codecs, where values are encoded.
     pub(super) fn codecs(&self) -> Option<&Codecs> {
-        match &self.below {
-            Below::Memory(_) => None,
-            Below::Bytes { codecs, .. } => Some(codecs),
+        match self {
+            Self::Memory(_) => None,
+            Self::Bytes { codecs, .. } => Some(codecs),
         }
     }
 
@@ -84,9 +69,9 @@ impl Ground {
         name: &Name,
         from: Start,
     ) -> Result<Changes<Opaque>, crate::store::Error> {
-        match &self.below {
-            Below::Memory(memory) => Ok(Own::of(memory.watch(from).await?, name)),
-            Below::Bytes { bytes, codecs, .. } => {
+        match self {
+            Self::Memory(memory) => Ok(Own::of(memory.watch(from).await?, name)),
+            Self::Bytes { bytes, codecs, .. } => {
                 let changes = Own::of(bytes.watch(from).await?, name);
                 Ok(Decoding::of(changes, codecs.of_name(name)))
             }

@@ -8,7 +8,8 @@ use crate::collection::database::opaque::Opaque;
 use crate::collection::database::part::Base;
 use crate::collection::database::passage::{Passage, whole};
 use crate::collection::database::rider::Rider;
-use crate::collection::gate::{Called, Ticket};
+use crate::collection::gate::{Called, Gate, Ticket};
+use crate::collection::retry::Retry;
 use crate::store::{
     Abilities, Action, Changes, Commit, Committed, Conflict, Entry, Error, Found, Kind, Listed, Mismatch,
     Page, Reply, Resolution, Scan, Start, Store, Version, Versioned, WriteId,
@@ -20,6 +21,20 @@ pub(super) struct Joint {
     pub(super) members: Vec<Arc<dyn Member>>,
     /// What rides along beside, with the write of one full id or of all.
     pub(super) escorts: Vec<(Option<String>, Escort)>,
+    pub(super) deciding: Arc<Deciding>,
+}
+
+/// How those go on who decided on what somebody else then changed.
+pub(super) struct Deciding {
+    /// Their lines, by full ids. They are none of the collections' own: whoever commits may stand in one of those already.
+    lines: Gate<Opaque>,
+    retry: Retry,
+}
+
+impl Deciding {
+    pub(super) fn new(retry: Retry) -> Self {
+        Self { lines: Gate::new(Arc::clone(retry.clock()), retry.longest_stall()), retry }
+    }
 }
 
 /// Why a commit was not applied.
@@ -45,7 +60,7 @@ impl Joint {
             return answer.map_err(|error| shown(error, self.members.iter()));
         }
         let hot = commit.entries().iter().find(|entry| self.decides(entry)).map(|entry| entry.id);
-        let mut turn = hot.and_then(|id| self.ground.deciding.follow(id));
+        let mut turn = hot.and_then(|id| self.deciding.lines.follow(id));
         // There is a line: what is read now would be stale when the turn comes.
         let handed = stand(&mut turn).await;
         let mut bases = self.read(&commit, handed).await?;
@@ -66,18 +81,18 @@ impl Joint {
                 };
             }
             match (&turn, hot) {
-                (None, Some(id)) if lost == 0 && self.ground.deciding.is_on() => {
+                (None, Some(id)) if lost == 0 && self.deciding.lines.is_on() => {
                     let known = commit.entries().iter().position(|entry| entry.id == id);
                     let known = known.and_then(|at| bases[at].known());
-                    turn = Some(self.ground.deciding.join(id, known));
+                    turn = Some(self.deciding.lines.join(id, known));
                     if let Some(handed) = stand(&mut turn).await {
                         bases = self.read(&commit, Some(handed)).await?;
                     }
                 }
                 // Whoever was faster is not in this line: once may be chance.
                 _ => {
-                    let wait = self.ground.retry.wait_after(lost);
-                    self.ground.retry.clock().sleep(wait).await;
+                    let wait = self.deciding.retry.wait_after(lost);
+                    self.deciding.retry.clock().sleep(wait).await;
                 }
             }
             lost += 1;

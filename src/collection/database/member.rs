@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::collection::database::along::Along;
+use crate::collection::database::database::Database;
 use crate::collection::database::ground::Ground;
+use crate::collection::database::joint::Deciding;
 use crate::collection::database::name::Name;
 use crate::collection::database::opaque::Opaque;
 use crate::collection::database::part::Base;
@@ -45,11 +47,13 @@ pub(crate) struct Membership {
     /// Whether it has a layer that a commit over several collections would go around.
     layered: bool,
     pub(super) escorts: Vec<Escort>,
+    pub(super) deciding: Arc<Deciding>,
 }
 
 impl Membership {
-    pub(super) fn new(ground: Arc<Ground>, member: Arc<dyn Member>) -> Self {
-        Self { ground, member, layered: false, escorts: Vec::new() }
+    pub(super) fn new(database: &Database, member: Arc<dyn Member>) -> Self {
+        let (ground, deciding) = (Arc::clone(database.ground()), Arc::clone(database.deciding()));
+        Self { ground, member, layered: false, escorts: Vec::new(), deciding }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -66,7 +70,7 @@ impl Membership {
     pub(crate) fn beside(&self, other: Option<&Self>) -> Result<Self, Error> {
         let member = Self::within(other, &self.ground)?;
         let escorts = other.map(|other| other.escorts.clone()).unwrap_or_default();
-        Ok(Self { escorts, ..Self::new(Arc::clone(&self.ground), member) })
+        Ok(Self { member, escorts, ..self.clone() })
     }
 
     /// The same of a handle whose every write has something riding along.

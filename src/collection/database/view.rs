@@ -7,11 +7,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use crate::collection::database::along::Along;
+use crate::collection::database::database::Database;
 use crate::collection::database::ground::Ground;
 use crate::collection::database::joint::Joint;
+use crate::collection::database::member::Member;
 #[cfg(feature = "json")]
 use crate::collection::database::member::Membership;
-use crate::collection::database::member::{Escort, Member};
 use crate::collection::database::name::Name;
 use crate::collection::database::opaque::{OfAnotherType, Opaque, packed, typed, unpack};
 use crate::collection::database::own::Typed;
@@ -45,24 +46,28 @@ struct Steps<T: Resource> {
 }
 
 impl<T: Resource> View<T> {
-    pub(super) fn new(ground: Arc<Ground>, name: Name, steps: Vec<Arc<dyn Step<T>>>) -> Self {
+    pub(super) fn new(database: &Database, name: Name, steps: Vec<Arc<dyn Step<T>>>) -> Self {
         let member = Arc::new(Steps { name: name.clone(), steps });
-        Self::of(ground, name, member, Vec::new())
+        let (ground, deciding) = (Arc::clone(database.ground()), Arc::clone(database.deciding()));
+        Self::of(Joint { ground, members: vec![member], escorts: Vec::new(), deciding }, name)
     }
 
-    fn of(ground: Arc<Ground>, name: Name, member: Arc<dyn Member>, escorts: Vec<Escort>) -> Self {
-        let in_memory = ground.memory().map(|memory| memory.prefix(Arc::clone(name.prefix())));
-        let escorts = escorts.into_iter().map(|escort| (None, escort)).collect();
-        let joint = Joint { ground, members: vec![member], escorts };
+    fn of(joint: Joint, name: Name) -> Self {
+        let in_memory = joint.ground.memory().map(|memory| memory.prefix(Arc::clone(name.prefix())));
         Self { name, joint, in_memory, only_reads: false, reads: None, _type: PhantomData }
     }
 
     /// A view of the same collection as that of `membership`, where with each write something rides along.
     #[cfg(feature = "json")]
     pub(in crate::collection) fn escorted(membership: &Membership, reads: Arc<dyn Store<T>>) -> Self {
-        let Membership { ground, member, escorts, .. } = membership;
-        let name = member.name().clone();
-        Self::of(Arc::clone(ground), name, Arc::clone(member), escorts.clone()).read_through(reads)
+        let Membership { ground, member, escorts, deciding, .. } = membership;
+        let joint = Joint {
+            ground: Arc::clone(ground),
+            members: vec![Arc::clone(member)],
+            escorts: escorts.iter().map(|escort| (None, Arc::clone(escort))).collect(),
+            deciding: Arc::clone(deciding),
+        };
+        Self::of(joint, member.name().clone()).read_through(reads)
     }
 
     pub(super) fn for_reads(self) -> Self {

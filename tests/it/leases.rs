@@ -1,0 +1,390 @@
+//! Leases among holders that crash, pause and have clocks of their own, in a world where a seed decides everything.
+//!
+//! A failing seed is printed. `IFMATCH_SEED=7 cargo test --test it leases -- --nocapture` runs that one again.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ifmatch::collection::{Sleep, Timer};
+use ifmatch::conformance::simulation::{Simulated, Simulation};
+use ifmatch::lease::{Lease, Leases};
+use ifmatch::{Collection, Database, Error, Expected, Kind, Memory, Retry};
+use parking_lot::Mutex;
+
+/// How many schedules a run of the tests covers, of each kind.
+const SCHEDULES: u64 = 10_000;
+
+const HOLDERS: u64 = 8;
+
+const ROUNDS: u64 = 3;
+
+const LASTS: Duration = Duration::from_secs(30);
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Long enough for everybody to have had the lease, and to have died with it.
+const LONG: Duration = Duration::from_secs(1_000_000);
+
+/// How a schedule goes about things.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mode {
+    /// Nobody crashes or pauses, the clocks are right, and no message is lost.
+    Calm,
+    /// Everything goes wrong.
+    Wild,
+    /// The same, and holders look whether they are still named before they write, and write then: what a lease must not be.
+    ByName,
+}
+
+/// The clock of one holder: that of the world, but that it may jump ahead, or stand still.
+#[derive(Clone)]
+struct Own {
+    world: Simulation,
+    kept: Arc<Mutex<(Duration, Option<Instant>)>>,
+}
+
+impl Own {
+    fn new(world: &Simulation) -> Self {
+        Self { world: world.clone(), kept: Arc::default() }
+    }
+
+    fn jump(&self) {
+        self.kept.lock().0 += HOUR;
+    }
+
+    fn stand_still(&self) {
+        let now = self.now();
+        self.kept.lock().1 = Some(now);
+    }
+}
+
+impl Timer for Own {
+    fn now(&self) -> Instant {
+        let kept = self.kept.lock();
+        kept.1.unwrap_or_else(|| self.world.now() + kept.0)
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        self.world.sleep(duration)
+    }
+}
+
+/// What a run knows.
+#[derive(Debug, Default)]
+struct Notes {
+    /// The token that each acknowledged write was made under, by its version.
+    written: BTreeMap<u64, u64>,
+    holders: BTreeMap<u64, u64>,
+    acquired: u64,
+    refused: u64,
+    failed: u64,
+    taken_over: u64,
+}
+
+impl Notes {
+    fn add(&mut self, other: &Self) {
+        self.acquired += other.acquired;
+        self.refused += other.refused;
+        self.failed += other.failed;
+        self.taken_over += other.taken_over;
+        self.holders.extend(other.holders.iter().map(|(token, _)| (*token, 0)));
+    }
+}
+
+#[derive(Clone)]
+struct Parts {
+    world: Simulation,
+    mode: Mode,
+    leases: Leases,
+    /// What the holders write, each with the token of its lease.
+    work: Collection<(u64, u64)>,
+    clock: Own,
+    notes: Arc<Mutex<Notes>>,
+}
+
+/// Runs one schedule. `Err` tells what was broken.
+fn run(seed: u64, mode: Mode) -> Result<Notes, String> {
+    let world = Simulation::new(seed);
+    let retry = Retry::default().timer(world.clone()).random(world.randomness());
+    let database = match mode {
+        Mode::Calm => Database::new(Memory::<[u8]>::new()),
+        _ => Database::new(Simulated::new(&world, Memory::<[u8]>::new())),
+    };
+    let database = database.with_retry(retry);
+    let notes = Arc::new(Mutex::new(Notes::default()));
+    let work = database.collection("work").unwrap();
+    let shared = Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(world.clone());
+    for holder in 0..HOLDERS {
+        let clock = Own::new(&world);
+        // Half of them as in one process, the others as in processes of their own.
+        let leases = match holder % 2 {
+            0 => shared.clone(),
+            _ => Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(clock.clone()),
+        };
+        let parts = Parts {
+            world: world.clone(),
+            mode,
+            leases,
+            work: work.clone(),
+            clock,
+            notes: Arc::clone(&notes),
+        };
+        world.spawn(async move {
+            for round in 0..ROUNDS {
+                parts.hold(holder, round).await;
+            }
+        });
+    }
+    world.run();
+    let (trail, told) = (shared, Arc::clone(&notes));
+    world.spawn(async move {
+        let ended = loop {
+            if let Ok(ended) = trail.trail("job").await {
+                break ended.len() as u64;
+            }
+        };
+        told.lock().taken_over = ended;
+    });
+    world.run();
+    drop(world);
+
+    let notes = std::mem::take(&mut *notes.lock());
+    let mut newest = 0;
+    for (version, token) in &notes.written {
+        if *token < newest {
+            return Err(format!("a write under {token} was accepted at {version}, after one under {newest}"));
+        }
+        newest = *token;
+    }
+    if mode == Mode::Calm && (notes.acquired != HOLDERS * ROUNDS || notes.taken_over > 0 || notes.refused > 0)
+    {
+        return Err(format!("holders that lived were taken over, or somebody was forgotten: {notes:?}"));
+    }
+    Ok(notes)
+}
+
+impl Parts {
+    async fn hold(&self, holder: u64, round: u64) {
+        self.world.sleep(Duration::from_secs(self.world.below(60))).await;
+        let owner = format!("holder-{holder}");
+        let lease = match self.leases.acquire_within("job", &owner, LONG).await {
+            Ok(lease) => lease,
+            Err(Error::Failed(_)) => return self.notes.lock().failed += 1,
+            Err(error) => panic!("who waits this long gets it: {error}"),
+        };
+        let token = lease.token().to_bits().get();
+        {
+            let mut notes = self.notes.lock();
+            notes.acquired += 1;
+            assert!(notes.holders.insert(token, holder).is_none(), "two holders have one token");
+        }
+        if self.mode == Mode::Calm {
+            // Longer than it lasts, again and again.
+            let work = async {
+                for number in 0..4 {
+                    self.world.sleep(LASTS * 3 / 2).await;
+                    self.write(&lease, &owner, round * 100 + number).await;
+                }
+                Ok::<_, Error>(())
+            };
+            lease.during(work).await.expect("a holder that lives is not taken over");
+            return lease.release().await.expect("a lease that is held can be released");
+        }
+        for number in 0..4 {
+            match self.world.below(10) {
+                // Stopped, for longer than the lease lasts or not.
+                0..3 => self.world.sleep(Duration::from_secs(self.world.below(90))).await,
+                3 => self.clock.jump(),
+                4 => self.clock.stand_still(),
+                5..8 => match lease.renew().await {
+                    Ok(()) => {}
+                    Err(Error::Conflict(_)) => self.notes.lock().refused += 1,
+                    Err(_) => self.notes.lock().failed += 1,
+                },
+                _ => {}
+            }
+            self.write(&lease, &owner, round * 100 + number).await;
+        }
+        // The others crash.
+        if self.world.below(2) == 0 {
+            let _ = lease.release().await;
+        }
+    }
+
+    async fn write(&self, lease: &Lease, owner: &str, number: u64) {
+        let token = lease.token().to_bits().get();
+        let answer = match self.mode {
+            Mode::ByName => match self.leases.holder("job").await {
+                Ok(Some(held)) if held.owner == owner => self.work.put("x", (token, number)).await,
+                Ok(_) => return self.notes.lock().refused += 1,
+                Err(error) => Err(error),
+            },
+            _ => self.work.under(lease).expect("it is of this database").put("x", (token, number)).await,
+        };
+        let mut notes = self.notes.lock();
+        match answer {
+            Ok(written) => drop(notes.written.insert(written.version.to_bits().get(), token)),
+            Err(Error::Conflict(conflict)) => {
+                let lost = matches!(conflict.kind(), Kind::Locked { .. } | Kind::State { .. });
+                assert!(lost, "a blind put under a lease is refused by it alone: {conflict}");
+                notes.refused += 1;
+            }
+            Err(Error::Failed(_)) => notes.failed += 1,
+            Err(error) => panic!("a write under a lease: {error}"),
+        }
+    }
+}
+
+/// Runs schedules until one breaks something, which it gives.
+fn broken(mode: Mode, schedules: u64) -> (Option<(u64, String)>, Notes) {
+    let seeds = match env::var("IFMATCH_SEED") {
+        Ok(seed) => vec![seed.parse().expect("IFMATCH_SEED is a number")],
+        Err(_) => (0..schedules).collect::<Vec<u64>>(),
+    };
+    let (found, totals) = (Mutex::new(None), Mutex::new(Notes::default()));
+    let threads = thread::available_parallelism().map_or(2, |threads| threads.get());
+    thread::scope(|scope| {
+        for thread in 0..threads {
+            let (seeds, found, totals) = (&seeds, &found, &totals);
+            scope.spawn(move || {
+                for seed in seeds.iter().skip(thread).step_by(threads) {
+                    match catch_unwind(AssertUnwindSafe(|| run(*seed, mode))) {
+                        Ok(Ok(notes)) => totals.lock().add(&notes),
+                        Ok(Err(broken)) => {
+                            found.lock().get_or_insert((*seed, broken));
+                        }
+                        Err(panic) => {
+                            println!("IFMATCH_SEED={seed} makes this run again, {mode:?}");
+                            resume_unwind(panic);
+                        }
+                    }
+                    if found.lock().is_some() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (found.into_inner(), totals.into_inner())
+}
+
+#[test]
+fn no_write_is_accepted_under_an_older_token_whatever_holders_and_clocks_do() {
+    let (broken, totals) = broken(Mode::Wild, SCHEDULES);
+
+    assert_eq!(broken, None, "IFMATCH_SEED makes it run again");
+    println!(
+        "{} acquired, {} refused, {} failed, {} taken over",
+        totals.acquired, totals.refused, totals.failed, totals.taken_over
+    );
+    // It was wild enough to be worth it.
+    assert!(totals.taken_over > SCHEDULES && totals.refused > SCHEDULES && totals.failed > SCHEDULES / 100);
+}
+
+#[test]
+fn a_holder_that_lives_is_never_taken_over_and_nobody_is_forgotten() {
+    let (broken, totals) = broken(Mode::Calm, SCHEDULES / 5);
+
+    assert_eq!(broken, None, "IFMATCH_SEED makes it run again");
+    assert_eq!(totals.acquired, SCHEDULES / 5 * HOLDERS * ROUNDS);
+}
+
+#[test]
+fn a_lease_that_only_checks_the_name_is_caught() {
+    let (broken, _) = broken(Mode::ByName, 1_000);
+
+    assert!(broken.is_some(), "the check finds nothing");
+}
+
+#[test]
+fn whoever_waits_too_short_a_time_hears_who_holds_it() {
+    let world = Simulation::new(1);
+    let database = Database::in_memory();
+    let leases = Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(world.clone());
+    world.spawn(async move {
+        let lease = leases.acquire("job", "ann").await.unwrap();
+
+        let refused = leases.acquire_within("job", "bob", LASTS / 2).await.unwrap_err();
+
+        let Error::Conflict(conflict) = refused else { panic!("{refused}") };
+        assert!(matches!(conflict.kind(), Kind::Locked { holder, .. } if &**holder == "ann"));
+        lease.renew().await.unwrap();
+    });
+    world.run();
+}
+
+#[test]
+fn a_waiter_that_is_given_up_leaves_its_place() {
+    let database = Database::in_memory();
+    let leases = Leases::new(&database, "leases").unwrap();
+    let lease = leases.acquire("job", "ann").wait().unwrap();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    for _ in 0..3 {
+        let mut first = leases.acquire_within("job", "bob", LONG);
+        let mut second = leases.acquire_within("job", "eve", LONG);
+        assert!(std::pin::Pin::new(&mut first).poll(&mut context).is_pending());
+        assert!(std::pin::Pin::new(&mut second).poll(&mut context).is_pending());
+    }
+
+    lease.release().wait().unwrap();
+
+    let next = leases.acquire_within("job", "dan", LONG).wait().unwrap();
+    assert_eq!(next.owner(), "dan");
+}
+
+#[test]
+fn work_under_a_lease_that_is_lost_is_dropped() {
+    struct Dropped(Arc<Mutex<bool>>);
+    impl Drop for Dropped {
+        fn drop(&mut self) {
+            *self.0.lock() = true;
+        }
+    }
+    let world = Simulation::new(1);
+    let database = Database::in_memory();
+    let leases = Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(world.clone());
+    let dropped = Arc::new(Mutex::new(false));
+    let (told, clock) = (Arc::clone(&dropped), world.clone());
+    world.spawn(async move {
+        let lease = leases.acquire("job", "ann").await.unwrap();
+        let work = async {
+            let _held = Dropped(Arc::clone(&told));
+            clock.sleep(LASTS * 2).await;
+            leases.force_release("job", "bob", "it hangs").await?;
+            clock.sleep(LONG).await;
+            Ok::<_, Error>(())
+        };
+
+        let ended = lease.during(work).await.unwrap_err();
+
+        assert!(matches!(ended.conflict().unwrap().kind(), Kind::State { rule, .. } if rule == "lease-lost"));
+        assert!(*told.lock());
+    });
+    world.run();
+    assert!(*dropped.lock());
+}
+
+#[test]
+fn a_record_of_a_later_format_is_not_taken_over() {
+    let world = Simulation::new(1);
+    let store = Arc::new(Memory::<[u8]>::new());
+    let database = Database::new(Arc::clone(&store));
+    let leases = Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(world.clone());
+    let raw = Collection::<serde_json::Value>::json(Arc::clone(&store));
+    let later = serde_json::json!({"format": 2, "owner": "ann", "lasts": 1, "since": 1, "shared": true});
+    raw.put("leases/job", later.clone()).wait().unwrap();
+    world.spawn(async move {
+        let refused = leases.acquire_within("job", "bob", LASTS * 100).await.unwrap_err();
+        assert!(
+            matches!(refused.conflict().unwrap().kind(), Kind::Locked { holder, .. } if &**holder == "ann")
+        );
+        assert_eq!(*raw.fetch("leases/job").await.unwrap().value, later);
+        raw.delete("leases/job", Expected::Present).await.unwrap();
+        leases.acquire("job", "bob").await.unwrap().release().await.unwrap();
+    });
+    world.run();
+}
