@@ -4,6 +4,7 @@
 #[cfg(feature = "etcd")]
 mod etcd;
 mod faults;
+mod leases;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod proxy;

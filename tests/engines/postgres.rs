@@ -92,13 +92,13 @@ fn server_in(directory: Directory, settings: &[&str]) -> Server {
     server
 }
 
-fn url(port: u16) -> String {
+pub(crate) fn url(port: u16) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/postgres")
 }
 
 /// One server for the tests that leave it as it is. It syncs nothing, since no machine loses power here, and others may
 /// keep the disk busy.
-fn shared_server() -> &'static Server {
+pub(crate) fn shared_server() -> &'static Server {
     static SERVER: LazyLock<Server> = LazyLock::new(|| server(&["fsync=off"]));
     &SERVER
 }

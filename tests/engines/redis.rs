@@ -39,12 +39,12 @@ fn server(settings: &[&str]) -> Server {
 }
 
 /// One server for all tests that do not harm it. It keeps nothing on disk.
-fn shared() -> &'static Server {
+pub(crate) fn shared() -> &'static Server {
     static SHARED: LazyLock<Server> = LazyLock::new(|| server(&["--appendonly", "no"]));
     &SHARED
 }
 
-fn url(port: u16) -> String {
+pub(crate) fn url(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
 }
 
