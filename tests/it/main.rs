@@ -34,6 +34,7 @@ mod outbox;
 mod reentry;
 mod rooms;
 #[cfg(feature = "axum")]
+mod rules;
 mod shop;
 #[cfg(feature = "conformance")]
 mod simulation;

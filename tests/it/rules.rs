@@ -1,0 +1,204 @@
+//! Rules among writers that race: no two values that follow one another break one.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use ifmatch::collection::{Along, Exit, Part, Step};
+use ifmatch::store::{Action, Committed};
+use ifmatch::{Collection, Commit, Conflict, Database, Entry, Error, Expected, File, Kind, Retry};
+
+/// How many threads write, and how often each.
+const THREADS: u64 = 8;
+const EACH: u64 = 25_000;
+
+/// Even and odd alternate, and what is deleted was odd.
+fn allows(old: Option<&u64>, new: Option<&u64>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => old % 2 != new % 2,
+        (Some(old), None) => old % 2 == 1,
+        (None, _) => true,
+    }
+}
+
+/// What was written under each version of one id; `None` for a deletion.
+type Log = Arc<Mutex<BTreeMap<u64, Option<u64>>>>;
+
+/// Writes in every way from many threads, and gives what was accepted, and how many were refused.
+fn race(numbers: &Collection<u64>, database: &Database) -> (Log, u64) {
+    let log = Log::default();
+    let refused: u64 = thread::scope(|scope| {
+        let writers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                scope.spawn({
+                    let log = Arc::clone(&log);
+                    move || {
+                        (0..EACH).filter(|round| !write(numbers, database, &log, thread, *round)).count()
+                            as u64
+                    }
+                })
+            })
+            .collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+    });
+    (log, refused)
+}
+
+/// Whether it was accepted.
+fn write(numbers: &Collection<u64>, database: &Database, log: &Log, thread: u64, round: u64) -> bool {
+    let number = thread * EACH + round;
+    let note = |committed: &Committed, value: Option<u64>| {
+        if let Some(version) = committed.receipts()[0].version {
+            log.lock().unwrap().insert(version.to_bits().get(), value);
+        }
+    };
+    let blind = |entry| numbers.commit(Commit::one(entry)).wait();
+    let answer = match thread % 4 {
+        0 | 3 if round % 5 == 0 => {
+            blind(Entry::delete("hot", Expected::Any)).map(|committed| note(&committed, None))
+        }
+        0 => blind(Entry::put("hot", Expected::Any, Arc::new(number)))
+            .map(|committed| note(&committed, Some(number))),
+        1 => numbers.modify_or_create("hot", || 0, |now| *now += 1).wait().map(|now| {
+            log.lock().unwrap().insert(now.version.to_bits().get(), Some(*now.value));
+        }),
+        2 => {
+            let mut transaction = database.transaction();
+            transaction.put(numbers, "hot", number);
+            transaction.put(numbers, &format!("cold-{thread}"), number);
+            match transaction.commit().wait() {
+                Ok(committed) => {
+                    note(&committed, Some(number));
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
+        }
+        _ => match numbers.get("hot").wait() {
+            Ok(Some(now)) => {
+                let put = Entry::put("hot", now.version, Arc::new(number));
+                blind(put).map(|committed| note(&committed, Some(number)))
+            }
+            other => other.map(drop),
+        },
+    };
+    match answer {
+        Ok(()) => true,
+        Err(Error::Conflict(conflict)) => {
+            let expected = match conflict.kind() {
+                Kind::State { rule, .. } => rule == "alternates",
+                // Of those alone that said what they expect.
+                _ => thread % 4 == 3,
+            };
+            assert!(expected, "{conflict}");
+            false
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The first two values that follow one another and break the rule.
+fn broken(log: &Log) -> Option<[Option<u64>; 2]> {
+    let values: Vec<Option<u64>> = log.lock().unwrap().values().copied().collect();
+    let pairs = values.windows(2).map(|pair| [pair[0], pair[1]]);
+    pairs.into_iter().find(|[old, new]| !allows(old.as_ref(), new.as_ref()))
+}
+
+/// Retries that nobody wears out.
+fn patient(database: Database) -> Database {
+    database.with_retry(Retry::default().attempts(u32::MAX).deadline(std::time::Duration::from_secs(600)))
+}
+
+#[test]
+fn no_write_slips_by_a_rule() {
+    let database = patient(Database::in_memory());
+    let numbers = database.define::<u64>("numbers").unwrap();
+    let numbers = numbers.rule("alternates", "even and odd alternate", allows);
+    let numbers = numbers.open().unwrap();
+
+    let (log, refused) = race(&numbers, &database);
+
+    assert_eq!(broken(&log), None);
+    let accepted = log.lock().unwrap().len() as u64;
+    println!("{accepted} accepted, {refused} refused");
+    assert!(accepted > EACH / 2 && refused > EACH / 2, "{accepted} accepted, {refused} refused");
+}
+
+/// What a rule must not be: it decides on what stands there when it looks.
+struct OnceTrue(Mutex<Option<Collection<u64>>>);
+
+impl Step<u64> for OnceTrue {
+    fn enter(&self, part: &Part<'_, u64>, _: &mut Along<'_>) -> Result<Exit, Error> {
+        let Some(numbers) = self.0.lock().unwrap().clone() else { return Ok(Exit::silent()) };
+        for entry in part.entries() {
+            let new = match &entry.action {
+                Action::Put(new) => Some(**new),
+                Action::Delete => None,
+                Action::Check => continue,
+            };
+            let old = numbers.get(entry.id).wait()?.map(|old| *old.value);
+            thread::yield_now();
+            if !allows(old.as_ref(), new.as_ref()) && (old, new) != (None, None) {
+                return Err(Conflict::state(entry.id, "alternates", "even and odd alternate").into());
+            }
+        }
+        Ok(Exit::silent())
+    }
+}
+
+#[test]
+fn a_rule_that_is_decided_on_a_stale_value_is_caught() {
+    let database = patient(Database::in_memory());
+    let looked = Database::clone(&database);
+    let step = Arc::new(OnceTrue(Mutex::default()));
+    let numbers = database.define::<u64>("numbers").unwrap().step(Shared(Arc::clone(&step))).open().unwrap();
+    *step.0.lock().unwrap() = Some(numbers.clone());
+
+    let (log, _) = race(&numbers, &looked);
+
+    assert!(broken(&log).is_some(), "the check finds nothing");
+    // It holds its own collection.
+    step.0.lock().unwrap().take();
+}
+
+struct Shared(Arc<OnceTrue>);
+
+impl Step<u64> for Shared {
+    fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        self.0.enter(part, along)
+    }
+}
+
+#[test]
+fn a_thousand_blind_puts_under_a_rule_all_succeed() {
+    let directory = tempdir();
+    let database = Database::new(File::open(directory.join("ruled.ifmatch")).unwrap());
+    let plain = database.collection::<u64>("plain").unwrap();
+    let ruled = database.define::<u64>("ruled").unwrap();
+    let ruled = ruled.rule("any", "anything goes", |_, _| true).open().unwrap();
+
+    let took = [&plain, &ruled].map(|to| {
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for thread in 0..200_u64 {
+                scope.spawn(move || {
+                    for round in 0..5 {
+                        to.put("hot", thread * 5 + round).wait().expect("a blind put that the rule allows");
+                    }
+                });
+            }
+        });
+        began.elapsed()
+    });
+
+    println!("one id, without a rule {:?}, under one {:?}", took[0], took[1]);
+    drop((plain, ruled, database));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+fn tempdir() -> std::path::PathBuf {
+    let directory = std::env::temp_dir().join(format!("ifmatch-rules-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
