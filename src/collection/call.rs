@@ -173,8 +173,9 @@ impl<'a> Call<'a> {
             let failure = match answer {
                 Some(Err(Error::Failed(failure))) => failure,
                 // The id was drawn for this sending alone, so nothing was applied under it. The next one is drawn at the
-                // version that the refusal told.
-                Some(Err(Error::Refused(Refusal::Outside { .. })))
+                // version that the refusal told. A database sends again what lost a race that only it knows of: under an id
+                // that the store may have closed with the first one.
+                Some(Err(Error::Refused(Refusal::Outside { .. } | Refusal::Closed { .. })))
                     if commit.write().is_none() && self.may_try() =>
                 {
                     sent = send(store, stamps, commit);
@@ -252,9 +253,16 @@ pub(crate) fn send<'s, T: Resource + ?Sized>(
 }
 
 /// What a conflict says of the id that a call is about: steps of a database's collection add entries of others, under any
-/// id.
+/// id. A rule that was broken beside a lost race was decided on a value that was computed from what is gone: the race goes
+/// first.
 pub(crate) fn own_in<'c>(conflict: &'c Conflict, collection: Option<&str>, id: &str) -> Option<&'c Mismatch> {
-    conflict.mismatches().iter().find(|mismatch| mismatch.id() == id && mismatch.collection() == collection)
+    let own = |mismatch: &&Mismatch| mismatch.id() == id && mismatch.collection() == collection;
+    let mut own = conflict.mismatches().iter().filter(own);
+    let first = own.next()?;
+    Some(match first.kind().is_refusal() {
+        true => own.find(|mismatch| !mismatch.kind().is_refusal()).unwrap_or(first),
+        false => first,
+    })
 }
 
 /// The error of a commit of one, where that a resource is not there is no conflict but an answer.

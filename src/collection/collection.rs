@@ -66,9 +66,9 @@ pub struct Collection<T: Resource + ?Sized> {
 
 struct Shared<T: ?Sized> {
     /// The store's abilities are asked once: they are on the way of every write.
-    stamps: Stamps,
+    stamps: Arc<Stamps>,
     retry: Retry,
-    gate: Gate<T>,
+    gate: Arc<Gate<T>>,
     /// Where it is one of a database.
     membership: Option<Membership>,
 }
@@ -156,7 +156,14 @@ impl<T: Resource + ?Sized> Collection<T> {
         let with = with.membership().expect("what rides along is of a database");
         let membership = with.beside(self.membership())?.escorted(escort);
         let view = View::escorted(&membership, Arc::clone(&self.store));
-        Ok(Self::of_database(Arc::new(view), self.retry().clone(), membership))
+        let Shared { stamps, retry, gate, .. } = &*self.shared;
+        let shared = Shared {
+            stamps: Arc::clone(stamps),
+            retry: retry.clone(),
+            gate: Arc::clone(gate),
+            membership: Some(membership),
+        };
+        Ok(Self { store: Arc::new(view), shared: Arc::new(shared) })
     }
 
     pub(super) fn of_database(store: Arc<dyn Store<T>>, retry: Retry, membership: Membership) -> Self {
@@ -165,8 +172,8 @@ impl<T: Resource + ?Sized> Collection<T> {
 
     fn over(store: Arc<dyn Store<T>>, retry: Retry, membership: Option<Membership>) -> Self {
         let stamps = Stamps::new(&store.abilities());
-        let gate = Gate::new(Arc::clone(retry.clock()), retry.longest_stall());
-        Self { store, shared: Arc::new(Shared { stamps, retry, gate, membership }) }
+        let gate = Arc::new(Gate::new(Arc::clone(retry.clock()), retry.longest_stall()));
+        Self { store, shared: Arc::new(Shared { stamps: Arc::new(stamps), retry, gate, membership }) }
     }
 
     /// The store, layers included.

@@ -151,12 +151,17 @@ impl<T: Resource + ?Sized> Slots<T> {
         self.slots.iter().any(|slot| !matches!(slot.action, Action::Check))
     }
 
-    /// Whether the work can come to another end where it reads again: this was read, and what the caller expects on his own
-    /// account still holds.
-    pub(super) fn may_mend(&self, id: &str, mismatch: &Mismatch) -> bool {
+    /// Whether the work can come to another end where it reads again: what failed was read, and what the caller expects on
+    /// his own account still holds. To read again mends no lock and no rule; but beside a race that was lost, a rule was
+    /// decided on what was computed from a value that is gone.
+    pub(super) fn may_mend(&self, conflict: &Conflict, full_id: impl Fn(&Mismatch) -> String) -> bool {
+        let mut races =
+            conflict.mismatches().iter().filter(|mismatch| !mismatch.kind().is_refusal()).peekable();
+        races.peek().is_some() && races.all(|mismatch| self.may_mend_one(&full_id(mismatch), mismatch))
+    }
+
+    fn may_mend_one(&self, id: &str, mismatch: &Mismatch) -> bool {
         let there = match mismatch.kind() {
-            // To read again mends no lock and no rule.
-            Kind::Locked { .. } | Kind::State { .. } => return false,
             Kind::Missing | Kind::Deleted => None,
             _ => mismatch.found(),
         };

@@ -255,10 +255,8 @@ impl<T: Resource + ?Sized> Tried for Transaction<T> {
 
     fn may_mend(&self, conflict: &Conflict) -> bool {
         let own = self.collection.name();
-        conflict
-            .mismatches()
-            .iter()
-            .all(|mismatch| mismatch.collection() == own && self.slots.may_mend(mismatch.id(), mismatch))
+        conflict.mismatches().iter().all(|mismatch| mismatch.collection() == own)
+            && self.slots.may_mend(conflict, |mismatch| mismatch.id().to_owned())
     }
 }
 

@@ -295,6 +295,8 @@ impl<'a, T: Resource + ?Sized, B: Deref<Target = Shelf<T>>> Writing<'a, T, B> {
                 // The same id in another collection is another resource.
                 let own = |mismatch: &&Mismatch| {
                     mismatch.id() == part.id
+                        // What a rule was decided on may be older than what this cache was told of since.
+                        && !mismatch.kind().is_refusal()
                         && (self.collection.is_none() || mismatch.collection() == self.collection.as_deref())
                 };
                 error.conflict()?.mismatches().iter().find(own)?.current()

@@ -1,41 +1,51 @@
 //! What a lease does to commits: it refuses the writes of everybody else, and those of a holder that is none any more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::collection::{Along, Collection, Definition, Exit, Part, Step};
 use crate::lease::lease::Lease;
 use crate::lease::leases::Leases;
 use crate::lease::record::Ownership;
-use crate::store::{Action, Error, Expected, Mismatch, Resource};
+use crate::store::{Action, Error, Expected, Mismatch, Refusal, Resource};
 
 /// Refuses the write of an id that is held, unless whoever writes has its lease.
 struct Guard {
-    leases: Leases,
+    /// Not the [`Leases`], which hold the database: that would hold itself.
+    owners: Collection<Ownership>,
 }
 
 impl<T: Resource> Step<T> for Guard {
     fn enter(&self, part: &Part<'_, T>, along: &mut Along<'_>) -> Result<Exit, Error> {
-        let owners = self.leases.owners();
-        for entry in part.entries().iter().filter(|entry| !matches!(entry.action, Action::Check)) {
+        let owners = &self.owners;
+        // What stands for a write of what is there may bring that up to date.
+        let writes = |action: &Action<T>| part.commit().is_unchanged() || !matches!(action, Action::Check);
+        for entry in part.entries().iter().filter(|entry| writes(&entry.action)) {
             // It comes under the lease: that is checked already.
             if along.expects(owners, entry.id)?.is_some() {
                 continue;
             }
             let (id, collection, intent) =
                 (entry.id.to_owned(), along.collection().to_owned(), entry.intent());
-            along.require(owners, entry.id, Expected::Absent, move |mismatch| {
-                locked(&id, mismatch).in_collection(&*collection).with_intent(intent)
-            })?;
+            let required = along.require(owners, entry.id, Expected::Absent, move |mismatch| {
+                held(&id, mismatch).in_collection(&*collection).with_intent(intent)
+            });
+            match required {
+                // The names of leases are longer: nobody can hold one of this id.
+                Err(Error::Refused(Refusal::Id { .. })) | Ok(()) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(Exit::silent())
     }
 }
 
 /// The refusal of a write by whoever holds the lease.
-fn locked(id: &str, of_lease: Mismatch) -> Mismatch {
+fn held(id: &str, of_lease: Mismatch) -> Mismatch {
     match of_lease.current::<Ownership>() {
         Some(held) => Mismatch::locked(id, &*held.value.owner, held.value.lasts()),
-        None => Mismatch::locked(id, "somebody", std::time::Duration::ZERO),
+        // A record of a later format.
+        None => Mismatch::locked(id, "somebody", Duration::from_secs(1)),
     }
 }
 
@@ -66,7 +76,7 @@ impl<T: Resource> Definition<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn leased(self, leases: &Leases) -> Self {
-        self.step(Guard { leases: leases.clone() })
+        self.step(Guard { owners: leases.owners().clone() })
     }
 }
 

@@ -54,8 +54,8 @@ impl Lease {
         self.token
     }
 
-    /// How long the lease lasts for sure if it is not renewed, by this program's clock: zero where somebody may have taken
-    /// it over.
+    /// How long the lease lasts if it is not renewed, by this program's clock: zero where somebody may have taken it over. A
+    /// machine that was suspended may not have counted that time.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -121,20 +121,20 @@ impl Lease {
                 let due = (self.lasts / 3).saturating_sub(self.lasts - self.remaining());
                 clock.sleep(due).await;
                 let mut failed = false;
-                // A renewal that hangs must not outlast the lease.
+                // One that hangs must not keep another one from coming through.
                 while failed || self.remaining() <= self.lasts - self.lasts / 3 {
                     let spare = self.remaining().saturating_sub(self.lasts / 10);
                     if spare.is_zero() {
                         return Err(self.silent());
                     }
-                    match first_of(self.renew(), clock.sleep(spare)).await {
+                    match first_of(self.renew(), clock.sleep(spare.min(self.lasts / 5))).await {
                         Some(Ok(())) => break,
                         Some(Err(Error::Failed(failure))) if !failure.is_lasting() => {
                             failed = true;
                             clock.sleep(spare.min(self.lasts / 20)).await;
                         }
                         Some(Err(error)) => return Err(error),
-                        None => return Err(self.silent()),
+                        None => failed = true,
                     }
                 }
             }
@@ -142,7 +142,8 @@ impl Lease {
     }
 
     /// Does `work` while the lease is renewed; as soon as the lease is lost, the work is dropped where it is. What it had
-    /// written under the lease by then stands, and nothing is released.
+    /// written under the lease by then stands, and nothing is released. Both run as one task: work that blocks its thread is
+    /// neither renewed nor stopped meanwhile.
     ///
     /// # Errors
     ///
@@ -180,8 +181,9 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// As [`renew`](Self::renew). Where it is a failure, the lease may be held until it is taken over.
-    pub fn release(self) -> Reply<'static, ()> {
+    /// As [`renew`](Self::renew). Where it is a failure, release it again: else the lease may be held until it is taken
+    /// over.
+    pub fn release(&self) -> Reply<'_, ()> {
         Reply::pending(async move {
             let mut transaction = self.leases.database().transaction();
             transaction.check(self.owners(), &self.id, self.token)?;

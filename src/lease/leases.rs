@@ -1,14 +1,18 @@
 //! [`Leases`], who holds what in a database.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::collection::{Collection, Database, Gate, ThreadTimer, Timer};
 use crate::lease::lease::Lease;
-use crate::lease::record::{Heartbeat, Held, Ownership, Takeover};
+use crate::lease::record::{Ended, Heartbeat, Held, Ownership};
+use crate::lease::waiting::Seen;
 use crate::lease::waiting::Waiting;
-use crate::store::{Error, Page, Reply};
+use crate::store::{Error, Page, Reply, Version};
 
 /// How long a lease lasts that nobody says more of.
 const LASTS: Duration = Duration::from_secs(30);
@@ -27,11 +31,13 @@ pub struct Leases {
     database: Database,
     owners: Collection<Ownership>,
     beats: Collection<Heartbeat>,
-    trail: Collection<Takeover>,
+    trail: Collection<Ended>,
     lasts: Duration,
     timer: Arc<dyn Timer>,
     /// Those who wait in this process, in the order in which they came.
     waiting: Arc<Gate<Ownership>>,
+    /// What those who waited have seen of holders.
+    watched: Arc<Mutex<HashMap<String, Seen>>>,
 }
 
 impl Leases {
@@ -60,6 +66,7 @@ impl Leases {
             database: database.clone(),
             lasts: LASTS,
             waiting: Self::line(&timer),
+            watched: Arc::default(),
             timer,
         })
     }
@@ -80,10 +87,18 @@ impl Leases {
         Self { lasts: lasts.max(Duration::from_millis(1)), ..self }
     }
 
-    /// The same leases on another clock, as for tests.
+    /// The same leases on another clock, as for tests. Those who wait on other handles are not in its line.
+    ///
+    /// ```
+    /// # use ifmatch::collection::ThreadTimer;
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::Database;
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?.timer(ThreadTimer);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
     pub fn timer(self, timer: impl Timer) -> Self {
         let timer: Arc<dyn Timer> = Arc::new(timer);
-        Self { waiting: Self::line(&timer), timer, ..self }
+        Self { waiting: Self::line(&timer), watched: Arc::default(), timer, ..self }
     }
 
     fn line(timer: &Arc<dyn Timer>) -> Arc<Gate<Ownership>> {
@@ -91,8 +106,10 @@ impl Leases {
     }
 
     /// Acquires a lease at once. It never takes over: where the holder died, [`acquire_within`](Self::acquire_within) does.
+    /// It may come before those who wait.
     ///
-    /// Where the answer is lost, the lease may be held without anybody knowing, until it is taken over.
+    /// Where the answer is lost, or this is dropped before it is there, the lease may be held without anybody knowing, until
+    /// somebody who waits takes it over.
     ///
     /// # Errors
     ///
@@ -117,12 +134,15 @@ impl Leases {
     /// Acquires a lease, and waits for it as long as this. It is taken over where its holder does not renew it for as long as
     /// it lasts, which is counted from the first look: who would wait less than that waits in vain for a holder that died.
     ///
-    /// Those who wait on clones of one handle are served in the order in which they came. Others, in other processes too, are
-    /// told of a release by the store's feed, and race for it.
+    /// Those who wait on clones of one handle are served in the order in which they came, and what one of them has seen of
+    /// the holder counts for the next. Others, in other processes too, are told of a release by the store's feed, and race
+    /// for it. The first in line looks at the store ten times in the time that the lease lasts, and where the store has
+    /// no feed at least once a second. A store that fails in passing is asked again while there is time.
     ///
     /// # Errors
     ///
-    /// A [`Conflict`](crate::Conflict) of [`Kind::Locked`](crate::Kind::Locked) where it is held for all that time.
+    /// A [`Conflict`](crate::Conflict) of [`Kind::Locked`](crate::Kind::Locked) where it is held for all that time;
+    /// [`Error::Corrupt`](crate::Error::Corrupt) where the record of its holder can't be read, as one of a later release.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -133,7 +153,7 @@ impl Leases {
     ///
     /// let lease = leases.acquire_within("nightly", "worker-2", Duration::from_secs(60)).wait()?;
     /// assert!(lease.token().to_bits() > dead.token().to_bits());
-    /// assert_eq!(leases.trail("nightly").wait()?[0].from, "worker-1");
+    /// assert_eq!(leases.trail("nightly", None, 1).wait()?.items[0].1.from, "worker-1");
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn acquire_within<'a>(&'a self, id: &'a str, owner: &'a str, within: Duration) -> Reply<'a, Lease> {
@@ -155,7 +175,7 @@ impl Leases {
     ///
     /// leases.force_release("nightly", "ann", "it hangs").wait()?;
     /// assert!(lease.renew().wait().is_err());
-    /// let ended = &leases.trail("nightly").wait()?[0];
+    /// let ended = &leases.trail("nightly", None, 1).wait()?.items[0].1;
     /// assert_eq!((&*ended.from, &*ended.by, &*ended.reason), ("worker-1", "ann", "it hangs"));
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
@@ -166,7 +186,7 @@ impl Leases {
             transaction.check(&self.owners, id, held.version)?;
             transaction.delete(&self.owners, id);
             transaction.delete(&self.beats, id);
-            let ended = Takeover::new(&held.value.owner, by, reason);
+            let ended = Ended::new(&held.value.owner, by, reason);
             transaction.create(&self.trail, &self.trail_id(id, held.version), ended)?;
             transaction.commit().await.map(drop)
         })
@@ -184,7 +204,7 @@ impl Leases {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn holder<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Held>> {
-        self.owners.get(id).map(move |found| found.map(|found| Held::of(id, &found)))
+        self.owners.get(id).map(move |found| found.map(|found| Held::of(&found)))
     }
 
     /// Some of the leases that are held, in the order of their ids: those after `after`, at most `limit`.
@@ -200,34 +220,40 @@ impl Leases {
     /// ```
     pub fn list<'a>(&'a self, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<Held>> {
         self.owners.scan("", after, limit).map(|page| Page {
-            items: page
-                .items
-                .into_iter()
-                .map(|(id, found)| (Arc::clone(&id), Held::of(&id, &found)))
-                .collect(),
+            items: page.items.into_iter().map(|(id, found)| (id, Held::of(&found))).collect(),
             more: page.more,
         })
     }
 
-    /// How a lease was ended by others than its holders, the first one first. It is kept for ever, or until the program
-    /// deletes it from the collection whose name ends with `.trail`.
-    pub fn trail<'a>(&'a self, id: &'a str) -> Reply<'a, Vec<Takeover>> {
+    /// How a lease was ended by others than its holders, the first time first: those after `after`, which is what the last
+    /// page gave as [`next`](Page::next), at most `limit`. It is kept for ever, or until the program deletes it from the
+    /// collection whose name ends with `.trail`.
+    ///
+    /// ```
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::Database;
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?;
+    /// for owner in ["worker-1", "worker-2"] {
+    ///     leases.acquire("nightly", owner).wait()?;
+    ///     leases.force_release("nightly", "ann", "it hangs").wait()?;
+    /// }
+    ///
+    /// let first = leases.trail("nightly", None, 1).wait()?;
+    /// let second = leases.trail("nightly", first.next(), 1).wait()?;
+    /// assert_eq!((&*first.items[0].1.from, &*second.items[0].1.from), ("worker-1", "worker-2"));
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn trail<'a>(&'a self, id: &'a str, after: Option<&'a str>, limit: usize) -> Reply<'a, Page<Ended>> {
         Reply::pending(async move {
-            let prefix = format!("{id}/");
-            let mut pages = self.trail.list(&prefix);
-            let mut ended = Vec::new();
-            while let Some(page) = pages.next().await? {
-                // Another lease may have an id that begins so.
-                let own = page.items.into_iter().filter(|(entry, _)| !entry[prefix.len()..].contains('/'));
-                ended.extend(own.map(|(_, found)| Takeover::clone(&found.value)));
-            }
-            Ok(ended)
+            let page = self.trail.scan(&trail_of(id), after, limit).await?;
+            let items = page.items.into_iter().map(|(at, found)| (at, Ended::clone(&found.value)));
+            Ok(Page { items: items.collect(), more: page.more })
         })
     }
 
     /// The id of what ended the ownership of this version: in the order of versions.
-    pub(super) fn trail_id(&self, id: &str, token: crate::store::Version) -> String {
-        format!("{id}/{token:020}")
+    pub(super) fn trail_id(&self, id: &str, token: Version) -> String {
+        format!("{}{token:020}", trail_of(id))
     }
 
     pub(super) fn database(&self) -> &Database {
@@ -242,7 +268,7 @@ impl Leases {
         &self.beats
     }
 
-    pub(super) fn ended(&self) -> &Collection<Takeover> {
+    pub(super) fn trails(&self) -> &Collection<Ended> {
         &self.trail
     }
 
@@ -254,9 +280,18 @@ impl Leases {
         &*self.timer
     }
 
-    pub(super) fn gate(&self) -> &Gate<Ownership> {
+    pub(super) fn waiting(&self) -> &Gate<Ownership> {
         &self.waiting
     }
+
+    pub(super) fn watched(&self) -> &Mutex<HashMap<String, Seen>> {
+        &self.watched
+    }
+}
+
+/// What the trail of a lease begins with. Its length first: no other one's begins so.
+pub(super) fn trail_of(id: &str) -> String {
+    format!("{}:{id}/", id.len())
 }
 
 impl Clone for Leases {
@@ -269,6 +304,7 @@ impl Clone for Leases {
             lasts: self.lasts,
             timer: Arc::clone(&self.timer),
             waiting: Arc::clone(&self.waiting),
+            watched: Arc::clone(&self.watched),
         }
     }
 }

@@ -57,8 +57,11 @@
 //! No clock is compared with that of another machine. A lease has two records: the ownership, whose version is the token and
 //! stays while the holder lives, and a heartbeat that each renewal writes. It is taken over by one who has seen the same
 //! heartbeat for as long as the lease lasts, by its own monotonic clock, in a commit that holds only if the heartbeat is
-//! still that one. So a holder that lives and renews in time is never taken over, however late a renewal arrives; and one
-//! that died costs whoever waits at most the lease's time from its first look. Who acquires at once never takes over.
+//! still that one. So a holder whose renewals come through in that time is never taken over, and one whose renewal comes too
+//! late for that is told. A clock that jumps may take a lease from one who lives; that one writes nothing more.
+//!
+//! A holder that died costs whoever waits the lease's time and a tenth, from its first look: nobody can know how long it was
+//! dead by then. Who acquires at once never takes over.
 //!
 //! Nothing is stored here but through collections, and no lease protects from a program that writes to the store below.
 
@@ -70,4 +73,4 @@ mod waiting;
 
 pub use lease::Lease;
 pub use leases::Leases;
-pub use record::{Held, Takeover};
+pub use record::{Ended, Held};

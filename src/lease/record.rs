@@ -1,6 +1,6 @@
 //! What is kept of a lease: who holds it, that the holder lives, and how others ended it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,8 @@ pub(super) struct Ownership {
     pub(super) owner: String,
     /// Milliseconds.
     lasts: u64,
-    /// When it was acquired, in milliseconds since 1970 by the holder's clock: for people, nothing is decided by it.
-    since: u64,
+    /// When it was acquired, by the holder's clock: for people, nothing is decided by it.
+    since: SystemTime,
 }
 
 /// That the holder lives: written by each renewal.
@@ -30,8 +30,6 @@ pub(super) struct Heartbeat {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Held {
-    /// The id of the lease.
-    pub id: String,
     /// Who holds it, as the holder named itself.
     pub owner: String,
     /// When it was acquired, by the holder's clock.
@@ -46,21 +44,22 @@ pub struct Held {
 /// [`Leases::trail`](crate::lease::Leases::trail).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Takeover {
+pub struct Ended {
     /// Who held it.
     pub from: String,
     /// Who ended that.
     pub by: String,
     /// Why: what the program said, or that the holder had gone silent.
     pub reason: String,
-    /// When, in milliseconds since 1970 by the clock of whoever ended it.
-    pub at: u64,
+    /// When, by the clock of whoever ended it.
+    pub at: SystemTime,
 }
 
 impl Ownership {
     pub(super) fn new(owner: &str, lasts: Duration) -> Self {
-        let lasts = lasts.as_millis().try_into().unwrap_or(u64::MAX);
-        Self { format: FORMAT, owner: owner.to_owned(), lasts, since: now() }
+        // Rounded up: nobody takes it over before the holder knows it to be over.
+        let lasts = lasts.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(u64::MAX);
+        Self { format: FORMAT, owner: owner.to_owned(), lasts, since: SystemTime::now() }
     }
 
     pub(super) fn lasts(&self) -> Duration {
@@ -74,25 +73,18 @@ impl Ownership {
 }
 
 impl Held {
-    pub(super) fn of(id: &str, found: &Versioned<Ownership>) -> Self {
+    pub(super) fn of(found: &Versioned<Ownership>) -> Self {
         Self {
-            id: id.to_owned(),
             owner: found.value.owner.clone(),
-            since: UNIX_EPOCH + Duration::from_millis(found.value.since),
+            since: found.value.since,
             lasts: found.value.lasts(),
             token: found.version,
         }
     }
 }
 
-impl Takeover {
+impl Ended {
     pub(super) fn new(from: &str, by: &str, reason: &str) -> Self {
-        Self { from: from.to_owned(), by: by.to_owned(), reason: reason.to_owned(), at: now() }
+        Self { from: from.to_owned(), by: by.to_owned(), reason: reason.to_owned(), at: SystemTime::now() }
     }
-}
-
-/// The time for people.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis().try_into().unwrap_or(u64::MAX)
 }

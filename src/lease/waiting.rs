@@ -3,18 +3,24 @@
 use std::time::{Duration, Instant};
 
 use crate::lease::lease::{Lease, first_of};
-use crate::lease::leases::Leases;
-use crate::lease::record::{Heartbeat, Ownership, Takeover};
+use crate::lease::leases::{Leases, trail_of};
+use crate::lease::record::{Ended, Heartbeat, Ownership};
 use crate::store::{
     Changes, Committed, Conflict, Error, Expected, Failure, IdProblem, MAX_ID_BYTES, Refusal, Start, Version,
     Versioned, shortened,
 };
 
-/// How often one looks who is not told of changes, in the time that the lease lasts.
+/// How often the first in line looks, in the time that the lease lasts.
 const LOOKS: u32 = 10;
 
-/// The longest time between two such looks.
+/// The shortest time between two such looks.
+const SHORTEST_LOOK: Duration = Duration::from_millis(1);
+
+/// The longest one where nobody tells of a release.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
+
+/// Of how many leases it is remembered what was seen of their holders.
+const MOST_WATCHED: usize = 1_024;
 
 /// One who wants a lease.
 pub(super) struct Waiting<'a> {
@@ -23,15 +29,9 @@ pub(super) struct Waiting<'a> {
     owner: &'a str,
 }
 
-/// What an attempt to acquire came to.
-enum Tried {
-    Acquired(Lease),
-    /// Somebody else holds it, as far as the answer tells.
-    Held(Option<Versioned<Ownership>>),
-}
-
-/// A holder's heartbeat, and since when it has been this one by the clock of whoever looks.
-struct Seen {
+/// A holder's heartbeat, and since when it has been this one by the clock of whoever looks. A version never comes back, so
+/// that counts whenever it is seen again.
+pub(super) struct Seen {
     token: Version,
     beat: Option<Version>,
     since: Instant,
@@ -45,11 +45,12 @@ impl<'a> Waiting<'a> {
     pub(super) async fn at_once(self) -> Result<Lease, Error> {
         self.check_id()?;
         loop {
-            match self.create().await? {
-                Tried::Acquired(lease) => return Ok(lease),
-                Tried::Held(Some(held)) => return Err(self.locked(&held)),
-                // It was released since.
-                Tried::Held(None) => {}
+            if let Some(held) = self.leases.owners().get(self.id).await? {
+                return Err(self.locked(&held, Duration::ZERO));
+            }
+            // Else somebody was faster, and it may be over already.
+            if let Some(lease) = self.create().await? {
+                return Ok(lease);
             }
         }
     }
@@ -59,52 +60,81 @@ impl<'a> Waiting<'a> {
         let clock = self.leases.clock();
         let begun = clock.now();
         let left = || within.saturating_sub(clock.now().saturating_duration_since(begun));
-        let mut ticket = self.leases.gate().join(self.id, None);
+        let mut ticket = self.leases.waiting().join(self.id, None);
         if first_of(ticket.called(), clock.sleep(within)).await.is_none() {
             drop(ticket);
             return self.at_once().await;
         }
-        let (mut changes, mut seen) = (None::<Changes<Ownership>>, None::<Seen>);
+        let mut changes = None::<Changes<Ownership>>;
         loop {
-            // Told of changes from before it looks: none is missed.
+            // Told of changes from before it looks: none is missed. Without them it looks now and then.
             if changes.is_none() && self.leases.database().abilities().watch {
-                changes = Some(self.leases.owners().watch(Start::Now).await?);
+                changes = self.leases.owners().watch(Start::Now).await.ok();
             }
-            let held = match self.create().await? {
-                Tried::Acquired(lease) => return Ok(lease),
-                Tried::Held(Some(held)) => held,
-                Tried::Held(None) => continue,
-            };
-            let beat = self.leases.beats().get(self.id).await?.map(|beat| beat.version);
-            // Not before the answer: what is counted has to be less than the time that truly passed.
-            let now = clock.now();
-            let since = seen
-                .filter(|seen| (seen.token, seen.beat) == (held.version, beat))
-                .map_or(now, |seen| seen.since);
-            seen = Some(Seen { token: held.version, beat, since });
-            let silent = now.saturating_duration_since(since);
-            let lasts = held.value.lasts();
-            if silent >= lasts && held.value.is_understood() {
-                match self.take_over(&held, beat).await? {
-                    Tried::Acquired(lease) => return Ok(lease),
-                    Tried::Held(_) => continue,
+            let (error, rest) = match self.look().await {
+                Ok(Looked::Acquired(lease)) => return Ok(lease),
+                // It changed hands in between.
+                Ok(Looked::Outrun) if !left().is_zero() => {
+                    clock.sleep(SHORTEST_LOOK.min(left())).await;
+                    continue;
                 }
+                Ok(Looked::Outrun) => return self.at_once().await,
+                Ok(Looked::Held(held, silent)) => {
+                    let lasts = held.value.lasts();
+                    let look = look(lasts, changes.is_some());
+                    let due = lasts.saturating_sub(silent);
+                    (self.locked(&held, silent), if due.is_zero() { look } else { look.min(due) })
+                }
+                // It may pass.
+                Err(error @ (Error::Failed(_) | Error::Corrupt(_))) => {
+                    changes = None;
+                    (error, look(self.leases.lasts(), false))
+                }
+                Err(error) => return Err(error),
+            };
+            let lasting = matches!(&error, Error::Failed(failure) if failure.is_lasting());
+            let left = left();
+            if left.is_zero() || lasting {
+                return Err(error);
             }
-            if left().is_zero() {
-                return Err(self.locked(&held));
+            self.rest(&mut changes, rest.min(left)).await;
+        }
+    }
+
+    /// Acquires it where nobody holds it, or where its holder was silent for long enough.
+    async fn look(&self) -> Result<Looked, Error> {
+        let Some(held) = self.leases.owners().get(self.id).await? else {
+            return Ok(self.create().await?.map_or(Looked::Outrun, Looked::Acquired));
+        };
+        let beat = self.leases.beats().get(self.id).await?.map(|beat| beat.version);
+        // Not before the answer: what is counted has to be less than the time that truly passed.
+        let now = self.leases.clock().now();
+        let silent = now.saturating_duration_since(self.seen(held.version, beat, now));
+        if silent < held.value.lasts() || !held.value.is_understood() {
+            return Ok(Looked::Held(held, silent));
+        }
+        Ok(self.take_over(&held, beat).await?.map_or(Looked::Outrun, Looked::Acquired))
+    }
+
+    /// Since when the heartbeat of the holder has been this one.
+    fn seen(&self, token: Version, beat: Option<Version>, now: Instant) -> Instant {
+        let mut watched = self.leases.watched().lock();
+        match watched.get(self.id) {
+            Some(seen) if (seen.token, seen.beat) == (token, beat) => seen.since,
+            _ => {
+                if watched.len() >= MOST_WATCHED {
+                    watched.clear();
+                }
+                watched.insert(self.id.to_owned(), Seen { token, beat, since: now });
+                now
             }
-            let until = if silent < lasts { lasts - silent } else { lasts };
-            self.rest(&mut changes, until.min(left()), lasts).await;
         }
     }
 
     /// Waits until something happens to the lease, and no longer than this.
-    async fn rest(&self, changes: &mut Option<Changes<Ownership>>, time: Duration, lasts: Duration) {
+    async fn rest(&self, changes: &mut Option<Changes<Ownership>>, time: Duration) {
         let clock = self.leases.clock();
-        let Some(feed) = changes else {
-            let look = (lasts / LOOKS).clamp(Duration::from_millis(1), LONGEST_LOOK);
-            return clock.sleep(time.min(look)).await;
-        };
+        let Some(feed) = changes else { return clock.sleep(time).await };
         let told = async {
             loop {
                 let batch = feed.next().await?;
@@ -114,22 +144,27 @@ impl<'a> Waiting<'a> {
             }
         };
         if let Some(Err(_)) = first_of(told, clock.sleep(time)).await {
-            // A feed that failed is opened anew by the next look. One that can't be had is not worth a loop that never rests.
+            // It is opened anew for the next look. One that fails at once must not make a loop that never rests.
             *changes = None;
-            clock.sleep(time.min(LONGEST_LOOK).min(lasts / LOOKS)).await;
+            clock.sleep(time).await;
         }
     }
 
-    async fn create(&self) -> Result<Tried, Error> {
+    /// Takes what nobody holds; `None` where somebody was faster.
+    async fn create(&self) -> Result<Option<Lease>, Error> {
         let begun = self.leases.clock().now();
         let mut transaction = self.leases.database().transaction();
         transaction.create(self.leases.owners(), self.id, self.ownership())?;
         transaction.put(self.leases.beats(), self.id, Heartbeat { beats: 0 });
-        self.tried(transaction.commit().await, begun)
+        self.acquired(transaction.commit().await, begun)
     }
 
     /// Takes it from a holder whose heartbeat has been this one for long enough: only if it still is.
-    async fn take_over(&self, held: &Versioned<Ownership>, beat: Option<Version>) -> Result<Tried, Error> {
+    async fn take_over(
+        &self,
+        held: &Versioned<Ownership>,
+        beat: Option<Version>,
+    ) -> Result<Option<Lease>, Error> {
         let begun = self.leases.clock().now();
         let mut transaction = self.leases.database().transaction();
         transaction.check(self.leases.owners(), self.id, held.version)?;
@@ -137,42 +172,57 @@ impl<'a> Waiting<'a> {
         transaction.put(self.leases.owners(), self.id, self.ownership());
         transaction.put(self.leases.beats(), self.id, Heartbeat { beats: 0 });
         let reason = format!("its holder was silent for {:?}", held.value.lasts());
-        let ended = Takeover::new(&held.value.owner, self.owner, &reason);
-        transaction.create(self.leases.ended(), &self.leases.trail_id(self.id, held.version), ended)?;
-        self.tried(transaction.commit().await, begun)
+        let ended = Ended::new(&held.value.owner, self.owner, &reason);
+        transaction.create(self.leases.trails(), &self.leases.trail_id(self.id, held.version), ended)?;
+        self.acquired(transaction.commit().await, begun)
     }
 
     fn ownership(&self) -> Ownership {
         Ownership::new(self.owner, self.leases.lasts())
     }
 
-    fn tried(&self, answer: Result<Committed, Error>, begun: Instant) -> Result<Tried, Error> {
+    fn acquired(&self, answer: Result<Committed, Error>, begun: Instant) -> Result<Option<Lease>, Error> {
         match answer {
             Ok(committed) => {
                 let token = committed.put_version(0).map_err(Failure::from)?;
-                let leases = self.leases.clone();
-                Ok(Tried::Acquired(Lease::new(leases, self.id, self.owner, token, begun)))
+                self.leases.watched().lock().remove(self.id);
+                Ok(Some(Lease::new(self.leases.clone(), self.id, self.owner, token, begun)))
             }
-            Err(Error::Conflict(conflict)) => {
-                Ok(Tried::Held(conflict.mismatches().iter().find_map(|mismatch| mismatch.current())))
-            }
+            Err(Error::Conflict(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn locked(&self, held: &Versioned<Ownership>) -> Error {
-        let conflict = Conflict::locked(self.id, &*held.value.owner, held.value.lasts());
+    fn locked(&self, held: &Versioned<Ownership>, silent: Duration) -> Error {
+        let remaining = held.value.lasts().saturating_sub(silent);
+        let conflict = Conflict::locked(self.id, &*held.value.owner, remaining);
         let collection = self.leases.owners().name().unwrap_or_default().to_owned();
         conflict.map(|mismatch| mismatch.in_collection(&*collection)).into()
     }
 
     /// Refuses an id that a takeover would have no place for in the trail.
     fn check_id(&self) -> Result<(), Refusal> {
-        let name = self.leases.ended().name().unwrap_or_default();
-        let limit = MAX_ID_BYTES - name.len() - "/".len() - "/".len() - 20;
+        let name = self.leases.trails().name().unwrap_or_default();
+        let around = name.len() + "/".len() + trail_of(self.id).len() - self.id.len() + 20;
+        let limit = MAX_ID_BYTES - around;
         match self.id.len() > limit {
             true => Err(Refusal::Id { id: shortened(self.id).into(), problem: IdProblem::TooLong { limit } }),
             false => Ok(()),
         }
     }
+}
+
+/// How long it is to the next look.
+fn look(lasts: Duration, is_told: bool) -> Duration {
+    let look = (lasts / LOOKS).max(SHORTEST_LOOK);
+    if is_told { look } else { look.min(LONGEST_LOOK) }
+}
+
+/// What a look came to.
+enum Looked {
+    Acquired(Lease),
+    /// Somebody holds it, and has been silent for so long as far as is known.
+    Held(Versioned<Ownership>, Duration),
+    /// Somebody was faster.
+    Outrun,
 }

@@ -71,7 +71,7 @@ pub enum Kind {
     Locked {
         /// Who holds it, as the holder named itself.
         holder: Box<str>,
-        /// How long the lease lasts if it is not renewed.
+        /// How long the lease lasts at most if it is not renewed.
         remaining: Duration,
     },
     /// A rule of the program refuses the write in the resource's present state.
@@ -81,6 +81,13 @@ pub enum Kind {
         /// A sentence for people, as the program wrote it.
         reason: Cow<'static, str>,
     },
+}
+
+impl Kind {
+    /// Whether a lock or a rule refused, and not an expectation that does not hold.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Locked { .. } | Self::State { .. })
+    }
 }
 
 /// What the refused entry was about to do. A deletion can't create what is missing, which decides an HTTP status.

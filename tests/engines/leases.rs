@@ -140,8 +140,8 @@ fn a_holder_that_was_stopped_past_its_time_writes_nothing_more(store: &str) {
 
         assert_eq!(holder.line(), "locked by heir", "round {round}");
         assert_eq!(*office.work.fetch(&job).wait().unwrap().value, "the heir's", "round {round}");
-        let trail = office.leases.trail(&job).wait().unwrap();
-        assert_eq!((&*trail[0].from, &*trail[0].by, trail.len()), ("holder", "heir", 1));
+        let trail = office.leases.trail(&job, None, 10).wait().unwrap().items;
+        assert_eq!((&*trail[0].1.from, &*trail[0].1.by, trail.len()), ("holder", "heir", 1));
     }
 }
 

@@ -56,6 +56,11 @@ impl Own {
         self.kept.lock().0 += HOUR;
     }
 
+    /// Whoever waits by a clock that stands still waits for ever.
+    fn go_on(&self) {
+        self.kept.lock().1 = None;
+    }
+
     fn stand_still(&self) {
         let now = self.now();
         self.kept.lock().1 = Some(now);
@@ -143,8 +148,8 @@ fn run(seed: u64, mode: Mode) -> Result<Notes, String> {
     let (trail, told) = (shared, Arc::clone(&notes));
     world.spawn(async move {
         let ended = loop {
-            if let Ok(ended) = trail.trail("job").await {
-                break ended.len() as u64;
+            if let Ok(ended) = trail.trail("job", None, 1_000).await {
+                break ended.items.len() as u64;
             }
         };
         told.lock().taken_over = ended;
@@ -171,6 +176,7 @@ impl Parts {
     async fn hold(&self, holder: u64, round: u64) {
         self.world.sleep(Duration::from_secs(self.world.below(60))).await;
         let owner = format!("holder-{holder}");
+        self.clock.go_on();
         let lease = match self.leases.acquire_within("job", &owner, LONG).await {
             Ok(lease) => lease,
             Err(Error::Failed(_)) => return self.notes.lock().failed += 1,
@@ -375,7 +381,8 @@ fn a_record_of_a_later_format_is_not_taken_over() {
     let database = Database::new(Arc::clone(&store));
     let leases = Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(world.clone());
     let raw = Collection::<serde_json::Value>::json(Arc::clone(&store));
-    let later = serde_json::json!({"format": 2, "owner": "ann", "lasts": 1, "since": 1, "shared": true});
+    let later = serde_json::json!({"format": 2, "owner": "ann", "lasts": 1,
+        "since": {"secs_since_epoch": 1, "nanos_since_epoch": 1}, "shared": true});
     raw.put("leases/job", later.clone()).wait().unwrap();
     world.spawn(async move {
         let refused = leases.acquire_within("job", "bob", LASTS * 100).await.unwrap_err();
@@ -385,6 +392,96 @@ fn a_record_of_a_later_format_is_not_taken_over() {
         assert_eq!(*raw.fetch("leases/job").await.unwrap().value, later);
         raw.delete("leases/job", Expected::Present).await.unwrap();
         leases.acquire("job", "bob").await.unwrap().release().await.unwrap();
+    });
+    world.run();
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_told_and_left_alone() {
+    let world = Simulation::new(1);
+    let store = Arc::new(Memory::<[u8]>::new());
+    let database = Database::new(Arc::clone(&store));
+    let leases = Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(world.clone());
+    let articles = database.define::<String>("articles").unwrap().leased(&leases).open().unwrap();
+    let raw = Collection::<serde_json::Value>::json(Arc::clone(&store));
+    let later = raw.put("leases/job", serde_json::json!({"format": 7, "holders": ["ann"]})).wait().unwrap();
+    world.spawn(async move {
+        assert!(matches!(leases.acquire("job", "bob").await, Err(Error::Corrupt(_))));
+        let waited = leases.acquire_within("job", "bob", LASTS * 3).await;
+        assert!(matches!(waited, Err(Error::Corrupt(_))), "{waited:?}");
+        let held = articles.put("job", "bob's".to_string()).await.unwrap_err();
+        assert!(matches!(held.conflict().unwrap().kind(), Kind::Locked { .. }), "{held}");
+        assert_eq!(raw.fetch("leases/job").await.unwrap().version, later.version);
+    });
+    world.run();
+}
+
+#[test]
+fn a_database_with_leases_is_closed_with_its_last_handle() {
+    let path = env::temp_dir().join(format!("ifmatch-leased-{}.ifmatch", std::process::id()));
+    for _ in 0..2 {
+        let database = Database::new(ifmatch::File::open(&path).unwrap());
+        let leases = Leases::new(&database, "leases").unwrap();
+        let articles = database.define::<String>("articles").unwrap().leased(&leases).open().unwrap();
+        let lease = leases.acquire("a", "ann").wait().unwrap();
+        articles.under(&lease).unwrap().put("a", "text".to_string()).wait().unwrap();
+        lease.release().wait().unwrap();
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn what_a_step_adds_comes_under_the_lease_too() {
+    use ifmatch::collection::{Along, Exit, Part, Step};
+    use ifmatch::store::Action;
+
+    /// Puts the title of each book among the articles.
+    struct Titled(Collection<String>);
+    impl Step<String> for Titled {
+        fn enter(&self, part: &Part<'_, String>, along: &mut Along<'_>) -> Result<Exit, Error> {
+            for entry in part.entries() {
+                if let Action::Put(title) = &entry.action {
+                    along.add(&self.0, ifmatch::Entry::put("a", Expected::Any, Arc::clone(title)))?;
+                }
+            }
+            Ok(Exit::silent())
+        }
+    }
+    let database = Database::in_memory();
+    let leases = Leases::new(&database, "leases").unwrap();
+    let articles = database.define::<String>("articles").unwrap().leased(&leases).open().unwrap();
+    let books = database.define::<String>("books").unwrap().step(Titled(articles.clone())).open().unwrap();
+    let lease = leases.acquire("a", "ann").wait().unwrap();
+
+    let refused = books.put("b", "one".to_string()).wait().unwrap_err();
+    books.under(&lease).unwrap().put("b", "two".to_string()).wait().unwrap();
+
+    let conflict = refused.conflict().unwrap();
+    assert_eq!((conflict.id(), conflict.collection()), ("a", Some("articles")));
+    assert_eq!(*articles.fetch("a").wait().unwrap().value, "two");
+}
+
+#[test]
+fn a_dead_holder_costs_its_time_once_also_for_those_who_wait_behind_others() {
+    let world = Simulation::new(1);
+    let database = Database::in_memory();
+    let leases = Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(world.clone());
+    let began = world.now();
+    let dead = leases.acquire("job", "dead").wait().unwrap();
+    let clock = world.clone();
+    let (first, second) = (leases.clone(), leases);
+    world.spawn(async move {
+        clock.sleep(Duration::from_secs(1)).await;
+        // As late as can be after somebody's look.
+        dead.renew().await.unwrap();
+    });
+    world.spawn(async move { first.acquire_within("job", "short", LASTS * 9 / 10).await.unwrap_err() });
+    let clock = world.clone();
+    world.spawn(async move {
+        clock.sleep(Duration::from_millis(1)).await;
+        let _held = second.acquire_within("job", "long", LASTS * 2).await.unwrap();
+        let waited = clock.now() - began;
+        assert!(waited <= LASTS * 6 / 5, "it waited for {waited:?}");
     });
     world.run();
 }

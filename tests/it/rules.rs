@@ -170,6 +170,138 @@ impl Step<u64> for Shared {
     }
 }
 
+/// A counter that never goes down.
+fn growing(database: &Database) -> Collection<u64> {
+    let grows =
+        |old: Option<&u64>, new: Option<&u64>| old.is_none_or(|old| new.is_some_and(|new| new >= old));
+    database.define::<u64>("growing").unwrap().rule("grows", "it never goes down", grows).open().unwrap()
+}
+
+#[test]
+fn a_change_that_lost_a_race_is_computed_anew_before_the_rule_speaks() {
+    let database = patient(Database::in_memory());
+    let counters = growing(&database);
+    counters.put("a", 5).wait().unwrap();
+    counters.put("b", 5).wait().unwrap();
+    let mut runs = 0;
+
+    let changed = counters.modify("a", |count| {
+        runs += 1;
+        if runs == 1 {
+            counters.put("a", 10).wait().unwrap();
+        }
+        *count += 1;
+    });
+    assert_eq!(*changed.wait().unwrap().value, 11);
+
+    let runs = Mutex::new(0);
+    let worked = database.transact(async |mut tx| {
+        let count = *tx.fetch(&counters, "b").await?;
+        let first = {
+            let mut runs = runs.lock().unwrap();
+            *runs += 1;
+            *runs == 1
+        };
+        if first {
+            counters.put("b", 10).await?;
+        }
+        tx.put(&counters, "b", count + 1);
+        Ok::<_, Error>((tx, count + 1))
+    });
+    assert_eq!(worked.wait().unwrap(), 11);
+}
+
+#[test]
+fn a_verdict_on_a_value_that_is_gone_reaches_nobody() {
+    let database = patient(Database::in_memory());
+    let outrun: Arc<Mutex<Option<Collection<u64>>>> = Arc::default();
+    let taken = Arc::clone(&outrun);
+    // Somebody else writes while it is decided.
+    let small = move |_: Option<&u64>, new: Option<&u64>| {
+        let outrun = taken.lock().unwrap().take();
+        if let Some(numbers) = outrun {
+            numbers.put("a", 8).wait().unwrap();
+        }
+        new.is_none_or(|new| *new < 10)
+    };
+    let numbers = database.define::<u64>("numbers").unwrap().layer(ifmatch::Cached::new);
+    let numbers = numbers.rule("small", "it is below 10", small).open().unwrap();
+    let first = numbers.put("a", 7).wait().unwrap();
+    numbers.put("a", 7).wait().unwrap();
+
+    for stale in [false, true] {
+        *outrun.lock().unwrap() = Some(numbers.clone());
+        let late = if stale { numbers.replace("a", first.version, 11) } else { numbers.put("a", 11) };
+
+        let Err(Error::Conflict(conflict)) = late.wait() else { panic!("it is 11") };
+
+        assert!(
+            conflict.mismatches().iter().all(|one| *one.current::<u64>().unwrap().value == 8),
+            "{conflict}"
+        );
+        assert_eq!(conflict.mismatches().len(), 1 + usize::from(stale));
+        assert_eq!(*numbers.fetch("a").wait().unwrap().value, 8, "the cache has what was decided on");
+        numbers.put("a", 7).wait().unwrap();
+    }
+}
+
+/// Writes each number into another collection too.
+struct Copied(Collection<u64>);
+
+impl Step<u64> for Copied {
+    fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        for entry in part.entries() {
+            if let Action::Put(number) = &entry.action {
+                along.add(&self.0, Entry::put("sum", Expected::Any, Arc::clone(number)))?;
+            }
+        }
+        Ok(Exit::silent())
+    }
+}
+
+#[test]
+fn what_was_read_and_is_decided_on_beside_may_race_and_is_run_again() {
+    let database = patient(Database::in_memory());
+    let counters = growing(&database);
+    let copied = database.define::<u64>("copied").unwrap().step(Copied(counters.clone())).open().unwrap();
+    counters.put("sum", 1).wait().unwrap();
+    let runs = Mutex::new(0);
+
+    let worked = database.transact(async |mut tx| {
+        let sum = *tx.fetch(&counters, "sum").await?;
+        let first = {
+            let mut runs = runs.lock().unwrap();
+            *runs += 1;
+            *runs == 1
+        };
+        if first {
+            counters.put("sum", 10).await?;
+        }
+        tx.put(&copied, "c", sum + 1);
+        Ok::<_, Error>((tx, ()))
+    });
+
+    worked.wait().unwrap();
+    assert_eq!(*counters.fetch("sum").wait().unwrap().value, 11);
+}
+
+#[test]
+fn an_unchanged_value_in_an_old_schema_is_renewed_under_a_step_too() {
+    use ifmatch::{Guarded, Json, Memory, Schema};
+
+    let store = Arc::new(Memory::<[u8]>::new());
+    let old = Schema::new(1, Json, |_, _| Err("there was none before".into()));
+    let first = Database::new(Arc::clone(&store)).define::<u64>("numbers").unwrap().open_with(old).unwrap();
+    let before = first.put("a", 7).wait().unwrap();
+    let new = Schema::new(2, Json, |_, bytes: &[u8]| Ok(serde_json::from_slice(bytes)?));
+    let numbers =
+        Database::new(store).define::<u64>("numbers").unwrap().layer(Guarded::new).open_with(new).unwrap();
+
+    numbers.modify("a", |_| ()).wait().unwrap();
+
+    assert_ne!(numbers.fetch("a").wait().unwrap().version, before.version);
+}
+
 #[test]
 fn a_thousand_blind_puts_under_a_rule_all_succeed() {
     let directory = tempdir();

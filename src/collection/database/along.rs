@@ -32,6 +32,8 @@ pub struct Along<'a> {
     pub(super) collection: &'a str,
     /// Whether the commit writes anything. One that does not has no write id, so nothing may be written with it.
     pub(super) writes: bool,
+    /// What steps added in earlier rounds.
+    pub(super) before: &'a [Rider],
     pub(super) riders: &'a mut Vec<Rider>,
 }
 
@@ -119,7 +121,8 @@ impl Along<'_> {
     pub fn expects<T: Resource>(&self, of: &Collection<T>, id: &str) -> Result<Option<Version>, Error> {
         let full_id = Membership::within(of.membership(), self.ground)?.name().full(id);
         let own = self.entries.iter().filter(|entry| entry.id == full_id).map(|entry| entry.condition);
-        let added = self.riders.iter().filter(|rider| rider.full_id == full_id).map(|rider| rider.condition);
+        let added = self.before.iter().chain(&*self.riders);
+        let added = added.filter(|rider| rider.full_id == full_id).map(|rider| rider.condition);
         let mut versions = own.chain(added).filter_map(|condition| match condition.expected {
             Expected::Version(version) => Some(version),
             _ => None,

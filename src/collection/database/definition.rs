@@ -75,6 +75,8 @@ impl<T: Resource> Definition<T> {
     /// of [`Kind::State`](crate::Kind::State) with both, HTTP status 409, and nothing is written.
     ///
     /// It is decided on what the change is applied to: a blind put cannot slip by, and one that loses a race is decided anew.
+    /// So a commit that was applied and is sent again under its own write id may be refused by its rule: ask
+    /// [`resolve`](Collection::resolve) first.
     /// `allows` may run more than once, and has to say the same each time. Several rules are all asked, and a conflict names
     /// all that are broken, with whatever else the commit got wrong. It costs a read for each entry that writes, and for
     /// those that are refused a commit of checks. A value that does not decode can't be judged, and so can't be written over.
@@ -109,7 +111,8 @@ impl<T: Resource> Definition<T> {
     }
 
     /// A [`rule`](Self::rule) by which a state changes in these ways alone. To stay in a state is allowed, and so are
-    /// creations in any and deletions from any: another rule may speak of those.
+    /// creations in any and deletions from any: another rule may speak of those. The sentence for people names both states
+    /// by their `Debug`.
     ///
     /// ```
     /// # #[cfg(feature = "json")] {

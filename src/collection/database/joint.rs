@@ -6,13 +6,13 @@ use crate::collection::database::ground::Ground;
 use crate::collection::database::member::{Escort, Member};
 use crate::collection::database::opaque::Opaque;
 use crate::collection::database::part::Base;
-use crate::collection::database::passage::{Passage, whole};
+use crate::collection::database::passage::{Clash, Passage, whole};
 use crate::collection::database::rider::Rider;
 use crate::collection::gate::{Called, Gate, Ticket};
 use crate::collection::retry::Retry;
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Conflict, Entry, Error, Found, Kind, Listed, Mismatch,
-    Page, Reply, Resolution, Scan, Start, Store, Version, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Conflict, Entry, Error, Expected, Found, Intent, Kind,
+    Listed, Mismatch, Page, Reply, Resolution, Scan, Start, Store, Version, Versioned, WriteId,
 };
 
 /// The store below a database, for commits over these collections: by full ids, through the steps of each.
@@ -142,12 +142,15 @@ impl Joint {
         let mut passage = Passage::enter(self, commit, bases).await?;
         let (riders, refusals) = (std::mem::take(&mut passage.riders), std::mem::take(&mut passage.refusals));
         let (answer, places) = match whole(commit.clone(), bases, &riders) {
-            Err(error) => (Err(Stop::Error(error)), Vec::new()),
+            Err(Clash::Twice(refusal)) => (Err(Stop::Error(refusal.into())), Vec::new()),
+            Err(Clash::Expected(full_id)) => {
+                (Err(self.refute(&full_id, commit, bases, &riders).await), Vec::new())
+            }
             Ok((whole, places)) if refusals.is_empty() => {
                 let entries = whole.entries().len();
                 let answer = self.ground.commit(whole).await;
                 let answer = answer.and_then(|committed| Ok(committed.complete(entries)?));
-                (answer.map_err(|error| self.judge(error, commit, bases, &riders)), places)
+                (answer.map_err(|error| self.judge(error, commit, bases, &riders, false)), places)
             }
             Ok((whole, places)) => (Err(self.refuse(refusals, whole, commit, bases, &riders).await), places),
         };
@@ -177,33 +180,62 @@ impl Joint {
         match self.ground.commit(checks.collect()).await {
             Ok(_) => refused(Vec::new()),
             Err(Error::Failed(failure)) => Stop::Error(failure.not_applied().into()),
-            Err(error) => match self.judge(error, commit, bases, riders) {
+            Err(error) => match self.judge(error, commit, bases, riders, true) {
                 Stop::Error(Error::Conflict(conflict)) => refused(conflict.into_mismatches()),
                 other => other,
             },
         }
     }
 
+    /// What a commit comes to whose parts expect of one id what can't both hold: the look says whose fault that is.
+    async fn refute(
+        &self,
+        full_id: &str,
+        commit: &Commit<'_, Opaque>,
+        bases: &[Base<Opaque>],
+        riders: &[Rider],
+    ) -> Stop {
+        let found = match self.ground.get(full_id).await {
+            Ok(found) => found.map_or(Found::Nothing, Found::Value),
+            Err(error) => return Stop::Error(shown(error, self.members.iter())),
+        };
+        let mismatch = Mismatch::new(full_id, Expected::Any.into(), Intent::Check, found);
+        self.judge(Conflict::from(mismatch).into(), commit, bases, riders, false)
+    }
+
     /// Whose fault it is that the store refused a commit: of what was decided on, or of what the caller and the steps expect.
+    /// Where steps refuse it too, that counts only if all of it was decided on what stands.
     fn judge(
         &self,
         error: Error,
         commit: &Commit<'_, Opaque>,
         bases: &[Base<Opaque>],
         riders: &[Rider],
+        refused: bool,
     ) -> Stop {
         let members = self.members.iter().chain(riders.iter().map(|rider| &rider.member));
         let Error::Conflict(conflict) = error else { return Stop::Error(shown(error, members)) };
         let (mut raced, mut lost, mut fault) = (Vec::new(), Vec::new(), Vec::new());
+        let mut outrun = false;
         for mismatch in conflict.into_mismatches() {
+            // The store below has rules of its own.
+            if mismatch.kind().is_refusal() {
+                fault.push(self.shown(mismatch, riders));
+                continue;
+            }
             let there = standing(&mismatch);
             let own = commit.entries().iter().position(|entry| entry.id == mismatch.id());
             let mut at_fault = false;
             for rider in riders.iter().filter(|rider| rider.full_id == mismatch.id()) {
+                outrun |= rider.base.is_not(there);
                 if !rider.condition.expected.admits(there) {
                     fault.push(rider.told(again(&mismatch)));
                     at_fault = true;
                 }
+            }
+            if let Some(at) = own.filter(|at| bases.get(*at).is_some_and(|base| base.is_not(there))) {
+                outrun = true;
+                raced.push(Raced { at, now: mismatch.current() });
             }
             match own.map(|at| (at, commit.entries()[at].condition)) {
                 Some((at, condition)) if !condition.expected.admits(there) => {
@@ -211,18 +243,13 @@ impl Joint {
                     fault.push(self.shown(mismatch.with_condition(condition).with_intent(intent), riders));
                 }
                 _ if at_fault => {}
-                own => {
-                    if let Some((at, _)) = own.filter(|(at, _)| matches!(bases.get(*at), Some(Base::Read(_))))
-                    {
-                        raced.push(Raced { at, now: mismatch.current() });
-                    }
-                    lost.push(self.shown(mismatch, riders));
-                }
+                _ => lost.push(self.shown(mismatch, riders)),
             }
         }
         match (Conflict::new(fault), Conflict::new(lost)) {
-            (None, Some(lost)) => Stop::Raced(raced, lost.into()),
+            (Some(fault), _) if refused && outrun => Stop::Raced(raced, fault.into()),
             (Some(fault), _) => Stop::Error(fault.into()),
+            (None, Some(lost)) => Stop::Raced(raced, lost.into()),
             (None, None) => unreachable!("a conflict has a mismatch"),
         }
     }

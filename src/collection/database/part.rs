@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::store::{Commit, Entry, Refusal, Versioned};
+use crate::store::{Commit, Entry, Refusal, Version, Versioned};
 
 /// The part of a commit that is of one collection, as its [`Step`](crate::collection::Step)s see it.
 pub struct Part<'a, T: ?Sized> {
@@ -63,6 +63,11 @@ impl<T: ?Sized> Base<T> {
 }
 
 impl<T: ?Sized> Base<T> {
+    /// Whether something else stands there now.
+    pub(super) fn is_not(&self, there: Option<Version>) -> bool {
+        matches!(self, Self::Read(base) if base.as_ref().map(|base| base.version) != there)
+    }
+
     /// What stands there, if that was read and is something.
     pub(super) fn known(&self) -> Option<Versioned<T>> {
         match self {

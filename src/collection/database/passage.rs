@@ -1,5 +1,6 @@
 //! [`Passage`], one way of a commit through the steps of its collections.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::collection::database::along::Along;
@@ -52,17 +53,13 @@ impl Passage {
         bases: &[Base<Opaque>],
     ) -> Result<(), Error> {
         let mut riders = std::mem::take(&mut self.riders);
-        for (place, entry) in commit.entries().iter().enumerate() {
+        for entry in commit.entries().iter().filter(|entry| !matches!(entry.action, Action::Check)) {
             for (_, escort) in
                 joint.escorts.iter().filter(|(of, _)| of.as_deref().is_none_or(|of| of == entry.id))
             {
-                let member = joint.members.iter().find(|member| member.name().id_of(entry.id).is_some());
-                if let Some(member) =
-                    member.filter(|_| !matches!(commit.entries()[place].action, Action::Check))
-                {
-                    let id = member.name().id_of(entry.id).unwrap_or(entry.id);
-                    escort(id, &mut along(joint, commit, member, &mut riders))?;
-                }
+                let member = joint.member(entry.id).expect("who has a handle has opened its collection");
+                let id = member.name().id_of(entry.id).unwrap_or(entry.id);
+                escort(id, &mut along(joint, commit, member, &[], &mut riders))?;
             }
         }
         for member in joint.members.iter().filter(|member| member.has_steps()) {
@@ -74,7 +71,7 @@ impl Passage {
                     of_part.push(bases.get(place).cloned().unwrap_or(Base::Unread));
                 }
             }
-            let mut along = along(joint, commit, member, &mut riders);
+            let mut along = along(joint, commit, member, &[], &mut riders);
             self.by(member, places, part.into_iter().collect(), &of_part, &mut along)?;
         }
         let (mut seen, mut rounds) = (0, 0);
@@ -96,7 +93,7 @@ impl Passage {
                 riders.iter().enumerate().skip(seen).filter(|(_, rider)| rider.member.has_steps())
             {
                 let part = Commit::one(rider.own_entry());
-                let mut along = along(joint, commit, &rider.member, &mut more);
+                let mut along = along(joint, commit, &rider.member, &riders, &mut more);
                 self.by(
                     &rider.member,
                     vec![self.own + at],
@@ -155,10 +152,22 @@ impl Passage {
     }
 }
 
+/// Why what rides along can't be one commit with what it rides with.
+pub(super) enum Clash {
+    /// Two write one id.
+    Twice(Refusal),
+    /// What is expected of this full id can't hold at once.
+    Expected(String),
+}
+
+/// Where in a commit the entry of a full id is.
+type Places<'e> = HashMap<&'e str, usize>;
+
 fn along<'a>(
     joint: &'a Joint,
     commit: &'a Commit<'a, Opaque>,
     member: &'a Arc<dyn Member>,
+    before: &'a [Rider],
     riders: &'a mut Vec<Rider>,
 ) -> Along<'a> {
     Along {
@@ -167,6 +176,7 @@ fn along<'a>(
         write: commit.write(),
         collection: member.name().text(),
         writes: !commit.applies_nothing(),
+        before,
         riders,
     }
 }
@@ -177,8 +187,8 @@ pub(super) fn whole<'e>(
     commit: Commit<'e, Opaque>,
     bases: &[Base<Opaque>],
     riders: &'e [Rider],
-) -> Result<(Commit<'e, Opaque>, Vec<usize>), Error> {
-    if riders.is_empty() && bases.is_empty() {
+) -> Result<(Commit<'e, Opaque>, Vec<usize>), Clash> {
+    if riders.is_empty() && bases.iter().all(|base| matches!(base, Base::Unread)) {
         return Ok((commit, Vec::new()));
     }
     let write = commit.write();
@@ -186,9 +196,11 @@ pub(super) fn whole<'e>(
     for (entry, base) in entries.iter_mut().zip(bases) {
         entry.condition = pinned(entry.condition, base);
     }
-    let places = riders.iter().map(|rider| join(&mut entries, rider)).collect::<Result<_, _>>()?;
+    let mut places: Places<'e> = entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect();
+    let joined = riders.iter().map(|rider| join(&mut entries, &mut places, rider));
+    let joined = joined.collect::<Result<Vec<_>, _>>()?;
     let whole = Commit::from_iter(entries);
-    Ok((if let Some(write) = write { whole.with_write(write) } else { whole }, places))
+    Ok((if let Some(write) = write { whole.with_write(write) } else { whole }, joined))
 }
 
 /// The condition that also holds only as long as what was read stands. One that does not hold for that is left as it is:
@@ -202,19 +214,24 @@ fn pinned(condition: Condition, base: &Base<Opaque>) -> Condition {
     }
 }
 
-fn join<'e>(entries: &mut Vec<Entry<'e, Opaque>>, rider: &'e Rider) -> Result<usize, Error> {
+/// Adds the entry of a rider, or lets it join what is there.
+fn join<'e>(
+    entries: &mut Vec<Entry<'e, Opaque>>,
+    places: &mut Places<'e>,
+    rider: &'e Rider,
+) -> Result<usize, Clash> {
     let added = Entry { condition: pinned(rider.condition, &rider.base), ..rider.entry() };
-    let Some(at) = entries.iter().position(|entry| entry.id == added.id) else {
+    let at = *places.entry(added.id).or_insert(entries.len());
+    if at == entries.len() {
         entries.push(added);
-        return Ok(entries.len() - 1);
-    };
+        return Ok(at);
+    }
     let there = &mut entries[at];
-    let one_writes = matches!(there.action, Action::Check) || matches!(added.action, Action::Check);
-    let both = stricter(there.condition.expected, added.condition.expected).filter(|_| one_writes);
-    let Some(expected) = both else {
-        return Err(Refusal::Duplicate { id: rider.own_entry().id.into() }.into());
-    };
-    there.condition.expected = expected;
+    if !matches!(there.action, Action::Check) && !matches!(added.action, Action::Check) {
+        return Err(Clash::Twice(Refusal::Duplicate { id: rider.own_entry().id.into() }));
+    }
+    let both = stricter(there.condition.expected, added.condition.expected);
+    there.condition.expected = both.ok_or_else(|| Clash::Expected(rider.full_id.clone()))?;
     if matches!(there.action, Action::Check) {
         there.action = added.action;
     }

@@ -273,9 +273,8 @@ impl Tried for DatabaseTransaction {
     }
 
     fn may_mend(&self, conflict: &Conflict) -> bool {
-        conflict.mismatches().iter().all(|mismatch| {
-            let full_id = format!("{}/{}", mismatch.collection().unwrap_or_default(), mismatch.id());
-            self.slots.may_mend(&full_id, mismatch)
+        self.slots.may_mend(conflict, |mismatch| {
+            format!("{}/{}", mismatch.collection().unwrap_or_default(), mismatch.id())
         })
     }
 }
