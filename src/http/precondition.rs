@@ -322,12 +322,7 @@ impl Asked<'_> {
         Evaluation::Holds
     }
 
-    fn judge<T: Resource + ?Sized>(
-        &self,
-        id: &str,
-        intent: Intent,
-        found: Found<T>,
-    ) -> Result<(), Error> {
+    fn judge<T: Resource + ?Sized>(&self, id: &str, intent: Intent, found: Found<T>) -> Result<(), Error> {
         match (self.evaluate(found.version()), self.if_none_match) {
             (Evaluation::Holds, _) => Ok(()),
             (Evaluation::IfMatchFailed, _) => Err(self.if_match_failed(id, intent, found)),
@@ -339,17 +334,11 @@ impl Asked<'_> {
         }
     }
 
-    fn if_match_failed<T: Resource + ?Sized>(
-        &self,
-        id: &str,
-        intent: Intent,
-        found: Found<T>,
-    ) -> Error {
+    fn if_match_failed<T: Resource + ?Sized>(&self, id: &str, intent: Intent, found: Found<T>) -> Error {
         match self.if_match {
             // The tag of this very state, but for what a proxy did to it: with a new read it would come back so again.
             Some(tags @ Tags::Listed(_))
-                if self.named() == Expected::Present
-                    || tags.admit(found.version(), Comparison::Lenient) =>
+                if self.named() == Expected::Present || tags.admit(found.version(), Comparison::Lenient) =>
             {
                 self.unmatchable(id, tags)
             }
@@ -476,7 +465,8 @@ mod tests {
                     let judged = Entry::put("a", condition, "new".into()).judge(store);
                     assert_eq!(admitted.is_ok(), judged.is_ok(), "{headers:?} {found:?}");
                 }
-                let unread = preconditions.admit("a", Intent::Put, current.as_ref().map(|state| state.version));
+                let unread =
+                    preconditions.admit("a", Intent::Put, current.as_ref().map(|state| state.version));
                 assert_eq!(unread.as_ref().ok(), admitted.as_ref().ok(), "{headers:?} {found:?}");
                 if let Ok(condition) = admitted {
                     let pinned = current.as_ref().map_or(Expected::Absent, Expected::from);
