@@ -2,15 +2,18 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use crate::race::Logged;
+use axum::Router;
+
+use crate::race::{Basis, Logged, race};
 use crate::server::{self, Directory, program};
 
 /// The isolation levels that a service may run at. It is told by a default of its database.
-pub const LEVELS: [&str; 3] = ["read committed", "repeatable read", "serializable"];
+const LEVELS: [&str; 3] = ["read committed", "repeatable read", "serializable"];
 
 /// Where Debian's packages put the programs.
 const ELSEWHERE: [&str; 5] = [
@@ -30,6 +33,23 @@ const LOG: &str = "
         RETURN NULL;
     END $$;
     CREATE TRIGGER log AFTER INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION log();";
+
+/// A new database with the isolation level of its transactions, on the one server of all tests that leave it running.
+pub fn database(level: &str) -> Database {
+    static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
+    SERVER.database(level)
+}
+
+/// [`race`] at each isolation level, in databases of their own.
+pub async fn race_at_every_level(basis: Basis, service: impl AsyncFn(String) -> Router) {
+    for level in LEVELS {
+        println!("{basis:?}, {level}");
+        let database = database(level);
+        let service = service(database.url()).await;
+        database.log();
+        race(&service, basis, || database.logged()).await;
+    }
+}
 
 /// A server of one's own, gone with the test process.
 pub struct Server(server::Server);
