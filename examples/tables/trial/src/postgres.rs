@@ -173,10 +173,17 @@ impl Database {
         logged.collect()
     }
 
+    /// All of it, as a backup has it.
+    pub fn dump(&self) -> String {
+        let mut dump = Command::new(program("pg_dump", &ELSEWHERE, "postgresql-client"));
+        // Else the text is for `psql` alone, which has to read it from a file.
+        dump.args(["--inserts", "-d", &self.url()]);
+        let text = output(&mut dump).unwrap();
+        text.lines().filter(|line| !line.starts_with('\\')).fold(String::new(), |all, line| all + line + "\n")
+    }
+
     fn try_run(&self, sql: &str) -> Result<String, String> {
-        let output = self.psql(sql).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap().trim_end().to_owned();
-        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+        output(&mut self.psql(sql))
     }
 
     fn psql(&self, sql: &str) -> Command {
@@ -185,6 +192,13 @@ impl Database {
         psql.stderr(Stdio::piped());
         psql
     }
+}
+
+/// What a program wrote; else what it complained of.
+fn output(command: &mut Command) -> Result<String, String> {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap().trim_end().to_owned();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
 /// The server refuses to run as root: then it runs as the user that its package made.

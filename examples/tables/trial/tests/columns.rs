@@ -2,7 +2,7 @@
 
 use ifmatch::Version;
 use ifmatch::store::{Condition, Intent};
-use trial::postgres::{Database, database};
+use trial::postgres::{Database, Server, database};
 
 /// The version that the one row of this table is at.
 fn version(database: &Database, column: &str) -> Version {
@@ -54,6 +54,29 @@ fn xmin_is_blind_to_writes_of_its_own_transaction() {
     assert_eq!(versions[0], versions[1]);
     let table = "CREATE TABLE t (n int); INSERT INTO t VALUES (1)";
     assert!(!is_blind_to(table, "xmin::text::bigint", "UPDATE t SET n = 2"));
+}
+
+#[test]
+fn xmin_says_the_same_again_after_a_dump_and_a_restore() {
+    let (old, new) = (Server::start(), Server::start());
+    let [old, new] = [old.database("read committed"), new.database("read committed")];
+    // The old server has had more transactions than the new one will have when it takes over.
+    old.run("DO $$ BEGIN FOR i IN 1..200 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$");
+    old.run("CREATE TABLE t (n int); INSERT INTO t VALUES (1)");
+    let column = "xmin::text::bigint";
+    let known = version(&old, column);
+
+    new.run(&old.dump());
+    let restored = version(&new, column);
+    new.run(&format!(
+        "DO $$ BEGIN WHILE (SELECT {column} < {} FROM t) LOOP UPDATE t SET n = n + 1; COMMIT; END LOOP; END $$",
+        known.to_column().unwrap()
+    ));
+
+    assert!(restored.to_column() < known.to_column(), "{restored} is not below {known}");
+    assert!(new.run("SELECT n FROM t").parse::<u32>().unwrap() > 1);
+    let basis = Condition::from(known);
+    assert!(basis.admit("t", Intent::Put, Some(version(&new, column))).is_ok());
 }
 
 #[test]
