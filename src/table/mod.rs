@@ -31,7 +31,7 @@
 //! | | |
 //! |---|---|
 //! | one statement (`UPDATE … WHERE id = $1 AND version = $2`) that changed no row | look in a new transaction, and ask [`Condition::explain`](crate::store::Condition::explain) why |
-//! | a transaction that lost against another (40001, deadlock, a busy database) | [`Retry::again`](crate::Retry::again), by [`Contention`] |
+//! | a transaction that lost against another (40001, deadlock, a busy database) | [`Retry::again`](crate::Retry::again), or [`again_blocking`](crate::Retry::again_blocking), by [`Contention`] |
 //! | the version column | [`Version::from_column`](crate::Version::from_column), and back |
 //! | whether a write moved it | [`Versioned::moved`](crate::Versioned::moved) |
 //!

@@ -93,7 +93,7 @@ async fn create(State(pool): State<Pool>, Json(New { id, item }): Json<New>) -> 
         Condition::from(Expected::Absent).admit(&id, Intent::Put, &found)?;
         Ok(Answer::created(&id, insert(connection, &id, &item)?).at("/items"))
     };
-    immediate(&pool, work).await
+    immediate(&pool, work)
 }
 
 /// Creates or replaces: reads the row, judges, writes.
@@ -111,7 +111,7 @@ async fn save(
             None => Answer::created(&id, insert(connection, &id, &new)?).at("/items"),
         })
     };
-    immediate(&pool, work).await
+    immediate(&pool, work)
 }
 
 async fn delete(
@@ -125,19 +125,16 @@ async fn delete(
         diesel::delete(items::table.find(&id)).execute(connection)?;
         Ok(Answer::deleted())
     };
-    immediate(&pool, work).await
+    immediate(&pool, work)
 }
 
 /// Runs a transaction that writes, and again where others were in its way.
 ///
 /// It takes the lock of the file when it begins: one that reads first, and takes it when it writes, is refused once somebody
 /// else wrote in between. The thread blocks meanwhile, and the runtime has others.
-async fn immediate<A>(
-    pool: &Pool,
-    work: impl Fn(&mut SqliteConnection) -> Result<A, Failed>,
-) -> Result<A, Failed> {
+fn immediate<A>(pool: &Pool, work: impl Fn(&mut SqliteConnection) -> Result<A, Failed>) -> Result<A, Failed> {
     let once = || pool.get()?.immediate_transaction(&work);
-    Retry::default().again(|| async { block_in_place(once) }).await
+    block_in_place(|| Retry::default().again_blocking(once))
 }
 
 fn insert(connection: &mut SqliteConnection, id: &str, new: &Item) -> Result<Versioned<Item>, Failed> {

@@ -77,7 +77,7 @@ async fn create(State(pool): State<Pool>, Json(New { id, item }): Json<New>) -> 
         Condition::from(Expected::Absent).admit(&id, Intent::Put, &found)?;
         Ok(Answer::created(&id, write(tx, INSERT, &id, &item)?).at("/items"))
     };
-    immediate(&pool, work).await
+    immediate(&pool, work)
 }
 
 /// Creates or replaces: reads the row, judges, writes.
@@ -95,7 +95,7 @@ async fn save(
             None => Answer::created(&id, write(tx, INSERT, &id, &new)?).at("/items"),
         })
     };
-    immediate(&pool, work).await
+    immediate(&pool, work)
 }
 
 async fn delete(
@@ -109,17 +109,14 @@ async fn delete(
         tx.execute(DELETE, [&id])?;
         Ok(Answer::deleted())
     };
-    immediate(&pool, work).await
+    immediate(&pool, work)
 }
 
 /// Runs a transaction that writes, and again where others were in its way.
 ///
 /// It takes the lock of the file when it begins: one that reads first, and takes it when it writes, is refused once somebody
 /// else wrote in between. The thread blocks meanwhile, and the runtime has others.
-async fn immediate<A>(
-    pool: &Pool,
-    work: impl Fn(&Transaction<'_>) -> Result<A, Failed>,
-) -> Result<A, Failed> {
+fn immediate<A>(pool: &Pool, work: impl Fn(&Transaction<'_>) -> Result<A, Failed>) -> Result<A, Failed> {
     let once = || {
         let mut connection = pool.get()?;
         let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -127,7 +124,7 @@ async fn immediate<A>(
         tx.commit()?;
         Ok(answer)
     };
-    Retry::default().again(|| async { block_in_place(once) }).await
+    block_in_place(|| Retry::default().again_blocking(once))
 }
 
 /// Writes the item, and reads the version that a trigger gave it.
