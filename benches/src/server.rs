@@ -1,6 +1,8 @@
 //! [`Server`], the private server of a bench.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -29,6 +31,36 @@ impl Server {
         }
         Self { child, port, directory }
     }
+
+    /// PostgreSQL with the settings that it comes with. It takes logins a moment after it accepts connections.
+    pub fn postgres() -> Self {
+        Self::start("postgres", |port, directory| {
+            let user = user();
+            chown(directory, user, None).unwrap();
+            let as_user = |name: &str| {
+                let mut command = Command::new(program(name));
+                command.current_dir(directory);
+                user.map(|user| command.uid(user));
+                command
+            };
+            let mut initdb = as_user("initdb");
+            initdb.args([
+                "--auth=trust",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--locale=C",
+                "-D",
+                "data",
+            ]);
+            assert!(initdb.output().unwrap().status.success());
+            let mut postgres = as_user("postgres");
+            postgres
+                .args(["-D", "data", "-p", &port.to_string(), "-k"])
+                .arg(fs::canonicalize(directory).unwrap());
+            postgres.args(["-c", "listen_addresses=127.0.0.1"]);
+            postgres
+        })
+    }
 }
 
 impl Drop for Server {
@@ -42,4 +74,23 @@ impl Drop for Server {
 
 pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// On the `PATH`, or where Debian's packages put it.
+fn program(name: &str) -> PathBuf {
+    let versions = (13..=18).rev().map(|version| format!("/usr/lib/postgresql/{version}/bin"));
+    let programs = versions.map(|directory| Path::new(&directory).join(name));
+    programs.into_iter().find(|program| program.is_file()).unwrap_or_else(|| name.into())
+}
+
+/// The server refuses to run as root: then it runs as the user that its package made.
+fn user() -> Option<u32> {
+    let id = |arguments: &[&str]| {
+        let output = Command::new("id").args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse::<u32>().ok()
+    };
+    match id(&["-u"]) {
+        Some(0) => Some(id(&["-u", "postgres"]).expect("the package made a user `postgres`")),
+        _ => None,
+    }
 }
