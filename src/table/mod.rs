@@ -22,7 +22,7 @@
 //! let mut tx = Transaction(Some(Versioned::new(Version::from_column(7)?, "theirs".to_string())));
 //! let Err(Error::Conflict(conflict)) = save(&mut tx, "a1", Version::from_column(6)?.into(), "mine") else { panic!() };
 //! assert_eq!(*conflict.current::<String>().unwrap().value, "theirs");
-//! # Ok::<_, ifmatch::table::ColumnError>(())
+//! # Ok::<_, ifmatch::Error>(())
 //! ```
 //!
 //! In a handler the preconditions of the request take the place of the condition:
@@ -46,5 +46,4 @@ mod moved;
 
 pub use admit::Unexplained;
 pub use again::Contended;
-pub use column::ColumnError;
 pub use contention::Contention;

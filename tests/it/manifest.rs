@@ -135,6 +135,20 @@ fn what_the_page_about_tables_shows_of_a_driver_is_what_its_service_does() {
 }
 
 #[test]
+fn the_readme_shows_the_protocol_on_tables_as_the_services_have_it() {
+    let readme = read("README.md");
+    let shown = blocks(&readme, "rust,ignore").next().expect("the lines of the protocol");
+    let service = read("examples/tables/sqlx/src/main.rs");
+    let calls = ["Retry::default().again(", "pool.begin().await?", ".admit(", ".moved(", "tx.commit().await"];
+
+    for text in [shown, &service] {
+        let at = calls.map(|call| text.find(call).unwrap_or_else(|| panic!("no `{call}` in:\n{text}")));
+        // In the service the policy stands below the closure that it is given.
+        assert!(at[1..].is_sorted(), "{calls:?} in another order:\n{text}");
+    }
+}
+
+#[test]
 fn the_triggers_that_the_page_about_tables_shows_are_those_of_the_services() {
     let plain = |sql: &str| {
         let words = sql.replace("IF NOT EXISTS ", "").replace("OR REPLACE ", "");

@@ -156,7 +156,7 @@ fn find(connection: &mut SqliteConnection, id: &str) -> Result<Option<Versioned<
     let row =
         items::table.find(id).select((items::version, Item::as_select())).first(connection).optional()?;
     let Some((version, item)) = row else { return Ok(None) };
-    Ok(Some(Versioned::new(Version::from_column(version).map_err(Error::from)?, item)))
+    Ok(Some(Versioned::new(Version::from_column(version)?, item)))
 }
 
 /// What a handler fails with.

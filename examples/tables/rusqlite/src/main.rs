@@ -140,7 +140,7 @@ fn find(connection: &Connection, id: &str) -> Result<Option<Versioned<Item>>, Fa
     let Some((version, item)) = connection.prepare_cached(SELECT)?.query_row([id], read).optional()? else {
         return Ok(None);
     };
-    Ok(Some(Versioned::new(Version::from_column(version).map_err(Error::from)?, item)))
+    Ok(Some(Versioned::new(Version::from_column(version)?, item)))
 }
 
 /// What a handler fails with.

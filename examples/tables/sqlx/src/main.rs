@@ -157,7 +157,7 @@ async fn delete(
 
 fn item(row: Option<PgRow>) -> Result<Option<Versioned<Item>>, Failed> {
     let Some(row) = row else { return Ok(None) };
-    let version = Version::from_column(row.try_get("version")?).map_err(Error::from)?;
+    let version = Version::from_column(row.try_get("version")?)?;
     let item = Item { name: row.try_get("name")?, count: row.try_get("count")? };
     Ok(Some(Versioned::new(version, item)))
 }
