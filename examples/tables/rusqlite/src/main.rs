@@ -51,11 +51,16 @@ async fn main() -> Result<(), Box<dyn StdError>> {
 }
 
 fn service(file: &File) -> Result<Router, Box<dyn StdError>> {
-    // Each connection waits 5 s for the one that writes: that is rusqlite's default.
-    let pool = Pool::new(SqliteConnectionManager::file(file))?;
-    pool.get()?.execute_batch(include_str!("../../schema/sqlite.sql"))?;
+    let pool = pool(file)?;
     let item = get(read).put(save).delete(delete);
     Ok(Router::new().route("/items", post(create)).route("/items/{id}", item).with_state(pool))
+}
+
+/// Each connection waits 5 s for the one that writes: that is rusqlite's default.
+fn pool(file: &File) -> Result<Pool, Box<dyn StdError>> {
+    let pool = Pool::new(SqliteConnectionManager::file(file))?;
+    pool.get()?.execute_batch(include_str!("../../schema/sqlite.sql"))?;
+    Ok(pool)
 }
 
 async fn read(
