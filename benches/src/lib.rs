@@ -5,3 +5,4 @@ pub mod heap;
 pub mod listing;
 pub mod peers;
 pub mod rounds;
+pub mod server;

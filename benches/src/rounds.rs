@@ -2,8 +2,12 @@
 //! disturbs all of them. Only ratios within a round are compared.
 
 use std::time::Duration;
+#[cfg(any(feature = "etcd", feature = "postgres"))]
+use std::time::Instant;
 
 use rustix::time::{ClockId, clock_gettime};
+#[cfg(any(feature = "etcd", feature = "postgres"))]
+use tokio::runtime::Runtime;
 
 /// One thing to be timed.
 pub struct Contender<'a> {
@@ -32,6 +36,18 @@ impl<'a> Contender<'a> {
 pub fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Runs an operation again and again in the runtime, and tells how long that took.
+#[cfg(any(feature = "etcd", feature = "postgres"))]
+pub fn timed(runtime: &Runtime, operations: usize, mut once: impl AsyncFnMut()) -> Duration {
+    let begin = Instant::now();
+    runtime.block_on(async {
+        for _ in 0..operations {
+            once().await;
+        }
+    });
+    begin.elapsed()
 }
 
 /// What the rounds of one scenario gave.

@@ -77,15 +77,38 @@ impl<T: ?Sized> Answer<T> {
         Self::of(Did::Nothing, Some(now))
     }
 
-    pub(super) fn created(id: &str, now: Versioned<T>) -> Self {
+    /// 201, for a row that a handler created in a [table of its own](crate::table).
+    ///
+    /// ```
+    /// # use ifmatch::{Versioned, http::Answer};
+    /// let row = Versioned::<str>::new("7".parse()?, "hello");
+    /// let answer = Answer::created("readme", row).at("/notes");
+    /// assert_eq!(answer.status(), 201);
+    /// assert!(answer.headers().contains(&("location", "/notes/readme".to_string())));
+    /// # Ok::<_, ifmatch::store::ParseError>(())
+    /// ```
+    pub fn created(id: &str, now: Versioned<T>) -> Self {
         Self::of(Did::Created(id.into()), Some(now))
     }
 
-    pub(super) fn changed(now: Versioned<T>) -> Self {
+    /// 200, for a row that a handler changed in a [table of its own](crate::table).
+    ///
+    /// ```
+    /// # use ifmatch::{Versioned, http::Answer};
+    /// assert_eq!(Answer::changed(Versioned::<str>::new("8".parse()?, "hello")).status(), 200);
+    /// # Ok::<_, ifmatch::store::ParseError>(())
+    /// ```
+    pub fn changed(now: Versioned<T>) -> Self {
         Self::of(Did::Changed, Some(now))
     }
 
-    pub(super) fn deleted() -> Self {
+    /// 204, for a row that a handler deleted from a [table of its own](crate::table).
+    ///
+    /// ```
+    /// # use ifmatch::http::Answer;
+    /// assert_eq!(Answer::<str>::deleted().status(), 204);
+    /// ```
+    pub fn deleted() -> Self {
         Self::of(Did::Deleted, None)
     }
 

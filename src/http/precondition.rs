@@ -152,6 +152,9 @@ impl Preconditions {
     /// Judges what the program itself found under `id`, before it writes: what it fetched, or a row of a table of its own
     /// that it read in the transaction that is about to write. One call for all forms: one tag, several, `*`, none.
     ///
+    /// `found` is an `Option<Versioned<T>>` or a reference to one, or where the value itself is not needed an
+    /// `Option<Version>`, and then a conflict carries no value.
+    ///
     /// What comes back is what the write has to expect: the very state that was judged, and where that came from, so that a
     /// race which is lost afterwards has the right status. Without a precondition a put is admitted whatever is there, and a
     /// deletion if there is something.
@@ -182,14 +185,17 @@ impl Preconditions {
         &self,
         id: &str,
         intent: Intent,
-        found: Option<&Versioned<T>>,
+        found: impl Into<Found<T>>,
     ) -> Result<Condition, Error> {
-        if intent == Intent::Delete && found.is_none() {
-            return Err(NotFound::new(id).into());
+        let found = found.into();
+        match (intent, &found) {
+            (Intent::Delete, Found::Nothing) => return Err(NotFound::new(id).into()),
+            (Intent::Delete, Found::Deleted(_)) => return Err(NotFound::deleted(id).into()),
+            _ => {}
         }
+        let expected = found.version().map_or(Expected::Absent, Expected::Version);
         let asked = self.asked()?;
         asked.judge(id, intent, found)?;
-        let expected = found.map_or(Expected::Absent, Expected::from);
         Ok(Condition { expected, origin: asked.origin() })
     }
 
@@ -232,7 +238,7 @@ impl Preconditions {
         match asked.evaluate(Some(current.version)) {
             Evaluation::Holds => Ok(Freshness::Send),
             Evaluation::IfNoneMatchFailed => Ok(Freshness::NotModified),
-            Evaluation::IfMatchFailed => Err(asked.if_match_failed(id, Intent::Check, Some(current))),
+            Evaluation::IfMatchFailed => Err(asked.if_match_failed(id, Intent::Check, Some(current).into())),
         }
     }
 
@@ -316,13 +322,8 @@ impl Asked<'_> {
         Evaluation::Holds
     }
 
-    fn judge<T: Resource + ?Sized>(
-        &self,
-        id: &str,
-        intent: Intent,
-        found: Option<&Versioned<T>>,
-    ) -> Result<(), Error> {
-        match (self.evaluate(found.map(|found| found.version)), self.if_none_match) {
+    fn judge<T: Resource + ?Sized>(&self, id: &str, intent: Intent, found: Found<T>) -> Result<(), Error> {
+        match (self.evaluate(found.version()), self.if_none_match) {
             (Evaluation::Holds, _) => Ok(()),
             (Evaluation::IfMatchFailed, _) => Err(self.if_match_failed(id, intent, found)),
             (Evaluation::IfNoneMatchFailed, Some(Tags::Any)) => {
@@ -333,17 +334,11 @@ impl Asked<'_> {
         }
     }
 
-    fn if_match_failed<T: Resource + ?Sized>(
-        &self,
-        id: &str,
-        intent: Intent,
-        found: Option<&Versioned<T>>,
-    ) -> Error {
+    fn if_match_failed<T: Resource + ?Sized>(&self, id: &str, intent: Intent, found: Found<T>) -> Error {
         match self.if_match {
             // The tag of this very state, but for what a proxy did to it: with a new read it would come back so again.
             Some(tags @ Tags::Listed(_))
-                if self.named() == Expected::Present
-                    || tags.admit(found.map(|found| found.version), Comparison::Lenient) =>
+                if self.named() == Expected::Present || tags.admit(found.version(), Comparison::Lenient) =>
             {
                 self.unmatchable(id, tags)
             }
@@ -381,13 +376,7 @@ impl Asked<'_> {
     }
 }
 
-fn conflict<T: Resource + ?Sized>(
-    id: &str,
-    expected: Expected,
-    intent: Intent,
-    found: Option<&Versioned<T>>,
-) -> Error {
-    let found = found.cloned().map_or(Found::Nothing, Found::Value);
+fn conflict<T: Resource + ?Sized>(id: &str, expected: Expected, intent: Intent, found: Found<T>) -> Error {
     Conflict::from(Mismatch::new(id, Condition::from_protocol(expected), intent, found)).into()
 }
 
@@ -402,7 +391,7 @@ fn date_of<L: AsRef<[u8]>>(lines: &[L]) -> Option<SystemTime> {
 mod tests {
     use super::*;
     use crate::http::{reason, status};
-    use crate::store::Entry;
+    use crate::store::{Entry, Kind};
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()
@@ -476,6 +465,9 @@ mod tests {
                     let judged = Entry::put("a", condition, "new".into()).judge(store);
                     assert_eq!(admitted.is_ok(), judged.is_ok(), "{headers:?} {found:?}");
                 }
+                let unread =
+                    preconditions.admit("a", Intent::Put, current.as_ref().map(|state| state.version));
+                assert_eq!(unread.as_ref().ok(), admitted.as_ref().ok(), "{headers:?} {found:?}");
                 if let Ok(condition) = admitted {
                     let pinned = current.as_ref().map_or(Expected::Absent, Expected::from);
                     assert_eq!(condition.expected, pinned, "{headers:?} {found:?}");
@@ -483,6 +475,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_version_alone_is_judged_and_told_and_a_deletion_stays_one() {
+        let request = preconditions(&[("If-Match", "\"7\"")]);
+        let eight: Version = "8".parse().unwrap();
+
+        let stale = request.admit("a", Intent::Put, Some(eight)).unwrap_err();
+        let deleted = [Intent::Put, Intent::Delete]
+            .map(|intent| request.admit("a", intent, Found::<str>::Deleted(eight)).unwrap_err());
+
+        assert_eq!((status(&stale), stale.conflict().unwrap().found()), (412, Some(eight)));
+        assert_eq!(deleted.each_ref().map(status), [412, 410]);
+        assert_eq!(deleted[0].conflict().unwrap().kind(), &Kind::Deleted);
     }
 
     #[test]

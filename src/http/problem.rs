@@ -945,7 +945,7 @@ mod tests {
         let malformed = Preconditions::from_headers([("If-Match", "s3cr3t")]);
         let required = Preconditions::none().under(Terms::new().required());
         let [malformed, required] = [malformed, required]
-            .map(|request| Problem::from(request.admit::<str>("a", Intent::Put, None).unwrap_err()));
+            .map(|request| Problem::from(request.admit("a", Intent::Put, None::<Version>).unwrap_err()));
 
         assert_eq!((malformed.status(), malformed.reason()), (400, "malformed-precondition"));
         assert!(!body(&malformed).to_string().contains("s3cr3t"));

@@ -37,7 +37,6 @@ pub(crate) use mismatch::whole_seconds;
 pub use mismatch::{Advice, Intent, Kind, Mismatch};
 pub use parse_error::ParseError;
 pub use reply::Reply;
-#[cfg(any(test, feature = "conformance"))]
 pub(crate) use reply::block_on;
 #[cfg(feature = "file")]
 pub(crate) use reply::is_blocking;

@@ -23,7 +23,7 @@ use crate::store::{
 /// let Error::Failed(failure) = Condition::from(seven).explain("a1", Intent::Put, Some(seven)) else { panic!() };
 /// let cause = failure.source().and_then(|cause| cause.downcast_ref::<Unexplained>()).unwrap();
 /// assert_eq!(cause.found, Some(seven));
-/// # Ok::<_, ifmatch::table::ColumnError>(())
+/// # Ok::<_, ifmatch::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -68,7 +68,7 @@ impl Condition {
     ///
     /// let missing = basis.admit("a1", Intent::Delete, None::<Version>).unwrap_err();
     /// assert_eq!([error, missing].map(|error| http::status(&error)), [409, 404]);
-    /// # Ok::<_, ifmatch::table::ColumnError>(())
+    /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn admit<T: Resource + ?Sized>(
         self,
@@ -104,7 +104,7 @@ impl Condition {
     /// // The very version that was expected: nothing was written, and it may be tried again.
     /// let odd = basis.explain("a1", Intent::Put, row(7));
     /// assert!(odd.conflict().is_none() && odd.outcome() == Outcome::NotApplied);
-    /// # Ok::<_, ifmatch::table::ColumnError>(())
+    /// # Ok::<_, ifmatch::Error>(())
     /// ```
     #[must_use = "the write was refused: this is the error to return"]
     pub fn explain<T: Resource + ?Sized>(

@@ -1,9 +1,9 @@
 //! [`Retry::again`], the policy for trying again around a transaction of the program's own.
 
-use std::future::Future;
+use std::future::{Future, ready};
 
 use crate::collection::{Call, Retry};
-use crate::store::Error;
+use crate::store::{Error, block_on};
 use crate::table::contention::Contention;
 
 /// An error that says whether the transaction that met it may be tried again: what [`Retry::again`] asks.
@@ -108,6 +108,51 @@ impl Retry {
             }
         }
     }
+
+    /// [`again`](Self::again) for drivers that block, such as rusqlite and Diesel: this thread runs each try, and sleeps
+    /// between them.
+    ///
+    /// A `&mut` connection from outside may be lent to one try after the other. In a task of a runtime call it where a thread
+    /// may block, as in tokio's `block_in_place` and `spawn_blocking`.
+    ///
+    /// # Errors
+    ///
+    /// As [`again`](Self::again).
+    ///
+    /// ```
+    /// use ifmatch::Retry;
+    /// use ifmatch::table::{Contended, Contention};
+    ///
+    /// #[derive(Debug)]
+    /// struct Busy;
+    ///
+    /// impl Contended for Busy {
+    ///     fn contention(&self) -> Option<Contention> {
+    ///         Contention::of_sqlite(5)
+    ///     }
+    /// }
+    ///
+    /// struct Connection {
+    ///     others: u32,
+    /// }
+    ///
+    /// fn save(connection: &mut Connection) -> Result<&'static str, Busy> {
+    ///     match connection.others {
+    ///         0 => Ok("saved"),
+    ///         _ => {
+    ///             connection.others -= 1;
+    ///             Err(Busy)
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let mut connection = Connection { others: 2 };
+    /// assert_eq!(Retry::default().again_blocking(|| save(&mut connection))?, "saved");
+    /// # Ok::<_, Busy>(())
+    /// ```
+    pub fn again_blocking<A, E: Contended>(&self, mut work: impl FnMut() -> Result<A, E>) -> Result<A, E> {
+        block_on(self.again(|| ready(work())))
+    }
 }
 
 #[cfg(test)]
@@ -117,7 +162,7 @@ mod tests {
 
     use super::*;
     use crate::collection::testing::Jumping;
-    use crate::store::{Conflict, block_on};
+    use crate::store::Conflict;
 
     impl Contended for Contention {
         fn contention(&self) -> Option<Contention> {
@@ -180,6 +225,20 @@ mod tests {
         };
 
         assert_eq!([tries(Failed::Ifmatch), tries(Failed::Overtaken)], [1, 3]);
+    }
+
+    #[test]
+    fn a_driver_that_blocks_lends_one_connection_to_all_tries() {
+        let timer = Jumping::new();
+        let mut connection = Vec::new();
+
+        let answer = Retry::default().timer(timer.clone()).random(|| u64::MAX).again_blocking(|| {
+            connection.push("try");
+            if connection.len() < 3 { Err(Contention::LockTimeout) } else { Ok("saved") }
+        });
+
+        assert_eq!((answer, connection.len()), (Ok("saved"), 3));
+        assert_eq!(timer.slept(), [1, 2].map(Duration::from_millis));
     }
 
     #[test]

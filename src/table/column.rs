@@ -7,24 +7,10 @@ use crate::store::{Error, Failure, Outcome, Version};
 /// The bits of the version whose column says 0: one more than the largest value of a column.
 const ZERO: u64 = 1 << 63;
 
-/// A version column holds a negative number. Versions are counted up from 0.
-///
-/// ```
-/// use ifmatch::Version;
-///
-/// let error = Version::from_column(-1).unwrap_err();
-/// assert_eq!(error.to_string(), "a version column of -1: expected a number from 0 on");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// A version column holds a negative number: the cause of the [`Failure`] that [`Version::from_column`] gives for that.
+#[derive(Debug, thiserror::Error)]
 #[error("a version column of {0}: expected a number from 0 on")]
-pub struct ColumnError(i64);
-
-/// Somebody has to mend the row.
-impl From<ColumnError> for Error {
-    fn from(error: ColumnError) -> Self {
-        Failure::new(Outcome::NotApplied, error).lasting().into()
-    }
-}
+struct Negative(i64);
 
 impl Version {
     /// The version of a row whose version column, a `bigint`, says this: the same number, and for 0, which a version can't
@@ -43,19 +29,21 @@ impl Version {
     ///
     /// # Errors
     ///
-    /// [`ColumnError`] for a negative number.
+    /// A [`Failure`] for a negative number, which waiting does not mend: somebody has to mend the row.
     ///
     /// ```
     /// use ifmatch::Version;
     ///
     /// assert_eq!(Version::from_column(7)?.to_string(), "7");
+    /// assert!(Version::from_column(-1).is_err());
     /// for column in [0, 1, i64::MAX] {
     ///     assert_eq!(Version::from_column(column)?.to_column(), Some(column));
     /// }
-    /// # Ok::<_, ifmatch::table::ColumnError>(())
+    /// # Ok::<_, ifmatch::Error>(())
     /// ```
-    pub fn from_column(column: i64) -> Result<Self, ColumnError> {
-        let bits = u64::try_from(column).map_err(|_| ColumnError(column))?;
+    pub fn from_column(column: i64) -> Result<Self, Error> {
+        let negative = |_| Failure::new(Outcome::NotApplied, Negative(column)).lasting();
+        let bits = u64::try_from(column).map_err(negative)?;
         let zero = const { NonZeroU64::new(ZERO).expect("it is not 0") };
         Ok(Self::from_bits(NonZeroU64::new(bits).unwrap_or(zero)))
     }
@@ -74,5 +62,21 @@ impl Version {
             ZERO => Some(0),
             bits => i64::try_from(bits).ok(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_negative_number_is_told_as_what_nobody_can_wait_for() {
+        let error = Version::from_column(-1).unwrap_err();
+
+        assert_eq!((error.outcome(), crate::http::retry_after(&error)), (Outcome::NotApplied, None));
+        let cause = error.source().unwrap().to_string();
+        assert_eq!(cause, "a version column of -1: expected a number from 0 on");
     }
 }

@@ -31,8 +31,8 @@ pub enum Contention {
     LockTimeout,
     /// There is a row of that key.
     Exists,
-    /// The connection broke, or the server went away. Where that met the commit, it may have been applied; where it met an
-    /// earlier statement, nothing was.
+    /// The connection broke, or the server went away, or the disk failed under SQLite. Where that met the commit, it may have
+    /// been applied; where it met an earlier statement, nothing was.
     Unknown,
 }
 
@@ -68,6 +68,8 @@ impl Contention {
             // A transaction that read before others wrote can't write any more: `BEGIN IMMEDIATE` avoids it.
             517 => Some(Self::Serialization),
             1555 | 2067 | 2579 => Some(Self::Exists),
+            // A commit that was written, and then not synced, is there after a crash.
+            _ if code & 0xff == 10 => Some(Self::Unknown),
             _ if matches!(code & 0xff, 5 | 6) => Some(Self::LockTimeout),
             _ => None,
         }
@@ -109,9 +111,10 @@ mod tests {
             [1213, 1205, 3572, 1062, 2013, 1064].map(Contention::of_mysql),
             [Some(Deadlock), Some(LockTimeout), Some(LockTimeout), Some(Exists), Some(Unknown), None]
         );
-        // Busy, locked, busy in recovery, locked in a shared cache, busy with an old snapshot; a unique index, a `CHECK`.
+        // Busy, locked, busy in recovery, locked in a shared cache, busy with an old snapshot; a unique index, a failed sync, a
+        // `CHECK`.
         assert_eq!(
-            [5, 6, 261, 262, 517, 2067, 275, 1].map(Contention::of_sqlite),
+            [5, 6, 261, 262, 517, 2067, 1034, 275, 1].map(Contention::of_sqlite),
             [
                 Some(LockTimeout),
                 Some(LockTimeout),
@@ -119,6 +122,7 @@ mod tests {
                 Some(LockTimeout),
                 Some(Serialization),
                 Some(Exists),
+                Some(Unknown),
                 None,
                 None
             ]

@@ -22,7 +22,7 @@
 //! let mut tx = Transaction(Some(Versioned::new(Version::from_column(7)?, "theirs".to_string())));
 //! let Err(Error::Conflict(conflict)) = save(&mut tx, "a1", Version::from_column(6)?.into(), "mine") else { panic!() };
 //! assert_eq!(*conflict.current::<String>().unwrap().value, "theirs");
-//! # Ok::<_, ifmatch::table::ColumnError>(())
+//! # Ok::<_, ifmatch::Error>(())
 //! ```
 //!
 //! In a handler the preconditions of the request take the place of the condition:
@@ -31,7 +31,7 @@
 //! | | |
 //! |---|---|
 //! | one statement (`UPDATE … WHERE id = $1 AND version = $2`) that changed no row | look in a new transaction, and ask [`Condition::explain`](crate::store::Condition::explain) why |
-//! | a transaction that lost against another (40001, deadlock, a busy database) | [`Retry::again`](crate::Retry::again), by [`Contention`] |
+//! | a transaction that lost against another (40001, deadlock, a busy database) | [`Retry::again`](crate::Retry::again), or [`again_blocking`](crate::Retry::again_blocking), by [`Contention`] |
 //! | the version column | [`Version::from_column`](crate::Version::from_column), and back |
 //! | whether a write moved it | [`Versioned::moved`](crate::Versioned::moved) |
 //!
@@ -46,5 +46,4 @@ mod moved;
 
 pub use admit::Unexplained;
 pub use again::Contended;
-pub use column::ColumnError;
 pub use contention::Contention;

@@ -108,3 +108,68 @@ fn every_locked_dependency_is_past_its_known_advisories() {
         assert!(numbers[..] >= least[..], "{name} {version} has a known advisory");
     }
 }
+
+#[test]
+fn what_the_page_about_tables_shows_of_a_driver_is_what_its_service_does() {
+    let page = read("src/docs/tables.md");
+    let sections = [
+        ("tokio-postgres", "tokio-postgres"),
+        ("sqlx", "sqlx"),
+        ("SeaORM", "sea-orm"),
+        ("Diesel", "diesel"),
+        ("rusqlite", "rusqlite"),
+    ];
+    for (title, directory) in sections {
+        let service = read(&format!("examples/tables/{directory}/src/main.rs"));
+        let section =
+            page.split(&format!("\n## {title}\n")).nth(1).and_then(|rest| rest.split("\n## ").next());
+        let shown: Vec<&str> =
+            blocks(section.unwrap_or_else(|| panic!("no section {title}")), "text").collect();
+
+        assert!(!shown.is_empty(), "{title}");
+        // The functions of a block, and not what stands between them.
+        for function in shown.iter().flat_map(|block| block.split("\n\n")) {
+            assert!(service.contains(function), "{directory} has no:\n{function}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_shows_the_protocol_on_tables_as_the_services_have_it() {
+    let readme = read("README.md");
+    let shown = blocks(&readme, "rust,ignore").next().expect("the lines of the protocol");
+    let service = read("examples/tables/sqlx/src/main.rs");
+    let calls = ["Retry::default().again(", "pool.begin().await?", ".admit(", ".moved(", "tx.commit().await"];
+
+    for text in [shown, &service] {
+        let at = calls.map(|call| text.find(call).unwrap_or_else(|| panic!("no `{call}` in:\n{text}")));
+        // In the service the policy stands below the closure that it is given.
+        assert!(at[1..].is_sorted(), "{calls:?} in another order:\n{text}");
+    }
+}
+
+#[test]
+fn the_triggers_that_the_page_about_tables_shows_are_those_of_the_services() {
+    let plain = |sql: &str| {
+        let words = sql.replace("IF NOT EXISTS ", "").replace("OR REPLACE ", "");
+        words.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let schemas =
+        ["postgres", "sqlite"].map(|name| plain(&read(&format!("examples/tables/schema/{name}.sql"))));
+    let page = read("src/docs/tables.md");
+    let shown: Vec<String> = blocks(&page, "sql").map(plain).collect();
+    let triggers = shown.iter().filter_map(|sql| sql.find("CREATE TRIGGER").map(|at| &sql[at..]));
+
+    assert_eq!(triggers.clone().count(), 2);
+    for trigger in triggers {
+        assert!(schemas.iter().any(|schema| schema.contains(trigger)), "{trigger}");
+    }
+}
+
+/// What a page shows in blocks of a language.
+fn blocks<'a>(page: &'a str, language: &'a str) -> impl Iterator<Item = &'a str> {
+    let begin = format!("```{language}\n");
+    let blocks: Vec<&str> =
+        page.split(&begin).skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
+    blocks.into_iter()
+}

@@ -9,11 +9,11 @@ use etcd_client::{Client, Compare, CompareOp, KvClient, Txn, TxnOp};
 use ifmatch::store::WriteId;
 use ifmatch::{Collection, Commit, Entry, Etcd, Expected, Retry, Store};
 use ifmatch_benches::listing::listing;
-use ifmatch_benches::rounds::{Contender, Measured, measure};
+use ifmatch_benches::rounds::{Contender, Measured, measure, timed};
+use ifmatch_benches::server::{Server, free_port};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::report::{HotId, Writers, show, timed};
-use crate::server::{Server, free_port};
+use crate::report::{HotId, Writers, show};
 
 const ROUNDS: usize = 31;
 const SLICE: Duration = Duration::from_millis(150);

@@ -11,8 +11,6 @@ mod postgres;
 mod redis;
 #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 mod report;
-#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
-mod server;
 
 fn main() {
     #[cfg(feature = "etcd")]

@@ -1,11 +1,6 @@
 //! `Postgres` beside the same by hand, on a server of its own with the settings that PostgreSQL comes with.
 
-use std::fs;
 use std::num::NonZeroU64;
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,59 +9,18 @@ use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
 use ifmatch::store::WriteId;
 use ifmatch::{Collection, Commit, Entry, Expected, Postgres, Retry, Store, Version};
 use ifmatch_benches::listing::listing;
-use ifmatch_benches::rounds::{Contender, Measured, measure};
+use ifmatch_benches::rounds::{Contender, Measured, measure, timed};
+use ifmatch_benches::server::Server;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::Type;
 use tokio_postgres::{NoTls, Statement};
 
-use crate::report::{HotId, Writers, show, timed};
-use crate::server::Server;
+use crate::report::{HotId, Writers, show};
 
 const VALUE: [u8; 250] = [b'v'; 250];
 const ROUNDS: usize = 31;
 const SLICE: Duration = Duration::from_millis(150);
 const WRITERS: u64 = HotId::WRITERS;
-
-/// On the `PATH`, or where Debian's packages put it.
-fn program(name: &str) -> PathBuf {
-    let versions = (13..=18).rev().map(|version| format!("/usr/lib/postgresql/{version}/bin"));
-    let programs = versions.map(|directory| Path::new(&directory).join(name));
-    programs.into_iter().find(|program| program.is_file()).unwrap_or_else(|| name.into())
-}
-
-/// The server refuses to run as root: then it runs as the user that its package made.
-fn user() -> Option<u32> {
-    let id = |arguments: &[&str]| {
-        let output = Command::new("id").args(arguments).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().parse::<u32>().ok()
-    };
-    match id(&["-u"]) {
-        Some(0) => Some(id(&["-u", "postgres"]).expect("the package made a user `postgres`")),
-        _ => None,
-    }
-}
-
-fn start() -> Server {
-    Server::start("postgres", |port, directory| {
-        let user = user();
-        chown(directory, user, None).unwrap();
-        let as_user = |name: &str| {
-            let mut command = Command::new(program(name));
-            command.current_dir(directory);
-            user.map(|user| command.uid(user));
-            command
-        };
-        let mut initdb = as_user("initdb");
-        initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D", "data"]);
-        assert!(initdb.output().unwrap().status.success());
-        let mut postgres = as_user("postgres");
-        postgres
-            .args(["-D", "data", "-p", &port.to_string(), "-k"])
-            .arg(fs::canonicalize(directory).unwrap());
-        postgres.args(["-c", "listen_addresses=127.0.0.1"]);
-        postgres
-    })
-}
 
 /// The same by hand.
 struct Hand {
@@ -135,7 +89,7 @@ impl Hand {
 }
 
 pub fn run() {
-    let server = start();
+    let server = Server::postgres();
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", server.port);
     let store = loop {

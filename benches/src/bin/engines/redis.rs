@@ -11,10 +11,10 @@ use ifmatch::store::WriteId;
 use ifmatch::{Collection, Commit, Entry, Expected, Redis, Retry, Store};
 use ifmatch_benches::listing::listing;
 use ifmatch_benches::rounds::{Contender, measure};
+use ifmatch_benches::server::Server;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::report::{HotId, Writers, show};
-use crate::server::Server;
 
 const ROUNDS: usize = 41;
 const SLICE: Duration = Duration::from_millis(120);

@@ -1,12 +1,8 @@
 //! What a bench of an engine measures and prints, the same for each.
 
 use std::time::Duration;
-#[cfg(any(feature = "etcd", feature = "postgres"))]
-use std::time::Instant;
 
 use ifmatch_benches::rounds::Measured;
-#[cfg(any(feature = "etcd", feature = "postgres"))]
-use tokio::runtime::Runtime;
 
 /// Prints what was measured, the store's own operation first.
 pub fn show(measured: &Measured) {
@@ -20,18 +16,6 @@ pub fn show(measured: &Measured) {
             result.ratio,
         );
     }
-}
-
-/// Runs an operation again and again in the runtime, and tells how long that took.
-#[cfg(any(feature = "etcd", feature = "postgres"))]
-pub fn timed(runtime: &Runtime, operations: usize, mut once: impl AsyncFnMut()) -> Duration {
-    let begin = Instant::now();
-    runtime.block_on(async {
-        for _ in 0..operations {
-            once().await;
-        }
-    });
-    begin.elapsed()
 }
 
 /// Sixteen writers of one id: through `Collection::modify`, and in a bare loop.

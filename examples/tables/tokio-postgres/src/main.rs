@@ -1,23 +1,22 @@
 //! Items in a table of PostgreSQL, through tokio-postgres and a pool.
 //!
 //! Run with `cargo run -p items-on-tokio-postgres -- postgres://localhost/test`; the table is `schema/postgres.sql`.
-//! `PUT /items/{id}` replaces what `If-Match` names, or creates with `If-None-Match: *`. `PATCH /items/{id}` changes the
-//! count with one statement, and takes the version in the body.
+//! `POST /items` creates. `PUT /items/{id}` replaces what `If-Match` names, or creates with `If-None-Match: *`.
+//! `PATCH /items/{id}` changes the count with a statement that reports what it saw, and takes the version in the body.
 
 use std::error::Error as StdError;
 use std::net::Ipv4Addr;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{Router, get};
+use axum::routing::{Router, get, post};
 use deadpool_postgres::{Manager, Pool, PoolError};
-use ifmatch::http::{Preconditions, Problem};
+use ifmatch::http::{Answer, Preconditions, Problem};
 use ifmatch::store::{Condition, Failure, Intent, NotFound, Outcome};
 use ifmatch::table::{Contended, Contention};
 use ifmatch::web::axum::Required;
-use ifmatch::{Error, Retry, Version, Versioned};
+use ifmatch::{Error, Expected, Retry, Version, Versioned};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
@@ -46,6 +45,14 @@ struct Item {
     count: i64,
 }
 
+/// The body of a `POST`.
+#[derive(Deserialize)]
+struct New {
+    id: String,
+    #[serde(flatten)]
+    item: Item,
+}
+
 /// The body of a `PATCH`: the count, and the version of the item that it was made of.
 #[derive(Deserialize)]
 struct Count {
@@ -65,17 +72,32 @@ async fn service(url: &str) -> Result<Router, Box<dyn StdError>> {
     let pool = Pool::builder(Manager::new(url.parse()?, NoTls)).build()?;
     pool.get().await?.batch_execute(include_str!("../../schema/postgres.sql")).await?;
     let item = get(read).put(save).patch(count).delete(delete);
-    Ok(Router::new().route("/items/{id}", item).with_state(pool))
+    Ok(Router::new().route("/items", post(create)).route("/items/{id}", item).with_state(pool))
 }
 
 async fn read(
     State(pool): State<Pool>,
     Path(id): Path<String>,
     known: Preconditions,
-) -> Result<Response, Failed> {
+) -> Result<Answer<Item>, Failed> {
     let work = || async { Ok::<_, Failed>(item(pool.get().await?.query_opt(SELECT, &[&id]).await?)?) };
     let current = Retry::default().again(work).await?.ok_or_else(|| Error::from(NotFound::new(&id)))?;
-    Ok(known.respond(&id, current)?.into_response())
+    Ok(known.respond(&id, current)?)
+}
+
+/// Creates with one statement, which is a transaction of its own, and looks only where it created nothing.
+async fn create(State(pool): State<Pool>, Json(new): Json<New>) -> Result<Answer<Item>, Failed> {
+    let New { id, item: Item { name, count } } = &new;
+    let work = || async {
+        let client = pool.get().await?;
+        let row = client.query_opt(INSERT, &[id, name, count]).await.map_err(Failed::Commit)?;
+        if let Some(created) = item(row)? {
+            return Ok(Answer::created(id, created).at("/items"));
+        }
+        let found = item(client.query_opt(SELECT, &[id]).await?)?;
+        Err(Condition::from(Expected::Absent).explain(id, Intent::Put, found).into())
+    };
+    Retry::default().again(work).await
 }
 
 /// Creates or replaces: reads the row with its lock, judges, writes.
@@ -84,18 +106,21 @@ async fn save(
     Path(id): Path<String>,
     Required(basis): Required,
     Json(new): Json<Item>,
-) -> Result<Versioned<Item>, Failed> {
+) -> Result<Answer<Item>, Failed> {
     let work = || async {
         let mut client = pool.get().await?;
         let tx = client.transaction().await?;
         let found = item(tx.query_opt(SELECT_FOR_UPDATE, &[&id]).await?)?;
-        basis.admit(&id, Intent::Put, found.as_ref())?;
+        basis.admit(&id, Intent::Put, &found)?;
 
         let statement = if found.is_some() { UPDATE } else { INSERT };
         let row = tx.query_opt(statement, &[&id, &new.name, &new.count]).await?;
         let saved = item(row)?.ok_or(Failed::Overtaken)?.moved(&id, &found)?;
         tx.commit().await.map_err(Failed::Commit)?;
-        Ok(saved)
+        Ok(match found {
+            Some(_) => Answer::changed(saved),
+            None => Answer::created(&id, saved).at("/items"),
+        })
     };
     Retry::default().again(work).await
 }
@@ -105,14 +130,14 @@ async fn count(
     State(pool): State<Pool>,
     Path(id): Path<String>,
     Json(new): Json<Count>,
-) -> Result<Versioned<Item>, Failed> {
+) -> Result<Answer<Item>, Failed> {
     let work = || async {
         let client = pool.get().await?;
         let parameters: [&(dyn ToSql + Sync); 3] = [&id, &new.version.to_column(), &new.count];
         let row = client.query_opt(COUNT, &parameters).await.map_err(Failed::Commit)?;
         let is_changed = row.as_ref().is_some_and(|row| row.get("is_changed"));
         match item(row)? {
-            Some(saved) if is_changed => Ok(saved.moved(&id, Some(new.version))?),
+            Some(saved) if is_changed => Ok(Answer::changed(saved.moved(&id, Some(new.version))?)),
             found => Err(Condition::from(new.version).explain(&id, Intent::Put, found).into()),
         }
     };
@@ -123,16 +148,16 @@ async fn delete(
     State(pool): State<Pool>,
     Path(id): Path<String>,
     Required(basis): Required,
-) -> Result<StatusCode, Failed> {
+) -> Result<Answer<Item>, Failed> {
     let work = || async {
         let mut client = pool.get().await?;
         let tx = client.transaction().await?;
         let found = item(tx.query_opt(SELECT_FOR_UPDATE, &[&id]).await?)?;
-        basis.admit(&id, Intent::Delete, found.as_ref())?;
+        basis.admit(&id, Intent::Delete, &found)?;
 
         tx.execute(DELETE, &[&id]).await?;
         tx.commit().await.map_err(Failed::Commit)?;
-        Ok(StatusCode::NO_CONTENT)
+        Ok(Answer::deleted())
     };
     Retry::default().again(work).await
 }

@@ -1,32 +1,24 @@
 //! The service against a private server.
 
-use std::sync::LazyLock;
-
-use trial::postgres::{Database, LEVELS, Server};
-use trial::{Basis, race};
+use trial::postgres::database;
+use trial::{Basis, postgres};
 
 use super::*;
-
-/// The one server of all tests that leave it running.
-fn database(level: &str) -> Database {
-    static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
-    SERVER.database(level)
-}
 
 async fn on(url: String) -> Router {
     service(&url).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_verb_answers_as_the_preconditions_say() {
+    let database = database("read committed");
+    trial::life_of_an_item(&on(database.url()).await, |sql| drop(database.run(sql))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sixteen_writers_of_four_rows_lose_no_update_at_any_level() {
     for basis in [Basis::Header, Basis::Body] {
-        for level in LEVELS {
-            println!("{basis:?}, {level}");
-            let database = database(level);
-            let service = on(database.url()).await;
-            database.log();
-            race(&service, basis, || database.logged()).await;
-        }
+        postgres::race_at_every_level(basis, on).await;
     }
 }
 
@@ -35,66 +27,26 @@ async fn what_a_commit_is_answered_is_true_when_its_server_is_killed() {
     trial::killed_in_the_middle(on).await;
 }
 
-/// The version that the one row of this table is at.
-fn version(database: &Database, column: &str) -> Version {
-    let column = database.run(&format!("SELECT {column} FROM t"));
-    Version::from_column(column.parse().unwrap()).unwrap()
-}
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_statement_lost_at_repeatable_read_is_told_by_a_look_in_a_new_transaction() {
+    const UPDATE: &str = "UPDATE items SET count = 2 WHERE id = $1 AND version = $2";
+    let database = database("repeatable read");
+    database.run(include_str!("../../schema/postgres.sql"));
+    database.run("INSERT INTO items (id, name, count) VALUES ('a', 'apples', 0)");
+    let pool = Pool::builder(Manager::new(database.url().parse().unwrap(), NoTls)).build().unwrap();
+    let mut client = pool.get().await.unwrap();
+    let tx = client.transaction().await.unwrap();
+    let known = item(tx.query_opt(SELECT, &[&"a"]).await.unwrap()).unwrap().unwrap().version;
+    database.run("UPDATE items SET count = 1 WHERE id = 'a'");
 
-/// Whether who read the row before these statements may write after them.
-fn is_blind_to(table: &str, column: &str, statements: &str) -> bool {
-    let database = database("read committed");
-    database.run(table);
-    let known = version(&database, column);
-    database.run(statements);
-    Condition::from(known).admit("t", Intent::Put, Some(version(&database, column))).is_ok()
-}
+    let lost = tx.execute(UPDATE, &[&"a", &known.to_column()]).await.unwrap_err();
+    let look = tx.query_opt(SELECT, &[&"a"]).await.unwrap_err();
+    tx.rollback().await.unwrap();
+    let found = item(client.query_opt(SELECT, &[&"a"]).await.unwrap()).unwrap();
+    let error = Condition::from(known).explain("a", Intent::Put, found);
 
-#[test]
-fn a_version_from_a_sequence_is_blind_to_nothing() {
-    let table = "CREATE SEQUENCE s; CREATE TABLE t (version bigint DEFAULT nextval('s'), n int);
-        INSERT INTO t (n) VALUES (1)";
-    let update = "UPDATE t SET n = n + 1, version = nextval('s')";
-
-    assert!(!is_blind_to(table, "version", update));
-    assert!(!is_blind_to(table, "version", "DELETE FROM t; INSERT INTO t (n) VALUES (1)"));
-}
-
-#[test]
-fn a_counter_is_blind_to_a_row_made_anew_and_may_begin_with_zero() {
-    for first in [0, 1] {
-        let insert = format!("INSERT INTO t VALUES ({first})");
-        let table = format!("CREATE TABLE t (version bigint); {insert}");
-
-        assert!(!is_blind_to(&table, "version", "UPDATE t SET version = version + 1"));
-        assert!(is_blind_to(&table, "version", &format!("DELETE FROM t; {insert}")));
-    }
-}
-
-#[test]
-fn xmin_is_blind_to_writes_of_its_own_transaction() {
-    let database = database("read committed");
-    database.run("CREATE TABLE t (n int)");
-    let versions = database.run(
-        "WITH a AS (INSERT INTO t VALUES (1) RETURNING xmin::text::bigint AS x) SELECT x FROM a;
-         UPDATE t SET n = 2; SELECT xmin::text::bigint FROM t",
-    );
-
-    let versions: Vec<&str> = versions.lines().collect();
-    assert_eq!(versions.len(), 2);
-    assert_eq!(versions[0], versions[1]);
-    let table = "CREATE TABLE t (n int); INSERT INTO t VALUES (1)";
-    assert!(!is_blind_to(table, "xmin::text::bigint", "UPDATE t SET n = 2"));
-}
-
-#[test]
-fn a_timestamp_is_blind_to_writes_in_one_tick() {
-    let column = "(extract(epoch FROM updated_at) * 1000000)::bigint";
-    let table = "CREATE TABLE t (n int, updated_at timestamptz);
-        INSERT INTO t VALUES (1, '2030-01-01 00:00:00.000001Z')";
-    let update =
-        |tick: u8| format!("UPDATE t SET n = n + 1, updated_at = '2030-01-01 00:00:00.00000{tick}Z'");
-
-    assert!(!is_blind_to(table, column, &update(2)));
-    assert!(is_blind_to(table, column, &update(1)));
+    assert_eq!([&lost, &look].map(|error| error.code().unwrap().code()), ["40001", "25P02"]);
+    assert_eq!([&lost, &look].map(contention), [Some(Contention::Serialization), None]);
+    let conflict = error.conflict().expect("somebody was faster");
+    assert_eq!(conflict.current::<Item>().unwrap().value.count, 1);
 }

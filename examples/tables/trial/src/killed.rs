@@ -12,6 +12,8 @@ use crate::answer::{Answer, call};
 use crate::postgres::Server;
 
 const COMMITS: usize = 200;
+/// In the first half. In the second each commit has a client of its own, so that those who wait for a connection to a server
+/// that is gone do so at the same time.
 const CLIENTS: usize = 8;
 /// How many of them wait for their commits when it is killed, at least: a pool may have fewer connections than there are
 /// clients.
@@ -26,9 +28,9 @@ pub async fn killed_in_the_middle(service: impl AsyncFn(String) -> Router) {
     let database = server.database("read committed");
     let router = service(database.url()).await;
 
-    let mut answers = clients(&router, 0..COMMITS / 2).join_all().await;
+    let mut answers = clients(&router, CLIENTS, 0..COMMITS / 2).join_all().await;
     server.answer_no_commit();
-    let late = clients(&router, COMMITS / 2..COMMITS);
+    let late = clients(&router, COMMITS / 2, COMMITS / 2..COMMITS);
     let waiting = || {
         let waiting = database.run("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
         waiting.parse::<usize>().unwrap()
@@ -45,7 +47,7 @@ pub async fn killed_in_the_middle(service: impl AsyncFn(String) -> Router) {
         let now = call(&router, &format!("GET /items/{commit}"), &[], Value::Null).await;
         let applied = now.status == 200;
         let outcome = match (answer.status, answer.body["reason"].as_str()) {
-            (200, _) => {
+            (201, _) => {
                 assert!(applied && now.etag == answer.etag, "{commit} was acknowledged, and is {now:?}");
                 "applied"
             }
@@ -65,10 +67,10 @@ pub async fn killed_in_the_middle(service: impl AsyncFn(String) -> Router) {
 }
 
 /// Clients that share these commits.
-fn clients(router: &Router, commits: Range<usize>) -> JoinSet<Vec<(usize, Answer)>> {
+fn clients(router: &Router, number: usize, commits: Range<usize>) -> JoinSet<Vec<(usize, Answer)>> {
     let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        let (router, own) = (router.clone(), commits.clone().skip(client).step_by(CLIENTS));
+    for client in 0..number {
+        let (router, own) = (router.clone(), commits.clone().skip(client).step_by(number));
         clients.spawn(async move {
             let mut answers = Vec::new();
             for commit in own {

@@ -2,12 +2,15 @@
 
 mod answer;
 mod killed;
+mod life;
 pub mod postgres;
 mod race;
 #[allow(dead_code, reason = "the tests of the engines use more of it")]
 #[path = "../../../../tests/engines/server.rs"]
 mod server;
+pub mod sqlite;
 
 pub use answer::{Answer, call};
 pub use killed::killed_in_the_middle;
+pub use life::life_of_an_item;
 pub use race::{Basis, Logged, race};

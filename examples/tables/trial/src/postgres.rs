@@ -2,15 +2,18 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use crate::race::Logged;
+use axum::Router;
+
+use crate::race::{Basis, Logged, race};
 use crate::server::{self, Directory, program};
 
 /// The isolation levels that a service may run at. It is told by a default of its database.
-pub const LEVELS: [&str; 3] = ["read committed", "repeatable read", "serializable"];
+const LEVELS: [&str; 3] = ["read committed", "repeatable read", "serializable"];
 
 /// Where Debian's packages put the programs.
 const ELSEWHERE: [&str; 5] = [
@@ -30,6 +33,23 @@ const LOG: &str = "
         RETURN NULL;
     END $$;
     CREATE TRIGGER log AFTER INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION log();";
+
+/// A new database with the isolation level of its transactions, on the one server of all tests that leave it running.
+pub fn database(level: &str) -> Database {
+    static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
+    SERVER.database(level)
+}
+
+/// [`race`] at each isolation level, in databases of their own.
+pub async fn race_at_every_level(basis: Basis, service: impl AsyncFn(String) -> Router) {
+    for level in LEVELS {
+        println!("{basis:?}, {level}");
+        let database = database(level);
+        let service = service(database.url()).await;
+        database.log();
+        race(&service, basis, || database.logged()).await;
+    }
+}
 
 /// A server of one's own, gone with the test process.
 pub struct Server(server::Server);
@@ -153,10 +173,17 @@ impl Database {
         logged.collect()
     }
 
+    /// All of it, as a backup has it.
+    pub fn dump(&self) -> String {
+        let mut dump = Command::new(program("pg_dump", &ELSEWHERE, "postgresql-client"));
+        // Else the text is for `psql` alone, which has to read it from a file.
+        dump.args(["--inserts", "-d", &self.url()]);
+        let text = output(&mut dump).unwrap();
+        text.lines().filter(|line| !line.starts_with('\\')).fold(String::new(), |all, line| all + line + "\n")
+    }
+
     fn try_run(&self, sql: &str) -> Result<String, String> {
-        let output = self.psql(sql).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap().trim_end().to_owned();
-        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+        output(&mut self.psql(sql))
     }
 
     fn psql(&self, sql: &str) -> Command {
@@ -165,6 +192,13 @@ impl Database {
         psql.stderr(Stdio::piped());
         psql
     }
+}
+
+/// What a program wrote; else what it complained of.
+fn output(command: &mut Command) -> Result<String, String> {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap().trim_end().to_owned();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
 /// The server refuses to run as root: then it runs as the user that its package made.

@@ -37,7 +37,7 @@ pub async fn race(service: &Router, basis: Basis, log: impl FnOnce() -> Vec<Logg
     for row in 0..ROWS {
         let body = json!({"name": "apples", "count": 0});
         let created = call(service, &format!("PUT /items/{row}"), &[("If-None-Match", "*")], body).await;
-        assert_eq!(created.status, 200, "{created:?}");
+        assert_eq!(created.status, 201, "{created:?}");
     }
 
     let mut writers = JoinSet::new();
