@@ -73,6 +73,7 @@
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http`, `http-body`, `bytes` |
 //! | `dates` | no | modification dates on reads; part of `axum` | `httpdate` |
+//! | `patch` | no | merge patches and JSON patches on typed values ([`http::Patch`]) | `json-patch` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb`, `crc32c` |
 //! | `postgres` | no | a store on PostgreSQL ([`Postgres`]) | `tokio-postgres`, `deadpool-postgres`, `crc32c`, `tokio` |
 //! | `postgres-tls` | no | encrypted connections to it | `rustls`, `tokio-postgres-rustls` |
@@ -90,6 +91,7 @@
         feature = "etcd",
         feature = "file",
         feature = "json",
+        feature = "patch",
         feature = "postgres",
         feature = "redis"
     )),

@@ -57,6 +57,8 @@ use std::task::{Context, Poll};
 
 use axum_core::body::Body;
 use axum_core::extract::FromRequestParts;
+#[cfg(feature = "patch")]
+use axum_core::extract::{FromRequest, Request};
 use axum_core::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -64,6 +66,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
+#[cfg(feature = "patch")]
+use crate::http::Patch;
 use crate::http::{Answer, EntityTag, Preconditions, Problem, Terms};
 use crate::store::{Error, Version, Versioned};
 
@@ -114,6 +118,33 @@ impl<S: Sync> FromRequestParts<S> for Required {
 
 fn terms(parts: &Parts) -> Terms {
     parts.extensions.get().copied().unwrap_or_default()
+}
+
+/// The body of a `PATCH` by its `Content-Type`, within the body limit of the router.
+///
+/// ```
+/// use axum::extract::{Path, State};
+/// use ifmatch::http::{Answer, Patch, Preconditions};
+/// use ifmatch::{Collection, Error};
+///
+/// type Notes = State<Collection<String>>;
+///
+/// async fn change(notes: Notes, id: Path<String>, known: Preconditions, patch: Patch) -> Result<Answer<String>, Error> {
+///     notes.apply_if(&id, &known, &patch).await
+/// }
+/// ```
+#[cfg(feature = "patch")]
+#[cfg_attr(docsrs, doc(cfg(feature = "patch")))]
+impl<S: Send + Sync> FromRequest<S> for Patch {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
+        let body = Bytes::from_request(request, state).await;
+        let body =
+            body.map_err(|rejection| Problem::of_status(rejection.into_response().status().as_u16()))?;
+        Self::parse(kind.as_deref(), &body)
+    }
 }
 
 /// The status, the headers and, where it is to be sent, the value as JSON.

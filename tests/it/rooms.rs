@@ -18,7 +18,8 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("layer", &["base", "store", "collection"]),
     ("lease", &["store", "collection"]),
     ("table", &["store", "collection"]),
-    ("http", &["store", "collection"]),
+    // The JSON codec for patches only: they change the text of a value.
+    ("http", &["store", "codec", "collection"]),
     ("web", &["store", "http"]),
     // The timer of `collection`, which simulated time is one of. No store: the laws know only the contract.
     ("conformance", &["base", "store", "collection", "lease"]),
