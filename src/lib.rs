@@ -80,6 +80,7 @@
 //! | `etcd` | no | a store on etcd ([`Etcd`]); building it needs `protoc` | `etcd-client`, `crc32c`, `tokio` |
 //! | `redis` | no | a store on Redis ([`Redis`]) | `redis`, `crc32c`, `tokio` |
 //! | `redis-tls` | no | the same over TLS: `rediss://` URLs | `rustls` |
+//! | `resource` | no | a collection as one service of tower ([`web::resource`](mod@web::resource)) | `http`, `http-body`, `bytes`, `tower-service`, `json-patch` |
 //! | `conformance` | no | the promises as tests for store authors ([`conformance`](mod@conformance)), and a history checker | `json` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -93,7 +94,8 @@
         feature = "json",
         feature = "patch",
         feature = "postgres",
-        feature = "redis"
+        feature = "redis",
+        feature = "resource"
     )),
     allow(rustdoc::broken_intra_doc_links)
 )]
@@ -113,8 +115,8 @@ pub mod lease;
 pub mod table;
 
 pub mod http;
-#[cfg(feature = "axum")]
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+#[cfg(any(feature = "axum", feature = "resource"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "axum", feature = "resource"))))]
 pub mod web;
 
 // Stores.

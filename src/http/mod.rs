@@ -76,6 +76,8 @@ mod pages;
 mod patch;
 mod path;
 mod precondition;
+#[cfg(feature = "resource")]
+mod prefer;
 mod problem;
 mod status;
 mod terms;
@@ -90,6 +92,8 @@ pub use pages::problem_page;
 #[cfg_attr(docsrs, doc(cfg(feature = "patch")))]
 pub use patch::{ACCEPT_PATCH, Patch};
 pub use precondition::Preconditions;
+#[cfg(feature = "resource")]
+pub(crate) use prefer::Return;
 pub use problem::{PROBLEM_JSON, Problem};
 pub use status::{reason, retry_after, status};
 pub use terms::Terms;

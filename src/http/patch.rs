@@ -78,20 +78,36 @@ impl Patch {
     /// assert!(refused.headers().iter().any(|(name, _)| *name == "accept-patch"));
     /// ```
     pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Self, Problem> {
-        let kind = content_type.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
-        let is = |known: &str| kind.eq_ignore_ascii_case(known);
-        if !is(MERGE) && !is(OPERATIONS) {
-            return Err(Problem::of_status(415)
-                .with_detail(format!("a patch is one of {ACCEPT_PATCH}"))
-                .with_header("accept-patch", ACCEPT_PATCH));
-        }
+        let is_merge = Self::is_merge(content_type)?;
         if body.len() > MOST_BYTES {
             return Err(too_large(format!("a patch of {} bytes, and the limit is {MOST_BYTES}", body.len())));
         }
         let read: Result<Value, _> = Json.decode(body);
         // Of what was sent it tells line and column.
         let read = read.map_err(|fault| malformed(fault.to_string()))?;
-        Ok(Self(if is(MERGE) { Form::Merge(read) } else { Form::Operations(Operations::read(read)?) }))
+        Ok(Self(if is_merge { Form::Merge(read) } else { Form::Operations(Operations::read(read)?) }))
+    }
+
+    /// Whether the type of a body is one of [`ACCEPT_PATCH`]. For programs that read the body only then.
+    ///
+    /// # Errors
+    ///
+    /// 415 with `Accept-Patch`.
+    pub fn takes(content_type: Option<&str>) -> Result<(), Problem> {
+        Self::is_merge(content_type).map(drop)
+    }
+
+    fn is_merge(content_type: Option<&str>) -> Result<bool, Problem> {
+        let kind = content_type.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+        if kind.eq_ignore_ascii_case(MERGE) {
+            return Ok(true);
+        }
+        if kind.eq_ignore_ascii_case(OPERATIONS) {
+            return Ok(false);
+        }
+        Err(Problem::of_status(415)
+            .with_detail(format!("a patch is one of {ACCEPT_PATCH}"))
+            .with_header("accept-patch", ACCEPT_PATCH))
     }
 
     /// The value of the resource `id` after the patch. The value itself stays as it is, whatever comes of it.

@@ -20,7 +20,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("table", &["store", "collection"]),
     // The JSON codec for patches only: they change the text of a value.
     ("http", &["store", "codec", "collection"]),
-    ("web", &["store", "http"]),
+    ("web", &["base", "store", "collection", "http"]),
     // The timer of `collection`, which simulated time is one of. No store: the laws know only the contract.
     ("conformance", &["base", "store", "collection", "lease"]),
     ("docs", &[]),
