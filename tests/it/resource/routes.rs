@@ -187,12 +187,16 @@ fn a_list_comes_in_pages_with_a_link_to_the_next_and_with_ids_only() {
     assert_eq!((head.status, head.header("content-type")), (200, Some("application/json")));
 }
 
+/// Method, path, headers and body; status and reason.
+type Asked =
+    (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str, u16, &'static str);
+
 #[test]
 fn what_cannot_be_asked_is_a_problem_with_its_way_out() {
     let mut notes = Notes::new(|routes| routes.largest_body(64));
     notes.put("a", HELLO);
-    let long = format!(r#"{{"title":"{}"}}"#, "x".repeat(64));
-    let rows: [(&str, &str, &[(&str, &str)], &str, u16, &str); 17] = [
+    const LONG: &str = r#"{"title":"0123456789012345678901234567890123456789012345678901234567890123"}"#;
+    let rows: [Asked; 17] = [
         ("PUT", "", &[JSON], HELLO, 405, "method-not-allowed"),
         ("DELETE", "/", &[], "", 405, "method-not-allowed"),
         ("POST", "/a", &[JSON], HELLO, 405, "method-not-allowed"),
@@ -212,8 +216,8 @@ fn what_cannot_be_asked_is_a_problem_with_its_way_out() {
         ("PATCH", "/a", &[JSON, ("if-match", "7")], "{", 415, "unsupported-media-type"),
         ("PUT", "/a", &[JSON], "{", 400, "bad-request"),
         ("PUT", "/a", &[JSON], r#"{"title":7}"#, 422, "unprocessable-content"),
-        ("PUT", "/a", &[JSON], &long, 413, "too-large"),
-        ("PATCH", "/a", &[MERGE], &long, 413, "too-large"),
+        ("PUT", "/a", &[JSON], LONG, 413, "too-large"),
+        ("PATCH", "/a", &[MERGE], LONG, 413, "too-large"),
         ("PATCH", "/a", &[MERGE], "{", 400, "malformed-patch"),
         ("PATCH", "/a", &[MERGE], r#"{"tilte":"x"}"#, 422, "unfit-change"),
         ("PATCH", "/a", &[PATCH], r#"[{"op":"remove","path":"/text"}]"#, 409, "state"),
