@@ -73,12 +73,14 @@
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http`, `http-body`, `bytes` |
 //! | `dates` | no | modification dates on reads; part of `axum` | `httpdate` |
+//! | `patch` | no | merge patches and JSON patches on typed values ([`http::Patch`]) | `json-patch` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb`, `crc32c` |
 //! | `postgres` | no | a store on PostgreSQL ([`Postgres`]) | `tokio-postgres`, `deadpool-postgres`, `crc32c`, `tokio` |
 //! | `postgres-tls` | no | encrypted connections to it | `rustls`, `tokio-postgres-rustls` |
 //! | `etcd` | no | a store on etcd ([`Etcd`]); building it needs `protoc` | `etcd-client`, `crc32c`, `tokio` |
 //! | `redis` | no | a store on Redis ([`Redis`]) | `redis`, `crc32c`, `tokio` |
 //! | `redis-tls` | no | the same over TLS: `rediss://` URLs | `rustls` |
+//! | `resource` | no | a collection as one service of tower ([`web::resource`](mod@web::resource)) | `http`, `http-body`, `bytes`, `tower-service`, `json-patch` |
 //! | `conformance` | no | the promises as tests for store authors ([`conformance`](mod@conformance)), and a history checker | `json` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -90,8 +92,10 @@
         feature = "etcd",
         feature = "file",
         feature = "json",
+        feature = "patch",
         feature = "postgres",
-        feature = "redis"
+        feature = "redis",
+        feature = "resource"
     )),
     allow(rustdoc::broken_intra_doc_links)
 )]
@@ -111,8 +115,8 @@ pub mod lease;
 pub mod table;
 
 pub mod http;
-#[cfg(feature = "axum")]
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+#[cfg(any(feature = "axum", feature = "resource"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "axum", feature = "resource"))))]
 pub mod web;
 
 // Stores.

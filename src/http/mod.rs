@@ -20,6 +20,9 @@
 //! | retries exhausted under contention | 409 + `Retry-After` | `stale`, `exists` |
 //! | precondition required, none given | 428 | `expectation-required` |
 //! | malformed precondition of a write; a read takes it for absent | 400 | `malformed-precondition` |
+//! | a patch that can't be read | 400 | `malformed-patch` |
+//! | a patch that does not find what it builds on | 409 | `state`, with the rule `test` or `path` |
+//! | a patch that makes what the type can't hold, or would drop | 422 | `unfit-change` |
 //! | the store failed | 503 + `Retry-After` | `unavailable` |
 //! | outcome unknown | 503 + `Retry-After` + the write id | `unknown-outcome` |
 //!
@@ -36,7 +39,7 @@
 //! | `GET`, `HEAD` | [`get_if`](crate::Collection::get_if) |
 //! | `PUT` | [`put_if`](crate::Collection::put_if) |
 //! | `POST` of a new resource | [`create_if`](crate::Collection::create_if) |
-//! | `PATCH` | [`modify_if`](crate::Collection::modify_if), [`try_modify_if`](crate::Collection::try_modify_if), [`patch_if`](crate::Collection::patch_if) |
+//! | `PATCH` | [`modify_if`](crate::Collection::modify_if), [`try_modify_if`](crate::Collection::try_modify_if), [`patch_if`](crate::Collection::patch_if), with the feature `patch` [`apply_if`](crate::Collection::apply_if) |
 //! | `DELETE` | [`delete_if`](crate::Collection::delete_if) |
 //!
 //! What a handler fetches and commits by hand is judged by [`Preconditions::admit`], as are rows of
@@ -60,6 +63,8 @@
 //! ```
 
 mod answer;
+#[cfg(feature = "patch")]
+mod apply;
 mod cause;
 mod date;
 mod etag;
@@ -67,8 +72,12 @@ mod expose;
 mod facts;
 mod field;
 mod pages;
+#[cfg(feature = "patch")]
+mod patch;
 mod path;
 mod precondition;
+#[cfg(feature = "resource")]
+mod prefer;
 mod problem;
 mod status;
 mod terms;
@@ -79,7 +88,12 @@ pub use cause::Cause;
 pub use etag::{EntityTag, ParseEntityTagError};
 pub use expose::Expose;
 pub use pages::problem_page;
+#[cfg(feature = "patch")]
+#[cfg_attr(docsrs, doc(cfg(feature = "patch")))]
+pub use patch::{ACCEPT_PATCH, Patch};
 pub use precondition::Preconditions;
+#[cfg(feature = "resource")]
+pub(crate) use prefer::Return;
 pub use problem::{PROBLEM_JSON, Problem};
 pub use status::{reason, retry_after, status};
 pub use terms::Terms;

@@ -94,6 +94,9 @@ struct Inner {
     /// Of the resource that the request is about, where that is known.
     #[serde(skip)]
     etag: Option<EntityTag>,
+    /// Headers beyond those that a problem has by itself.
+    #[serde(skip)]
+    headers: Vec<(&'static str, String)>,
     #[serde(skip)]
     cause: Option<Cause>,
 }
@@ -181,6 +184,7 @@ impl Problem {
             #[cfg(feature = "json")]
             own: serde_json::Map::new(),
             etag: None,
+            headers: Vec::new(),
             cause: None,
         }));
         problem.with_status(status)
@@ -209,6 +213,34 @@ impl Problem {
     pub fn with_status(mut self, status: u16) -> Self {
         self.0.status = if (400..=599).contains(&status) { status } else { 500 };
         self.0.title = status::phrase(self.0.status);
+        self
+    }
+
+    /// The same with another sentence for people. It goes to the caller.
+    ///
+    /// ```
+    /// # use ifmatch::http::Problem;
+    /// let problem = Problem::of_status(406).with_detail("this service answers JSON only");
+    /// assert_eq!(problem.detail(), "this service answers JSON only");
+    /// ```
+    pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
+    /// The same with one more header, as `Allow` of a 405. Its name is in lower case; a value that is no printable ASCII is
+    /// left out, as no header can hold it.
+    ///
+    /// ```
+    /// # use ifmatch::http::Problem;
+    /// let problem = Problem::of_status(405).with_header("allow", "GET, PUT");
+    /// assert!(problem.headers().contains(&("allow", "GET, PUT".to_string())));
+    /// ```
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        if value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            self.0.headers.push((name, value));
+        }
         self
     }
 
@@ -448,6 +480,7 @@ impl Problem {
         if let Some(wait) = self.0.retry_after {
             headers.push(("retry-after", whole_seconds(wait).to_string()));
         }
+        headers.extend(self.0.headers.iter().cloned());
         headers
     }
 }
@@ -483,6 +516,7 @@ fn id_of(refusal: &Refusal) -> Option<&str> {
         | Refusal::Duplicate { id }
         | Refusal::TooLarge { id, .. }
         | Refusal::Encode { id, .. }
+        | Refusal::Unfit { id, .. }
         | Refusal::ExpectationRequired { id }
         | Refusal::AlteredCondition { id, .. }
         | Refusal::ForeignCondition { id, .. }

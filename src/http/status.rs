@@ -7,9 +7,9 @@ use crate::store::{Advice, Conflict, Error, Intent, Kind, Mismatch, Origin, Outc
 /// What `Retry-After` says where nothing better is known.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Every word that [`reason`] has.
+/// Every word that [`reason`] has, and that of a patch which can't be read.
 #[cfg(test)]
-pub(super) const REASONS: [&str; 29] = [
+pub(super) const REASONS: [&str; 31] = [
     "stale",
     "exists",
     "missing",
@@ -30,6 +30,8 @@ pub(super) const REASONS: [&str; 29] = [
     "too-large",
     "too-many",
     "not-encodable",
+    "unfit-change",
+    "malformed-patch",
     "not-allowed",
     "bad-collection",
     "unsupported",
@@ -171,7 +173,7 @@ fn of_refusal(refusal: &Refusal) -> u16 {
         Refusal::AlteredCondition { .. } | Refusal::ForeignCondition { .. } => 412,
         Refusal::Closed { .. } | Refusal::Reused { .. } | Refusal::Outside { .. } => 409,
         Refusal::TooLarge { .. } => 413,
-        Refusal::Encode { .. } => 422,
+        Refusal::Encode { .. } | Refusal::Unfit { .. } => 422,
         Refusal::ExpectationRequired { .. } | Refusal::ConditionRequired { .. } => 428,
         Refusal::Collection { .. } => 500,
         Refusal::Unsupported { .. } => 501,
@@ -186,6 +188,7 @@ fn word_of_refusal(refusal: &Refusal) -> &'static str {
         Refusal::TooLarge { .. } => "too-large",
         Refusal::TooMany { .. } => "too-many",
         Refusal::Encode { .. } => "not-encodable",
+        Refusal::Unfit { .. } => "unfit-change",
         Refusal::ExpectationRequired { .. } | Refusal::ConditionRequired { .. } => "expectation-required",
         Refusal::MalformedCondition { .. } => "malformed-precondition",
         Refusal::AlteredCondition { .. } => "altered-tag",
@@ -336,6 +339,7 @@ mod tests {
             (Refusal::TooLarge { id: id(), bytes: 2, limit: 1 }, 413, "too-large"),
             (Refusal::TooMany { entries: 2, limit: 1 }, 400, "too-many"),
             (Refusal::Encode { id: id(), source: "odd".into() }, 422, "not-encodable"),
+            (Refusal::Unfit { id: id(), problem: id() }, 422, "unfit-change"),
             (Refusal::ExpectationRequired { id: id() }, 428, "expectation-required"),
             (Refusal::ConditionRequired { how: "so" }, 428, "expectation-required"),
             (Refusal::MalformedCondition { name: "a", problem: id() }, 400, "malformed-precondition"),

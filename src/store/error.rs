@@ -259,6 +259,14 @@ pub enum Refusal {
         /// What the codec said.
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// The change asks for a value that the type of the resource can't hold, or would drop a part of. 422.
+    #[error("the change of `{}` does not fit: {problem}", shown(id))]
+    Unfit {
+        /// What was to be changed.
+        id: Box<str>,
+        /// What does not fit. It shows no value.
+        problem: Box<str>,
+    },
     /// The policy wants every write to say what it is based on, and this one did not. 428.
     #[error("a write of `{}` must say which version it is based on", shown(id))]
     ExpectationRequired {
@@ -363,6 +371,7 @@ impl Refusal {
             | Self::Duplicate { id }
             | Self::TooLarge { id, .. }
             | Self::Encode { id, .. }
+            | Self::Unfit { id, .. }
             | Self::ExpectationRequired { id }
             | Self::AlteredCondition { id, .. }
             | Self::ForeignCondition { id, .. }

@@ -52,20 +52,23 @@
 
 use std::convert::Infallible;
 use std::ops::Deref;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use axum_core::body::Body;
 use axum_core::extract::FromRequestParts;
+#[cfg(feature = "patch")]
+use axum_core::extract::{FromRequest, Request};
 use axum_core::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
+#[cfg(feature = "patch")]
+use crate::http::Patch;
 use crate::http::{Answer, EntityTag, Preconditions, Problem, Terms};
 use crate::store::{Error, Version, Versioned};
+use crate::web::response::{self, Unsent};
 
 /// The preconditions of a request that has to say which state it is based on, with `If-Match` or `If-None-Match: *`; else
 /// the call it is handed to refuses with 428.
@@ -116,27 +119,52 @@ fn terms(parts: &Parts) -> Terms {
     parts.extensions.get().copied().unwrap_or_default()
 }
 
+/// The body of a `PATCH` by its `Content-Type`, within the body limit of the router.
+///
+/// ```
+/// use axum::extract::{Path, State};
+/// use ifmatch::http::{Answer, Patch, Preconditions};
+/// use ifmatch::{Collection, Error};
+///
+/// type Notes = State<Collection<String>>;
+///
+/// async fn change(notes: Notes, id: Path<String>, known: Preconditions, patch: Patch) -> Result<Answer<String>, Error> {
+///     notes.apply_if(&id, &known, &patch).await
+/// }
+/// ```
+#[cfg(feature = "patch")]
+#[cfg_attr(docsrs, doc(cfg(feature = "patch")))]
+impl<S: Send + Sync> FromRequest<S> for Patch {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
+        // Another type goes first, whatever its body is.
+        Self::takes(kind.as_deref())?;
+        let body = Bytes::from_request(request, state).await;
+        let body =
+            body.map_err(|rejection| Problem::of_status(rejection.into_response().status().as_u16()))?;
+        Self::parse(kind.as_deref(), &body)
+    }
+}
+
 /// The status, the headers and, where it is to be sent, the value as JSON.
 impl<T: Serialize + ?Sized> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        let mut response = match self.body().map(json) {
-            Some(Err(problem)) => return problem.into_response(),
-            Some(Ok(body)) => body,
-            None => Response::new(Body::new(Unsent)),
-        };
-        *response.status_mut() = StatusCode::from_u16(self.status()).expect("an answer has a good status");
-        insert(response.headers_mut(), self.headers());
-        response
+        match response::of_answer(&self) {
+            Ok(response) => response.map(|body| body.map_or_else(|| Body::new(Unsent), Body::from)),
+            Err(problem) => problem.into_response(),
+        }
     }
 }
 
 /// 200, the value as JSON, its version as `ETag`. For another status, answer a tuple: `(StatusCode::ACCEPTED, value)`.
 impl<T: Serialize + ?Sized> IntoResponse for Versioned<T> {
     fn into_response(self) -> Response {
-        match json(&*self.value) {
+        match response::of_value(&*self.value) {
             Ok(mut response) => {
                 response.headers_mut().insert(ETAG, header_value(self.version));
-                response
+                response.map(Body::from)
             }
             Err(problem) => problem.into_response(),
         }
@@ -153,14 +181,7 @@ impl IntoResponse for Error {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::to_vec(&self).expect("a problem is made of text and of JSON values");
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = StatusCode::from_u16(self.status()).expect("a problem has a good status");
-        insert(response.headers_mut(), self.headers());
-        if let Some(cause) = self.cause() {
-            response.extensions_mut().insert(cause.clone());
-        }
-        response
+        response::of_problem(&self).map(Body::from)
     }
 }
 
@@ -195,42 +216,6 @@ pub async fn problems(response: Response) -> Response {
     problem
 }
 
-/// The body of an answer that has none. Its length is open, so that nobody writes `Content-Length: 0` into a 304, where that
-/// would be the length of the value (RFC 9110 §8.6).
-struct Unsent;
-
-impl http_body::Body for Unsent {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
-        Poll::Ready(None)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        true
-    }
-}
-
-fn json<T: Serialize + ?Sized>(value: &T) -> Result<Response, Problem> {
-    let Ok(body) = serde_json::to_vec(value) else {
-        return Err(Problem::of(500, "not-encodable", "the value cannot be written as JSON"));
-    };
-    let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
-}
-
-fn insert(headers: &mut HeaderMap, given: Vec<(&'static str, String)>) {
-    for (name, value) in given {
-        let value = HeaderValue::try_from(value).expect("these headers are printable ASCII");
-        headers.insert(HeaderName::from_static(name), value);
-    }
-}
-
 fn header_value(version: Version) -> HeaderValue {
     HeaderValue::try_from(EntityTag::from(version).to_string()).expect("digits in quotes are printable ASCII")
 }
@@ -239,7 +224,7 @@ fn header_value(version: Version) -> HeaderValue {
 mod tests {
     use std::collections::BTreeMap;
 
-    use http::{HeaderName, Request};
+    use http::{HeaderName, Request, StatusCode};
 
     use super::*;
     use crate::store::{Conflict, Failure, Intent, Outcome, block_on};

@@ -1,5 +1,17 @@
-//! Frameworks: trait impls on top of [`http`](crate::http), one feature each.
+//! Frameworks: trait impls on top of [`http`](crate::http), one feature each, and [`resource`](mod@resource), a whole
+//! collection as one service.
 //!
-//! No status, header or body is decided here: what one framework could do, [`http`](crate::http) must do for all.
+//! No status of an error, and no precondition, is decided here: what one framework could do, [`http`](crate::http) must do
+//! for all.
 
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
+#[cfg(feature = "resource")]
+#[cfg_attr(docsrs, doc(cfg(feature = "resource")))]
+pub mod resource;
+mod response;
+
+#[cfg(feature = "resource")]
+#[cfg_attr(docsrs, doc(cfg(feature = "resource")))]
+pub use resource::resource;

@@ -99,9 +99,15 @@ fn executable() -> &'static Path {
 pub(crate) fn built(example: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // The features of this very build, so that what is compiled already serves.
-    let features = [("conformance", cfg!(feature = "conformance")), ("file", cfg!(feature = "file"))];
-    let features =
-        features.into_iter().filter(|(_, on)| *on).fold("axum".to_owned(), |all, (name, _)| all + "," + name);
+    let features = ["conformance", "file", "patch", "resource"];
+    let on = [
+        cfg!(feature = "conformance"),
+        cfg!(feature = "file"),
+        cfg!(feature = "patch"),
+        cfg!(feature = "resource"),
+    ];
+    let features = features.into_iter().zip(on);
+    let features = features.filter(|(_, on)| *on).fold("axum".to_owned(), |all, (name, _)| all + "," + name);
     let build = Command::new(cargo)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(["build", "--example", example, "--features", &features, "--message-format", "json"])

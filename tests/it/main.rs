@@ -32,9 +32,14 @@ mod manifest;
 #[cfg(all(feature = "axum", feature = "file"))]
 mod outbox;
 mod reentry;
+#[cfg(all(feature = "axum", feature = "resource"))]
+mod resource;
 mod rooms;
 #[cfg(feature = "axum")]
 mod rules;
+#[cfg(feature = "axum")]
+mod serving;
+#[cfg(feature = "axum")]
 mod shop;
 #[cfg(feature = "conformance")]
 mod simulation;

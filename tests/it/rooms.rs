@@ -18,8 +18,9 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("layer", &["base", "store", "collection"]),
     ("lease", &["store", "collection"]),
     ("table", &["store", "collection"]),
-    ("http", &["store", "collection"]),
-    ("web", &["store", "http"]),
+    // The JSON codec for patches only: they change the text of a value.
+    ("http", &["store", "codec", "collection"]),
+    ("web", &["base", "store", "collection", "http"]),
     // The timer of `collection`, which simulated time is one of. No store: the laws know only the contract.
     ("conformance", &["base", "store", "collection", "lease"]),
     ("docs", &[]),

@@ -2,5 +2,4 @@
 
 mod cases;
 mod races;
-mod serving;
 mod table;

@@ -9,7 +9,7 @@ use axum::routing::{Router, get, patch, post};
 use ifmatch::http::{Answer, Preconditions};
 use ifmatch::{Collection, Error};
 
-use super::serving::{Client, Serving, Told};
+use crate::serving::{Client, Serving, Told};
 
 /// A document whose members the clients change, each its own.
 type Document = BTreeMap<String, u64>;

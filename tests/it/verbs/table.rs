@@ -10,7 +10,7 @@ use ifmatch::web::axum::problems;
 use ifmatch::{Collection, Error, Expected, Version};
 
 use super::cases::{Case, Met, NAMED, all};
-use super::serving::{Client, Serving, Told};
+use crate::serving::{Client, Serving, Told};
 
 type Notes = Collection<String>;
 type Answered = Result<Answer<String>, Error>;
@@ -177,6 +177,40 @@ fn every_case_is_answered_in_the_same_way_through_axum() {
                 "a 304 says that the value has no bytes: {length:?}"
             );
             assert_eq!(told.header("location").is_some(), told.status == 201);
+            (told.status, told.reason(), told.header("etag").map(str::to_owned))
+        });
+    }
+}
+
+/// The same table through a whole resource, whose `PATCH` takes a merge patch, and whose `POST` an id in its query.
+#[cfg(feature = "resource")]
+#[test]
+fn every_case_is_answered_in_the_same_way_by_a_resource() {
+    use ifmatch::web::resource;
+
+    let notes = Notes::in_memory();
+    let mount = |router: Router, (name, terms): (&str, Terms)| {
+        let path = format!("/{name}/notes");
+        router.nest_service(&path, resource(&path, notes.clone()).terms(terms))
+    };
+    let serving = Serving::new(NAMED.into_iter().fold(Router::new(), mount));
+    let mut client = serving.client();
+
+    for (at, case) in all().iter().enumerate().filter(|(_, case)| case.method != "PATCH once") {
+        hold(&notes, at, case, |id, headers| {
+            let mut headers = headers.to_vec();
+            let kind = if case.method == "PATCH" { "merge-patch+json" } else { "json" };
+            headers.push(("content-type", format!("application/{kind}")));
+            let between = if case.method == "POST" { "?id=" } else { "/" };
+            let path = format!("/{}/notes{between}{id}", case.terms);
+            let told = client.ask(case.method, &path, &headers, "\"third\"");
+            if told.status >= 400 {
+                assert_eq!(told.header("content-type"), Some("application/problem+json"));
+                assert_eq!(told.header("cache-control"), Some("no-store"));
+            }
+            assert!(told.status != 304 || told.header("content-length").is_none());
+            let location = (told.status == 201).then(|| format!("/{}/notes/{id}", case.terms));
+            assert_eq!(told.header("location"), location.as_deref());
             (told.status, told.reason(), told.header("etag").map(str::to_owned))
         });
     }

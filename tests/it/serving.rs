@@ -7,21 +7,21 @@ use std::sync::mpsc;
 use axum::Router;
 
 /// A service in this process. It ends with the test.
-pub(super) struct Serving {
-    address: SocketAddr,
+pub(crate) struct Serving {
+    pub(crate) address: SocketAddr,
     _runtime: tokio::runtime::Runtime,
 }
 
-pub(super) struct Client(BufReader<TcpStream>);
+pub(crate) struct Client(BufReader<TcpStream>);
 
-pub(super) struct Told {
-    pub(super) status: u16,
+pub(crate) struct Told {
+    pub(crate) status: u16,
     headers: Vec<(String, String)>,
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 impl Serving {
-    pub(super) fn new(router: Router) -> Self {
+    pub(crate) fn new(router: Router) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (tell, told) = mpsc::channel();
@@ -33,7 +33,7 @@ impl Serving {
         Self { address: told.recv().unwrap(), _runtime: runtime }
     }
 
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_nodelay(true).unwrap();
         Client(BufReader::new(stream))
@@ -41,7 +41,7 @@ impl Serving {
 }
 
 impl Client {
-    pub(super) fn ask(&mut self, method: &str, path: &str, headers: &[(&str, String)], body: &str) -> Told {
+    pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &[(&str, String)], body: &str) -> Told {
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
@@ -73,12 +73,12 @@ impl Client {
 }
 
 impl Told {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| &**value)
     }
 
     /// The reason of a problem; nothing where it is none.
-    pub(super) fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
         body["reason"].as_str().unwrap_or_default().to_owned()
     }

@@ -1,0 +1,302 @@
+//! [`Routes`] as a service: from a request to the one call that does its work.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, VARY,
+};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::base::random;
+use crate::http::{ACCEPT_PATCH, Answer, EntityTag, Patch, Preconditions, Problem, Return};
+use crate::store::{Cursor, Refusal, Resolution, Resource, WriteId};
+use crate::web::resource::body::{self, Body};
+use crate::web::resource::call::Call;
+use crate::web::resource::events::Events;
+use crate::web::resource::path::{Target, parameter};
+use crate::web::resource::{Routes, Settings, list};
+use crate::web::response;
+
+const OF_COLLECTION: &str = "GET, HEAD, POST, OPTIONS";
+const OF_ITEM: &str = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS";
+
+const EVENTS: &str = "text/event-stream";
+
+impl<T, B> tower_service::Service<Request<B>> for Routes<T>
+where
+    T: Resource + Clone + PartialEq + Serialize + DeserializeOwned,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let settings = Arc::clone(&self.0);
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let answered = settings.answer(&parts, body).await;
+            let mut response = answered.unwrap_or_else(|problem| settings.refuse(problem));
+            if parts.method == Method::HEAD {
+                without_body(&mut response);
+            }
+            Ok(response)
+        })
+    }
+}
+
+impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T> {
+    async fn answer<B>(&self, parts: &Parts, body: B) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+    {
+        let target = Target::read(parts.uri.path())?;
+        let allowed = match target {
+            Target::Collection => OF_COLLECTION,
+            Target::Item(_) => OF_ITEM,
+        };
+        let method = parts.method.as_str();
+        if !allowed.split(", ").any(|allowed| allowed == method) {
+            return Err(Problem::of_status(405).with_header("allow", allowed));
+        }
+        if method == "OPTIONS" {
+            return Ok(options(allowed));
+        }
+        if let Some(allow) = &self.allow {
+            allow(&Call { parts, id: target.id() })?;
+        }
+        match (method, target) {
+            ("POST", Target::Collection) => self.post(parts, body).await,
+            (_, Target::Collection) => self.read_collection(parts).await,
+            (_, Target::Item(id)) => self.item(parts, &id, body).await,
+        }
+    }
+
+    /// All but `POST`, which is to the collection.
+    async fn item<B>(&self, parts: &Parts, id: &str, body: B) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+    {
+        let request = self.preconditions(parts);
+        let answer = match parts.method.as_str() {
+            "PUT" => {
+                let value = self.value(parts, body).await?;
+                self.checked(id, &value)?;
+                self.collection.put_if(id, &request, value).await?.at(&self.base)
+            }
+            "PATCH" => {
+                let kind = text(parts, &CONTENT_TYPE);
+                // Another type goes first, whatever its body is.
+                Patch::takes(kind)?;
+                let body = body::read(body, self.largest_body).await?;
+                let patch = Patch::parse(kind, &body)?;
+                self.collection.try_apply_if(id, &request, &patch, |value| self.checked(id, value)).await?
+            }
+            "DELETE" => self.collection.delete_if(id, &request).await?,
+            _ => return respond(&self.collection.get_if(id, &request).await?),
+        };
+        written(parts, &answer)
+    }
+
+    async fn post<B>(&self, parts: &Parts, body: B) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+    {
+        let query = parts.uri.query();
+        if let Some(write) = parameter(query, "resolve")? {
+            return self.resolve(&write).await;
+        }
+        let given = parameter(query, "id")?;
+        let value = self.value(parts, body).await?;
+        let id = match (given, &self.name) {
+            (Some(given), _) => given,
+            (None, Some(name)) => name(&value),
+            (None, None) => format!("{:016x}{:016x}", random(), random()),
+        };
+        self.checked(&id, &value)?;
+        let created = self.collection.create_if(&id, &self.preconditions(parts), value).await?;
+        written(parts, &created.at(&self.base))
+    }
+
+    async fn read_collection(&self, parts: &Parts) -> Result<Response<Body>, Problem> {
+        let mut response = if wants_events(parts) {
+            self.events(parts).await?
+        } else {
+            list::page(self, parts.uri.query()).await?.map(Body::whole)
+        };
+        // One URL, two kinds of answers.
+        response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+        Ok(response)
+    }
+
+    async fn events(&self, parts: &Parts) -> Result<Response<Body>, Problem> {
+        let after = match parts.headers.get("last-event-id").filter(|id| !id.is_empty()) {
+            Some(id) => {
+                let cursor = id.to_str().ok().and_then(|id| id.parse::<Cursor>().ok());
+                Some(cursor.ok_or(Refusal::Cursor).map_err(Problem::new)?)
+            }
+            None => None,
+        };
+        let events = Events::begin(self.collection.clone(), after, self.pause).await?;
+        let mut response = Response::new(Body::events(events));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENTS));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // nginx would keep the events until it has a bufferful.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        Ok(response)
+    }
+
+    /// What became of a write whose answer was lost.
+    async fn resolve(&self, write: &str) -> Result<Response<Body>, Problem> {
+        #[derive(Serialize)]
+        struct Resolved {
+            outcome: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            etag: Option<String>,
+        }
+
+        let write: WriteId =
+            write.parse().map_err(|_| Problem::of_status(400).with_detail("`resolve` is no write id"))?;
+        let (outcome, version) = match self.collection.resolve(write).await? {
+            Resolution::Applied(committed) => ("applied", committed.version()),
+            Resolution::NotApplied => ("not-applied", None),
+            Resolution::Unknown => ("unknown", None),
+        };
+        let etag = version.map(|version| EntityTag::from(version).to_string());
+        let mut response = response::of_value(&Resolved { outcome, etag })?.map(Body::whole);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
+
+    fn preconditions(&self, parts: &Parts) -> Preconditions {
+        let terms = parts.extensions.get().copied().unwrap_or(self.terms);
+        Preconditions::from_headers(&parts.headers).under(terms)
+    }
+
+    /// The value that a body is.
+    async fn value<B>(&self, parts: &Parts, body: B) -> Result<T, Problem>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+    {
+        if !is_json(text(parts, &CONTENT_TYPE)) {
+            let refused = Problem::of_status(415).with_detail("a value is `application/json`");
+            return Err(refused.with_header("accept", "application/json"));
+        }
+        let body = body::read(body, self.largest_body).await?;
+        serde_json::from_slice(&body).map_err(|error| {
+            // Not the text of the error, which quotes the body.
+            let (status, what) = match error.classify() {
+                Category::Data => (422, "the body is not JSON of the expected shape"),
+                Category::Eof => (400, "the JSON of the body ends too early"),
+                Category::Syntax | Category::Io => (400, "the body is no JSON"),
+            };
+            let detail = format!("{what}, at line {}, column {}", error.line(), error.column());
+            Problem::of_status(status).with_detail(detail)
+        })
+    }
+
+    fn checked(&self, id: &str, value: &T) -> Result<(), Problem> {
+        match &self.check {
+            Some(check) => check(id, value),
+            None => Ok(()),
+        }
+    }
+
+    fn refuse(&self, problem: Problem) -> Response<Body> {
+        let problem = match problem.cause() {
+            Some(_) => problem.at(&self.base).exposing::<T>(self.expose),
+            // The program's own says what it says.
+            None => problem,
+        };
+        let problem = match problem.write_id().filter(|_| problem.reason() == "unknown-outcome") {
+            Some(write) => {
+                let url = format!("{}?resolve={write}", self.base);
+                problem.with_member("resolve_url", url)
+            }
+            None => problem,
+        };
+        response::of_problem(&problem).map(Body::whole)
+    }
+}
+
+fn options(allowed: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::unsent());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    if allowed == OF_ITEM {
+        response.headers_mut().insert("accept-patch", HeaderValue::from_static(ACCEPT_PATCH));
+    }
+    response
+}
+
+fn respond<T: Serialize>(answer: &Answer<T>) -> Result<Response<Body>, Problem> {
+    Ok(response::of_answer(answer)?.map(|body: Option<Bytes>| body.map_or_else(Body::unsent, Body::whole)))
+}
+
+/// The response to a write, with as much of the value as the client wants back.
+fn written<T: Serialize>(parts: &Parts, answer: &Answer<T>) -> Result<Response<Body>, Problem> {
+    let lines = parts.headers.get_all("prefer").iter().map(HeaderValue::as_bytes);
+    let wanted = Return::read(lines).filter(|_| answer.now().is_some());
+    let mut response = match wanted {
+        Some(Return::Minimal) => minimal(answer),
+        _ => respond(answer)?,
+    };
+    if let Some(wanted) = wanted {
+        response.headers_mut().insert("preference-applied", HeaderValue::from_static(wanted.applied()));
+    }
+    Ok(response)
+}
+
+fn minimal<T>(answer: &Answer<T>) -> Response<Body> {
+    let mut response = response::without_value(answer).map(|()| Body::whole(Bytes::new()));
+    if response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        *response.body_mut() = Body::unsent();
+    }
+    response
+}
+
+/// What `HEAD` is answered: the headers of a `GET`, and the length that its body would have.
+fn without_body(response: &mut Response<Body>) {
+    if let Some(length) = response.body().length() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    *response.body_mut() = Body::unsent();
+}
+
+fn text<'p>(parts: &'p Parts, name: &HeaderName) -> Option<&'p str> {
+    parts.headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Whether a media type is JSON: `application/json`, or one with the suffix `+json`.
+fn is_json(kind: Option<&str>) -> bool {
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
+    let Some(subtype) = kind.strip_prefix("application/") else { return false };
+    let patch = kind == "application/merge-patch+json" || kind == "application/json-patch+json";
+    (subtype == "json" || subtype.ends_with("+json")) && !patch
+}
+
+fn wants_events(parts: &Parts) -> bool {
+    let lines = parts.headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    lines
+        .flat_map(|line| line.split(','))
+        .any(|kind| kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENTS))
+}

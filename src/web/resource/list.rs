@@ -1,0 +1,113 @@
+//! Pages of a collection, as they are sent.
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{HeaderValue, LINK};
+use serde::Serialize;
+
+use crate::http::{EntityTag, Problem};
+use crate::store::{Page, Resource, Version, Versioned};
+use crate::web::resource::Settings;
+use crate::web::resource::path::parameter;
+use crate::web::response;
+
+/// What a client asks of a list.
+struct Asked {
+    prefix: String,
+    after: Option<String>,
+    limit: usize,
+    ids_only: bool,
+}
+
+#[derive(Serialize)]
+struct Listing<'a, T> {
+    items: Vec<Item<'a, T>>,
+    /// What to pass as `after` for the next page.
+    next: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Item<'a, T> {
+    id: &'a str,
+    etag: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a T>,
+}
+
+impl Asked {
+    fn read(query: Option<&str>, longest: usize) -> Result<Self, Problem> {
+        let limit = match parameter(query, "limit")? {
+            // One more than the longest is no mistake of the client's: a page may always be shorter than it asked for.
+            Some(limit) => limit
+                .parse::<usize>()
+                .map_err(|_| Problem::of_status(400).with_detail("`limit` is no number"))?
+                .min(longest),
+            None => longest,
+        };
+        let ids_only = match parameter(query, "only")?.as_deref() {
+            None => false,
+            Some("ids") => true,
+            Some(_) => return Err(Problem::of_status(400).with_detail("`only` can be `ids`")),
+        };
+        let prefix = parameter(query, "prefix")?.unwrap_or_default();
+        Ok(Self { prefix, after: parameter(query, "after")?, limit, ids_only })
+    }
+
+    /// The link to the page after `next`.
+    fn link(&self, base: &str, next: &str) -> Option<HeaderValue> {
+        let mut link = format!("<{}?limit={}&after={}", escaped(base, b"/:"), self.limit, escaped(next, b""));
+        if !self.prefix.is_empty() {
+            link.push_str(&format!("&prefix={}", escaped(&self.prefix, b"")));
+        }
+        if self.ids_only {
+            link.push_str("&only=ids");
+        }
+        HeaderValue::try_from(link + ">; rel=\"next\"").ok()
+    }
+}
+
+/// A page of the collection.
+pub(super) async fn page<T: Resource + Serialize>(
+    settings: &Settings<T>,
+    query: Option<&str>,
+) -> Result<Response<Bytes>, Problem> {
+    let asked = Asked::read(query, settings.longest_page)?;
+    let (prefix, after) = (&*asked.prefix, asked.after.as_deref());
+    if asked.ids_only {
+        let page = settings.collection.scan_ids(prefix, after, asked.limit).await?;
+        let item = |version: &Version| (*version, None::<&T>);
+        return written(&page, item, &asked, &settings.base);
+    }
+    let page = settings.collection.scan(prefix, after, asked.limit).await?;
+    written(&page, |found: &Versioned<T>| (found.version, Some(&*found.value)), &asked, &settings.base)
+}
+
+fn written<'a, T: Serialize + 'a, I>(
+    page: &'a Page<I>,
+    item: impl Fn(&'a I) -> (Version, Option<&'a T>),
+    asked: &Asked,
+    base: &str,
+) -> Result<Response<Bytes>, Problem> {
+    let items = page.items.iter().map(|(id, listed)| {
+        let (version, value) = item(listed);
+        Item { id, etag: EntityTag::from(version).to_string(), value }
+    });
+    let mut response = response::of_value(&Listing { items: items.collect(), next: page.next() })?;
+    if let Some(link) = page.next().and_then(|next| asked.link(base, next)) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+/// A text as a URL may have it, with all escaped but letters, digits and what is `plain`.
+fn escaped(text: &str, plain: &[u8]) -> String {
+    let mut url = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || plain.contains(&byte) {
+            url.push(byte.into());
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    url
+}

@@ -1,0 +1,92 @@
+//! Responses of `http` that any framework takes: of answers, values and problems.
+
+#[cfg(feature = "axum")]
+use std::convert::Infallible;
+#[cfg(feature = "axum")]
+use std::pin::Pin;
+#[cfg(feature = "axum")]
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use crate::http::{Answer, Problem};
+
+/// The answer, with its body where one is to be sent.
+pub(super) fn of_answer<T: Serialize + ?Sized>(
+    answer: &Answer<T>,
+) -> Result<Response<Option<Bytes>>, Problem> {
+    let mut response = match answer.body() {
+        Some(value) => of_value(value)?.map(Some),
+        None => Response::new(None),
+    };
+    *response.status_mut() = status(answer.status());
+    insert(response.headers_mut(), answer.headers());
+    Ok(response)
+}
+
+/// The answer without its value, which is not to be sent back.
+#[cfg(feature = "resource")]
+pub(super) fn without_value<T: ?Sized>(answer: &Answer<T>) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = status(answer.status());
+    insert(response.headers_mut(), answer.headers());
+    response
+}
+
+/// A value as JSON: 200.
+pub(super) fn of_value<T: Serialize + ?Sized>(value: &T) -> Result<Response<Bytes>, Problem> {
+    let Ok(body) = serde_json::to_vec(value) else {
+        return Err(Problem::of(500, "not-encodable", "the value cannot be written as JSON"));
+    };
+    let mut response = Response::new(Bytes::from(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// The problem, with the error itself as a [`Cause`](crate::http::Cause) in the extensions of the response.
+pub(super) fn of_problem(problem: &Problem) -> Response<Bytes> {
+    let body = serde_json::to_vec(problem).expect("a problem is made of text and of JSON values");
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status(problem.status());
+    insert(response.headers_mut(), problem.headers());
+    if let Some(cause) = problem.cause() {
+        response.extensions_mut().insert(cause.clone());
+    }
+    response
+}
+
+/// The body of an answer of axum that has none. Its length is open, so that nobody writes `Content-Length: 0` into a 304, where that
+/// would be the length of the value (RFC 9110 §8.6).
+#[cfg(feature = "axum")]
+pub(super) struct Unsent;
+
+#[cfg(feature = "axum")]
+impl http_body::Body for Unsent {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).expect("answers and problems have good statuses")
+}
+
+fn insert(headers: &mut HeaderMap, given: Vec<(&'static str, String)>) {
+    for (name, value) in given {
+        let value = HeaderValue::try_from(value).expect("these headers are printable ASCII");
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}

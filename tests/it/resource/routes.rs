@@ -1,0 +1,388 @@
+//! What each route answers beyond the table of preconditions.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use ifmatch::http::{Expose, Problem, Terms};
+use ifmatch::store::{
+    Abilities, Changes, Committed, Failure, Listed, Outcome, Page, Resolution, Scan, WriteId,
+};
+use ifmatch::web::resource;
+use ifmatch::web::resource::Routes;
+use ifmatch::{Collection, Commit, Memory, Reply, Retry, Start, Store, Version, Versioned};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::serving::{Client, Serving, Told};
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Note {
+    title: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(default)]
+    stars: f32,
+}
+
+const HELLO: &str = r#"{"title":"Hello","stars":0.0}"#;
+
+struct Notes {
+    notes: Collection<Note>,
+    _serving: Serving,
+    client: Client,
+}
+
+impl Notes {
+    fn new(set: impl FnOnce(Routes<Note>) -> Routes<Note>) -> Self {
+        let notes = Collection::in_memory();
+        let routes = set(resource("/api/v1/notes", notes.clone()).terms(Terms::new()));
+        let nested = Router::new().nest_service("/notes", routes);
+        let serving = Serving::new(Router::new().nest("/api/v1", nested));
+        let client = serving.client();
+        Self { notes, _serving: serving, client }
+    }
+
+    fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Told {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        self.client.ask(method, &format!("/api/v1/notes{path}"), &headers, body)
+    }
+
+    fn put(&mut self, id: &str, body: &str) -> Told {
+        self.ask("PUT", &format!("/{id}"), &[JSON], body)
+    }
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const MERGE: (&str, &str) = ("content-type", "application/merge-patch+json");
+const PATCH: (&str, &str) = ("content-type", "application/json-patch+json");
+
+fn body(told: &Told) -> Value {
+    serde_json::from_str(&told.body).unwrap_or_else(|error| panic!("{error}: {}", told.body))
+}
+
+#[test]
+fn a_resource_is_created_read_changed_and_deleted() {
+    let mut notes = Notes::new(|routes| routes);
+
+    let created = notes.put("a%2Fb", HELLO);
+    assert_eq!((created.status, created.header("location")), (201, Some("/api/v1/notes/a%2Fb")));
+    let tag = created.header("etag").unwrap().to_owned();
+
+    let read = notes.ask("GET", "/a%2Fb", &[], "");
+    assert_eq!((read.status, &*read.body, read.header("etag")), (200, HELLO, Some(&*tag)));
+    let head = notes.ask("HEAD", "/a%2Fb", &[], "");
+    assert_eq!((head.status, head.header("etag")), (200, Some(&*tag)));
+    assert_eq!(head.header("content-length"), Some(&*HELLO.len().to_string()));
+    assert_eq!(notes.ask("GET", "/a%2Fb", &[("if-none-match", &tag)], "").status, 304);
+
+    let merged = notes.ask("PATCH", "/a%2Fb", &[MERGE, ("if-match", &tag)], r#"{"text":"t","stars":1}"#);
+    assert_eq!((merged.status, body(&merged)), (200, json!({"title": "Hello", "text": "t", "stars": 1.0})));
+    let steps = r#"[{"op":"test","path":"/stars","value":1},{"op":"remove","path":"/text"}]"#;
+    let patched = notes.ask("PATCH", "/a%2Fb", &[PATCH], steps);
+    assert_eq!((patched.status, body(&patched)), (200, json!({"title": "Hello", "stars": 1.0})));
+
+    let late = notes.ask("DELETE", "/a%2Fb", &[("if-match", &tag)], "");
+    assert_eq!((late.status, &*late.reason()), (412, "stale"));
+    assert_eq!(body(&late)["resource_url"], "/api/v1/notes/a%2Fb");
+    assert_eq!(notes.ask("DELETE", "/a%2Fb", &[], "").status, 204);
+    assert_eq!(notes.ask("GET", "/a%2Fb", &[], "").status, 410);
+}
+
+#[test]
+fn a_post_takes_the_clients_id_the_values_or_one_that_is_drawn() {
+    let mut notes = Notes::new(|routes| routes);
+    let named = notes.ask("POST", "?id=a%20b", &[JSON], HELLO);
+    assert_eq!((named.status, named.header("location")), (201, Some("/api/v1/notes/a%20b")));
+    let taken = notes.ask("POST", "/?id=a%20b", &[JSON], HELLO);
+    assert_eq!((taken.status, taken.header("etag")), (409, None));
+    assert_eq!(body(&taken)["resource_url"], "/api/v1/notes/a%20b");
+    assert_eq!(notes.ask("POST", "?id=..", &[JSON], HELLO).reason(), "bad-id");
+
+    let mut drawn: Vec<String> = (0..50)
+        .map(|_| notes.ask("POST", "", &[JSON], HELLO).header("location").unwrap().to_owned())
+        .collect();
+    for location in &drawn {
+        let below = location.strip_prefix("/api/v1/notes").unwrap().to_owned();
+        assert_eq!(notes.ask("GET", &below, &[], "").status, 200);
+    }
+    drawn.sort();
+    drawn.dedup();
+    assert_eq!(drawn.len(), 50);
+
+    let mut notes = Notes::new(|routes| routes.name(|note| note.title.to_lowercase()));
+    let created = notes.ask("POST", "", &[JSON], HELLO);
+    assert_eq!(created.header("location"), Some("/api/v1/notes/hello"));
+    assert_eq!(notes.ask("POST", "", &[JSON], HELLO).status, 409);
+}
+
+#[test]
+fn a_client_is_spared_the_body_where_it_prefers_that() {
+    let mut notes = Notes::new(|routes| routes);
+    let minimal = ("prefer", "return=minimal");
+    let rows = [
+        ("PUT", "/a", JSON, HELLO, 201),
+        ("PUT", "/a", JSON, HELLO, 204),
+        ("PATCH", "/a", MERGE, r#"{"text":"t"}"#, 204),
+        ("POST", "?id=b", JSON, HELLO, 201),
+    ];
+    for (method, path, kind, body, status) in rows {
+        let told = notes.ask(method, path, &[kind, minimal], body);
+        assert_eq!((told.status, &*told.body), (status, ""), "{method}");
+        assert_eq!(told.header("preference-applied"), Some("return=minimal"));
+        assert_eq!(told.header("content-type"), None);
+        let stands = notes.notes.fetch(if path == "?id=b" { "b" } else { "a" }).wait().unwrap().version;
+        assert_eq!(told.header("etag"), Some(&*format!("\"{stands}\"")));
+        assert_eq!(told.header("location").is_some(), status == 201);
+    }
+    let whole = notes.ask("PUT", "/a", &[JSON, ("prefer", "return=representation")], HELLO);
+    assert_eq!((&*whole.body, whole.header("preference-applied")), (HELLO, Some("return=representation")));
+    let refused = notes.ask("PUT", "/a", &[JSON, minimal, ("if-match", "\"7\"")], HELLO);
+    assert_eq!((refused.status, &*refused.reason()), (412, "stale"), "a problem is always told");
+    assert_eq!(refused.header("preference-applied"), None);
+}
+
+#[test]
+fn a_list_comes_in_pages_with_a_link_to_the_next_and_with_ids_only() {
+    let mut notes = Notes::new(|routes| routes.longest_page(3));
+    for id in ["a%2F1", "a%2F2", "a%2F3", "a%2F4", "b"] {
+        notes.put(id, HELLO);
+    }
+    let ids = |page: &Value| -> Vec<String> {
+        page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+    };
+
+    let mut seen = Vec::new();
+    let mut path = "?limit=2&prefix=a%2F".to_owned();
+    loop {
+        let told = notes.ask("GET", &path, &[], "");
+        let page = body(&told);
+        assert_eq!(page["items"][0]["value"], json!({"title": "Hello", "stars": 0.0}));
+        seen.extend(ids(&page));
+        let Some(link) = told.header("link") else {
+            assert_eq!(page["next"], Value::Null);
+            break;
+        };
+        let url = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).unwrap();
+        path = url.strip_prefix("/api/v1/notes").unwrap().to_owned();
+    }
+    assert_eq!(seen, ["a/1", "a/2", "a/3", "a/4"]);
+
+    let told = notes.ask("GET", "/?only=ids&limit=99", &[], "");
+    let page = body(&told);
+    assert_eq!((ids(&page).len(), &page["next"]), (3, &json!("a/3")), "the longest page holds");
+    let first = &page["items"][0];
+    let stands = notes.notes.fetch("a/1").wait().unwrap().version;
+    assert_eq!((first.get("value"), &first["etag"]), (None, &json!(format!("\"{stands}\""))));
+    assert!(told.header("link").unwrap().contains("&only=ids>"));
+    assert_eq!(told.header("vary"), Some("accept"));
+
+    for (query, reason) in
+        [("?limit=0", "empty-page"), ("?limit=x", "bad-request"), ("?only=values", "bad-request")]
+    {
+        let refused = notes.ask("GET", query, &[], "");
+        assert_eq!((refused.status, &*refused.reason()), (400, reason), "{query}");
+    }
+    let head = notes.ask("HEAD", "?limit=1", &[], "");
+    assert_eq!((head.status, head.header("content-type")), (200, Some("application/json")));
+}
+
+/// Method, path, headers and body; status and reason.
+type Asked =
+    (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str, u16, &'static str);
+
+#[test]
+fn what_cannot_be_asked_is_a_problem_with_its_way_out() {
+    let mut notes = Notes::new(|routes| routes.largest_body(64));
+    notes.put("a", HELLO);
+    const LONG: &str = r#"{"title":"0123456789012345678901234567890123456789012345678901234567890123"}"#;
+    let rows: [Asked; 17] = [
+        ("PUT", "", &[JSON], HELLO, 405, "method-not-allowed"),
+        ("DELETE", "/", &[], "", 405, "method-not-allowed"),
+        ("POST", "/a", &[JSON], HELLO, 405, "method-not-allowed"),
+        ("BREW", "/a", &[], "", 405, "method-not-allowed"),
+        ("GET", "/a/b", &[], "", 404, "no-route"),
+        ("GET", "/%FF", &[("if-match", "7")], "", 400, "bad-request"),
+        (
+            "PUT",
+            "/a",
+            &[("content-type", "text/plain"), ("if-match", "7")],
+            HELLO,
+            415,
+            "unsupported-media-type",
+        ),
+        ("PUT", "/a", &[MERGE], HELLO, 415, "unsupported-media-type"),
+        ("PUT", "/a", &[], HELLO, 415, "unsupported-media-type"),
+        ("PATCH", "/a", &[JSON, ("if-match", "7")], "{", 415, "unsupported-media-type"),
+        ("PUT", "/a", &[JSON], "{", 400, "bad-request"),
+        ("PUT", "/a", &[JSON], r#"{"title":7}"#, 422, "unprocessable-content"),
+        ("PUT", "/a", &[JSON], LONG, 413, "too-large"),
+        ("PATCH", "/a", &[MERGE], LONG, 413, "too-large"),
+        ("PATCH", "/a", &[MERGE], "{", 400, "malformed-patch"),
+        ("PATCH", "/a", &[MERGE], r#"{"tilte":"x"}"#, 422, "unfit-change"),
+        ("PATCH", "/a", &[PATCH], r#"[{"op":"remove","path":"/text"}]"#, 409, "state"),
+    ];
+    for (method, path, headers, sent, status, reason) in rows {
+        let told = notes.ask(method, path, headers, sent);
+        assert_eq!((told.status, &*told.reason()), (status, reason), "{method} {path} {sent}: {}", told.body);
+        assert_eq!(told.header("content-type"), Some("application/problem+json"), "{method} {path}");
+        assert_eq!(told.header("allow").is_some(), status == 405, "{method} {path}");
+        let patch = status == 415 && method == "PATCH";
+        assert_eq!(told.header("accept-patch").is_some(), patch, "{method} {path}");
+    }
+    assert_eq!(notes.ask("GET", "/a", &[], "").body, HELLO);
+}
+
+#[test]
+fn options_tell_what_can_be_done() {
+    let mut notes = Notes::new(|routes| routes.allow(|_| Err(Problem::of_status(403))));
+
+    let whole = notes.ask("OPTIONS", "/", &[], "");
+    assert_eq!((whole.status, whole.header("allow")), (204, Some("GET, HEAD, POST, OPTIONS")));
+    let item = notes.ask("OPTIONS", "/a", &[], "");
+    assert_eq!((item.status, item.header("allow")), (204, Some("GET, HEAD, PUT, PATCH, DELETE, OPTIONS")));
+    assert_eq!(
+        item.header("accept-patch"),
+        Some("application/merge-patch+json, application/json-patch+json")
+    );
+}
+
+#[test]
+fn hooks_are_asked_before_anything_is_done() {
+    let allow = |call: &resource::Call<'_>| match call.headers().get("x-user") {
+        Some(user) if user == "ann" || !call.writes() => Ok(()),
+        Some(_) => Err(Problem::of_status(403)),
+        None => Err(Problem::of_status(401).with_header("www-authenticate", "Bearer")),
+    };
+    let check = |id: &str, note: &Note| match note.title.as_str() {
+        "" => Err(Problem::of(422, "untitled", format!("`{id}` has no title"))),
+        _ => Ok(()),
+    };
+    let mut notes = Notes::new(|routes| routes.allow(allow).check(check));
+    let (ann, bob) = (("x-user", "ann"), ("x-user", "bob"));
+
+    let nobody = notes.ask("PUT", "/a", &[("content-type", "text/plain")], "");
+    assert_eq!((nobody.status, nobody.header("www-authenticate")), (401, Some("Bearer")));
+    assert_eq!(notes.ask("PUT", "/a", &[JSON, bob], HELLO).status, 403);
+    assert_eq!(notes.ask("POST", "?resolve=x", &[bob], "").status, 403);
+    assert_eq!(notes.ask("PUT", "/a", &[JSON, ann], HELLO).status, 201);
+    assert_eq!(notes.ask("GET", "/a", &[bob], "").status, 200);
+
+    let untitled = r#"{"title":""}"#;
+    for (method, path, kind) in [("PUT", "/a", JSON), ("PATCH", "/a", MERGE), ("POST", "?id=b", JSON)] {
+        let told = notes.ask(method, path, &[kind, ann], untitled);
+        assert_eq!((told.status, &*told.reason()), (422, "untitled"), "{method}: {}", told.body);
+    }
+    assert_eq!(notes.notes.fetch("a").wait().unwrap().value.title, "Hello");
+    assert!(notes.notes.get("b").wait().unwrap().is_none());
+}
+
+#[test]
+fn a_conflict_shows_the_value_that_won_only_where_it_may() {
+    for (level, shown) in [(Expose::Nothing, 0), (Expose::Version, 1), (Expose::Full, 2)] {
+        let mut notes = Notes::new(|routes| routes.expose(level));
+        notes.put("a", HELLO);
+
+        let late = notes.ask("PUT", "/a", &[JSON, ("if-match", "\"7\"")], HELLO);
+
+        let told = body(&late);
+        assert_eq!((late.status, told["reason"].as_str()), (412, Some("stale")));
+        assert_eq!(told.get("current_version").is_some(), shown >= 1, "{told}");
+        assert_eq!(told.get("current").is_some(), shown == 2, "{told}");
+        assert_eq!(late.header("etag").is_some(), shown >= 1);
+    }
+}
+
+#[test]
+fn a_resource_wants_to_hear_what_a_write_is_based_on() {
+    let notes = Collection::<Note>::in_memory();
+    let serving = Serving::new(Router::new().nest_service("/notes", resource("/notes", notes)));
+    let mut client = serving.client();
+    let json = ("content-type", "application/json".to_owned());
+
+    let blind = client.ask("PUT", "/notes/a", std::slice::from_ref(&json), HELLO);
+    assert_eq!((blind.status, &*blind.reason()), (428, "expectation-required"));
+    let created = client.ask("PUT", "/notes/a", &[json, ("if-none-match", "*".to_owned())], HELLO);
+    assert_eq!(created.status, 201);
+}
+
+#[test]
+fn what_became_of_a_write_can_be_asked() {
+    let mut notes = Notes::new(|routes| routes);
+    let write = notes.notes.write_id();
+    let note = Note { title: "t".to_owned(), text: None, stars: 0.0 };
+    let commit = ifmatch::Commit::one(ifmatch::Entry::put("a", ifmatch::Expected::Absent, note.into()));
+    let committed = notes.notes.commit(commit.with_write(write)).wait().unwrap();
+    let version: Version = committed.version().unwrap();
+
+    let applied = notes.ask("POST", &format!("?resolve={write}"), &[], "");
+    assert_eq!(
+        (applied.status, body(&applied)),
+        (200, json!({"outcome": "applied", "etag": format!("\"{version}\"")}))
+    );
+    let never = notes.notes.write_id();
+    let told = notes.ask("POST", &format!("/?resolve={never}"), &[], "");
+    assert_eq!(body(&told), json!({"outcome": "not-applied"}));
+    assert_eq!(told.header("cache-control"), Some("no-store"));
+    assert_eq!(notes.ask("POST", "?resolve=x", &[], "").status, 400);
+}
+
+/// A store that applies what it is sent and answers that it can't tell, until it is asked to talk.
+struct Silent {
+    store: Memory<Note>,
+    talks: Arc<AtomicBool>,
+}
+
+impl Store<Note> for Silent {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<Note>>> {
+        self.store.get(id)
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, Note>) -> Reply<'a, Committed> {
+        let write = commit.write().expect("a store that may lose answers gets a write id");
+        self.store
+            .commit(commit)
+            .then(move |_| Err(Failure::new(Outcome::Unknown, "lost").with_write(write).into()))
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        match self.talks.load(Ordering::Relaxed) {
+            true => self.store.resolve(write),
+            false => Reply::ready(Ok(Resolution::Unknown)),
+        }
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<Note>>> {
+        self.store.scan(scan)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<Note>> {
+        self.store.watch(from)
+    }
+
+    fn abilities(&self) -> Abilities {
+        let mut abilities = self.store.abilities();
+        abilities.may_lose_answers = true;
+        abilities
+    }
+}
+
+#[test]
+fn an_unknown_outcome_tells_where_to_ask() {
+    let talks = Arc::new(AtomicBool::new(false));
+    let store = Silent { store: Memory::new(), talks: Arc::clone(&talks) };
+    let notes = Collection::<Note>::new(store).with_retry(Retry::default().attempts(1));
+    let serving = Serving::new(Router::new().nest_service("/notes", resource("/notes", notes)));
+    let mut client = serving.client();
+    let headers = [("content-type", JSON.1.to_owned()), ("if-none-match", "*".to_owned())];
+
+    let lost = client.ask("PUT", "/notes/a", &headers, HELLO);
+    assert_eq!((lost.status, &*lost.reason()), (503, "unknown-outcome"), "{}", lost.body);
+    let url = body(&lost)["resolve_url"].as_str().unwrap().to_owned();
+    assert!(url.starts_with("/notes?resolve="), "{url}");
+
+    talks.store(true, Ordering::Relaxed);
+    let told = client.ask("POST", &url, &[], "");
+    let read = client.ask("GET", "/notes/a", &[], "");
+    assert_eq!(body(&told), json!({"outcome": "applied", "etag": read.header("etag").unwrap()}));
+}
