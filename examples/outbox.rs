@@ -10,7 +10,7 @@ use std::thread;
 
 use ifmatch::collection::{Along, Exit, Part, Step};
 use ifmatch::store::Action;
-use ifmatch::{Collection, Commit, Database, Entry, Error, Expected, File, Start};
+use ifmatch::{Collection, Database, Entry, Error, Expected, File, Start};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]

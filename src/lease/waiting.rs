@@ -6,7 +6,7 @@ use crate::lease::lease::{Lease, first_of};
 use crate::lease::leases::{Leases, trail_of};
 use crate::lease::record::{Ended, Heartbeat, Ownership};
 use crate::store::{
-    Changes, Committed, Conflict, Error, Expected, Failure, IdProblem, MAX_ID_BYTES, Refusal, Start, Version,
+    Changes, Committed, Conflict, Error, Expected, IdProblem, MAX_ID_BYTES, Refusal, Start, Version,
     Versioned, shortened,
 };
 
@@ -72,7 +72,7 @@ impl<'a> Waiting<'a> {
                 changes = self.leases.owners().watch(Start::Now).await.ok();
             }
             let (error, rest) = match self.look().await {
-                Ok(Looked::Acquired(lease)) => return Ok(lease),
+                Ok(Looked::Acquired(lease)) => return Ok(*lease),
                 // It changed hands in between.
                 Ok(Looked::Outrun) if !left().is_zero() => {
                     clock.sleep(SHORTEST_LOOK.min(left())).await;
@@ -104,7 +104,7 @@ impl<'a> Waiting<'a> {
     /// Acquires it where nobody holds it, or where its holder was silent for long enough.
     async fn look(&self) -> Result<Looked, Error> {
         let Some(held) = self.leases.owners().get(self.id).await? else {
-            return Ok(self.create().await?.map_or(Looked::Outrun, Looked::Acquired));
+            return Ok(self.create().await?.map_or(Looked::Outrun, Looked::acquired));
         };
         let beat = self.leases.beats().get(self.id).await?.map(|beat| beat.version);
         // Not before the answer: what is counted has to be less than the time that truly passed.
@@ -113,7 +113,7 @@ impl<'a> Waiting<'a> {
         if silent < held.value.lasts() || !held.value.is_understood() {
             return Ok(Looked::Held(held, silent));
         }
-        Ok(self.take_over(&held, beat).await?.map_or(Looked::Outrun, Looked::Acquired))
+        Ok(self.take_over(&held, beat).await?.map_or(Looked::Outrun, Looked::acquired))
     }
 
     /// Since when the heartbeat of the holder has been this one.
@@ -184,7 +184,7 @@ impl<'a> Waiting<'a> {
     fn acquired(&self, answer: Result<Committed, Error>, begun: Instant) -> Result<Option<Lease>, Error> {
         match answer {
             Ok(committed) => {
-                let token = committed.put_version(0).map_err(Failure::from)?;
+                let token = committed.put_version(0)?;
                 self.leases.watched().lock().remove(self.id);
                 Ok(Some(Lease::new(self.leases.clone(), self.id, self.owner, token, begun)))
             }
@@ -220,9 +220,15 @@ fn look(lasts: Duration, is_told: bool) -> Duration {
 
 /// What a look came to.
 enum Looked {
-    Acquired(Lease),
+    Acquired(Box<Lease>),
     /// Somebody holds it, and has been silent for so long as far as is known.
     Held(Versioned<Ownership>, Duration),
     /// Somebody was faster.
     Outrun,
+}
+
+impl Looked {
+    fn acquired(lease: Lease) -> Self {
+        Self::Acquired(Box::new(lease))
+    }
 }

@@ -96,7 +96,7 @@ impl Notes {
         self.refused += other.refused;
         self.failed += other.failed;
         self.taken_over += other.taken_over;
-        self.holders.extend(other.holders.iter().map(|(token, _)| (*token, 0)));
+        self.holders.extend(other.holders.keys().map(|token| (*token, 0)));
     }
 }
 

@@ -55,7 +55,7 @@ fn write(numbers: &Collection<u64>, database: &Database, log: &Log, thread: u64,
     };
     let blind = |entry| numbers.commit(Commit::one(entry)).wait();
     let answer = match thread % 4 {
-        0 | 3 if round % 5 == 0 => {
+        0 | 3 if round.is_multiple_of(5) => {
             blind(Entry::delete("hot", Expected::Any)).map(|committed| note(&committed, None))
         }
         0 => blind(Entry::put("hot", Expected::Any, Arc::new(number)))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::collection::database::along::Along;
 use crate::collection::database::database::Database;
 use crate::collection::database::ground::Ground;
+#[cfg(feature = "json")]
 use crate::collection::database::joint::Deciding;
 use crate::collection::database::name::Name;
 use crate::collection::database::opaque::Opaque;
@@ -47,13 +48,20 @@ pub(crate) struct Membership {
     /// Whether it has a layer that a commit over several collections would go around.
     layered: bool,
     pub(super) escorts: Vec<Escort>,
+    #[cfg(feature = "json")]
     pub(super) deciding: Arc<Deciding>,
 }
 
 impl Membership {
     pub(super) fn new(database: &Database, member: Arc<dyn Member>) -> Self {
-        let (ground, deciding) = (Arc::clone(database.ground()), Arc::clone(database.deciding()));
-        Self { ground, member, layered: false, escorts: Vec::new(), deciding }
+        Self {
+            ground: Arc::clone(database.ground()),
+            member,
+            layered: false,
+            escorts: Vec::new(),
+            #[cfg(feature = "json")]
+            deciding: Arc::clone(database.deciding()),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
