@@ -59,6 +59,7 @@
 //!   [`docs::problems`] has a page for each problem, and [`docs::proxies`] tells of proxies that change tags.
 //! - [`lease`] is for what one may write at a time, and for jobs that only one may run.
 //! - [`table`] is for programs that keep their rows in SQL tables of their own, and want the conflicts alone.
+//! - `examples/resource.rs` serves three collections, each in one line.
 //! - `examples/shop.rs` is a service with three types of resources and one error enum.
 //! - [`docs::dialogue`] is a dialogue with the service of `examples/articles.rs`, through curl.
 //! - [`Memory`], [`File`], [`Postgres`], [`Etcd`] and [`Redis`] are the stores; [`docs::stores`] compares them.
