@@ -1,6 +1,8 @@
 //! The stores on engines, against servers that the tests start: one binary, so that it links once.
 #![cfg(all(unix, any(feature = "etcd", feature = "postgres", feature = "redis")))]
 
+#[cfg(all(feature = "axum", feature = "resource"))]
+mod clients;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod faults;
