@@ -416,6 +416,7 @@ fn a_record_that_cannot_be_read_is_told_and_left_alone() {
     world.run();
 }
 
+#[cfg(feature = "file")]
 #[test]
 fn a_database_with_leases_is_closed_with_its_last_handle() {
     let path = env::temp_dir().join(format!("ifmatch-leased-{}.ifmatch", std::process::id()));

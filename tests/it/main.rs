@@ -27,6 +27,7 @@ mod later;
 mod laws;
 mod layers;
 mod lazy;
+#[cfg(feature = "conformance")]
 mod leases;
 mod manifest;
 #[cfg(all(feature = "axum", feature = "file"))]
@@ -35,7 +36,7 @@ mod reentry;
 #[cfg(all(feature = "axum", feature = "resource"))]
 mod resource;
 mod rooms;
-#[cfg(feature = "axum")]
+#[cfg(feature = "file")]
 mod rules;
 #[cfg(feature = "axum")]
 mod serving;
