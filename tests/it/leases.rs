@@ -486,3 +486,24 @@ fn a_dead_holder_costs_its_time_once_also_for_those_who_wait_behind_others() {
     });
     world.run();
 }
+
+#[test]
+fn a_large_commit_is_guarded_entry_by_entry() {
+    let database = Database::in_memory();
+    let leases = Leases::new(&database, "leases").unwrap();
+    let articles = database.define::<u64>("articles").unwrap().leased(&leases).open().unwrap();
+    let put_all = |to: &Collection<u64>, more: u64| {
+        let mut transaction = database.transaction();
+        (0..40).for_each(|number| transaction.put(to, &number.to_string(), number + more));
+        transaction.commit().wait()
+    };
+    put_all(&articles, 0).unwrap();
+    let lease = leases.acquire("7", "ann").wait().unwrap();
+
+    let refused = put_all(&articles, 1).unwrap_err();
+    put_all(&articles.under(&lease).unwrap(), 2).unwrap();
+
+    let conflict = refused.conflict().unwrap();
+    assert_eq!((conflict.id(), conflict.mismatches().len()), ("7", 1));
+    assert_eq!(*articles.fetch("39").wait().unwrap().value, 41);
+}

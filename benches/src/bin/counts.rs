@@ -29,7 +29,7 @@ fn main() {
     }
 }
 
-const OPERATIONS: [&str; 23] = [
+const OPERATIONS: [&str; 28] = [
     "get/ifmatch",
     "get/ifmatch-database",
     "get/dashmap",
@@ -53,6 +53,11 @@ const OPERATIONS: [&str; 23] = [
     "together/ifmatch",
     "together/ifmatch-database",
     "together/two-collections",
+    "put/plain",
+    "put/leased",
+    "put/under-a-lease",
+    "put/ruled",
+    "put/two-entries",
 ];
 
 fn run(operation: &str, times: usize) {
@@ -62,6 +67,7 @@ fn run(operation: &str, times: usize) {
         "ifmatch" if what == "together" => together(&Ours::new().0, times),
         "ifmatch-database" if what == "together" => together(&InDatabase::new().0.0, times),
         "two-collections" => over_two_collections(times),
+        how if what == "put" => put(how, times),
         "ifmatch-database" => repeat::<InDatabase>(what, times),
         "ifmatch" => repeat::<Ours>(what, times),
         "ifmatch-watched" => watched(what, times),
@@ -131,6 +137,39 @@ fn two(times: usize) {
         ));
         let version = ours.0.commit(both).wait().unwrap().version().unwrap();
         (versions[a], versions[b]) = (version, version);
+    }
+}
+
+/// A blind put into a collection of a database that was given this.
+fn put(how: &str, times: usize) {
+    use ifmatch::lease::Leases;
+    use ifmatch::{Commit, Database, Entry, Expected};
+    let database = Database::in_memory();
+    let leases = Leases::new(&database, "leases").unwrap();
+    let defined = database.define::<Article>("articles").unwrap();
+    let articles_of = match how {
+        "leased" => defined.leased(&leases),
+        "ruled" => defined.rule("any", "anything goes", |_, _| true),
+        _ => defined,
+    };
+    let mut ours = articles_of.open_in_memory().unwrap();
+    let lease = leases.acquire("job", "ann").wait().unwrap();
+    if how == "under-a-lease" {
+        ours = ours.under(&lease).unwrap();
+    }
+    let articles = articles(IDS);
+    let value = &articles[0].1;
+    articles.iter().for_each(|(id, article)| drop(ours.put(id, article.clone()).wait().unwrap()));
+    for turn in 0..times {
+        let id = &articles[turn % IDS].0;
+        match how {
+            "two-entries" => {
+                let put = Commit::one(Entry::put(id, Expected::Any, value.clone()));
+                let both = put.and(Entry::check(&articles[(turn + 7) % IDS].0, Expected::Present));
+                drop(ours.commit(both).wait().unwrap());
+            }
+            _ => drop(ours.put(id, value.clone()).wait().unwrap()),
+        }
     }
 }
 

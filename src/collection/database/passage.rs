@@ -160,8 +160,30 @@ pub(super) enum Clash {
     Expected(String),
 }
 
-/// Where in a commit the entry of a full id is.
-type Places<'e> = HashMap<&'e str, usize>;
+/// Where in a commit the entry of a full id is: comparing a few ids is cheaper than hashing them.
+enum Places<'e> {
+    Few,
+    Many(HashMap<&'e str, usize>),
+}
+
+impl<'e> Places<'e> {
+    fn of(entries: &[Entry<'e, Opaque>], riders: usize) -> Self {
+        match entries.len() + riders {
+            0..=16 => Self::Few,
+            _ => Self::Many(entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect()),
+        }
+    }
+
+    /// The place of an id among the entries, if it is there; else it will be the last one.
+    fn find(&mut self, entries: &[Entry<'e, Opaque>], id: &'e str) -> Option<usize> {
+        match self {
+            Self::Few => entries.iter().position(|entry| entry.id == id),
+            Self::Many(places) => {
+                Some(*places.entry(id).or_insert(entries.len())).filter(|at| *at < entries.len())
+            }
+        }
+    }
+}
 
 fn along<'a>(
     joint: &'a Joint,
@@ -196,7 +218,7 @@ pub(super) fn whole<'e>(
     for (entry, base) in entries.iter_mut().zip(bases) {
         entry.condition = pinned(entry.condition, base);
     }
-    let mut places: Places<'e> = entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect();
+    let mut places = Places::of(&entries, riders.len());
     let joined = riders.iter().map(|rider| join(&mut entries, &mut places, rider));
     let joined = joined.collect::<Result<Vec<_>, _>>()?;
     let whole = Commit::from_iter(entries);
@@ -221,11 +243,10 @@ fn join<'e>(
     rider: &'e Rider,
 ) -> Result<usize, Clash> {
     let added = Entry { condition: pinned(rider.condition, &rider.base), ..rider.entry() };
-    let at = *places.entry(added.id).or_insert(entries.len());
-    if at == entries.len() {
+    let Some(at) = places.find(entries, added.id) else {
         entries.push(added);
-        return Ok(at);
-    }
+        return Ok(entries.len() - 1);
+    };
     let there = &mut entries[at];
     if !matches!(there.action, Action::Check) && !matches!(added.action, Action::Check) {
         return Err(Clash::Twice(Refusal::Duplicate { id: rider.own_entry().id.into() }));

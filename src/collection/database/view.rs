@@ -31,6 +31,8 @@ pub(in crate::collection) struct View<T: Resource> {
     joint: Joint,
     /// What its full ids begin with, where they are in memory: so none has to be put together.
     in_memory: Option<Prefix>,
+    /// Whether a commit has to pass anything.
+    has_steps: bool,
     /// Whether it lies below layers, which let commits pass as steps: one that came here would have passed none of the others.
     only_reads: bool,
     /// What reads go through: the layers above this view, where it has any.
@@ -54,7 +56,8 @@ impl<T: Resource> View<T> {
 
     fn of(joint: Joint, name: Name) -> Self {
         let in_memory = joint.ground.memory().map(|memory| memory.prefix(Arc::clone(name.prefix())));
-        Self { name, joint, in_memory, only_reads: false, reads: None, _type: PhantomData }
+        let has_steps = joint.has_steps();
+        Self { name, joint, in_memory, has_steps, only_reads: false, reads: None, _type: PhantomData }
     }
 
     /// A view of the same collection as that of `membership`, where with each write something rides along.
@@ -112,7 +115,7 @@ impl<T: Resource> View<T> {
         let (Some(memory), Some(prefix)) = (self.ground().memory(), &self.in_memory) else {
             return Err(commit);
         };
-        if self.joint.has_steps() || commit.write().is_some() {
+        if self.has_steps || commit.write().is_some() {
             return Err(commit);
         }
         let [Entry { id, condition, action: Action::Put(value) }] = commit.entries() else {

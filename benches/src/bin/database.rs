@@ -1,0 +1,65 @@
+//! What a collection of a database, a lease and a rule cost over the file: `database DIRECTORY` prints microseconds a put, as
+//! the median over interleaved rounds, and the ratio to a collection that has the file for itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ifmatch::lease::Leases;
+use ifmatch::{Collection, Database, File};
+use ifmatch_benches::article::{Article, articles};
+
+const IDS: usize = 1_000;
+const ROUNDS: usize = 15;
+const EACH: usize = 200;
+
+fn main() {
+    let directory = PathBuf::from(std::env::args().nth(1).expect("a directory"));
+    let open = |name: &str| File::open(directory.join(name)).expect("a file can be made there");
+    let alone = Collection::<Vec<u8>>::json(open("alone.ifmatch"));
+    let database = Database::new(open("database.ifmatch"));
+    let leases = Leases::new(&database, "leases").unwrap();
+    let lease = leases.acquire("job", "ann").wait().unwrap();
+    let plain = database.collection::<Vec<u8>>("plain").unwrap();
+    let under = plain.under(&lease).unwrap();
+    let leased = database.define::<Vec<u8>>("leased").unwrap().leased(&leases).open().unwrap();
+    let ruled = database
+        .define::<Vec<u8>>("ruled")
+        .unwrap()
+        .rule("any", "anything goes", |_, _| true)
+        .open()
+        .unwrap();
+    let ways = [
+        ("alone", &alone),
+        ("database", &plain),
+        ("under a lease", &under),
+        ("leased", &leased),
+        ("ruled", &ruled),
+    ];
+    let ids: Vec<String> = articles(IDS).into_iter().map(|(id, _): (String, Arc<Article>)| id).collect();
+    let value: Arc<Vec<u8>> = Arc::new(vec![7; 100]);
+
+    let mut took = vec![Vec::new(); ways.len()];
+    for round in 0..=ROUNDS {
+        for (at, (_, way)) in ways.iter().enumerate() {
+            let began = Instant::now();
+            for turn in 0..EACH {
+                way.put(&ids[(round * EACH + turn) % IDS], value.clone()).wait().unwrap();
+            }
+            // The first round fills what is empty.
+            if round > 0 {
+                took[at].push(began.elapsed().as_secs_f64() * 1e6 / EACH as f64);
+            }
+        }
+    }
+    let base = took[0].clone();
+    for ((name, _), took) in ways.iter().zip(&took) {
+        let mut ratios: Vec<f64> = took.iter().zip(&base).map(|(took, base)| took / base).collect();
+        println!("{name:16} {:8.1} µs   {:.3}", median(&mut took.clone()), median(&mut ratios));
+    }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
