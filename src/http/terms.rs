@@ -49,6 +49,17 @@ impl Terms {
         Self { basis: Basis::Optional, star: Star::Taken, tags: Compared::AsTheRfc }
     }
 
+    /// What either of them requires, and lenient where either is.
+    #[cfg(feature = "resource")]
+    pub(crate) fn and(self, other: Self) -> Self {
+        let of = |one: bool| if one { other } else { self };
+        Self {
+            basis: of(self.basis == Basis::Optional).basis,
+            star: of(self.star == Star::Taken).star,
+            tags: of(self.tags == Compared::AsTheRfc).tags,
+        }
+    }
+
     /// A write must say which state it is based on, by `If-Match`, or by `If-None-Match: *` for none; else 428.
     /// `If-None-Match` with tags only says which states it is not based on, and a date is too coarse: neither is enough.
     ///

@@ -27,7 +27,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /` | a page: `{"items":[{"id":…,"etag":…,"value":…}],"next":…}`, and a `Link` to the next one. `?limit=`, `?after=` (an id), `?prefix=`, and `?only=ids` for a page without values |
-//! | `GET /` with `Accept: text/event-stream` | the changes, as they come; see below |
+//! | `GET /` with `Accept: text/event-stream` and nothing else | the changes, as they come; see below |
 //! | `POST /` | 201 with `Location`: a new resource, under the id that `?id=` or [`name`](Routes::name) gives, or one that is drawn; 409 where it is taken |
 //! | `POST /?resolve=` with the `write_id` of a 503 | what became of that write: `{"outcome":"applied","etag":…}`, `not-applied` (and it never will be), or `unknown` |
 //! | `GET /{id}` | 200, or 304 |
@@ -138,8 +138,8 @@ struct Settings<T: Resource> {
 }
 
 impl<T: Resource> Routes<T> {
-    /// On these terms. Default: a write must say what it is based on, else 428. [`Terms`] in the extensions of a request go
-    /// first.
+    /// On these terms. Default: a write must say what it is based on, else 428. [`Terms`] in the extensions of a request may
+    /// require more, and compare tags leniently, and take nothing away.
     ///
     /// ```
     /// # use ifmatch::{Collection, http::Terms, web::resource};
@@ -184,8 +184,9 @@ impl<T: Resource> Routes<T> {
         self.with(|settings| settings.name = Some(Arc::new(name)))
     }
 
-    /// How much an error tells: with [`Expose::Full`] a conflict is answered with the value that won. Default:
-    /// [`Expose::Version`].
+    /// How much an error tells: with [`Expose::Full`] a conflict is answered with the value that won; with
+    /// [`Expose::Nothing`] the answer to a write has no value either. Whoever may patch can still learn by a `test` what a
+    /// value is. Default: [`Expose::Version`].
     ///
     /// ```
     /// # use ifmatch::{Collection, http::Expose, web::resource};

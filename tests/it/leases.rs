@@ -507,3 +507,51 @@ fn a_large_commit_is_guarded_entry_by_entry() {
     assert_eq!((conflict.id(), conflict.mismatches().len()), ("7", 1));
     assert_eq!(*articles.fetch("39").wait().unwrap().value, 41);
 }
+
+/// A clock on which sleeping takes no time. The holder renews its lease just when it seems to have been silent for too long:
+/// after the waiter has seen its heartbeat.
+#[derive(Clone)]
+struct Sly {
+    start: Instant,
+    kept: Arc<Mutex<(Duration, Option<Lease>)>>,
+}
+
+impl Timer for Sly {
+    fn now(&self) -> Instant {
+        let (elapsed, holder) = {
+            let mut kept = self.kept.lock();
+            let due = kept.0 >= LASTS;
+            (kept.0, kept.1.take_if(|_| due))
+        };
+        if let Some(holder) = holder {
+            holder.renew().wait().unwrap();
+        }
+        self.start + elapsed
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let kept = Arc::clone(&self.kept);
+        Box::pin(async move { kept.lock().0 += duration })
+    }
+}
+
+#[test]
+fn a_renewal_at_the_last_moment_defeats_the_takeover() {
+    let database = Database::in_memory();
+    let leases = || Leases::new(&database, "leases").unwrap().lasting(LASTS);
+    let holder = leases().acquire("job", "ann").wait().unwrap();
+    let clock = Sly { start: Instant::now(), kept: Arc::new(Mutex::new((Duration::ZERO, Some(holder)))) };
+
+    leases()
+        .timer(clock.clone())
+        .acquire_within("job", "bob", LASTS * 5)
+        .wait()
+        .unwrap()
+        .release()
+        .wait()
+        .unwrap();
+
+    let kept = clock.kept.lock();
+    assert!(kept.1.is_none(), "it was not renewed");
+    assert!(kept.0 >= LASTS * 2, "it was taken over after {:?}", kept.0);
+}

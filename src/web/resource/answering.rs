@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use crate::base::random;
-use crate::http::{ACCEPT_PATCH, Answer, EntityTag, Patch, Preconditions, Problem, Return};
+use crate::http::{ACCEPT_PATCH, Answer, EntityTag, Expose, Patch, Preconditions, Problem, Return};
 use crate::store::{Cursor, Refusal, Resolution, Resource, WriteId};
 use crate::web::resource::body::{self, Body};
 use crate::web::resource::call::Call;
@@ -76,9 +76,12 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         if method == "OPTIONS" {
             return Ok(options(allowed));
         }
-        if let Some(allow) = &self.allow {
-            allow(&Call { parts, id: target.id() })?;
-        }
+        // Of a creation too, where the client says which id it is to have.
+        let named = match target {
+            Target::Collection if method == "POST" => parameter(parts.uri.query(), "id")?,
+            _ => None,
+        };
+        self.allowed(parts, target.id().or(named.as_deref()))?;
         match (method, target) {
             ("POST", Target::Collection) => self.post(parts, body).await,
             (_, Target::Collection) => self.read_collection(parts).await,
@@ -110,7 +113,7 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
             "DELETE" => self.collection.delete_if(id, &request).await?,
             _ => return respond(&self.collection.get_if(id, &request).await?),
         };
-        written(parts, &answer)
+        self.written(parts, &answer)
     }
 
     async fn post<B>(&self, parts: &Parts, body: B) -> Result<Response<Body>, Problem>
@@ -126,12 +129,33 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         let value = self.value(parts, body).await?;
         let id = match (given, &self.name) {
             (Some(given), _) => given,
-            (None, Some(name)) => name(&value),
+            (None, Some(name)) => {
+                let id = name(&value);
+                self.allowed(parts, Some(&id))?;
+                id
+            }
             (None, None) => format!("{:016x}{:016x}", random(), random()),
         };
         self.checked(&id, &value)?;
         let created = self.collection.create_if(&id, &self.preconditions(parts), value).await?;
-        written(parts, &created.at(&self.base))
+        self.written(parts, &created.at(&self.base))
+    }
+
+    /// The response to a write, with as much of the value as the client wants back: none where nothing is to be exposed, as who
+    /// may write may not be allowed to read.
+    fn written(&self, parts: &Parts, answer: &Answer<T>) -> Result<Response<Body>, Problem> {
+        let lines = parts.headers.get_all("prefer").iter().map(HeaderValue::as_bytes);
+        let wanted = Return::read(lines).filter(|_| answer.now().is_some());
+        let hidden = self.expose == Expose::Nothing && answer.now().is_some();
+        let mut response = match wanted {
+            Some(Return::Minimal) => minimal(answer),
+            _ if hidden => minimal(answer),
+            _ => respond(answer)?,
+        };
+        if let Some(wanted) = wanted.filter(|wanted| !hidden || matches!(wanted, Return::Minimal)) {
+            response.headers_mut().insert("preference-applied", HeaderValue::from_static(wanted.applied()));
+        }
+        Ok(response)
     }
 
     async fn read_collection(&self, parts: &Parts) -> Result<Response<Body>, Problem> {
@@ -185,8 +209,13 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         Ok(response)
     }
 
+    fn allowed(&self, parts: &Parts, id: Option<&str>) -> Result<(), Problem> {
+        self.allow.as_ref().map_or(Ok(()), |allow| allow(&Call { parts, id }))
+    }
+
     fn preconditions(&self, parts: &Parts) -> Preconditions {
-        let terms = parts.extensions.get().copied().unwrap_or(self.terms);
+        // A layer for all routes may know of a proxy, and must not take away what this one requires.
+        let terms = parts.extensions.get().map_or(self.terms, |terms| self.terms.and(*terms));
         Preconditions::from_headers(&parts.headers).under(terms)
     }
 
@@ -251,20 +280,6 @@ fn respond<T: Serialize>(answer: &Answer<T>) -> Result<Response<Body>, Problem> 
     Ok(response::of_answer(answer)?.map(|body: Option<Bytes>| body.map_or_else(Body::unsent, Body::whole)))
 }
 
-/// The response to a write, with as much of the value as the client wants back.
-fn written<T: Serialize>(parts: &Parts, answer: &Answer<T>) -> Result<Response<Body>, Problem> {
-    let lines = parts.headers.get_all("prefer").iter().map(HeaderValue::as_bytes);
-    let wanted = Return::read(lines).filter(|_| answer.now().is_some());
-    let mut response = match wanted {
-        Some(Return::Minimal) => minimal(answer),
-        _ => respond(answer)?,
-    };
-    if let Some(wanted) = wanted {
-        response.headers_mut().insert("preference-applied", HeaderValue::from_static(wanted.applied()));
-    }
-    Ok(response)
-}
-
 fn minimal<T>(answer: &Answer<T>) -> Response<Body> {
     let mut response = response::without_value(answer).map(|()| Body::whole(Bytes::new()));
     if response.status() == StatusCode::OK {
@@ -294,9 +309,9 @@ fn is_json(kind: Option<&str>) -> bool {
     (subtype == "json" || subtype.ends_with("+json")) && !patch
 }
 
+/// Whether the events are all that the client takes: one that takes JSON too gets a page.
 fn wants_events(parts: &Parts) -> bool {
     let lines = parts.headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    lines
-        .flat_map(|line| line.split(','))
-        .any(|kind| kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(EVENTS))
+    let mut kinds = lines.flat_map(|line| line.split(',')).filter(|kind| !kind.trim().is_empty()).peekable();
+    kinds.peek().is_some() && kinds.all(|kind| kind.trim().eq_ignore_ascii_case(EVENTS))
 }

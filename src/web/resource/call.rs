@@ -38,9 +38,16 @@ impl Call<'_> {
         !matches!(*self.method(), Method::GET | Method::HEAD)
     }
 
-    /// The id of the resource in the path; `None` where it is about the collection: a list, the changes, a creation.
+    /// The id of the resource: that in the path, or the one that a creation is to have. `None` where it is about the
+    /// collection: a list, the changes, what became of a write, a creation under an id that is drawn. Where the id comes from
+    /// the value, a creation is asked about twice, first without it.
     pub fn id(&self) -> Option<&str> {
         self.id
+    }
+
+    /// The query, as it was sent: `resolve=…` asks what became of a write.
+    pub fn query(&self) -> Option<&str> {
+        self.parts.uri.query()
     }
 
     /// The headers.

@@ -386,3 +386,53 @@ fn an_unknown_outcome_tells_where_to_ask() {
     let read = client.ask("GET", "/notes/a", &[], "");
     assert_eq!(body(&told), json!({"outcome": "applied", "etag": read.header("etag").unwrap()}));
 }
+
+#[test]
+fn a_creation_is_allowed_by_the_id_that_it_is_to_have() {
+    let of_bob = |call: &resource::Call<'_>| match call.id() {
+        Some(id) if !id.starts_with("bob/") => Err(Problem::of_status(403)),
+        _ => Ok(()),
+    };
+    let mut notes = Notes::new(|routes| routes.allow(of_bob).name(|note| note.title.clone()));
+
+    assert_eq!(notes.ask("POST", "?id=ann%2Fx", &[JSON], HELLO).status, 403);
+    assert_eq!(notes.ask("POST", "", &[JSON], HELLO).status, 403, "its title is its id");
+    assert_eq!(notes.ask("POST", "?id=bob%2Fx", &[JSON], HELLO).status, 201);
+    assert_eq!(notes.ask("POST", "", &[JSON], r#"{"title":"bob/y"}"#).status, 201);
+    assert_eq!(notes.notes.scan_ids("", None, 9).wait().unwrap().items.len(), 2);
+}
+
+#[test]
+fn who_may_write_and_not_read_is_shown_no_value() {
+    let mut notes = Notes::new(|routes| routes.expose(Expose::Nothing));
+
+    let created = notes.put("a", HELLO);
+    let patched = notes.ask("PATCH", "/a", &[MERGE, ("prefer", "return=representation")], r#"{"stars":1}"#);
+
+    assert_eq!((created.status, &*created.body), (201, ""));
+    assert_eq!((patched.status, &*patched.body, patched.header("preference-applied")), (204, "", None));
+}
+
+#[test]
+fn a_layer_for_all_routes_takes_no_requirement_away() {
+    use axum::Extension;
+
+    let notes = Collection::<Note>::in_memory();
+    let routes = Router::new().nest_service("/notes", resource("/notes", notes));
+    let serving = Serving::new(routes.layer(Extension(Terms::new().lenient())));
+    let json = ("content-type", "application/json".to_owned());
+
+    let blind = serving.client().ask("PUT", "/notes/a", &[json], HELLO);
+
+    assert_eq!((blind.status, &*blind.reason()), (428, "expectation-required"));
+}
+
+#[test]
+fn who_takes_json_too_is_given_a_page() {
+    let mut notes = Notes::new(|routes| routes);
+
+    for accept in ["application/json, text/event-stream", "*/*", "text/event-stream;q=0"] {
+        let page = notes.ask("GET", "", &[("accept", accept)], "");
+        assert_eq!((page.status, page.header("content-type")), (200, Some("application/json")), "{accept}");
+    }
+}
