@@ -155,13 +155,22 @@ fn document<T: Serialize + DeserializeOwned + PartialEq>(id: &str, value: &T) ->
 }
 
 /// The value that a document stands for, if it says nothing that the type drops.
-fn typed<T: Serialize + DeserializeOwned>(id: &str, document: &Value) -> Result<T, Error> {
+fn typed<T: Serialize + DeserializeOwned + PartialEq>(id: &str, document: &Value) -> Result<T, Error> {
     let unfit = |problem: String| Error::from(Refusal::Unfit { id: id.into(), problem: problem.into() });
     let text = serde_json::to_vec(document).map_err(|_| unfit("it is no JSON".to_owned()))?;
     let value: T = Json.decode(&text).map_err(|fault| unfit(fault.to_string()))?;
     let again = serde_json::to_value(&value).map_err(|_| unfit("it is no JSON".to_owned()))?;
-    match kept::dropped(document, &again) {
-        None => Ok(value),
+    // A type that reads a member minds what stands there.
+    let mut reads = |path: &str| {
+        let mut other = document.clone();
+        let Some(member) = other.pointer_mut(path) else { return false };
+        *member = if member.is_object() { Value::from(0) } else { Value::from_iter([("", 0)]) };
+        serde_json::to_vec(&other).is_ok_and(|text| Codec::<T>::decode(&Json, &text).is_err())
+    };
+    match kept::dropped(document, &again, &mut reads) {
+        // What is left out was what a document without it stands for.
+        None if T::deserialize(&again).is_ok_and(|back| back == value) => Ok(value),
+        None => Err(unfit("it would not read back from its JSON as it is".to_owned())),
         Some(path) => Err(unfit(format!("nothing would be kept of what is at `{}`", shown(&path)))),
     }
 }
@@ -297,6 +306,32 @@ mod tests {
         assert_eq!(refused(&add, &measure()), unfit("/a~1b"));
         let long = merge(json!({"x".repeat(500): 1}));
         assert!(refused(&long, &measure()).1.len() < 300);
+    }
+
+    #[test]
+    fn what_a_type_leaves_out_of_its_own_is_not_dropped() {
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        struct Task {
+            title: String,
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            tags: Vec<String>,
+            #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            done: bool,
+            #[serde(default, skip_serializing_if = "String::is_empty")]
+            note: String,
+        }
+
+        let task = Task { title: "t".into(), tags: vec!["a".into()], done: true, note: "n".into() };
+        let bare = Task { tags: Vec::new(), done: false, note: String::new(), ..task.clone() };
+        let patch = merge(json!({"tags": [], "done": false, "note": ""}));
+        assert_eq!(patch.apply("a", &task).unwrap(), bare);
+        let last = operations(json!([{"op": "remove", "path": "/tags/0"}]));
+        assert_eq!(last.apply("a", &task).unwrap(), Task { tags: Vec::new(), ..task.clone() });
+        // What it does not read is dropped, however little it says.
+        for unknown in [json!([]), json!({}), json!(false), json!("")] {
+            let patch = merge(json!({"tags": [], "other": unknown}));
+            assert_eq!(refused(&patch, &task).0, 422, "{unknown}");
+        }
     }
 
     /// One side says another variant, and the members of the old one would go without a word.

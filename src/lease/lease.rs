@@ -29,13 +29,12 @@ pub struct Lease {
     token: Version,
     /// When the last renewal that came through was begun, by the holder's own clock.
     renewed: Mutex<Instant>,
-    beats: Mutex<u64>,
 }
 
 impl Lease {
     pub(super) fn new(leases: Leases, id: &str, owner: &str, token: Version, begun: Instant) -> Self {
         let (id, owner, lasts) = (id.to_owned(), owner.to_owned(), leases.lasts());
-        Self { leases, id, owner, lasts, token, renewed: Mutex::new(begun), beats: Mutex::new(0) }
+        Self { leases, id, owner, lasts, token, renewed: Mutex::new(begun) }
     }
 
     /// The id of the lease.
@@ -90,14 +89,9 @@ impl Lease {
     pub fn renew(&self) -> Reply<'_, ()> {
         Reply::pending(async move {
             let begun = self.leases.clock().now();
-            let beats = {
-                let mut beats = self.beats.lock();
-                *beats += 1;
-                *beats
-            };
             let mut transaction = self.leases.database().transaction();
             transaction.check(self.owners(), &self.id, self.token)?;
-            transaction.put(self.leases.beats(), &self.id, Heartbeat { beats });
+            transaction.put(self.leases.beats(), &self.id, Heartbeat {});
             transaction.commit().await.map_err(|error| self.told(error))?;
             let mut renewed = self.renewed.lock();
             *renewed = begun.max(*renewed);

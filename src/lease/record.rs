@@ -20,11 +20,9 @@ pub(super) struct Ownership {
     since: SystemTime,
 }
 
-/// That the holder lives: written by each renewal.
+/// That the holder lives: written by each renewal. It is its version that tells one from the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Heartbeat {
-    pub(super) beats: u64,
-}
+pub(super) struct Heartbeat {}
 
 /// A lease that is held, for those who look after them; see [`Leases::list`](crate::lease::Leases::list).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -155,7 +155,7 @@ impl<'a> Waiting<'a> {
         let begun = self.leases.clock().now();
         let mut transaction = self.leases.database().transaction();
         transaction.create(self.leases.owners(), self.id, self.ownership())?;
-        transaction.put(self.leases.beats(), self.id, Heartbeat { beats: 0 });
+        transaction.put(self.leases.beats(), self.id, Heartbeat {});
         self.acquired(transaction.commit().await, begun)
     }
 
@@ -170,7 +170,7 @@ impl<'a> Waiting<'a> {
         transaction.check(self.leases.owners(), self.id, held.version)?;
         transaction.check(self.leases.beats(), self.id, beat.map_or(Expected::Absent, Expected::from))?;
         transaction.put(self.leases.owners(), self.id, self.ownership());
-        transaction.put(self.leases.beats(), self.id, Heartbeat { beats: 0 });
+        transaction.put(self.leases.beats(), self.id, Heartbeat {});
         let reason = format!("its holder was silent for {:?}", held.value.lasts());
         let ended = Ended::new(&held.value.owner, self.owner, &reason);
         transaction.create(self.leases.trails(), &self.leases.trail_id(self.id, held.version), ended)?;

@@ -6,8 +6,13 @@ use std::thread;
 use std::time::Instant;
 
 use ifmatch::collection::{Along, Exit, Part, Step};
-use ifmatch::store::{Action, Committed};
-use ifmatch::{Collection, Commit, Conflict, Database, Entry, Error, Expected, File, Kind, Retry};
+use ifmatch::store::{
+    Abilities, Action, Changes, Committed, Listed, Page, Refusal, Resolution, Scan, WriteId,
+};
+use ifmatch::{
+    Collection, Commit, Conflict, Database, Entry, Error, Expected, File, Kind, Memory, Reply, Retry, Start,
+    Store, Versioned,
+};
 
 /// How many threads write, and how often each.
 const THREADS: u64 = 8;
@@ -287,7 +292,7 @@ fn what_was_read_and_is_decided_on_beside_may_race_and_is_run_again() {
 
 #[test]
 fn an_unchanged_value_in_an_old_schema_is_renewed_under_a_step_too() {
-    use ifmatch::{Guarded, Json, Memory, Schema};
+    use ifmatch::{Guarded, Json, Schema};
 
     let store = Arc::new(Memory::<[u8]>::new());
     let old = Schema::new(1, Json, |_, _| Err("there was none before".into()));
@@ -333,4 +338,59 @@ fn tempdir() -> std::path::PathBuf {
     let directory = std::env::temp_dir().join(format!("ifmatch-rules-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     directory
+}
+
+/// A store that says these errors before it applies anything.
+struct Saying(Memory<[u8]>, Mutex<Vec<Error>>);
+
+impl Store<[u8]> for Saying {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        self.0.get(id)
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        match self.1.lock().unwrap().pop() {
+            Some(error) => Reply::ready(Err(error)),
+            None => self.0.commit(commit),
+        }
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.0.resolve(write)
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        self.0.scan(scan)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
+        self.0.watch(from)
+    }
+
+    fn abilities(&self) -> Abilities {
+        let mut abilities = self.0.abilities();
+        abilities.may_lose_answers = true;
+        abilities
+    }
+}
+
+#[test]
+fn what_the_store_below_refuses_is_no_lost_race() {
+    let closed = Conflict::state("growing/a", "maintenance", "the store is read-only").into();
+    let database = Database::new(Saying(Memory::new(), Mutex::new(vec![closed])));
+    let counters = growing(&database);
+
+    let refused = counters.put("a", 1).wait();
+
+    let Err(Error::Conflict(conflict)) = refused else { panic!("{refused:?}") };
+    assert_eq!((conflict.id(), conflict.collection()), ("a", Some("growing")));
+    assert!(matches!(conflict.kind(), Kind::State { rule, .. } if rule == "maintenance"), "{conflict}");
+}
+
+#[test]
+fn a_blind_put_under_an_id_that_was_closed_is_sent_under_another() {
+    let closed = Refusal::Closed { write: WriteId::after(None) }.into();
+    let counters = growing(&Database::new(Saying(Memory::new(), Mutex::new(vec![closed]))));
+
+    counters.put("a", 1).wait().unwrap();
 }

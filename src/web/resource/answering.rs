@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, VARY,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, HeaderValue, VARY,
 };
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -98,6 +98,10 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         let request = self.preconditions(parts);
         let answer = match parts.method.as_str() {
             "PUT" => {
+                // RFC 9110 §14.5: it would take the place of the whole.
+                if parts.headers.contains_key(CONTENT_RANGE) {
+                    return Err(Problem::of_status(400).with_detail("a part of a value can't be put"));
+                }
                 let value = self.value(parts, body).await?;
                 self.checked(id, &value)?;
                 self.collection.put_if(id, &request, value).await?.at(&self.base)
@@ -257,7 +261,8 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         };
         let problem = match problem.write_id().filter(|_| problem.reason() == "unknown-outcome") {
             Some(write) => {
-                let url = format!("{}?resolve={write}", self.base);
+                let base = if self.base.is_empty() { "/" } else { &*self.base };
+                let url = format!("{base}?resolve={write}");
                 problem.with_member("resolve_url", url)
             }
             None => problem,

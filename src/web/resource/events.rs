@@ -1,7 +1,6 @@
 //! The feed of a collection as server-sent events.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use serde::Serialize;
 
 use crate::collection::{Collection, Sleep};
 use crate::http::{EntityTag, Problem};
-use crate::store::{Batch, Changes, Cursor, Error, Resource, Start};
+use crate::store::{Batch, Change, Changes, Cursor, Error, Resource, Start};
 
 /// A stream of events, of whatever type the resources are.
 pub(super) trait Feeding: Send {
@@ -85,13 +84,7 @@ impl<T: Resource + Serialize> Feeding for Events<T> {
             match &mut self.state {
                 State::Ended => return Poll::Ready(None),
                 State::Watching(changes) => match changes.poll_next(context) {
-                    Poll::Ready(Ok(batch)) => {
-                        let told = changed(&batch);
-                        if told.is_none() {
-                            self.state = State::Ended;
-                        }
-                        return Poll::Ready(Some(told.unwrap_or_else(|| failed(&not_written()))));
-                    }
+                    Poll::Ready(Ok(batch)) => return Poll::Ready(Some(changed(&batch))),
                     Poll::Ready(Err(error @ Error::Expired(_))) => self.state = anew(&self.collection, error),
                     Poll::Ready(Err(error)) => {
                         self.state = State::Ended;
@@ -132,20 +125,16 @@ impl<T: Resource + Serialize> Events<T> {
     }
 }
 
-/// One commit. `None` where a value can't be written as JSON.
-fn changed<T: Resource + Serialize>(batch: &Batch<T>) -> Option<Bytes> {
-    let told = |change: &crate::store::Change<T>| -> Option<String> {
-        let value = change.value().map(Arc::clone);
-        let told = Told {
-            id: &change.id,
-            kind: if change.is_delete() { "delete" } else { "put" },
-            etag: EntityTag::from(change.version).to_string(),
-            value: value.as_deref(),
-        };
-        serde_json::to_string(&told).ok()
+/// One commit. A value that can't be written as JSON is left out: whoever reads it is told why, and the stream goes on.
+fn changed<T: Resource + Serialize>(batch: &Batch<T>) -> Bytes {
+    let told = |change: &Change<T>| {
+        let kind = if change.is_delete() { "delete" } else { "put" };
+        let etag = EntityTag::from(change.version).to_string();
+        let told = Told { id: &change.id, kind, etag, value: change.value().map(|value| &**value) };
+        serde_json::to_string(&told).unwrap_or_else(|_| json(&Told { value: None, ..told }))
     };
-    let changes: Vec<String> = batch.changes.iter().map(told).collect::<Option<_>>()?;
-    Some(event("changes", Some(&batch.cursor), &format!("[{}]", changes.join(","))))
+    let changes: Vec<String> = batch.changes.iter().map(told).collect();
+    event("changes", Some(&batch.cursor), &format!("[{}]", changes.join(",")))
 }
 
 /// The stream ends with it; the client comes again from the last event that it saw.
@@ -153,12 +142,8 @@ fn failed(problem: &Problem) -> Bytes {
     event("failed", None, &json(problem))
 }
 
-fn not_written() -> Problem {
-    Problem::of(500, "not-encodable", "a value cannot be written as JSON")
-}
-
-fn json(problem: &Problem) -> String {
-    serde_json::to_string(problem).unwrap_or_else(|_| "{}".to_owned())
+fn json(told: &impl Serialize) -> String {
+    serde_json::to_string(told).unwrap_or_else(|_| "{}".to_owned())
 }
 
 /// Neither a cursor nor JSON has a line break in it.

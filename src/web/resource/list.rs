@@ -55,9 +55,9 @@ impl Asked {
 
     /// The link to the page after `next`.
     fn link(&self, base: &str, next: &str) -> Option<HeaderValue> {
-        let mut link = format!("<{}?limit={}&after={}", escaped(base, b"/:"), self.limit, escaped(next, b""));
+        let mut link = format!("<{base}?limit={}&after={}", self.limit, escaped(next));
         if !self.prefix.is_empty() {
-            link.push_str(&format!("&prefix={}", escaped(&self.prefix, b"")));
+            link.push_str(&format!("&prefix={}", escaped(&self.prefix)));
         }
         if self.ids_only {
             link.push_str("&only=ids");
@@ -99,11 +99,11 @@ fn written<'a, T: Serialize + 'a, I>(
     Ok(response)
 }
 
-/// A text as a URL may have it, with all escaped but letters, digits and what is `plain`.
-fn escaped(text: &str, plain: &[u8]) -> String {
+/// A text as a query may have it.
+fn escaped(text: &str) -> String {
     let mut url = String::new();
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || plain.contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             url.push(byte.into());
         } else {
             url.push_str(&format!("%{byte:02X}"));

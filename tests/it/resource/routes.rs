@@ -428,6 +428,17 @@ fn a_layer_for_all_routes_takes_no_requirement_away() {
 }
 
 #[test]
+fn a_part_of_a_value_is_not_put_in_the_place_of_the_whole() {
+    let mut notes = Notes::new(|routes| routes);
+    notes.put("a", HELLO);
+
+    let part = notes.ask("PUT", "/a", &[JSON, ("content-range", "bytes 0-9/99")], r#"{"title":"x"}"#);
+
+    assert_eq!(part.status, 400);
+    assert_eq!(notes.notes.fetch("a").wait().unwrap().value.title, "Hello");
+}
+
+#[test]
 fn who_takes_json_too_is_given_a_page() {
     let mut notes = Notes::new(|routes| routes);
 
