@@ -96,6 +96,15 @@ fn a_stream_begins_with_its_place_and_tells_each_commit_as_one_event() {
 }
 
 /// Four writers, and a reader that goes away and comes again a thousand times: it has seen every commit once, in order.
+/// Ends the writers.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_client_that_comes_again_misses_nothing_and_sees_nothing_twice() {
     const WRITERS: u64 = 4;
@@ -107,6 +116,8 @@ fn a_client_that_comes_again_misses_nothing_and_sees_nothing_twice() {
 
     let (written, seen) = thread::scope(|scope| {
         let (counts, ended) = (&counts, &ended);
+        // Also where the reader panics.
+        let end = End(ended);
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 scope.spawn(move || {
@@ -136,9 +147,11 @@ fn a_client_that_comes_again_misses_nothing_and_sees_nothing_twice() {
             (0..connection % 7).for_each(|_| take(&mut events, &mut seen));
             events = Events::open(&serving, Some(&events.last));
         }
-        ended.store(true, Ordering::Relaxed);
+        drop(end);
         let mut written: Vec<_> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
-        while seen.len() < written.len() {
+        let last = counts.put("last", 0).wait().unwrap().version.to_string();
+        written.push((last.clone(), "last".to_owned()));
+        while seen.last().is_none_or(|(version, _)| *version != last) {
             take(&mut events, &mut seen);
         }
         written.sort_by_key(|(version, _)| version.parse::<u64>().unwrap());
