@@ -7,14 +7,17 @@
 use std::error::Error as StdError;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::map_response;
-use axum::routing::{Router, get};
+use axum::routing::{Router, get, post};
 use ifmatch::http::{Answer, Preconditions, Problem};
+use ifmatch::lease::{Ended, Held, Lease, Leases};
 use ifmatch::web::axum::{Required, problems};
-use ifmatch::{Collection, Error, Version, Versioned};
+use ifmatch::{Collection, Conflict, Database, Error, Version, Versioned};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -24,30 +27,77 @@ const LARGEST_BODY: usize = 64 * 1024;
 /// The longest page of the list.
 const LONGEST_PAGE: usize = 100;
 
+/// How long an article stays reserved for an editor who says nothing.
+const RESERVED: Duration = Duration::from_secs(30);
+
+/// The longest that a request waits for a lease: as long as it takes to find out that its holder is gone, and some more.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 #[derive(Serialize, Deserialize)]
 struct Article {
     title: String,
     text: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    published: bool,
 }
-
-type Articles = Collection<Article>;
 
 /// What a handler of one article answers.
 type Answered = Result<Answer<Article>, Error>;
 
+/// What all handlers share.
+#[derive(Clone)]
+struct Office {
+    articles: Collection<Article>,
+    leases: Leases,
+}
+
+impl Office {
+    fn open(database: &Database) -> Result<Self, Error> {
+        let leases = Leases::new(database, "leases")?.lasting(RESERVED);
+        let renamed = |old: &Article, new: &Article| old.published && old.title != new.title;
+        let articles = database
+            .define("articles")?
+            .leased(&leases)
+            .rule("published-keeps-its-title", "a published article is not renamed", move |old, new| {
+                !old.zip(new).is_some_and(|(old, new)| renamed(old, new))
+            })
+            .open()?;
+        Ok(Self { articles, leases })
+    }
+
+    /// The articles as whoever sent this request may write them: under the lease whose token it names in `Lease-Token`.
+    async fn under(&self, id: &str, headers: &HeaderMap) -> Result<Collection<Article>, Error> {
+        match headers.contains_key(LEASE_TOKEN) {
+            true => self.articles.under(&self.lease(id, headers).await?),
+            false => Ok(self.articles.clone()),
+        }
+    }
+
+    /// The lease whose token a request names, renewed: an editor who writes is there.
+    async fn lease(&self, id: &str, headers: &HeaderMap) -> Result<Lease, Error> {
+        let token =
+            headers.get(LEASE_TOKEN).and_then(|tag| tag.to_str().ok()?.trim_matches('"').parse().ok());
+        let none = || Conflict::state(id, "lease-token", "the request names no lease in `Lease-Token`");
+        self.leases.resume(id, token.ok_or_else(none)?).await
+    }
+}
+
+/// The header in which a client sends back the token of its lease.
+const LEASE_TOKEN: &str = "lease-token";
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError>> {
     let options = Options::parse(std::env::args().skip(1))?;
-    let articles = match options.store.as_str() {
-        "memory" => Articles::in_memory(),
+    let database = match options.store.as_str() {
+        "memory" => Database::in_memory(),
         #[cfg(feature = "file")]
-        store if store.starts_with("file:") => Articles::json(ifmatch::File::open(&store["file:".len()..])?),
+        store if store.starts_with("file:") => Database::new(ifmatch::File::open(&store["file:".len()..])?),
         #[cfg(feature = "postgres")]
-        store if store.starts_with("postgres://") => Articles::json(ifmatch::Postgres::connect(store).await?),
+        store if store.starts_with("postgres://") => Database::new(ifmatch::Postgres::connect(store).await?),
         #[cfg(feature = "etcd")]
-        store if store.starts_with("etcd://") => Articles::json(ifmatch::Etcd::connect(store).await?),
+        store if store.starts_with("etcd://") => Database::new(ifmatch::Etcd::connect(store).await?),
         #[cfg(feature = "redis")]
-        store if store.starts_with("redis") => Articles::json(ifmatch::Redis::connect(store).await?),
+        store if store.starts_with("redis") => Database::new(ifmatch::Redis::connect(store).await?),
         other => {
             // Without what may be a password.
             let other = other.split(':').next().unwrap_or_default();
@@ -61,18 +111,22 @@ async fn main() -> Result<(), Box<dyn StdError>> {
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, service(articles)).with_graceful_shutdown(interrupted()).await?;
+    axum::serve(listener, service(Office::open(&database)?)).with_graceful_shutdown(interrupted()).await?;
     Ok(())
 }
 
-fn service(articles: Articles) -> Router {
+fn service(office: Office) -> Router {
     Router::new()
         .route("/articles", get(list).post(create))
         .route("/articles/{id}", get(read).put(replace).delete(delete))
+        .route("/articles/{id}/lease", get(holder).post(reserve).put(renew).delete(release))
+        .route("/articles/{id}/lease/force", post(force))
+        .route("/articles/{id}/lease/trail", get(trail))
+        .route("/leases", get(leases))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         // What axum refuses by itself is a problem like all others.
         .layer(map_response(problems))
-        .with_state(articles)
+        .with_state(office)
 }
 
 #[derive(Deserialize)]
@@ -84,33 +138,36 @@ struct NewArticle {
 
 /// `POST /articles`: 201, or 409 where the id is taken.
 async fn create(
-    articles: State<Articles>,
+    office: State<Office>,
     known: Preconditions,
     Json(new): Json<NewArticle>,
 ) -> Result<Answer<Article>, Problem> {
-    let created = articles.create_if(&new.id, &known, new.article).await;
+    let created = office.articles.create_if(&new.id, &known, new.article).await;
     created.map(|created| created.at("/articles")).map_err(|error| Problem::new(error).at("/articles"))
 }
 
 /// `GET /articles/{id}`: 200 with the `ETag`, or 304 for who has it already.
-async fn read(articles: State<Articles>, id: Path<String>, known: Preconditions) -> Answered {
-    articles.get_if(&id, &known).await
+async fn read(office: State<Office>, id: Path<String>, known: Preconditions) -> Answered {
+    office.articles.get_if(&id, &known).await
 }
 
 /// `PUT /articles/{id}`: replaces the state that `If-Match` names (200), or creates with `If-None-Match: *` (201);
-/// 412 where somebody was faster, 428 without either header.
+/// 412 where somebody was faster, 428 without either header, 423 where it is reserved for another editor, 409 where it is
+/// published and gets another title.
 async fn replace(
-    articles: State<Articles>,
+    office: State<Office>,
     id: Path<String>,
     basis: Required,
+    headers: HeaderMap,
     article: Json<Article>,
 ) -> Answered {
+    let articles = office.under(&id, &headers).await?;
     Ok(articles.put_if(&id, &basis, article.0).await?.at("/articles"))
 }
 
 /// `DELETE /articles/{id}`: deletes the state that `If-Match` names.
-async fn delete(articles: State<Articles>, id: Path<String>, basis: Required) -> Answered {
-    articles.delete_if(&id, &basis).await
+async fn delete(office: State<Office>, id: Path<String>, basis: Required, headers: HeaderMap) -> Answered {
+    office.under(&id, &headers).await?.delete_if(&id, &basis).await
 }
 
 #[derive(Deserialize)]
@@ -135,9 +192,9 @@ struct Listed {
 }
 
 /// `GET /articles?after=…&limit=…`: one page of the list, in the order of the ids.
-async fn list(articles: State<Articles>, Query(range): Query<Range>) -> Result<Json<List>, Error> {
+async fn list(office: State<Office>, Query(range): Query<Range>) -> Result<Json<List>, Error> {
     let limit = range.limit.unwrap_or(LONGEST_PAGE).min(LONGEST_PAGE);
-    let page = articles.scan("", range.after.as_deref(), limit).await?;
+    let page = office.articles.scan("", range.after.as_deref(), limit).await?;
     let next = page.next().map(str::to_owned);
     let listed = |(id, article): &(Arc<str>, Versioned<Article>)| Listed {
         id: id.to_string(),
@@ -145,6 +202,93 @@ async fn list(articles: State<Articles>, Query(range): Query<Range>) -> Result<J
         title: article.value.title.clone(),
     };
     Ok(Json(List { articles: page.items.iter().map(listed).collect(), next }))
+}
+
+#[derive(Deserialize)]
+struct Editor {
+    owner: String,
+    /// Seconds to wait for it: an editor who is gone is found out by waiting only.
+    #[serde(default)]
+    wait: u64,
+}
+
+/// Who holds a lease. The holder is told its token as the `ETag`, and sends that back in `Lease-Token`.
+#[derive(Serialize)]
+struct Holder {
+    id: String,
+    owner: String,
+    /// Seconds, from one renewal to the next.
+    lasts: u64,
+}
+
+impl Holder {
+    fn of(lease: &Lease) -> Versioned<Self> {
+        let (id, owner) = (lease.id().to_owned(), lease.owner().to_owned());
+        Versioned::new(lease.token(), Self { id, owner, lasts: RESERVED.as_secs() })
+    }
+
+    fn known(id: &str, held: Held) -> Self {
+        Self { id: id.to_owned(), owner: held.owner, lasts: held.lasts.as_secs() }
+    }
+}
+
+/// `POST /articles/{id}/lease`: reserves the article for the editor who is named, 201; 423 where it is reserved for another
+/// one, and still is after the time to wait.
+async fn reserve(
+    office: State<Office>,
+    id: Path<String>,
+    editor: Json<Editor>,
+) -> Result<(StatusCode, Versioned<Holder>), Error> {
+    let wait = Duration::from_secs(editor.wait).min(LONGEST_WAIT);
+    let lease = office.leases.acquire_within(&id, &editor.owner, wait).await?;
+    Ok((StatusCode::CREATED, Holder::of(&lease)))
+}
+
+/// `PUT /articles/{id}/lease` with `Lease-Token`: renews it, 200; 423 or 409 where it was lost.
+async fn renew(
+    office: State<Office>,
+    id: Path<String>,
+    headers: HeaderMap,
+) -> Result<Versioned<Holder>, Error> {
+    let lease = office.lease(&id, &headers).await?;
+    Ok(Holder::of(&lease))
+}
+
+/// `DELETE /articles/{id}/lease` with `Lease-Token`: gives it back, 204.
+async fn release(office: State<Office>, id: Path<String>, headers: HeaderMap) -> Result<StatusCode, Error> {
+    office.lease(&id, &headers).await?.release().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+struct Force {
+    by: String,
+    reason: String,
+}
+
+/// `POST /articles/{id}/lease/force`: ends the lease of whoever holds it, and keeps who did that and why.
+async fn force(office: State<Office>, id: Path<String>, force: Json<Force>) -> Result<StatusCode, Error> {
+    office.leases.force_release(&id, &force.by, &force.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /articles/{id}/lease`: who holds it, or `null`.
+async fn holder(office: State<Office>, Path(id): Path<String>) -> Result<Json<Option<Holder>>, Error> {
+    let held = office.leases.holder(&id).await?;
+    Ok(Json(held.map(|held| Holder::known(&id, held))))
+}
+
+/// `GET /leases`: all that are held, in pages like the list.
+async fn leases(office: State<Office>, Query(range): Query<Range>) -> Result<Json<Vec<Holder>>, Error> {
+    let limit = range.limit.unwrap_or(LONGEST_PAGE).min(LONGEST_PAGE);
+    let page = office.leases.list(range.after.as_deref(), limit).await?;
+    Ok(Json(page.items.into_iter().map(|(id, held)| Holder::known(&id, held)).collect()))
+}
+
+/// `GET /articles/{id}/lease/trail`: how leases were ended by others than their holders.
+async fn trail(office: State<Office>, id: Path<String>) -> Result<Json<Vec<Ended>>, Error> {
+    let page = office.leases.trail(&id, None, LONGEST_PAGE).await?;
+    Ok(Json(page.items.into_iter().map(|(_, ended)| ended).collect()))
 }
 
 struct Options {

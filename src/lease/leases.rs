@@ -160,6 +160,39 @@ impl Leases {
         Reply::pending(Waiting::new(self, id, owner).within(within))
     }
 
+    /// The lease of this token again, renewed: for a service whose clients hold leases, and send back the
+    /// [token](Lease::token) with each request. Whoever has the token is taken for the holder.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lease::renew`]: a [`Conflict`](crate::Conflict) where the lease is lost, or never was.
+    ///
+    /// ```
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::Database;
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?;
+    /// let token = leases.acquire("a1", "ann").wait()?.token();
+    ///
+    /// let lease = leases.resume("a1", token).wait()?;
+    /// assert_eq!(lease.owner(), "ann");
+    /// lease.release().wait()?;
+    /// assert!(leases.resume("a1", token).wait().is_err());
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn resume<'a>(&'a self, id: &'a str, token: Version) -> Reply<'a, Lease> {
+        Reply::pending(async move {
+            let begun = self.clock().now();
+            let (owner, lasts) = match self.owners.get(id).await? {
+                Some(held) if held.version == token => (held.value.owner.clone(), held.value.lasts()),
+                // It is lost, and the renewal says to whom.
+                _ => (String::new(), self.lasts),
+            };
+            let lease = Lease::new(self.clone().lasting(lasts), id, &owner, token, begun);
+            lease.renew().await?;
+            Ok(lease)
+        })
+    }
+
     /// Ends a lease whoever holds it, and keeps in the same commit who did that and why: what the holder writes under it from
     /// then on is refused.
     ///

@@ -58,6 +58,7 @@ use axum_core::extract::FromRequestParts;
 #[cfg(feature = "patch")]
 use axum_core::extract::{FromRequest, Request};
 use axum_core::response::{IntoResponse, Response};
+#[cfg(feature = "patch")]
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};

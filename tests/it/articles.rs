@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// Documents that show a dialogue, each with the number of commands in it.
 const DIALOGUES: [(&str, usize); 2] =
-    [(include_str!("../../README.md"), 3), (include_str!("../../src/docs/dialogue.md"), 15)];
+    [(include_str!("../../README.md"), 3), (include_str!("../../src/docs/dialogue.md"), 24)];
 
 /// What they say for the address of the service.
 const SHOWN_ADDRESS: &str = "localhost:3000";
@@ -441,6 +441,43 @@ fn a_deletion_says_what_it_deletes() {
     service
         .ask("PUT", "/articles/a", &[JSON, &format!("if-match: {tag}")], ARTICLE)
         .assert_problem(412, "deleted");
+}
+
+#[test]
+fn a_reserved_article_is_its_holders_alone_until_the_lease_ends() {
+    let service = Service::start();
+    service.create("a");
+    let reserve = |owner: &str| {
+        service.ask("POST", "/articles/a/lease", &[JSON], &format!(r#"{{"owner": "{owner}"}}"#))
+    };
+    let lease = |method: &str, token: &str| service.ask(method, "/articles/a/lease", &[token], "");
+    let put = |headers: &[&str]| {
+        service.ask("PUT", "/articles/a", &[headers, &[JSON, "if-match: *"]].concat(), ARTICLE)
+    };
+
+    let reserved = reserve("ann");
+    let token = format!("lease-token: {}", reserved.header("etag").expect("its token"));
+
+    reserve("bob").assert_problem(423, "locked");
+    put(&[]).assert_problem(423, "locked");
+    put(&["lease-token: \"7\""]).assert_problem(423, "locked");
+    put(&["lease-token: none"]).assert_problem(409, "state");
+    service.ask("DELETE", "/articles/a", &["if-match: *"], "").assert_problem(423, "locked");
+    assert_eq!((put(&[&token]).status, lease("PUT", &token).status), (200, 200));
+    assert_eq!(lease("GET", "accept: */*").json()["owner"], "ann");
+
+    assert_eq!(lease("DELETE", &token).status, 204);
+    lease("DELETE", &token).assert_problem(409, "state");
+    put(&[&token]).assert_problem(409, "state");
+    assert_eq!(put(&[]).status, 200);
+
+    let reserved = reserve("bob");
+    let token = format!("lease-token: {}", reserved.header("etag").expect("its token"));
+    let force = r#"{"by": "carl", "reason": "bob is away"}"#;
+    assert_eq!(service.ask("POST", "/articles/a/lease/force", &[JSON], force).status, 204);
+    lease("PUT", &token).assert_problem(409, "state");
+    let trail = service.ask("GET", "/articles/a/lease/trail", &[], "").json();
+    assert_eq!((&trail[0]["from"], &trail[0]["reason"]), (&"bob".into(), &"bob is away".into()));
 }
 
 #[test]

@@ -555,3 +555,26 @@ fn a_renewal_at_the_last_moment_defeats_the_takeover() {
     assert!(kept.1.is_none(), "it was not renewed");
     assert!(kept.0 >= LASTS * 2, "it was taken over after {:?}", kept.0);
 }
+
+#[test]
+fn a_lease_is_resumed_by_its_token_and_by_no_other() -> Result<(), Error> {
+    let office = Database::in_memory();
+    let leases = Leases::new(&office, "leases")?.lasting(HOUR);
+    let articles = office.define::<String>("articles")?.leased(&leases).open()?;
+    let first = leases.acquire("a1", "ann").wait()?;
+    leases.force_release("a1", "carl", "she is away").wait()?;
+    let second = leases.acquire("a1", "ann").wait()?;
+
+    // The handle of another process, which lasts as long as was agreed on when it was acquired.
+    let elsewhere = Leases::new(&office, "leases")?.lasting(LASTS);
+    let resumed = elsewhere.resume("a1", second.token()).wait()?;
+    let stale = elsewhere.resume("a1", first.token()).wait().unwrap_err();
+    let never = elsewhere.resume("a2", first.token()).wait().unwrap_err();
+
+    assert_eq!((resumed.owner(), resumed.token()), ("ann", second.token()));
+    assert!(resumed.remaining() > LASTS);
+    articles.under(&resumed)?.put("a1", "text".to_string()).wait()?;
+    assert!(matches!(stale.conflict().unwrap().kind(), Kind::Locked { .. }), "{stale}");
+    assert!(matches!(never.conflict().unwrap().kind(), Kind::State { rule, .. } if rule == "lease-lost"));
+    Ok(())
+}
