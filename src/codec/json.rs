@@ -18,6 +18,9 @@ mod shapes;
 mod trace;
 mod written;
 
+#[cfg(feature = "resource")]
+pub(crate) use limits::check as within_limits;
+
 /// The codec that stores values as JSON, through serde. Feature `json`, on by default.
 ///
 /// JSON that nests deeper than 64 arrays and objects, or has more than 100,000 values in it, is refused both ways,

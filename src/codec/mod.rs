@@ -14,4 +14,6 @@ pub use codec::Codec;
 pub(crate) use coding::Coding;
 #[cfg(feature = "json")]
 pub use json::Json;
+#[cfg(feature = "resource")]
+pub(crate) use json::within_limits as json_within_limits;
 pub use schema::Schema;

@@ -71,6 +71,8 @@ mod etag;
 mod expose;
 mod facts;
 mod field;
+#[cfg(feature = "resource")]
+pub(crate) mod json;
 mod pages;
 #[cfg(feature = "patch")]
 mod patch;

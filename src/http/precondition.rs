@@ -274,6 +274,12 @@ impl Preconditions {
         }
     }
 
+    /// Whether `If-Match` names tags. What can't be read counts as absent, as on any read.
+    #[cfg(feature = "resource")]
+    pub(crate) fn names_tags(&self) -> bool {
+        matches!(self.if_match, Ok(Some(Tags::Listed(_))))
+    }
+
     /// What a write asks for, if that is enough for the terms.
     fn asked(&self) -> Result<Asked<'_>, Error> {
         let asked = self.readable()?;

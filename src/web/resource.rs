@@ -62,7 +62,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::collection::Collection;
 use crate::http::{Expose, Problem, Terms};
@@ -97,11 +97,14 @@ pub fn resource<T: Resource>(path: &str, collection: Collection<T>) -> Routes<T>
         terms: Terms::new().required(),
         largest_body: 1024 * 1024,
         longest_page: 100,
+        largest_page: 4 * 1024 * 1024,
+        exact_etags: false,
         expose: Expose::default(),
         pause: Duration::from_secs(15),
         allow: None,
         check: None,
         name: None,
+        modified: None,
     }))
 }
 
@@ -124,17 +127,23 @@ type Check<T> = Arc<dyn Fn(&str, &T) -> Result<(), Problem> + Send + Sync>;
 /// What takes the id of a new resource from its value.
 type Name<T> = Arc<dyn Fn(&T) -> String + Send + Sync>;
 
+/// What takes the time of the last change from a value.
+type Modified<T> = Arc<dyn Fn(&T) -> SystemTime + Send + Sync>;
+
 struct Settings<T: Resource> {
     collection: Collection<T>,
     base: Box<str>,
     terms: Terms,
     largest_body: usize,
     longest_page: usize,
+    largest_page: usize,
+    exact_etags: bool,
     expose: Expose,
     pause: Duration,
     allow: Option<Allow>,
     check: Option<Check<T>>,
     name: Option<Name<T>>,
+    modified: Option<Modified<T>>,
 }
 
 impl<T: Resource> Routes<T> {
@@ -196,7 +205,8 @@ impl<T: Resource> Routes<T> {
         self.with(|settings| settings.expose = level)
     }
 
-    /// The longest body of a request, in bytes; 413 above. Default: 1 MiB. A limit of the router in front holds too.
+    /// The longest body of a request, in bytes, and the longest value that a patch may make; 413 above. Default: 1 MiB. A limit
+    /// of the router in front holds too.
     ///
     /// ```
     /// # use ifmatch::{Collection, web::resource};
@@ -214,6 +224,41 @@ impl<T: Resource> Routes<T> {
     /// ```
     pub fn longest_page(self, resources: usize) -> Self {
         self.with(|settings| settings.longest_page = resources.max(1))
+    }
+
+    /// The largest page of a list, in bytes of JSON: a page ends before the value that would make it larger, and has one value at
+    /// least. Default: 4 MiB.
+    ///
+    /// ```
+    /// # use ifmatch::{Collection, web::resource};
+    /// let light = resource("/notes", Collection::<String>::in_memory()).largest_page(64 * 1024);
+    /// ```
+    pub fn largest_page(self, bytes: usize) -> Self {
+        self.with(|settings| settings.largest_page = bytes)
+    }
+
+    /// The answer to a `PUT` has an `ETag` only where the value is written byte for byte as it was sent. By RFC 9110 §9.3.4 the tag
+    /// tells the client that its own copy is the state of that tag, which one with other white space, or a member that was
+    /// left out, is not. Without this every answer has a tag, and shows the value that it is of.
+    ///
+    /// ```
+    /// # use ifmatch::{Collection, web::resource};
+    /// let exact = resource("/notes", Collection::<String>::in_memory()).exact_etags();
+    /// ```
+    pub fn exact_etags(self) -> Self {
+        self.with(|settings| settings.exact_etags = true)
+    }
+
+    /// When a value was changed last, for values that know it: `Last-Modified` and `If-Modified-Since`, by the rules of
+    /// [`Answer::modified`](crate::http::Answer::modified).
+    ///
+    /// ```
+    /// # use std::time::SystemTime;
+    /// # use ifmatch::{Collection, web::resource};
+    /// let times = resource("/times", Collection::<SystemTime>::in_memory()).modified(|time| *time);
+    /// ```
+    pub fn modified(self, at: impl Fn(&T) -> SystemTime + Send + Sync + 'static) -> Self {
+        self.with(|settings| settings.modified = Some(Arc::new(at)))
     }
 
     /// How long a stream of changes is silent at most: then it gives a sign of life, by which proxies keep it open, and by which it
@@ -243,18 +288,21 @@ impl<T: Resource> Clone for Routes<T> {
 
 impl<T: Resource> Clone for Settings<T> {
     fn clone(&self) -> Self {
-        let Self { terms, largest_body, longest_page, expose, pause, .. } = *self;
+        let Self { terms, largest_body, longest_page, largest_page, exact_etags, expose, pause, .. } = *self;
         Self {
             collection: self.collection.clone(),
             base: self.base.clone(),
             terms,
             largest_body,
             longest_page,
+            largest_page,
+            exact_etags,
             expose,
             pause,
             allow: self.allow.clone(),
             check: self.check.clone(),
             name: self.name.clone(),
+            modified: self.modified.clone(),
         }
     }
 }

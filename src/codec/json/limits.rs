@@ -11,7 +11,7 @@ const NODES: usize = 100_000;
 
 /// JSON that would build too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TooBig {
+pub(crate) enum TooBig {
     #[error("the JSON nests deeper than {DEPTH} levels")]
     Deep,
     #[error("the JSON has more than {NODES} values")]
@@ -22,7 +22,7 @@ pub(super) enum TooBig {
 ///
 /// One pass over the bytes, without an allocation. It counts right in every beginning that is valid JSON, which is as
 /// far as a parser builds anything; whether the text is JSON at all is for the parser to say.
-pub(super) fn check(json: &[u8]) -> Result<(), TooBig> {
+pub(crate) fn check(json: &[u8]) -> Result<(), TooBig> {
     let mut depth = 0usize;
     let mut nodes = 0usize;
     let mut in_literal = false;

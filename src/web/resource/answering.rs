@@ -13,9 +13,9 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::error::Category;
 
 use crate::base::random;
+use crate::http::json;
 use crate::http::{ACCEPT_PATCH, Answer, EntityTag, Expose, Patch, Preconditions, Problem, Return};
 use crate::store::{Cursor, Refusal, Resolution, Resource, WriteId};
 use crate::web::resource::body::{self, Body};
@@ -71,7 +71,12 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         };
         let method = parts.method.as_str();
         if !allowed.split(", ").any(|allowed| allowed == method) {
-            return Err(Problem::of_status(405).with_header("allow", allowed));
+            let everywhere = [OF_COLLECTION, OF_ITEM, "CONNECT, TRACE"];
+            // RFC 9110 §9.1: a method that is known nowhere is not one that this target refuses.
+            return match everywhere.iter().flat_map(|known| known.split(", ")).any(|known| known == method) {
+                true => Err(Problem::of_status(405).with_header("allow", allowed)),
+                false => Err(Problem::of(501, "not-implemented", "the method is not known here")),
+            };
         }
         if method == "OPTIONS" {
             return Ok(options(allowed));
@@ -102,9 +107,14 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
                 if parts.headers.contains_key(CONTENT_RANGE) {
                     return Err(Problem::of_status(400).with_detail("a part of a value can't be put"));
                 }
-                let value = self.value(parts, body).await?;
+                let (value, sent) = self.value(parts, body).await?;
                 self.checked(id, &value)?;
-                self.collection.put_if(id, &request, value).await?.at(&self.base)
+                let answer = self.collection.put_if(id, &request, value).await?.at(&self.base);
+                if self.exact_etags && !is_written_as(&answer, &sent) {
+                    answer.without_etag()
+                } else {
+                    answer
+                }
             }
             "PATCH" => {
                 let kind = text(parts, &CONTENT_TYPE);
@@ -112,12 +122,16 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
                 Patch::takes(kind)?;
                 let body = body::read(body, self.largest_body).await?;
                 let patch = Patch::parse(kind, &body)?;
-                self.collection.try_apply_if(id, &request, &patch, |value| self.checked(id, value)).await?
+                let check = |value: &T| {
+                    self.within(value)?;
+                    self.checked(id, value)
+                };
+                self.collection.try_apply_if(id, &request, &patch, check).await?
             }
             "DELETE" => self.collection.delete_if(id, &request).await?,
-            _ => return respond(&self.collection.get_if(id, &request).await?),
+            _ => return respond(&self.dated(self.collection.get_if(id, &request).await?)),
         };
-        self.written(parts, &answer)
+        self.written(parts, &self.dated(answer))
     }
 
     async fn post<B>(&self, parts: &Parts, body: B) -> Result<Response<Body>, Problem>
@@ -130,7 +144,7 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
             return self.resolve(&write).await;
         }
         let given = parameter(query, "id")?;
-        let value = self.value(parts, body).await?;
+        let (value, _) = self.value(parts, body).await?;
         let id = match (given, &self.name) {
             (Some(given), _) => given,
             (None, Some(name)) => {
@@ -142,7 +156,27 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         };
         self.checked(&id, &value)?;
         let created = self.collection.create_if(&id, &self.preconditions(parts), value).await?;
-        self.written(parts, &created.at(&self.base))
+        self.written(parts, &self.dated(created.at(&self.base)))
+    }
+
+    /// With the date of the value, where the program knows one.
+    fn dated(&self, answer: Answer<T>) -> Answer<T> {
+        match &self.modified {
+            Some(modified) => answer.modified(|value| modified(value)),
+            None => answer,
+        }
+    }
+
+    /// Whether a patched value is no longer than one that could be put.
+    fn within(&self, value: &T) -> Result<(), Problem> {
+        let length = serde_json::to_vec(value).map_or(0, |text| text.len());
+        match length <= self.largest_body {
+            true => Ok(()),
+            false => Err(Problem::of_status(413).with_detail(format!(
+                "the value would be of {length} bytes, and the limit is {}",
+                self.largest_body
+            ))),
+        }
     }
 
     /// The response to a write, with as much of the value as the client wants back: none where nothing is to be exposed, as who
@@ -166,6 +200,11 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         let mut response = if wants_events(parts) {
             self.events(parts).await?
         } else {
+            if self.preconditions(parts).names_tags() {
+                let refused =
+                    Problem::of(412, "foreign-tag", "a list has no entity tag that `If-Match` could name");
+                return Err(refused.with_type("/problems/foreign-tag"));
+            }
             list::page(self, parts.uri.query()).await?.map(Body::whole)
         };
         // One URL, two kinds of answers.
@@ -207,7 +246,9 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
             Resolution::NotApplied => ("not-applied", None),
             Resolution::Unknown => ("unknown", None),
         };
-        let etag = version.map(|version| EntityTag::from(version).to_string());
+        // As in the answer that was lost, which may have told nothing.
+        let told = version.filter(|_| self.expose != Expose::Nothing);
+        let etag = told.map(|version| EntityTag::from(version).to_string());
         let mut response = response::of_value(&Resolved { outcome, etag })?.map(Body::whole);
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)
@@ -223,27 +264,16 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         Preconditions::from_headers(&parts.headers).under(terms)
     }
 
-    /// The value that a body is.
-    async fn value<B>(&self, parts: &Parts, body: B) -> Result<T, Problem>
+    /// The value that a body is, and the body.
+    async fn value<B>(&self, parts: &Parts, body: B) -> Result<(T, Vec<u8>), Problem>
     where
         B: http_body::Body + Send + 'static,
         B::Data: Send,
     {
-        if !is_json(text(parts, &CONTENT_TYPE)) {
-            let refused = Problem::of_status(415).with_detail("a value is `application/json`");
-            return Err(refused.with_header("accept", "application/json"));
-        }
+        // Another type goes first, whatever its body is.
+        json::takes(text(parts, &CONTENT_TYPE))?;
         let body = body::read(body, self.largest_body).await?;
-        serde_json::from_slice(&body).map_err(|error| {
-            // Not the text of the error, which quotes the body.
-            let (status, what) = match error.classify() {
-                Category::Data => (422, "the body is not JSON of the expected shape"),
-                Category::Eof => (400, "the JSON of the body ends too early"),
-                Category::Syntax | Category::Io => (400, "the body is no JSON"),
-            };
-            let detail = format!("{what}, at line {}, column {}", error.line(), error.column());
-            Problem::of_status(status).with_detail(detail)
-        })
+        Ok((json::read(&body)?, body))
     }
 
     fn checked(&self, id: &str, value: &T) -> Result<(), Problem> {
@@ -306,12 +336,9 @@ fn text<'p>(parts: &'p Parts, name: &HeaderName) -> Option<&'p str> {
     parts.headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Whether a media type is JSON: `application/json`, or one with the suffix `+json`.
-fn is_json(kind: Option<&str>) -> bool {
-    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
-    let Some(subtype) = kind.strip_prefix("application/") else { return false };
-    let patch = kind == "application/merge-patch+json" || kind == "application/json-patch+json";
-    (subtype == "json" || subtype.ends_with("+json")) && !patch
+/// Whether the value of an answer is written as the bytes that were sent.
+fn is_written_as<T: Serialize>(answer: &Answer<T>, sent: &[u8]) -> bool {
+    answer.now().and_then(|now| serde_json::to_vec(&*now.value).ok()).is_some_and(|text| text == sent)
 }
 
 /// Whether the events are all that the client takes: one that takes JSON too gets a page.

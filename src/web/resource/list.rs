@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 use http::Response;
-use http::header::{HeaderValue, LINK};
+use http::header::{CONTENT_TYPE, HeaderValue, LINK};
 use serde::Serialize;
 
 use crate::http::{EntityTag, Problem};
 use crate::store::{Page, Resource, Version, Versioned};
 use crate::web::resource::Settings;
 use crate::web::resource::path::parameter;
-use crate::web::response;
 
 /// What a client asks of a list.
 struct Asked {
@@ -17,13 +16,6 @@ struct Asked {
     after: Option<String>,
     limit: usize,
     ids_only: bool,
-}
-
-#[derive(Serialize)]
-struct Listing<'a, T> {
-    items: Vec<Item<'a, T>>,
-    /// What to pass as `after` for the next page.
-    next: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -75,25 +67,43 @@ pub(super) async fn page<T: Resource + Serialize>(
     let (prefix, after) = (&*asked.prefix, asked.after.as_deref());
     if asked.ids_only {
         let page = settings.collection.scan_ids(prefix, after, asked.limit).await?;
-        let item = |version: &Version| (*version, None::<&T>);
-        return written(&page, item, &asked, &settings.base);
+        return written(&page, |version: &Version| (*version, None::<&T>), &asked, settings);
     }
     let page = settings.collection.scan(prefix, after, asked.limit).await?;
-    written(&page, |found: &Versioned<T>| (found.version, Some(&*found.value)), &asked, &settings.base)
+    written(&page, |found: &Versioned<T>| (found.version, Some(&*found.value)), &asked, settings)
 }
 
-fn written<'a, T: Serialize + 'a, I>(
+/// As much of a page as may be sent at once: `{"items":[…],"next":…}`, where `next` is what to pass as `after`.
+fn written<'a, T: Resource + Serialize, I>(
     page: &'a Page<I>,
     item: impl Fn(&'a I) -> (Version, Option<&'a T>),
     asked: &Asked,
-    base: &str,
+    settings: &Settings<T>,
 ) -> Result<Response<Bytes>, Problem> {
-    let items = page.items.iter().map(|(id, listed)| {
+    let unwritable = |_| Problem::of(500, "not-encodable", "a value of the page cannot be written as JSON");
+    let (mut text, mut last, mut more) = (br#"{"items":["#.to_vec(), None, page.more);
+    for (id, listed) in &page.items {
         let (version, value) = item(listed);
-        Item { id, etag: EntityTag::from(version).to_string(), value }
-    });
-    let mut response = response::of_value(&Listing { items: items.collect(), next: page.next() })?;
-    if let Some(link) = page.next().and_then(|next| asked.link(base, next)) {
+        let item = Item { id, etag: EntityTag::from(version).to_string(), value };
+        let item = serde_json::to_vec(&item).map_err(unwritable)?;
+        if last.is_some() {
+            // With less than this a client would never get on.
+            if text.len() + item.len() > settings.largest_page {
+                more = true;
+                break;
+            }
+            text.push(b',');
+        }
+        text.extend(item);
+        last = Some(&**id);
+    }
+    let next = last.filter(|_| more);
+    text.extend(br#"],"next":"#);
+    text.extend(serde_json::to_vec(&next).map_err(unwritable)?);
+    text.push(b'}');
+    let mut response = Response::new(Bytes::from(text));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(link) = next.and_then(|next| asked.link(&settings.base, next)) {
         response.headers_mut().insert(LINK, link);
     }
     Ok(response)

@@ -196,11 +196,13 @@ fn what_cannot_be_asked_is_a_problem_with_its_way_out() {
     let mut notes = Notes::new(|routes| routes.largest_body(64));
     notes.put("a", HELLO);
     const LONG: &str = r#"{"title":"0123456789012345678901234567890123456789012345678901234567890123"}"#;
-    let rows: [Asked; 17] = [
+    let rows: [Asked; 19] = [
         ("PUT", "", &[JSON], HELLO, 405, "method-not-allowed"),
         ("DELETE", "/", &[], "", 405, "method-not-allowed"),
         ("POST", "/a", &[JSON], HELLO, 405, "method-not-allowed"),
-        ("BREW", "/a", &[], "", 405, "method-not-allowed"),
+        ("TRACE", "/a", &[], "", 405, "method-not-allowed"),
+        ("BREW", "/a", &[], "", 501, "not-implemented"),
+        ("GET", "/", &[("if-match", "\"7\"")], "", 412, "foreign-tag"),
         ("GET", "/a/b", &[], "", 404, "no-route"),
         ("GET", "/%FF", &[("if-match", "7")], "", 400, "bad-request"),
         (
@@ -231,6 +233,96 @@ fn what_cannot_be_asked_is_a_problem_with_its_way_out() {
         assert_eq!(told.header("accept-patch").is_some(), patch, "{method} {path}");
     }
     assert_eq!(notes.ask("GET", "/a", &[], "").body, HELLO);
+}
+
+#[test]
+fn a_value_has_the_same_bounds_whichever_way_it_comes() {
+    let notes = Collection::<Value>::in_memory();
+    let serving = Serving::new(Router::new().nest_service("/notes", resource("/notes", notes.clone())));
+    let mut client = serving.client();
+    let mut put = |kind: &str, method: &str, body: String| {
+        let headers = [("content-type", kind.to_owned()), ("if-match", "*".to_owned())];
+        let told = client.ask(method, "/notes/a", &headers, &body);
+        (told.status, told.reason().to_owned())
+    };
+    notes.create("a", json!({})).wait().unwrap();
+    let deep = "[".repeat(65) + &"]".repeat(65);
+    let many = format!("[0{}]", ",0".repeat(100_000));
+
+    for body in [&deep, &many] {
+        assert_eq!(put("application/json", "PUT", body.clone()), (400, "bad-request".to_owned()));
+        assert_eq!(put(MERGE.1, "PATCH", body.clone()), (400, "malformed-patch".to_owned()));
+    }
+    assert_eq!(notes.fetch("a").wait().unwrap().value, json!({}).into());
+}
+
+#[test]
+fn a_value_does_not_grow_past_what_could_be_put_by_many_patches() {
+    let mut notes = Notes::new(|routes| routes.largest_body(200));
+    notes.put("a", HELLO);
+    let half = "x".repeat(120);
+
+    let first = notes.ask("PATCH", "/a", &[MERGE], &json!({"text": half}).to_string());
+    let second = notes.ask("PATCH", "/a", &[MERGE], &json!({"title": half}).to_string());
+
+    assert_eq!((first.status, second.status, &*second.reason()), (200, 413, "too-large"));
+    assert_eq!(notes.notes.fetch("a").wait().unwrap().value.title, "Hello");
+}
+
+#[test]
+fn a_page_is_no_larger_than_it_may_be_and_leads_to_all() {
+    let mut notes = Notes::new(|routes| routes.largest_page(250));
+    let long = json!({"title": "x".repeat(300)}).to_string();
+    for id in ["a", "b", "c", "d"] {
+        let body = if id == "b" { &long } else { HELLO };
+        assert_eq!(notes.put(id, body).status, 201);
+    }
+
+    let (mut after, mut seen) = (String::new(), Vec::new());
+    loop {
+        let told = notes.ask("GET", &format!("?after={after}"), &[], "");
+        let page = body(&told);
+        let ids: Vec<_> = page["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect();
+        assert!(told.body.len() <= 300 || ids.len() == 1, "{}", told.body);
+        seen.extend(ids);
+        assert_eq!(told.header("link").is_some(), !page["next"].is_null());
+        let Some(next) = page["next"].as_str() else { break };
+        after = next.to_owned();
+    }
+    assert_eq!(seen, ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn a_tag_with_a_put_is_that_of_what_was_sent_where_that_is_wanted() {
+    let mut notes = Notes::new(Routes::exact_etags);
+
+    let same = notes.put("a", HELLO);
+    let spaced = notes.put("a", &HELLO.replace(':', ": "));
+    let left_out = notes.put("a", r#"{"title":"Hello","stars":0.0,"unknown":1}"#);
+
+    assert_eq!(same.header("etag").is_some(), true);
+    assert_eq!((spaced.status, spaced.header("etag")), (200, None));
+    assert_eq!((left_out.status, left_out.header("etag")), (200, None));
+    assert!(notes.ask("GET", "/a", &[], "").header("etag").is_some());
+}
+
+#[test]
+fn a_value_that_knows_its_date_is_read_by_date_and_not_written_by_it() {
+    use std::time::{Duration, SystemTime};
+    let mut notes = Notes::new(|routes| {
+        routes.modified(|note| SystemTime::UNIX_EPOCH + Duration::from_secs(note.stars as u64))
+    });
+    notes.put("a", r#"{"title":"Hello","stars":86400}"#);
+    let (date, before) = ("Fri, 02 Jan 1970 00:00:00 GMT", "Thu, 01 Jan 1970 23:59:59 GMT");
+
+    let read = notes.ask("GET", "/a", &[], "");
+    let same = notes.ask("GET", "/a", &[("if-modified-since", date)], "");
+    let newer = notes.ask("GET", "/a", &[("if-modified-since", before)], "");
+    let written = notes.ask("PUT", "/a", &[JSON, ("if-unmodified-since", date)], HELLO);
+
+    assert_eq!(read.header("last-modified"), Some(date));
+    assert_eq!((same.status, newer.status), (304, 200));
+    assert_eq!((written.status, &*written.reason()), (428, "expectation-required"));
 }
 
 #[test]
