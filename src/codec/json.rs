@@ -53,8 +53,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     fn encode(&self, value: &T) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
         let bytes = serde_json::to_vec(value).map_err(|_| Fault::Unwritable)?;
         // What is stored must be readable again, and be what was put.
-        limits::check(&bytes)?;
-        let hidden = if has_null(&bytes) { hidden(value)? } else { Vec::new() };
+        let within = limits::check(&bytes)?;
+        let hidden = if within.has_null { hidden(value)? } else { Vec::new() };
         let back: T = serde_json::from_slice(&bytes).map_err(|error| Fault::Unreturnable {
             place: trace::unreadable(value, &bytes, error.column()),
         })?;
@@ -71,10 +71,6 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
         limits::check(bytes)?;
         serde_json::from_slice(bytes).map_err(|error| Fault::from(error).into())
     }
-}
-
-fn has_null(bytes: &[u8]) -> bool {
-    bytes.windows(4).any(|window| window == b"null")
 }
 
 /// The places of what is written as `null` and is not `None`.
