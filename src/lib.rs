@@ -82,6 +82,9 @@
 //! | `redis` | no | a store on Redis ([`Redis`]) | `redis`, `crc32c`, `tokio` |
 //! | `redis-tls` | no | the same over TLS: `rediss://` URLs | `rustls` |
 //! | `resource` | no | a collection as one service of tower ([`web::resource`](mod@web::resource)) | `http`, `http-body`, `bytes`, `tower-service`, `json-patch` |
+//! | `tower` | no | layers in front of any service ([`web::tower`](mod@web::tower)) | `http`, `bytes`, `tower-layer`, `tower-service` |
+//! | `metrics` | no | counts and times for the facade `metrics` ([`http::meter`]) | `metrics` |
+//! | `tracing` | no | the same as events ([`http::trace`]) | `tracing` |
 //! | `conformance` | no | the promises as tests for store authors ([`conformance`](mod@conformance)), and a history checker | `json` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -93,10 +96,13 @@
         feature = "etcd",
         feature = "file",
         feature = "json",
+        feature = "metrics",
         feature = "patch",
         feature = "postgres",
         feature = "redis",
-        feature = "resource"
+        feature = "resource",
+        feature = "tower",
+        feature = "tracing"
     )),
     allow(rustdoc::broken_intra_doc_links)
 )]
@@ -116,8 +122,8 @@ pub mod lease;
 pub mod table;
 
 pub mod http;
-#[cfg(any(feature = "axum", feature = "resource"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "axum", feature = "resource"))))]
+#[cfg(any(feature = "axum", feature = "resource", feature = "tower"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "axum", feature = "resource", feature = "tower"))))]
 pub mod web;
 
 // Stores.

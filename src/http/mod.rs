@@ -65,14 +65,19 @@
 mod answer;
 #[cfg(feature = "patch")]
 mod apply;
+mod busiest;
 mod cause;
 mod date;
 mod etag;
+mod exchange;
 mod expose;
 mod facts;
 mod field;
 #[cfg(feature = "resource")]
 pub(crate) mod json;
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub mod meter;
 mod pages;
 #[cfg(feature = "patch")]
 mod patch;
@@ -82,12 +87,18 @@ mod precondition;
 mod prefer;
 mod problem;
 mod status;
+mod tally;
 mod terms;
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub mod trace;
 mod verbs;
 
 pub use answer::Answer;
+pub use busiest::Busy;
 pub use cause::Cause;
 pub use etag::{EntityTag, ParseEntityTagError};
+pub use exchange::{Exchange, Outcome};
 pub use expose::Expose;
 pub use pages::problem_page;
 #[cfg(feature = "patch")]
@@ -98,4 +109,5 @@ pub use precondition::Preconditions;
 pub(crate) use prefer::Return;
 pub use problem::{PROBLEM_JSON, Problem};
 pub use status::{reason, retry_after, status};
+pub use tally::Tally;
 pub use terms::Terms;

@@ -274,8 +274,31 @@ impl Preconditions {
         }
     }
 
+    /// Whether the request says as much as its terms want, whatever there is: for what has no resource at hand, as a layer in
+    /// front of a service. The call that writes judges the rest.
+    ///
+    /// # Errors
+    ///
+    /// 400 where a header can't be read, and 428 where one is required.
+    ///
+    /// ```
+    /// use ifmatch::http::{self, Preconditions, Terms};
+    ///
+    /// let blind = Preconditions::none().under(Terms::new().required());
+    /// assert_eq!(http::status(&blind.suffice().unwrap_err()), 428);
+    /// ```
+    pub fn suffice(&self) -> Result<(), Error> {
+        self.asked().map(drop)
+    }
+
+    /// Whether the request says what state it is based on, or that there is to be none, readable or not.
+    #[cfg(feature = "tower")]
+    pub(crate) fn names_a_basis(&self) -> bool {
+        self.if_match != Ok(None) || !matches!(self.if_none_match, Ok(None | Some(Tags::Listed(_))))
+    }
+
     /// Whether `If-Match` names tags. What can't be read counts as absent, as on any read.
-    #[cfg(feature = "resource")]
+    #[cfg(any(feature = "resource", feature = "tower"))]
     pub(crate) fn names_tags(&self) -> bool {
         matches!(self.if_match, Ok(Some(Tags::Listed(_))))
     }

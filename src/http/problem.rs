@@ -201,6 +201,13 @@ impl Problem {
         Self::of(status, status::word_of_status(status), status::phrase(status))
     }
 
+    /// That a request named tags of what has none, as of a list: what it says can't hold.
+    #[cfg(any(feature = "resource", feature = "tower"))]
+    pub(crate) fn without_tag() -> Self {
+        Self::of(412, "foreign-tag", "what the request is to has no entity tag that `If-Match` could name")
+            .with_type("/problems/foreign-tag")
+    }
+
     /// The same with another status: overrides the table. A status that is no error becomes 500.
     ///
     /// ```

@@ -8,7 +8,6 @@ use crate::store::{Advice, Conflict, Error, Intent, Kind, Mismatch, Origin, Outc
 const SOON: Duration = Duration::from_secs(1);
 
 /// Every word that [`reason`] has, and that of a patch which can't be read.
-#[cfg(test)]
 pub(super) const REASONS: [&str; 31] = [
     "stale",
     "exists",

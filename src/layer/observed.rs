@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::collection::{Along, Exit, Part, Step};
 use crate::store::{
-    Abilities, Batch, Changes, Commit, Committed, Cursor, Error, Feed, Listed, Page, Reply, Resolution,
-    Resource, Scan, Start, Store, Versioned, WriteId,
+    Abilities, Action, Batch, Changes, Commit, Committed, Cursor, Entry, Error, Expected, Feed, Listed, Page,
+    Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
 /// A layer that shows every operation to one hook: what it was, how long it took, how it ended. For logs, metrics
@@ -94,6 +94,8 @@ pub enum Operation<'e> {
         id: Option<&'e str>,
         /// How many entries it has.
         entries: usize,
+        /// How many of them write and expect nothing: [`Expected::Any`] or [`Expected::Present`].
+        blind: usize,
         /// Its write id, if it has one.
         write: Option<WriteId>,
     },
@@ -181,6 +183,7 @@ where
             hook: Arc::clone(&self.hook),
             id: part.entries().first().map(|entry| entry.id.into()),
             entries: part.entries().len(),
+            blind: blind(part.entries()),
             write: part.commit().write(),
             started: Instant::now(),
             ended: false,
@@ -203,6 +206,7 @@ where
         let operation = Operation::Commit {
             id: commit.entries().first().map(|entry| entry.id),
             entries: commit.entries().len(),
+            blind: blind(commit.entries()),
             write: commit.write(),
         };
         self.observe(operation, |store| store.commit(commit))
@@ -243,6 +247,15 @@ impl<'e> Ending<'e> {
     }
 }
 
+/// How many entries write whatever is there.
+fn blind<T: ?Sized>(entries: &[Entry<'_, T>]) -> usize {
+    let blind = |entry: &&Entry<'_, T>| {
+        !matches!(entry.action, Action::Check)
+            && matches!(entry.condition.expected, Expected::Any | Expected::Present)
+    };
+    entries.iter().filter(blind).count()
+}
+
 fn report(hook: &impl Fn(&Event<'_>), operation: Operation<'_>, started: Instant, ending: Ending<'_>) {
     hook(&Event { operation, duration: started.elapsed(), ending });
 }
@@ -276,6 +289,7 @@ struct PartUnderway<H: Fn(&Event<'_>)> {
     hook: Arc<H>,
     id: Option<Box<str>>,
     entries: usize,
+    blind: usize,
     write: Option<WriteId>,
     started: Instant,
     ended: bool,
@@ -285,8 +299,8 @@ impl<H: Fn(&Event<'_>)> PartUnderway<H> {
     fn end(&mut self, ending: Ending<'_>) {
         // Before the hook: one that panics is not called again.
         self.ended = true;
-        let operation =
-            Operation::Commit { id: self.id.as_deref(), entries: self.entries, write: self.write };
+        let (entries, blind) = (self.entries, self.blind);
+        let operation = Operation::Commit { id: self.id.as_deref(), entries, blind, write: self.write };
         report(&*self.hook, operation, self.started, ending);
     }
 }

@@ -208,6 +208,16 @@ impl Conflict {
         if self.0.exhausted { Advice::Wait } else { self.decisive().retry() }
     }
 
+    /// Whether a retry loop gave up: the caller lost too many races, and may try again later.
+    ///
+    /// ```
+    /// # use ifmatch::Conflict;
+    /// assert!(Conflict::state("a1", "full", "it is full").exhausted(3).is_exhausted());
+    /// ```
+    pub fn is_exhausted(&self) -> bool {
+        self.0.exhausted
+    }
+
     /// The conflict as the end of a retry loop that gave up after `attempts` commits. For layers that send again by
     /// themselves.
     ///

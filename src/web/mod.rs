@@ -11,6 +11,9 @@ pub mod axum;
 #[cfg_attr(docsrs, doc(cfg(feature = "resource")))]
 pub mod resource;
 mod response;
+#[cfg(feature = "tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tower")))]
+pub mod tower;
 
 #[cfg(feature = "resource")]
 #[cfg_attr(docsrs, doc(cfg(feature = "resource")))]

@@ -8,13 +8,18 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+#[cfg(any(feature = "axum", feature = "resource"))]
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+#[cfg(any(feature = "axum", feature = "resource"))]
 use serde::Serialize;
 
-use crate::http::{Answer, Problem};
+#[cfg(any(feature = "axum", feature = "resource"))]
+use crate::http::Answer;
+use crate::http::Problem;
 
 /// The answer, with its body where one is to be sent.
+#[cfg(any(feature = "axum", feature = "resource"))]
 pub(super) fn of_answer<T: Serialize + ?Sized>(
     answer: &Answer<T>,
 ) -> Result<Response<Option<Bytes>>, Problem> {
@@ -37,6 +42,7 @@ pub(super) fn without_value<T: ?Sized>(answer: &Answer<T>) -> Response<()> {
 }
 
 /// A value as JSON: 200.
+#[cfg(any(feature = "axum", feature = "resource"))]
 pub(super) fn of_value<T: Serialize + ?Sized>(value: &T) -> Result<Response<Bytes>, Problem> {
     let Ok(body) = serde_json::to_vec(value) else {
         return Err(Problem::of(500, "not-encodable", "the value cannot be written as JSON"));

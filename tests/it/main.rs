@@ -19,6 +19,8 @@ mod disk;
 mod durable;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(all(feature = "axum", feature = "resource", feature = "tower"))]
+mod front;
 #[cfg(feature = "conformance")]
 mod history;
 #[cfg(feature = "conformance")]

@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("lease", &["store", "collection"]),
     ("table", &["store", "collection"]),
     // The JSON codec for patches only: they change the text of a value.
-    ("http", &["store", "codec", "collection"]),
+    ("http", &["store", "codec", "collection", "layer"]),
     ("web", &["base", "store", "collection", "http"]),
     // The timer of `collection`, which simulated time is one of. No store: the laws know only the contract.
     ("conformance", &["base", "store", "collection", "lease"]),

@@ -201,9 +201,7 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
             self.events(parts).await?
         } else {
             if self.preconditions(parts).names_tags() {
-                let refused =
-                    Problem::of(412, "foreign-tag", "a list has no entity tag that `If-Match` could name");
-                return Err(refused.with_type("/problems/foreign-tag"));
+                return Err(Problem::without_tag());
             }
             list::page(self, parts.uri.query()).await?.map(Body::whole)
         };

@@ -1,0 +1,167 @@
+//! [`Require`], what a request has to say of the state it is based on before it reaches a handler.
+
+use std::fmt;
+use std::future::ready;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::request::Parts;
+use http::{Method, Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::http::{Preconditions, Problem, Terms};
+use crate::web::response;
+
+/// A layer that refuses requests which do not say what state they are based on, also of handlers that never look.
+///
+/// Default: `PUT`, `PATCH` and `DELETE` need `If-Match`, or `If-None-Match: *`, else 428; a header that can't be read is 400; and
+/// a `POST` may not name tags in `If-Match`, 412. Whether what they say holds is judged by the call that writes. A request for what
+/// is not there, or by a method that its path does not have, is refused by this layer first: put it on the routes it is for.
+///
+/// ```
+/// use axum::Router;
+/// use axum::routing::put;
+/// use ifmatch::web::tower::{Basis, Require};
+///
+/// // Nothing but tags will do below `/ledger`, and the rest is as it was.
+/// let require = Require::new().by(|head| match head.uri.path().starts_with("/ledger") {
+///     true => Basis::Required,
+///     false => Basis::Optional,
+/// });
+/// let app: Router = Router::new().route("/ledger/{id}", put(|| async { "…" })).layer(require.without_star());
+/// ```
+#[derive(Clone)]
+pub struct Require {
+    by: By,
+    terms: Terms,
+    report: Option<Report>,
+}
+
+type By = Arc<dyn Fn(&Parts) -> Basis + Send + Sync>;
+/// What is shown what would have been refused.
+type Report = Arc<dyn Fn(&Parts, &Problem) + Send + Sync>;
+
+/// What a request has to say of the state it is based on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Basis {
+    /// `If-Match`, or `If-None-Match: *`: else 428.
+    Required,
+    /// What it says is left to the handler, which has to judge it.
+    Optional,
+    /// No handler judges it: `If-Match` with tags, which could only be dropped, is 412, since what such a request is to has no
+    /// tag.
+    Unjudged,
+}
+
+impl Require {
+    /// By method: required of `PUT`, `PATCH` and `DELETE`, unjudged with `POST`, else optional.
+    pub fn new() -> Self {
+        Self { by: Arc::new(by_method), terms: Terms::new().required(), report: None }
+    }
+
+    /// By what a request says before its body: method, path, headers, extensions.
+    pub fn by(self, by: impl Fn(&Parts) -> Basis + Send + Sync + 'static) -> Self {
+        Self { by: Arc::new(by), ..self }
+    }
+
+    /// `If-Match: *` is not enough where something is required: it says that there is something, and not what.
+    pub fn without_star(self) -> Self {
+        Self { terms: self.terms.without_star(), ..self }
+    }
+
+    /// Refuses nothing, and shows what it would have refused to `report`: to see which clients a rule would break.
+    ///
+    /// ```
+    /// use ifmatch::web::tower::Require;
+    ///
+    /// let watch = Require::new().report_only(|head, problem| {
+    ///     eprintln!("{} would be refused: {}", head.method, problem.reason());
+    /// });
+    /// ```
+    pub fn report_only(self, report: impl Fn(&Parts, &Problem) + Send + Sync + 'static) -> Self {
+        Self { report: Some(Arc::new(report)), ..self }
+    }
+
+    fn judge(&self, head: &Parts) -> Result<(), Problem> {
+        let said = || Preconditions::from_headers(&head.headers);
+        match (self.by)(head) {
+            Basis::Required => said().under(self.terms).suffice().map_err(Problem::new),
+            Basis::Optional => Ok(()),
+            Basis::Unjudged => {
+                let said = said();
+                said.suffice()?;
+                match said.names_tags() {
+                    true => Err(Problem::without_tag()),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+fn by_method(head: &Parts) -> Basis {
+    match head.method {
+        Method::PUT | Method::PATCH | Method::DELETE => Basis::Required,
+        Method::POST => Basis::Unjudged,
+        _ => Basis::Optional,
+    }
+}
+
+impl Default for Require {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Require {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Require").field("terms", &self.terms).finish_non_exhaustive()
+    }
+}
+
+impl<S> Layer<S> for Require {
+    type Service = Requiring<S>;
+
+    fn layer(&self, inner: S) -> Requiring<S> {
+        Requiring { inner, require: self.clone() }
+    }
+}
+
+/// A service behind [`Require`].
+#[derive(Debug, Clone)]
+pub struct Requiring<S> {
+    inner: S,
+    require: Require,
+}
+
+impl<S, R, B> Service<Request<R>> for Requiring<S>
+where
+    S: Service<Request<R>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    B: From<Vec<u8>> + Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<R>) -> Self::Future {
+        let (head, body) = request.into_parts();
+        match (self.require.judge(&head), &self.require.report) {
+            (Err(problem), None) => {
+                let refused = response::of_problem(&problem).map(|body| B::from(body.into()));
+                return Box::pin(ready(Ok(refused)));
+            }
+            (Err(problem), Some(report)) => report(&head, &problem),
+            (Ok(()), _) => {}
+        }
+        Box::pin(self.inner.call(Request::from_parts(head, body)))
+    }
+}

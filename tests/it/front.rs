@@ -1,0 +1,283 @@
+//! Layers in front of a service: what they refuse, and what they count of a run that is known.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderMap, Request, Response, StatusCode};
+use axum::routing::put;
+use ifmatch::http::{Exchange, Outcome, Tally};
+use ifmatch::web::resource;
+use ifmatch::web::tower::{Basis, Monitor, Problems, Require};
+use ifmatch::{Collection, Error, Memory, Observed, Retry};
+use parking_lot::Mutex;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::serving::{Client, Serving};
+
+/// A service of no framework, whose handler looks at no header. It counts the requests that come to it.
+#[derive(Clone, Default)]
+struct Bare {
+    asked: Arc<AtomicUsize>,
+    status: StatusCode,
+}
+
+impl Service<Request<()>> for Bare {
+    type Response = Response<Vec<u8>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Vec<u8>>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let mut response = Response::new(b"plain".to_vec());
+        *response.status_mut() = self.status;
+        response.headers_mut().insert("retry-after", "7".parse().unwrap());
+        ready(Ok(response))
+    }
+}
+
+/// The answer to a request with these headers.
+fn ask<S>(service: &mut S, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String, HeaderMap)
+where
+    S: Service<Request<()>, Response = Response<Vec<u8>>, Error = Infallible>,
+    S::Future: Unpin,
+{
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut answer = service.call(request.body(()).unwrap());
+    let Poll::Ready(Ok(response)) =
+        std::pin::Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop()))
+    else {
+        panic!("it is ready")
+    };
+    let (head, body) = response.into_parts();
+    (head.status.as_u16(), String::from_utf8(body).unwrap(), head.headers)
+}
+
+#[test]
+fn what_a_request_has_to_say_is_required_of_handlers_that_never_look() {
+    let bare = Bare::default();
+    let mut service = Require::new().layer(bare.clone());
+    // Method, headers, status, reason.
+    let rows: [(&str, &[(&str, &str)], u16, &str); 12] = [
+        ("PUT", &[], 428, "expectation-required"),
+        ("PATCH", &[("if-none-match", "\"7\"")], 428, "expectation-required"),
+        ("DELETE", &[("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")], 428, "expectation-required"),
+        ("PUT", &[("if-match", "7")], 400, "malformed-precondition"),
+        ("POST", &[("if-match", "\"1\"")], 412, "foreign-tag"),
+        ("POST", &[("if-match", "1")], 400, "malformed-precondition"),
+        ("PUT", &[("if-match", "\"7\"")], 200, ""),
+        ("PUT", &[("if-match", "*")], 200, ""),
+        ("PUT", &[("if-none-match", "*")], 200, ""),
+        ("POST", &[], 200, ""),
+        ("POST", &[("if-match", "*")], 200, ""),
+        ("GET", &[("if-match", "7")], 200, ""),
+    ];
+
+    for (method, headers, status, reason) in rows {
+        let before = bare.asked.load(Ordering::Relaxed);
+        let (told, body, sent) = ask(&mut service, method, "/", headers);
+        assert_eq!(told, status, "{method} {headers:?}: {body}");
+        assert_eq!(bare.asked.load(Ordering::Relaxed) - before, usize::from(status == 200), "{method} {headers:?}");
+        if status != 200 {
+            assert!(body.contains(&format!("\"reason\":\"{reason}\"")), "{body}");
+            assert_eq!(sent["content-type"], "application/problem+json");
+        }
+    }
+}
+
+#[test]
+fn a_rule_by_path_may_refuse_the_star_and_may_only_report() {
+    let by_path = |head: &axum::http::request::Parts| match head.uri.path() {
+        "/ledger" => Basis::Required,
+        _ => Basis::Optional,
+    };
+    let mut strict = Require::new().by(by_path).without_star().layer(Bare::default());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&told);
+    let report = Require::new().by(by_path).report_only(move |head, problem| {
+        kept.lock().push(format!("{} {} {}", head.method, head.uri, problem.reason()));
+    });
+    let mut reporting = report.layer(Bare::default());
+
+    assert_eq!(ask(&mut strict, "PUT", "/ledger", &[("if-match", "*")]).0, 428);
+    assert_eq!(ask(&mut strict, "PUT", "/ledger", &[("if-match", "\"7\"")]).0, 200);
+    assert_eq!(ask(&mut strict, "PUT", "/notes", &[]).0, 200);
+    assert_eq!(ask(&mut reporting, "PUT", "/ledger", &[]).0, 200);
+    assert_eq!(ask(&mut reporting, "PUT", "/notes", &[]).0, 200);
+    assert_eq!(*told.lock(), ["PUT /ledger expectation-required"]);
+}
+
+#[test]
+fn a_bare_refusal_gets_a_body_and_keeps_what_a_client_acts_on() {
+    for status in [409, 412, 423, 428] {
+        let mut service =
+            Problems::new().layer(Bare { status: StatusCode::from_u16(status).unwrap(), ..Bare::default() });
+        let (told, body, headers) = ask(&mut service, "PUT", "/", &[]);
+        assert_eq!((told, &headers["content-type"]), (status, &"application/problem+json".parse().unwrap()));
+        assert_eq!(headers["retry-after"], "7");
+        assert!(body.contains(&format!("\"status\":{status}")), "{body}");
+    }
+    for status in [200, 400, 404, 500] {
+        let mut service =
+            Problems::new().layer(Bare { status: StatusCode::from_u16(status).unwrap(), ..Bare::default() });
+        assert_eq!(ask(&mut service, "PUT", "/", &[]).1, "plain", "{status}");
+    }
+}
+
+#[test]
+fn a_refusal_of_ours_passes_with_its_body_and_its_cause() -> Result<(), Error> {
+    let notes = Collection::<String>::in_memory();
+    notes.create("s3cr3t-id", "s3cr3t".to_string()).wait()?;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    let monitor = Monitor::new(move |exchange| {
+        let id = exchange.cause.and_then(|cause| cause.error().conflict()).map(|conflict| conflict.id().to_owned());
+        assert!(!format!("{exchange:?}").contains("s3cr3t"));
+        kept.lock().push((exchange.outcome, exchange.blind, id));
+    });
+    let app = Router::new().nest_service("/notes", resource("/notes", notes));
+    let serving = Serving::new(app.layer(Problems::new()).layer(monitor));
+
+    let told = write(&mut serving.client(), "PUT", "/notes/s3cr3t-id", "\"7\"", "\"mine\"");
+
+    assert_eq!((told.0, &*told.1), (412, "stale"));
+    assert_eq!(*seen.lock(), [(Outcome::Refused("stale"), false, Some("s3cr3t-id".to_owned()))]);
+    Ok(())
+}
+
+fn write(client: &mut Client, method: &str, path: &str, tag: &str, body: &str) -> (u16, String) {
+    let mut headers = vec![("content-type", "application/json".to_owned())];
+    if method == "PATCH" {
+        headers[0].1 = "application/merge-patch+json".to_owned();
+    }
+    if !tag.is_empty() {
+        headers.push(("if-match", tag.to_owned()));
+    }
+    let told = client.ask(method, path, &headers, body);
+    (told.status, told.reason())
+}
+
+/// What a line of the text says.
+fn number(text: &str, metric: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {metric} in {text}")).parse().unwrap()
+}
+
+#[test]
+fn the_numbers_of_a_known_run_are_exact_and_show_no_id_and_no_value() -> Result<(), Error> {
+    const APPLIED: u64 = 30;
+    const ABSORBED: u64 = 7;
+    const ESCAPED: u64 = 11;
+    const BLIND: u64 = 5;
+    let tally = Tally::new();
+    let (requests, calls, commits) = (tally.clone(), tally.clone(), tally.clone());
+    let counters = Collection::<u64>::new(Observed::new(Memory::new(), move |event| commits.event(event)))
+        .with_retry(Retry::default().report(move |report| calls.call(report)));
+    counters.create("s3cr3t", 1).wait()?;
+    // Somebody else is faster, once for each time that this is set.
+    let faster = Arc::new(AtomicBool::new(false));
+    let (raced, behind) = (Arc::clone(&faster), counters.clone());
+    let race = move |id: &str, value: &u64| {
+        if raced.swap(false, Ordering::Relaxed) {
+            behind.put(id, value + 1_000).wait()?;
+        }
+        Ok(())
+    };
+    let terms = ifmatch::http::Terms::new();
+    let routes = resource("/counters", counters.clone()).terms(terms).check(race);
+    let app = Router::new()
+        .nest_service("/counters", routes)
+        .layer(Require::new().by(|head| match head.headers.contains_key("x-strict") {
+            true => Basis::Required,
+            false => Basis::Optional,
+        }))
+        .layer(Monitor::new(move |exchange| requests.request(exchange)));
+    let serving = Serving::new(app);
+    let mut client = serving.client();
+    let path = "/counters/s3cr3t";
+
+    for _ in 0..BLIND {
+        assert_eq!(write(&mut client, "PUT", path, "", "2").0, 200);
+    }
+    for turn in 0..ABSORBED {
+        faster.store(true, Ordering::Relaxed);
+        assert_eq!(write(&mut client, "PATCH", path, "*", &(turn + 3).to_string()).0, 200);
+    }
+    for turn in 0..APPLIED - BLIND - ABSORBED {
+        let tag = format!("\"{}\"", counters.fetch("s3cr3t").wait()?.version);
+        assert_eq!(write(&mut client, "PUT", path, &tag, &(turn + 50).to_string()).0, 200);
+    }
+    for _ in 0..ESCAPED {
+        assert_eq!(write(&mut client, "PUT", path, "\"7\"", "8").0, 412);
+    }
+    for _ in 0..3 {
+        let json = [("content-type", "application/json".to_owned()), ("x-strict", "1".to_owned())];
+        assert_eq!(client.ask("PUT", path, &json, "8").status, 428);
+        assert_eq!(write(&mut client, "PUT", path, "7", "8").0, 400);
+        assert_eq!(client.ask("GET", path, &[], "").status, 200);
+        assert_eq!(client.ask("GET", "/nowhere", &[], "").status, 404);
+    }
+
+    let text = tally.to_string();
+    let of = |metric: &str| number(&text, metric);
+    assert_eq!(of("ifmatch_requests_total{outcome=\"applied\"}"), APPLIED);
+    assert_eq!(of("ifmatch_requests_total{outcome=\"stale\"}"), ESCAPED);
+    assert_eq!(of("ifmatch_requests_total{outcome=\"expectation-required\"}"), 3);
+    assert_eq!(of("ifmatch_requests_total{outcome=\"malformed-precondition\"}"), 3);
+    assert_eq!(of("ifmatch_requests_total{outcome=\"read\"}"), 3);
+    assert_eq!(of("ifmatch_requests_total{outcome=\"other\"}"), 3);
+    assert_eq!(of("ifmatch_request_seconds_count"), APPLIED + ESCAPED + 12);
+    assert_eq!(of("ifmatch_writes_total"), APPLIED + ESCAPED + 6);
+    // Those that were refused for it too.
+    assert_eq!(of("ifmatch_blind_writes_total"), BLIND + 3);
+    assert_eq!(of("ifmatch_absorbed_total"), ABSORBED);
+    assert_eq!(of("ifmatch_calls_total{ending=\"applied\"}"), ABSORBED);
+    assert_eq!(of("ifmatch_calls_total{ending=\"exhausted\"}"), 0);
+    assert_eq!(of("ifmatch_attempts_total"), 2 * ABSORBED);
+    // The creation, and what was faster.
+    assert_eq!(of("ifmatch_commits_total{ending=\"applied\"}"), APPLIED + 1 + ABSORBED);
+    assert_eq!(of("ifmatch_blind_entries_total"), BLIND + ABSORBED);
+    assert!(!text.contains("s3cr3t"), "{text}");
+    let busiest = tally.busiest();
+    assert_eq!((&*busiest[0].id, busiest[0].conflicts), ("s3cr3t", ESCAPED));
+    Ok(())
+}
+
+#[test]
+fn a_client_that_goes_away_is_told_apart() {
+    let tally = Tally::new();
+    let requests = tally.clone();
+    let monitor = Monitor::new(move |exchange: &Exchange<'_>| requests.request(exchange));
+    let (tell, told) = std::sync::mpsc::channel();
+    let waits = move || {
+        let tell = tell.clone();
+        async move {
+            tell.send(()).unwrap();
+            std::future::pending::<()>().await;
+        }
+    };
+    let serving = Serving::new(Router::new().route("/", put(waits)).layer(monitor));
+
+    let mut stream = std::net::TcpStream::connect(serving.address).unwrap();
+    std::io::Write::write_all(&mut stream, b"PUT / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n").unwrap();
+    told.recv().unwrap();
+    drop(stream);
+
+    let dropped = || number(&tally.to_string(), "ifmatch_requests_total{outcome=\"dropped\"}");
+    while dropped() == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(dropped(), 1);
+}
