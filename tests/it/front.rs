@@ -89,7 +89,11 @@ fn what_a_request_has_to_say_is_required_of_handlers_that_never_look() {
         let before = bare.asked.load(Ordering::Relaxed);
         let (told, body, sent) = ask(&mut service, method, "/", headers);
         assert_eq!(told, status, "{method} {headers:?}: {body}");
-        assert_eq!(bare.asked.load(Ordering::Relaxed) - before, usize::from(status == 200), "{method} {headers:?}");
+        assert_eq!(
+            bare.asked.load(Ordering::Relaxed) - before,
+            usize::from(status == 200),
+            "{method} {headers:?}"
+        );
         if status != 200 {
             assert!(body.contains(&format!("\"reason\":\"{reason}\"")), "{body}");
             assert_eq!(sent["content-type"], "application/problem+json");
@@ -143,7 +147,10 @@ fn a_refusal_of_ours_passes_with_its_body_and_its_cause() -> Result<(), Error> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&seen);
     let monitor = Monitor::new(move |exchange| {
-        let id = exchange.cause.and_then(|cause| cause.error().conflict()).map(|conflict| conflict.id().to_owned());
+        let id = exchange
+            .cause
+            .and_then(|cause| cause.error().conflict())
+            .map(|conflict| conflict.id().to_owned());
         assert!(!format!("{exchange:?}").contains("s3cr3t"));
         kept.lock().push((exchange.outcome, exchange.blind, id));
     });
@@ -271,7 +278,8 @@ fn a_client_that_goes_away_is_told_apart() {
     let serving = Serving::new(Router::new().route("/", put(waits)).layer(monitor));
 
     let mut stream = std::net::TcpStream::connect(serving.address).unwrap();
-    std::io::Write::write_all(&mut stream, b"PUT / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n").unwrap();
+    std::io::Write::write_all(&mut stream, b"PUT / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")
+        .unwrap();
     told.recv().unwrap();
     drop(stream);
 
