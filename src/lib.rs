@@ -56,7 +56,8 @@
 //! - [`Encoded`] keeps values in a store of bytes; [`codec`] has the formats. [`Cached`], [`Guarded`] and [`Observed`]
 //!   wrap any store; [`layer`] shows how to write one.
 //! - [`http`] has the verbs, entity tags, preconditions, statuses and problem bodies, for any framework; [`web`] has the glue.
-//!   [`docs::problems`] has a page for each problem, and [`docs::proxies`] tells of proxies that change tags.
+//!   [`docs::problems`] has a page for each problem, [`docs::proxies`] tells of proxies that change tags, and
+//!   [`docs::gateways`] of what gateways promise.
 //! - [`lease`] is for what one may write at a time, and for jobs that only one may run.
 //! - [`table`] is for programs that keep their rows in SQL tables of their own, and want the conflicts alone.
 //! - `examples/resource.rs` serves three collections, each in one line.

@@ -4,6 +4,8 @@
 pub mod architecture {}
 #[doc = include_str!("dialogue.md")]
 pub mod dialogue {}
+#[doc = include_str!("gateways.md")]
+pub mod gateways {}
 #[doc = include_str!("performance.md")]
 pub mod performance {}
 #[doc = include_str!("problems.md")]

@@ -289,3 +289,154 @@ fn a_client_that_goes_away_is_told_apart() {
     }
     assert_eq!(dropped(), 1);
 }
+
+#[cfg(feature = "metrics")]
+mod meter {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::AtomicU64;
+
+    use ifmatch::http::meter;
+    use metrics::{
+        Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit, with_local_recorder,
+    };
+
+    use super::*;
+
+    /// Counters by their name and labels. Times are not looked at.
+    #[derive(Default)]
+    struct Kept(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+    impl Recorder for Kept {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let labels: Vec<_> =
+                key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let count =
+                self.0.lock().entry(format!("{} {}", key.name(), labels.join(","))).or_default().clone();
+            Counter::from_arc(count)
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn the_facade_is_told_the_same_numbers_and_no_id() -> Result<(), Error> {
+        let kept = Kept::default();
+
+        with_local_recorder(&kept, || {
+            let counters = Collection::<u64>::new(Observed::new(Memory::new(), meter::event))
+                .with_retry(Retry::default().report(meter::call));
+            counters.create("s3cr3t", 1).wait()?;
+            let mut raced = false;
+            counters
+                .modify("s3cr3t", |count| {
+                    if !std::mem::replace(&mut raced, true) {
+                        counters.put("s3cr3t", 7).wait().unwrap();
+                    }
+                    *count += 1;
+                })
+                .wait()?;
+            meter::request(&Exchange::new("PUT", 200, None).blind(true));
+            meter::request(&Exchange::new("GET", 304, None).blind(true));
+            Ok::<_, Error>(())
+        })?;
+
+        let kept = kept.0.lock();
+        let counts: Vec<_> =
+            kept.iter().map(|(name, count)| (name.as_str(), count.load(Ordering::Relaxed))).collect();
+        assert_eq!(
+            counts,
+            [
+                ("ifmatch_absorbed_total ", 1),
+                ("ifmatch_attempts_total ", 2),
+                ("ifmatch_blind_entries_total ", 1),
+                ("ifmatch_blind_writes_total ", 1),
+                ("ifmatch_calls_total ending=applied", 1),
+                ("ifmatch_commits_total ending=applied", 3),
+                ("ifmatch_commits_total ending=conflict", 1),
+                ("ifmatch_requests_total outcome=applied", 1),
+                ("ifmatch_requests_total outcome=read", 1),
+                ("ifmatch_writes_total ", 1),
+            ]
+        );
+        Ok(())
+    }
+}
+
+#[cfg(feature = "tracing")]
+mod trace {
+    use std::fmt::Write;
+
+    use ifmatch::http::trace;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::*;
+
+    /// All that is said, in one text.
+    #[derive(Clone, Default)]
+    struct Said(Arc<Mutex<String>>);
+
+    impl Visit for Said {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            write!(self.0.lock(), " {field}={value:?}").unwrap();
+        }
+    }
+
+    impl Subscriber for Said {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "ifmatch"
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            write!(self.0.lock(), "\n{}", event.metadata().level()).unwrap();
+            event.record(&mut self.clone());
+        }
+    }
+
+    #[test]
+    fn what_happens_is_told_by_its_weight_without_ids_and_values() -> Result<(), Error> {
+        let said = Said::default();
+
+        tracing::subscriber::with_default(said.clone(), || {
+            let notes = Collection::<String>::new(Observed::new(Memory::new(), trace::event))
+                .with_retry(Retry::default().report(trace::call));
+            let first = notes.create("s3cr3t", "s3cr3t".to_string()).wait()?;
+            notes.modify("s3cr3t", |note| note.push('!')).wait()?;
+            let late = notes.replace("s3cr3t", first.version, "late".to_string()).wait().unwrap_err();
+            let problem = ifmatch::http::Problem::new(late);
+            trace::request(&Exchange::new("PUT", 409, problem.cause()));
+            Ok::<_, Error>(())
+        })?;
+
+        let said = said.0.lock();
+        assert!(said.contains("\nDEBUG message=commit ending=\"applied\" entries=1 blind=0"), "{said}");
+        assert!(said.contains("\nDEBUG message=call ending=\"applied\" attempts=1"), "{said}");
+        assert!(said.contains("\nINFO message=commit ending=\"conflict\""), "{said}");
+        assert!(
+            said.contains("\nINFO message=request method=\"PUT\" status=409 outcome=\"stale\""),
+            "{said}"
+        );
+        assert!(!said.contains("s3cr3t"), "{said}");
+        Ok(())
+    }
+}
