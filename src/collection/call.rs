@@ -137,19 +137,23 @@ impl<'a> Call<'a> {
         id: &'s str,
         mut first: Option<Reply<'s, Option<Versioned<T>>>>,
     ) -> Result<Versioned<T>, Error> {
+        let missing = || match collection {
+            Some(name) => NotFound::new(id).in_collection(name),
+            None => NotFound::new(id),
+        };
         loop {
             if let Some(found) = self.read(first.take(), || store.get(id)).await? {
                 stamps.saw(found.version);
                 return Ok(found);
             }
             if !store.abilities().tombstones {
-                return Err(NotFound::new(id).into());
+                return Err(missing().into());
             }
             let check = Commit::one(Entry::check(id, Expected::Present));
             match self.commit(store, stamps, &check, None).await {
                 // It appeared in between.
                 Ok(_) if self.pause().await => {}
-                Ok(_) => return Err(NotFound::new(id).into()),
+                Ok(_) => return Err(missing().into()),
                 Err(error) => return Err(missing_in(error, collection, id)),
             }
         }

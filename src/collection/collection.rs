@@ -233,6 +233,14 @@ impl<T: Resource + ?Sized> Collection<T> {
         self.shared.membership.as_ref().map(Membership::name)
     }
 
+    /// The error of a judgement on a resource of this collection, which says so where there are several.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        match self.name() {
+            Some(name) => error.in_collection(name),
+            None => error,
+        }
+    }
+
     /// What its database knows it by, where it is one of a database.
     pub(crate) fn membership(&self) -> Option<&Membership> {
         self.shared.membership.as_ref()

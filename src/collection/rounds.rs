@@ -269,7 +269,8 @@ impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Rounds
     }
 
     fn judge(&mut self, base: &Versioned<T>) -> Result<(), Error> {
-        self.judge.as_mut().map_or(Ok(()), |judge| judge(base))
+        let judged = self.judge.as_mut().map_or(Ok(()), |judge| judge(base));
+        judged.map_err(|error| self.collection.told(error))
     }
 
     /// What the closure is to change.
@@ -277,7 +278,7 @@ impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Rounds
         match (base, &mut self.first) {
             (Some(base), _) => Ok(T::clone(&base.value)),
             (None, Some(first)) => Ok(first()),
-            (None, None) => Err(NotFound::new(self.id).into()),
+            (None, None) => Err(self.collection.told(NotFound::new(self.id).into())),
         }
     }
 

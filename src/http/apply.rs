@@ -77,7 +77,8 @@ where
         let base = Arc::new(Mutex::new(None));
         let seen = Arc::clone(&base);
         Rounds::of(self, id, move |value: T| {
-            let patched = patch.apply(id, &value).map_err(|error| E::from(held_against(error, &base)));
+            let patched =
+                patch.apply(id, &value).map_err(|error| E::from(self.told(held_against(error, &base))));
             ready(patched.and_then(|patched| check(&patched).map(|()| patched)))
         })
         .judged(move |now| {

@@ -12,6 +12,7 @@ use crate::store::{Advice, Conflict, Error, Mismatch, Refusal};
 mod kept;
 mod load;
 mod operations;
+mod place;
 
 /// What [`Patch`] takes, as the header `Accept-Patch` lists it (RFC 5789 §3.1).
 ///
@@ -158,7 +159,14 @@ fn document<T: Serialize + DeserializeOwned + PartialEq>(id: &str, value: &T) ->
 fn typed<T: Serialize + DeserializeOwned + PartialEq>(id: &str, document: &Value) -> Result<T, Error> {
     let unfit = |problem: String| Error::from(Refusal::Unfit { id: id.into(), problem: problem.into() });
     let text = serde_json::to_vec(document).map_err(|_| unfit("it is no JSON".to_owned()))?;
-    let value: T = Json.decode(&text).map_err(|fault| unfit(fault.to_string()))?;
+    let value: T = Json.decode(&text).map_err(|fault| match serde_json::from_slice::<T>(&text) {
+        // A column of a text that the client never saw would tell it nothing.
+        Err(error) if error.is_data() => {
+            let path = place::at(document, error.column());
+            unfit(format!("what would be at `{}` is not of the expected shape", shown(&path)))
+        }
+        _ => unfit(fault.to_string()),
+    })?;
     let again = serde_json::to_value(&value).map_err(|_| unfit("it is no JSON".to_owned()))?;
     // A type that reads a member minds what stands there.
     let mut reads = |path: &str| {

@@ -142,7 +142,10 @@ impl Problem {
                     several => inner.mismatches = several.iter().map(Failed::of).collect(),
                 }
             }
-            Error::NotFound(missing) => inner.facts = Facts::about(missing.id()),
+            Error::NotFound(missing) => {
+                inner.facts = Facts::about(missing.id());
+                inner.facts.collection = missing.collection().map(Into::into);
+            }
             Error::Refused(
                 Refusal::Closed { write } | Refusal::Reused { write } | Refusal::Outside { write, .. },
             ) => inner.write_id = Some(*write),

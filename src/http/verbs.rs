@@ -32,7 +32,7 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn get_if<'a>(&'a self, id: &'a str, request: &'a Preconditions) -> Reply<'a, Answer<T>> {
-        self.fetch(id).then(move |found| request.respond(id, found?))
+        self.fetch(id).then(move |found| request.respond(id, found?).map_err(|error| self.told(error)))
     }
 
     /// `PUT`: replaces the value (200), or creates it (201). Without a precondition it does so whatever is there: take
@@ -157,7 +157,7 @@ impl<T: Resource + ?Sized> Collection<T> {
                 (Ok(condition), _) => condition,
                 // The store refuses it too, and may remember a deletion.
                 (Err(Error::Conflict(_)), Some(named)) if found.is_none() => named,
-                (Err(error), _) => return Err(error),
+                (Err(error), _) => return Err(self.told(error)),
             };
             let entry = match value {
                 Some(value) => Entry::put(id, condition, Arc::clone(value)),
@@ -216,7 +216,7 @@ impl<T: Resource> Collection<T> {
     ) -> Reply<'a, Answer<T>, E> {
         Reply::pending(async move {
             let base = self.fetch(id).await?;
-            let condition = request.admit(id, Intent::Put, Some(&base))?;
+            let condition = request.admit(id, Intent::Put, Some(&base)).map_err(|error| self.told(error))?;
             let changed = change(&base.value)?;
             let now = self.replace(id, condition, changed).await;
             let now = now.map_err(|error| missing_in(error, self.name(), id))?;

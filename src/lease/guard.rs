@@ -60,7 +60,8 @@ pub(super) fn lost(id: &str, of_lease: Mismatch) -> Mismatch {
 impl<T: Resource> Definition<T> {
     /// Refuses the writes of every id that somebody holds the lease of the same id of, but for those of the holder: see
     /// [`Collection::under`]. The refusal is a [`Conflict`](crate::Conflict) of
-    /// [`Kind::Locked`](crate::Kind::Locked), HTTP status 423. It costs one more entry, a check, for each that writes.
+    /// [`Kind::Locked`](crate::Kind::Locked), HTTP status 423. It costs one more entry, a check, for each that writes. Opening the
+    /// collection fails where the leases are of another database.
     ///
     /// ```
     /// use ifmatch::lease::Leases;
@@ -76,7 +77,7 @@ impl<T: Resource> Definition<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn leased(self, leases: &Leases) -> Self {
-        self.step(Guard { owners: leases.owners().clone() })
+        self.beside(leases.owners()).step(Guard { owners: leases.owners().clone() })
     }
 }
 

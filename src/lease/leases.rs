@@ -17,6 +17,9 @@ use crate::store::{Error, Page, Reply, Version};
 /// How long a lease lasts that nobody says more of.
 const LASTS: Duration = Duration::from_secs(30);
 
+/// How many leases a sweep reads at once.
+const SWEPT: usize = 100;
+
 /// How long a line may stand still before those in it race for the lease: it may be held for any time.
 const STALL: Duration = Duration::from_secs(365 * 24 * 3_600);
 
@@ -105,8 +108,9 @@ impl Leases {
         Arc::new(Gate::new(Arc::clone(timer), Some(STALL)))
     }
 
-    /// Acquires a lease at once. It never takes over: where the holder died, [`acquire_within`](Self::acquire_within) does.
-    /// It may come before those who wait.
+    /// Acquires a lease at once. From a holder that died it takes over only where a look through this handle, or a clone of it,
+    /// found that one silent a lease's time ago, and nothing was heard of it since; [`acquire_within`](Self::acquire_within) waits
+    /// for that. It may come before those who wait.
     ///
     /// Where the answer is lost, or this is dropped before it is there, the lease may be held without anybody knowing, until
     /// somebody who waits takes it over.
@@ -190,6 +194,44 @@ impl Leases {
             let lease = Lease::new(self.clone().lasting(lasts), id, &owner, token, begun);
             lease.renew().await?;
             Ok(lease)
+        })
+    }
+
+    /// Ends the leases whose holders died: those that looks through this handle, or a clone of it, have found silent for as long as
+    /// they last. It gives the number of those.
+    ///
+    /// A single call ends nothing that nobody has looked at before. A service whose clients take leases and may go without a
+    /// word calls it now and then, as each time that a third of a lease has passed: else what they held refuses the writes of
+    /// everybody until somebody acquires or waits. The trail has `by` for who ended them. It costs two reads for each lease that is
+    /// held; of more than 16,384 it may end none.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use ifmatch::lease::Leases;
+    /// # use ifmatch::Database;
+    /// let leases = Leases::new(&Database::in_memory(), "leases")?.lasting(Duration::from_millis(10));
+    /// let dead = leases.acquire("a1", "ann").wait()?;
+    ///
+    /// while leases.sweep("the sweeper").wait()? == 0 {
+    ///     std::thread::sleep(Duration::from_millis(5));
+    /// }
+    /// assert!(leases.holder("a1").wait()?.is_none());
+    /// assert!(dead.renew().wait().is_err());
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn sweep<'a>(&'a self, by: &'a str) -> Reply<'a, usize> {
+        Reply::pending(async move {
+            let (mut ended, mut after) = (0, None::<Arc<str>>);
+            loop {
+                let page = self.owners.scan("", after.as_deref(), SWEPT).await?;
+                for (id, held) in &page.items {
+                    ended += usize::from(Waiting::new(self, id, by).end_silent(held).await?);
+                }
+                match page.items.last().filter(|_| page.more) {
+                    Some((id, _)) => after = Some(Arc::clone(id)),
+                    None => return Ok(ended),
+                }
+            }
         })
     }
 

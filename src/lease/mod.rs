@@ -47,8 +47,11 @@
 //!     reports.put("today", "all is well".to_string()).await?;
 //!     Ok::<_, Error>(())
 //! };
-//! lease.during(work).wait()?;
-//! lease.release().wait()?;
+//! let done = lease.during(work).wait();
+//! // Also where the work failed: else the next one waits for as long as the lease lasts.
+//! let released = lease.release().wait();
+//! done?;
+//! released?;
 //! # Ok::<_, Error>(())
 //! ```
 //!
@@ -61,7 +64,9 @@
 //! late for that is told. A clock that jumps may take a lease from one who lives; that one writes nothing more.
 //!
 //! A holder that died costs whoever waits the lease's time and a tenth, from its first look: nobody can know how long it was
-//! dead by then. Who acquires at once never takes over.
+//! dead by then. Who acquires at once takes over only from one that a look through the same handle found silent so long ago,
+//! and **whoever is only refused a write never takes over**: the lock of a client that went without a word stays until somebody
+//! acquires or waits. A service with such clients [sweeps](Leases::sweep) now and then.
 //!
 //! Nothing is stored here but through collections, and no lease protects from a program that writes to the store below.
 

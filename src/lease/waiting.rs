@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::collection::DatabaseTransaction;
 use crate::lease::lease::{Lease, first_of};
 use crate::lease::leases::{Leases, trail_of};
 use crate::lease::record::{Ended, Heartbeat, Ownership};
@@ -20,7 +21,7 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// Of how many leases it is remembered what was seen of their holders.
-const MOST_WATCHED: usize = 1_024;
+const MOST_WATCHED: usize = 16_384;
 
 /// One who wants a lease.
 pub(super) struct Waiting<'a> {
@@ -45,12 +46,11 @@ impl<'a> Waiting<'a> {
     pub(super) async fn at_once(self) -> Result<Lease, Error> {
         self.check_id()?;
         loop {
-            if let Some(held) = self.leases.owners().get(self.id).await? {
-                return Err(self.locked(&held, Duration::ZERO));
-            }
-            // Else somebody was faster, and it may be over already.
-            if let Some(lease) = self.create().await? {
-                return Ok(lease);
+            match self.look().await? {
+                Looked::Acquired(lease) => return Ok(*lease),
+                Looked::Held(held, silent) => return Err(self.locked(&held, silent)),
+                // It may be over already.
+                Looked::Outrun => {}
             }
         }
     }
@@ -106,14 +106,54 @@ impl<'a> Waiting<'a> {
         let Some(held) = self.leases.owners().get(self.id).await? else {
             return Ok(self.create().await?.map_or(Looked::Outrun, Looked::acquired));
         };
-        let beat = self.leases.beats().get(self.id).await?.map(|beat| beat.version);
-        // Not before the answer: what is counted has to be less than the time that truly passed.
-        let now = self.leases.clock().now();
-        let silent = now.saturating_duration_since(self.seen(held.version, beat, now));
+        let (beat, silent) = self.silent(&held).await?;
         if silent < held.value.lasts() || !held.value.is_understood() {
             return Ok(Looked::Held(held, silent));
         }
         Ok(self.take_over(&held, beat).await?.map_or(Looked::Outrun, Looked::acquired))
+    }
+
+    /// Ends the lease where its holder was silent for long enough, and acquires nothing. Whether it did.
+    pub(super) async fn end_silent(&self, held: &Versioned<Ownership>) -> Result<bool, Error> {
+        let (beat, silent) = self.silent(held).await?;
+        if silent < held.value.lasts() || !held.value.is_understood() {
+            return Ok(false);
+        }
+        let mut transaction = self.takeover(held, beat)?;
+        transaction.delete(self.leases.owners(), self.id);
+        transaction.delete(self.leases.beats(), self.id);
+        match transaction.commit().await {
+            Ok(_) => {
+                self.leases.watched().lock().remove(self.id);
+                Ok(true)
+            }
+            // Its holder lives, or somebody was faster.
+            Err(Error::Conflict(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The heartbeat of the holder, and for how long it has been this one as far as is known.
+    async fn silent(&self, held: &Versioned<Ownership>) -> Result<(Option<Version>, Duration), Error> {
+        let beat = self.leases.beats().get(self.id).await?.map(|beat| beat.version);
+        // Not before the answer: what is counted has to be less than the time that truly passed.
+        let now = self.leases.clock().now();
+        Ok((beat, now.saturating_duration_since(self.seen(held.version, beat, now))))
+    }
+
+    /// What ends the holder's lease, if the holder is as silent as it was, and keeps why.
+    fn takeover(
+        &self,
+        held: &Versioned<Ownership>,
+        beat: Option<Version>,
+    ) -> Result<DatabaseTransaction, Error> {
+        let mut transaction = self.leases.database().transaction();
+        transaction.check(self.leases.owners(), self.id, held.version)?;
+        transaction.check(self.leases.beats(), self.id, beat.map_or(Expected::Absent, Expected::from))?;
+        let reason = format!("its holder was silent for {:?}", held.value.lasts());
+        let ended = Ended::new(&held.value.owner, self.owner, &reason);
+        transaction.create(self.leases.trails(), &self.leases.trail_id(self.id, held.version), ended)?;
+        Ok(transaction)
     }
 
     /// Since when the heartbeat of the holder has been this one.
@@ -166,14 +206,9 @@ impl<'a> Waiting<'a> {
         beat: Option<Version>,
     ) -> Result<Option<Lease>, Error> {
         let begun = self.leases.clock().now();
-        let mut transaction = self.leases.database().transaction();
-        transaction.check(self.leases.owners(), self.id, held.version)?;
-        transaction.check(self.leases.beats(), self.id, beat.map_or(Expected::Absent, Expected::from))?;
+        let mut transaction = self.takeover(held, beat)?;
         transaction.put(self.leases.owners(), self.id, self.ownership());
         transaction.put(self.leases.beats(), self.id, Heartbeat {});
-        let reason = format!("its holder was silent for {:?}", held.value.lasts());
-        let ended = Ended::new(&held.value.owner, self.owner, &reason);
-        transaction.create(self.leases.trails(), &self.leases.trail_id(self.id, held.version), ended)?;
         self.acquired(transaction.commit().await, begun)
     }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::store::conflict::Conflict;
 use crate::store::cursor::Cursor;
@@ -117,6 +118,30 @@ impl Error {
         }
     }
 
+    /// The same error, of a resource in the collection of this name: a conflict, or that something was not found, says so then,
+    /// unless it names one already.
+    ///
+    /// ```
+    /// # use ifmatch::{Conflict, Error};
+    /// let error = Error::from(Conflict::state("o7", "paid", "it is paid")).in_collection("orders");
+    /// assert_eq!(error.conflict().unwrap().decisive().collection(), Some("orders"));
+    /// ```
+    #[must_use]
+    pub fn in_collection(self, name: &str) -> Self {
+        match self {
+            Self::Conflict(conflict) => {
+                Self::Conflict(conflict.map(|mismatch| match mismatch.collection() {
+                    Some(_) => mismatch,
+                    None => mismatch.in_collection(name),
+                }))
+            }
+            Self::NotFound(missing) if missing.collection.is_none() => {
+                Self::NotFound(missing.in_collection(name))
+            }
+            other => other,
+        }
+    }
+
     /// The conflict, if this is one. Behind a wrapper of another type, ask [`conflict_in`].
     pub fn conflict(&self) -> Option<&Conflict> {
         match self {
@@ -171,18 +196,35 @@ pub fn conflict_in<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Confli
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotFound {
     id: Box<str>,
+    collection: Option<Arc<str>>,
     deleted: bool,
 }
 
 impl NotFound {
     /// As far as the store remembers, the id was never written.
     pub fn new(id: &str) -> Self {
-        Self { id: id.into(), deleted: false }
+        Self { id: id.into(), collection: None, deleted: false }
     }
 
     /// The id was deleted, and the store remembers that.
     pub fn deleted(id: &str) -> Self {
-        Self { id: id.into(), deleted: true }
+        Self { id: id.into(), collection: None, deleted: true }
+    }
+
+    /// The same, in the collection of this name.
+    ///
+    /// ```
+    /// # use ifmatch::store::NotFound;
+    /// assert_eq!(NotFound::new("o7").in_collection("orders").to_string(), "`o7` of `orders` does not exist");
+    /// ```
+    #[must_use]
+    pub fn in_collection(self, name: impl Into<Arc<str>>) -> Self {
+        Self { collection: Some(name.into()), ..self }
+    }
+
+    /// The name of the collection, where it is one of several.
+    pub fn collection(&self) -> Option<&str> {
+        self.collection.as_deref()
     }
 
     /// The id that was asked for.
@@ -199,7 +241,11 @@ impl NotFound {
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.deleted { "was deleted" } else { "does not exist" };
-        write!(f, "`{}` {what}", shown(&self.id))
+        write!(f, "`{}`", shown(&self.id))?;
+        if let Some(collection) = &self.collection {
+            write!(f, " of `{collection}`")?;
+        }
+        write!(f, " {what}")
     }
 }
 
@@ -577,11 +623,15 @@ pub fn check_id(id: &str) -> Result<(), Refusal> {
 impl NotFound {
     /// What `mismatch` says, where all it says is that the resource does not exist.
     pub(crate) fn from_mismatch(mismatch: &Mismatch) -> Option<Self> {
-        match mismatch.kind() {
-            Kind::Missing => Some(Self::new(mismatch.id())),
-            Kind::Deleted => Some(Self::deleted(mismatch.id())),
-            _ => None,
-        }
+        let missing = match mismatch.kind() {
+            Kind::Missing => Self::new(mismatch.id()),
+            Kind::Deleted => Self::deleted(mismatch.id()),
+            _ => return None,
+        };
+        Some(match mismatch.collection() {
+            Some(name) => missing.in_collection(name),
+            None => missing,
+        })
     }
 }
 

@@ -454,3 +454,34 @@ fn a_verb_judges_its_request_by_its_own_resource() {
     assert!(numbers.get("a").wait().unwrap().is_none());
     assert_eq!(numbers.put_if("a", &list, 3).wait().unwrap().status(), 201);
 }
+
+#[test]
+fn an_error_names_the_collection_whoever_found_it_out() -> Result<(), Error> {
+    use ifmatch::http::{Preconditions, Problem};
+
+    let shop = Database::in_memory();
+    let orders = shop.collection::<String>("orders")?;
+    orders.create("o7", "apples".to_string()).wait()?;
+    let stale = Preconditions::from_headers([("if-match", "\"7\"")]);
+    let listed = Preconditions::from_headers([("if-match", "\"7\", \"8\"")]);
+    let mut transaction = shop.transaction();
+
+    let errors = [
+        orders.get_if("o7", &stale).wait().map(drop).unwrap_err(),
+        orders.put_if("o7", &stale, "pears".to_string()).wait().map(drop).unwrap_err(),
+        orders.put_if("o7", &listed, "pears".to_string()).wait().map(drop).unwrap_err(),
+        orders.modify_if("o7", &stale, |order| order.push('!')).wait().map(drop).unwrap_err(),
+        orders.patch_if("o7", &stale, |order| Ok::<_, Error>(order.clone())).wait().map(drop).unwrap_err(),
+        orders.delete_if("o7", &listed).wait().map(drop).unwrap_err(),
+        orders.fetch("o8").wait().map(drop).unwrap_err(),
+        orders.get_if("o8", &stale).wait().map(drop).unwrap_err(),
+        orders.modify("o8", |order| order.push('!')).wait().map(drop).unwrap_err(),
+        transaction.fetch(&orders, "o8").wait().map(drop).unwrap_err(),
+    ];
+
+    for error in errors {
+        assert!(error.to_string().contains("` of `orders`"), "{error}");
+        assert_eq!(Problem::new(error).collection(), Some("orders"));
+    }
+    Ok(())
+}

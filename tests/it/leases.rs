@@ -578,3 +578,100 @@ fn a_lease_is_resumed_by_its_token_and_by_no_other() -> Result<(), Error> {
     assert!(matches!(never.conflict().unwrap().kind(), Kind::State { rule, .. } if rule == "lease-lost"));
     Ok(())
 }
+
+/// The clock of a test, set forward by hand.
+#[derive(Clone)]
+struct ByHand(Arc<Mutex<Instant>>);
+
+impl ByHand {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    fn pass(&self, time: Duration) {
+        *self.0.lock() += time;
+    }
+}
+
+impl Timer for ByHand {
+    fn now(&self) -> Instant {
+        *self.0.lock()
+    }
+
+    fn sleep(&self, time: Duration) -> Sleep {
+        self.pass(time);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[test]
+fn who_acquires_at_once_again_and_again_gets_what_a_dead_holder_had() -> Result<(), Error> {
+    let (office, clock) = (Database::in_memory(), ByHand::new());
+    let leases = Leases::new(&office, "leases")?.lasting(LASTS).timer(clock.clone());
+    let _dead = leases.acquire("a", "ann").wait()?;
+
+    let first = leases.acquire("a", "bob").wait().unwrap_err();
+    clock.pass(LASTS - Duration::from_secs(1));
+    let second = leases.clone().acquire("a", "bob").wait().unwrap_err();
+    clock.pass(Duration::from_secs(1));
+    let third = leases.acquire("a", "bob").wait()?;
+
+    let remaining = |error: &Error| match error.conflict().unwrap().kind() {
+        Kind::Locked { remaining, .. } => *remaining,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((remaining(&first), remaining(&second)), (LASTS, Duration::from_secs(1)));
+    assert_eq!(third.owner(), "bob");
+    assert_eq!(leases.trail("a", None, 9).wait()?.items.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn who_renews_between_two_looks_is_not_taken_over_at_once() -> Result<(), Error> {
+    let (office, clock) = (Database::in_memory(), ByHand::new());
+    let leases = Leases::new(&office, "leases")?.lasting(LASTS).timer(clock.clone());
+    let lease = leases.acquire("a", "ann").wait()?;
+
+    for _ in 0..5 {
+        assert!(leases.acquire("a", "bob").wait().is_err());
+        assert_eq!(leases.sweep("sweeper").wait()?, 0);
+        clock.pass(LASTS / 2);
+        lease.renew().wait()?;
+        clock.pass(LASTS / 2);
+    }
+    assert_eq!(leases.holder("a").wait()?.unwrap().owner, "ann");
+    Ok(())
+}
+
+#[test]
+fn a_sweep_ends_what_dead_holders_had_and_nothing_else() -> Result<(), Error> {
+    let (office, clock) = (Database::in_memory(), ByHand::new());
+    let leases = Leases::new(&office, "leases")?.lasting(LASTS).timer(clock.clone());
+    let articles = office.define::<String>("articles")?.leased(&leases).open()?;
+    let dead: Vec<_> =
+        (0..250).map(|id| leases.acquire(&id.to_string(), "ann").wait()).collect::<Result<_, _>>()?;
+    let lives = leases.acquire("lives", "bob").wait()?;
+
+    assert_eq!(leases.sweep("sweeper").wait()?, 0);
+    clock.pass(LASTS);
+    lives.renew().wait()?;
+    assert_eq!(leases.sweep("sweeper").wait()?, 250);
+    assert_eq!(leases.sweep("sweeper").wait()?, 0);
+
+    articles.create("7", "text".to_string()).wait()?;
+    assert!(articles.create("lives", "text".to_string()).wait().is_err());
+    assert!(dead[7].renew().wait().is_err());
+    assert_eq!(leases.trail("7", None, 9).wait()?.items[0].1.by, "sweeper");
+    assert_eq!(leases.list(None, 9).wait()?.items.len(), 1);
+    Ok(())
+}
+
+#[test]
+fn leases_of_another_database_are_refused_when_the_collection_is_opened() -> Result<(), Error> {
+    let leases = Leases::new(&Database::in_memory(), "leases")?;
+
+    let refused = Database::in_memory().define::<String>("articles")?.leased(&leases).open().unwrap_err();
+
+    assert_eq!(refused.to_string(), "collection `leases` is one of another database");
+    Ok(())
+}

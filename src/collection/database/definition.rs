@@ -46,12 +46,14 @@ pub struct Definition<T: Resource> {
     layered: bool,
     /// The first one given first.
     steps: Vec<Arc<dyn Step<T>>>,
+    /// Why it can't be opened, where what it was given does not fit.
+    fault: Option<Error>,
 }
 
 impl<T: Resource> Definition<T> {
     pub(super) fn new(database: Database, name: Name) -> Self {
         let reads = Arc::new(View::new(&database, name.clone(), Vec::new()).for_reads());
-        Self { database, name, reads, layered: false, steps: Vec::new() }
+        Self { database, name, reads, layered: false, steps: Vec::new(), fault: None }
     }
 
     /// A layer that is also a step, as [`Guarded`](crate::Guarded), [`Cached`](crate::Cached) and
@@ -66,6 +68,14 @@ impl<T: Resource> Definition<T> {
     /// A step that every commit passes.
     pub fn step(mut self, step: impl Step<T>) -> Self {
         self.steps.push(Arc::new(step));
+        self
+    }
+
+    /// Where a step adds to this collection: it has to be one of the same database, and opening tells where it is not.
+    #[cfg(feature = "json")]
+    pub(crate) fn beside<U: Resource>(mut self, other: &Collection<U>) -> Self {
+        let within = Membership::within(other.membership(), self.database.ground());
+        self.fault = self.fault.or(within.err());
         self
     }
 
@@ -206,7 +216,10 @@ impl<T: Resource> Definition<T> {
         }
     }
 
-    fn open_new(self, add_codec: impl FnOnce(&Codecs)) -> Result<Collection<T>, Error> {
+    fn open_new(mut self, add_codec: impl FnOnce(&Codecs)) -> Result<Collection<T>, Error> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         let (database, name) = (self.database.clone(), self.name.clone());
         // Built outside of every lock: the store's abilities are the program's code, and so are layers that are dropped.
         match database.open_once(&name, self.build(), add_codec)? {
@@ -216,7 +229,7 @@ impl<T: Resource> Definition<T> {
     }
 
     pub(super) fn build(self) -> Collection<T> {
-        let Self { database, name, reads, layered, mut steps } = self;
+        let Self { database, name, reads, layered, mut steps, .. } = self;
         steps.reverse();
         let view = View::new(&database, name, steps);
         let membership = Membership::new(&database, Arc::clone(view.member()));

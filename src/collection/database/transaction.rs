@@ -104,7 +104,7 @@ impl DatabaseTransaction {
     /// [`Error::NotFound`] where it does not; that it is absent is checked by the commit. Else those of
     /// [`get`](Self::get).
     pub fn fetch<'a, T: Resource>(&'a mut self, from: &'a Collection<T>, id: &'a str) -> Reply<'a, Arc<T>> {
-        self.get(from, id).then(move |found| Ok(found?.ok_or_else(|| NotFound::new(id))?))
+        self.get(from, id).then(move |found| found?.ok_or_else(|| from.told(NotFound::new(id).into())))
     }
 
     /// The same as [`get`](Self::get), but what is read from the store is neither checked nor kept. For what is shown or
