@@ -59,6 +59,7 @@
 //!   [`docs::problems`] has a page for each problem, [`docs::proxies`] tells of proxies that change tags, and
 //!   [`docs::gateways`] of what gateways promise.
 //! - [`lease`] is for what one may write at a time, and for jobs that only one may run.
+//! - [`merge`](mod@merge) is for forms and settings that several change at once; [`docs::merging`] shows it.
 //! - [`table`] is for programs that keep their rows in SQL tables of their own, and want the conflicts alone.
 //! - `examples/resource.rs` serves three collections, each in one line.
 //! - `examples/shop.rs` is a service with three types of resources and one error enum.
@@ -75,6 +76,7 @@
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http`, `http-body`, `bytes` |
 //! | `dates` | no | modification dates on reads; part of `axum` | `httpdate` |
+//! | `merge` | no | three-way merges of values and drafts ([`merge`](mod@merge)) | `similar` |
 //! | `patch` | no | merge patches and JSON patches on typed values ([`http::Patch`]) | `json-patch` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb`, `crc32c` |
 //! | `postgres` | no | a store on PostgreSQL ([`Postgres`]) | `tokio-postgres`, `deadpool-postgres`, `crc32c`, `tokio` |
@@ -97,6 +99,7 @@
         feature = "etcd",
         feature = "file",
         feature = "json",
+        feature = "merge",
         feature = "metrics",
         feature = "patch",
         feature = "postgres",
@@ -120,6 +123,9 @@ pub mod layer;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub mod lease;
+#[cfg(feature = "merge")]
+#[cfg_attr(docsrs, doc(cfg(feature = "merge")))]
+pub mod merge;
 pub mod table;
 
 pub mod http;
