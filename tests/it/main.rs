@@ -32,6 +32,8 @@ mod lazy;
 #[cfg(feature = "conformance")]
 mod leases;
 mod manifest;
+#[cfg(all(feature = "merge", feature = "conformance"))]
+mod merge;
 #[cfg(all(feature = "axum", feature = "file"))]
 mod outbox;
 mod reentry;
