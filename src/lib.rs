@@ -59,7 +59,8 @@
 //!   [`docs::problems`] has a page for each problem, [`docs::proxies`] tells of proxies that change tags, and
 //!   [`docs::gateways`] of what gateways promise.
 //! - [`lease`] is for what one may write at a time, and for jobs that only one may run.
-//! - [`merge`](mod@merge) is for forms and settings that several change at once; [`docs::merging`] shows it.
+//! - [`merge`](mod@merge) is for forms and settings that several change at once; [`docs::merging`] shows it, and
+//!   `examples/settings.rs` is the whole program.
 //! - [`table`] is for programs that keep their rows in SQL tables of their own, and want the conflicts alone.
 //! - `examples/resource.rs` serves three collections, each in one line.
 //! - `examples/shop.rs` is a service with three types of resources and one error enum.
