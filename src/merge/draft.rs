@@ -298,3 +298,111 @@ impl<E> From<Error> for Stop<E> {
         Self::Error(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::collection::testing::{Fault, Pace, Scripted};
+    use crate::store::Outcome;
+
+    type Pair = (u8, u8);
+
+    fn merge() -> Merge {
+        // An array that only a closure takes apart.
+        Merge::new().by("", |sides| {
+            let pick = |at: usize| {
+                let [base, mine, theirs] = [sides.base?, sides.mine?, sides.theirs?].map(|side| &side[at]);
+                match (mine == base, theirs == base || theirs == mine) {
+                    (true, _) => Some(theirs.clone()),
+                    (false, true) => Some(mine.clone()),
+                    (false, false) => None,
+                }
+            };
+            Some(json!([pick(0)?, pick(1)?]))
+        })
+    }
+
+    /// A draft of mine, and a store where somebody else was faster.
+    fn raced(store: Scripted<Pair>) -> (Arc<Scripted<Pair>>, Collection<Pair>, Draft<Pair>) {
+        let store = Arc::new(store);
+        let pairs = Collection::new(Arc::clone(&store));
+        pairs.create("a", (0, 0)).wait().unwrap();
+        let mut draft = pairs.edit("a").wait().unwrap();
+        draft.0 = 1;
+        pairs.put("a", (0, 1)).wait().unwrap();
+        (store, pairs, draft)
+    }
+
+    fn fine(_: &Pair) -> Result<(), Error> {
+        Ok(())
+    }
+
+    #[test]
+    fn a_lost_answer_is_settled_and_never_merged_with_itself() {
+        for fault in [Fault::None, Fault::LoseAnswer, Fault::LoseRequest, Fault::Fail] {
+            for pace in [Pace::Ready, Pace::Yields] {
+                let store = Scripted::new(pace, true);
+                // The creation, theirs, and mine, which is too late.
+                store.commit_faults.lock().extend([Fault::None, Fault::None, Fault::None, fault]);
+                let (_, pairs, mut draft) = raced(store);
+                let merge = merge();
+
+                let saved = draft.commit_or_merge(&merge, fine).wait().unwrap();
+
+                assert_eq!((*saved.value, &saved), ((1, 1), draft.base()), "{fault:?}");
+                assert_eq!(pairs.fetch("a").wait().unwrap(), saved);
+                assert!(pairs.gate().is_quiet());
+            }
+        }
+    }
+
+    #[test]
+    fn a_write_that_nobody_can_tell_of_leaves_the_draft_as_it_was() {
+        let mut store = Scripted::losing(&[Fault::None, Fault::None, Fault::None, Fault::LoseAnswer]);
+        store.forgets = true;
+        let (_, pairs, mut draft) = raced(store);
+        let base = draft.base().clone();
+        let merge = merge();
+
+        let error = draft.commit_or_merge(&merge, fine).wait().unwrap_err();
+
+        assert_eq!(error.outcome(), Outcome::Unknown);
+        assert_eq!((draft.base(), *draft), (&base, (1, 0)));
+        // It was applied: the next try finds both edits there, and adds nothing.
+        assert_eq!(*draft.commit_or_merge(&merge, fine).wait().unwrap().value, (1, 1));
+        assert!(pairs.gate().is_quiet());
+    }
+
+    #[test]
+    fn a_commit_that_is_dropped_leaves_the_draft_as_it_was_and_nobody_in_line() {
+        let (_, pairs, mut draft) =
+            raced(Scripted::losing(&[Fault::None, Fault::None, Fault::None, Fault::Hang]));
+        let base = draft.base().clone();
+        let merge = merge();
+
+        let mut reply = draft.commit_or_merge(&merge, fine);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(std::pin::Pin::new(&mut reply).poll(&mut context).is_pending());
+        assert!(!pairs.gate().is_quiet(), "it stands in line");
+        drop(reply);
+
+        assert_eq!((draft.base(), *draft), (&base, (1, 0)));
+        assert!(pairs.gate().is_quiet());
+        assert_eq!(*draft.commit_or_merge(&merge, fine).wait().unwrap().value, (1, 1));
+    }
+
+    #[test]
+    fn an_overlap_writes_nothing_more() {
+        let (store, pairs, mut draft) = raced(Scripted::new(Pace::Ready, false));
+        draft.1 = 7;
+        let merge = merge();
+        let sent = store.sent();
+
+        let error = draft.commit_or_merge(&merge, fine).wait().unwrap_err();
+
+        assert!(Overlaps::of(&error).is_some());
+        assert_eq!((store.sent() - sent, *pairs.fetch("a").wait().unwrap().value), (1, (0, 1)));
+    }
+}
