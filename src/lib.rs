@@ -59,6 +59,7 @@
 //!   [`docs::problems`] has a page for each problem, [`docs::proxies`] tells of proxies that change tags, and
 //!   [`docs::gateways`] of what gateways promise.
 //! - [`lease`] is for what one may write at a time, and for jobs that only one may run.
+//! - [`history`](mod@history) keeps what resources were, in the commit of each change.
 //! - [`merge`](mod@merge) is for forms and settings that several change at once; [`docs::merging`] shows it, and
 //!   `examples/settings.rs` is the whole program.
 //! - [`table`] is for programs that keep their rows in SQL tables of their own, and want the conflicts alone.
@@ -121,6 +122,9 @@ pub mod store;
 pub mod codec;
 pub mod layer;
 
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub mod history;
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub mod lease;

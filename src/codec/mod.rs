@@ -16,8 +16,8 @@ pub(crate) use coding::Coding;
 pub use json::Json;
 #[cfg(feature = "merge")]
 pub(crate) use json::escaped;
-#[cfg(any(feature = "merge", feature = "patch"))]
-pub(crate) use json::{Unkept, document, value};
 #[cfg(feature = "resource")]
 pub(crate) use json::within_limits as json_within_limits;
+#[cfg(any(feature = "merge", feature = "patch"))]
+pub(crate) use json::{Unkept, document, value};
 pub use schema::Schema;

@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_smallest_place_that_the_type_can_not_hold_is_an_overlap() {
-        let base = changed(|order| drop(order.paid.insert("ann".to_owned(), Paid::Cash)));
+        let base = changed(|order| order.paid.extend([("ann".to_owned(), Paid::Cash)]));
         let with = |paid: Paid| {
             let mut order = base.clone();
             order.paid.insert("bob".to_owned(), paid);

@@ -36,6 +36,8 @@ mod manifest;
 mod merge;
 #[cfg(all(feature = "axum", feature = "file"))]
 mod outbox;
+#[cfg(feature = "conformance")]
+mod recorded;
 mod reentry;
 #[cfg(all(feature = "axum", feature = "resource"))]
 mod resource;
