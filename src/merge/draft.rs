@@ -10,7 +10,7 @@ use crate::collection::{Call, Called, Collection, Draft, Effect, Ticket, own_in}
 use crate::merge::merge::Merge;
 use crate::merge::overlaps::{Overlap, Overlaps};
 use crate::merge::typed::Unmerged;
-use crate::store::{Commit, Conflict, Entry, Error, Kind, Refusal, Reply, Resource, Versioned};
+use crate::store::{Commit, Conflict, Entry, Error, Kind, Refusal, Reply, Resource, Versioned, shown};
 
 impl<T> Draft<T>
 where
@@ -285,7 +285,7 @@ fn unfit(id: &str, left: &Unmerged) -> Error {
     let problem = match left {
         Unmerged::Overlaps(left) => {
             let places: Vec<String> =
-                left.pointers().take(3).map(|place| format!("`{}`", crate::store::shown(place))).collect();
+                left.pointers().take(3).map(|place| format!("`{}`", shown(place))).collect();
             format!("what was chosen does not go together at {}", places.join(", "))
         }
         Unmerged::Unfaithful(_) => left.to_string(),

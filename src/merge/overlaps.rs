@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::merge::merge::Merge;
 use crate::merge::sides::Sides;
-use crate::store::{Condition, Conflict, Found, Intent, Mismatch, Resource, Versioned};
+use crate::store::{Condition, Conflict, Found, Intent, Mismatch, Resource, Versioned, conflict_in, shown};
 
 /// What a merge could not decide: the places that both sides changed, and what each made of them.
 ///
@@ -92,7 +92,14 @@ impl Overlaps {
     /// # Ok::<_, Error>(())
     /// ```
     pub fn of<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
-        crate::store::conflict_in(error)?.source()?.downcast_ref()
+        let mut next = conflict_in(error).map_or(Some(error), |conflict| conflict.source());
+        while let Some(error) = next {
+            if let Some(overlaps) = error.downcast_ref() {
+                return Some(overlaps);
+            }
+            next = error.source();
+        }
+        None
     }
 
     /// The places, by name and by number. At least one, and none inside another.
@@ -202,7 +209,7 @@ impl fmt::Display for Overlaps {
         f.write_str("both sides changed ")?;
         for (at, pointer) in self.pointers().take(MOST).enumerate() {
             let separator = if at == 0 { "" } else { ", " };
-            write!(f, "{separator}`{}`", crate::store::shown(pointer))?;
+            write!(f, "{separator}`{}`", shown(pointer))?;
         }
         match self.list().len().saturating_sub(MOST) {
             0 => Ok(()),
@@ -232,6 +239,7 @@ mod tests {
 
     use super::*;
     use crate::merge::Strategy::Keyed;
+    use crate::merge::Unmerged;
 
     #[test]
     fn what_is_settled_stands_where_it_was_decided() {
@@ -262,7 +270,9 @@ mod tests {
         let many = |value: &str| -> Value { (0..9).map(|at| (at.to_string(), json!(value))).collect() };
         let overlaps = Merge::new().values(&many("s3"), &many("s3cr3t"), &many("s3cr3t!")).unwrap_err();
 
-        let texts = format!("{overlaps} {overlaps:?} {:?}", overlaps.list()[0]);
+        let typed = Unmerged::from(overlaps);
+        let overlaps = Overlaps::of(&typed).unwrap();
+        let texts = format!("{typed} {typed:?} {overlaps} {overlaps:?} {:?}", overlaps.list()[0]);
         assert!(!texts.contains("s3cr3t"), "{texts}");
         assert_eq!(overlaps.to_string(), "both sides changed `/0`, `/1`, `/2` and 6 more");
     }

@@ -25,7 +25,7 @@ const MOST_TURNS: usize = 16;
 #[non_exhaustive]
 pub enum Unmerged {
     /// What both sides changed, or what the type can't hold together.
-    #[error(transparent)]
+    #[error("the changes of both sides do not go together")]
     Overlaps(#[from] Overlaps),
     /// A value does not survive its own way through JSON, so that a part of it would be lost.
     #[error("a value that is to be merged would not read back from its JSON")]

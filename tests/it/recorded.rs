@@ -19,8 +19,11 @@ fn notes(database: &Database) -> (Collection<String>, History<String>) {
     (notes, history)
 }
 
-/// What is kept of an id, the oldest first.
-fn past(history: &History<String>, id: &str) -> Vec<(Version, String, Ended)> {
+/// Versions that are over, the oldest first.
+type Over = Vec<(Version, String, Ended)>;
+
+/// What is kept of an id.
+fn past(history: &History<String>, id: &str) -> Over {
     let versions = history.of(id).wait().unwrap();
     let mut past: Vec<_> =
         versions.versions().map(|past| (past.version(), past.value().unwrap(), past.ended())).collect();
@@ -218,8 +221,8 @@ fn random_changes_leave_the_past_that_a_plain_list_has() {
         let history = History::<String>::new(&database, "notes.history").unwrap().keeping(most);
         let notes = database.define::<String>("notes").unwrap().recorded(&history).open().unwrap();
         let ids = ["a", "b", "c"];
-        let mut model: BTreeMap<&str, (Option<(Version, String)>, Vec<(Version, String, Ended)>)> =
-            ids.into_iter().map(|id| (id, (None, Vec::new()))).collect();
+        let mut model: BTreeMap<&str, (Option<(Version, String)>, Over)> =
+            ids.into_iter().map(|id| (id, (None, Over::new()))).collect();
         for round in 0..200 {
             let id = ids[dice.below(3) as usize];
             let (now, over) = model.get_mut(id).unwrap();

@@ -352,7 +352,9 @@ fn each_typed_case_is_merged_as_a_person_would() {
     let mail = || Sent::Mail { address: "ann@example.org".to_owned() };
     let parcel = |sent, grams| Parcel { sent, grams, notes: Vec::new() };
     let noted = |parcel: Parcel| Parcel { notes: vec!["fragile".to_owned()], ..parcel };
-    let cases: [(&str, [Parcel; 3], Result<Parcel, &[&str]>); 5] = [
+    // What is merged, or the places that overlap.
+    type Expected = Result<Parcel, &'static [&'static str]>;
+    let cases: [(&str, [Parcel; 3], Expected); 5] = [
         (
             "a variant by me, the weight by them",
             [parcel(post(None), 5), parcel(mail(), 5), parcel(post(None), 6)],
