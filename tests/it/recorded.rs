@@ -221,7 +221,8 @@ fn random_changes_leave_the_past_that_a_plain_list_has() {
         let history = History::<String>::new(&database, "notes.history").unwrap().keeping(most);
         let notes = database.define::<String>("notes").unwrap().recorded(&history).open().unwrap();
         let ids = ["a", "b", "c"];
-        let mut model: BTreeMap<&str, (Option<(Version, String)>, Over)> =
+        type Standing = Option<(Version, String)>;
+        let mut model: BTreeMap<&str, (Standing, Over)> =
             ids.into_iter().map(|id| (id, (None, Over::new()))).collect();
         for round in 0..200 {
             let id = ids[dice.below(3) as usize];
