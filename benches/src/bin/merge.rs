@@ -1,4 +1,4 @@
-//! What a merge costs beside one parse of the document: `merge` prints microseconds, as the median over interleaved rounds, and the
+//! What a merge costs beside one parse of the document: `merge`, with the feature of that name, prints microseconds, as the median over interleaved rounds, and the
 //! ratio to the parse. The document is a record of 10 KiB, and each side makes ten of twenty edits that do not overlap.
 
 use std::collections::BTreeMap;
