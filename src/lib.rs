@@ -59,6 +59,9 @@
 //!   [`docs::problems`] has a page for each problem, [`docs::proxies`] tells of proxies that change tags, and
 //!   [`docs::gateways`] of what gateways promise.
 //! - [`lease`] is for what one may write at a time, and for jobs that only one may run.
+//! - [`history`](mod@history) keeps what resources were, in the commit of each change.
+//! - [`merge`](mod@merge) is for forms and settings that several change at once; [`docs::merging`] shows it, and
+//!   `examples/settings.rs` is the whole program.
 //! - [`table`] is for programs that keep their rows in SQL tables of their own, and want the conflicts alone.
 //! - `examples/resource.rs` serves three collections, each in one line.
 //! - `examples/shop.rs` is a service with three types of resources and one error enum.
@@ -75,6 +78,7 @@
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http`, `http-body`, `bytes` |
 //! | `dates` | no | modification dates on reads; part of `axum` | `httpdate` |
+//! | `merge` | no | three-way merges of values and drafts ([`merge`](mod@merge)) | `similar` |
 //! | `patch` | no | merge patches and JSON patches on typed values ([`http::Patch`]) | `json-patch` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb`, `crc32c` |
 //! | `postgres` | no | a store on PostgreSQL ([`Postgres`]) | `tokio-postgres`, `deadpool-postgres`, `crc32c`, `tokio` |
@@ -97,6 +101,7 @@
         feature = "etcd",
         feature = "file",
         feature = "json",
+        feature = "merge",
         feature = "metrics",
         feature = "patch",
         feature = "postgres",
@@ -119,7 +124,13 @@ pub mod layer;
 
 #[cfg(feature = "json")]
 #[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub mod history;
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
 pub mod lease;
+#[cfg(feature = "merge")]
+#[cfg_attr(docsrs, doc(cfg(feature = "merge")))]
+pub mod merge;
 pub mod table;
 
 pub mod http;

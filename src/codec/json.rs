@@ -11,13 +11,23 @@ use crate::codec::codec::Codec;
 use crate::codec::json::same::Compared;
 use crate::codec::json::written::NoNumber;
 
+#[cfg(any(feature = "merge", feature = "patch"))]
+mod document;
+#[cfg(any(feature = "merge", feature = "patch"))]
+mod kept;
 mod limits;
+#[cfg(any(feature = "merge", feature = "patch"))]
+mod place;
 mod same;
 #[cfg(test)]
 mod shapes;
 mod trace;
 mod written;
 
+#[cfg(any(feature = "merge", feature = "patch"))]
+pub(crate) use document::{Unkept, document, value};
+#[cfg(feature = "merge")]
+pub(crate) use kept::escaped;
 #[cfg(feature = "resource")]
 pub(crate) use limits::check as within_limits;
 

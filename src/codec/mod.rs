@@ -14,6 +14,10 @@ pub use codec::Codec;
 pub(crate) use coding::Coding;
 #[cfg(feature = "json")]
 pub use json::Json;
+#[cfg(feature = "merge")]
+pub(crate) use json::escaped;
 #[cfg(feature = "resource")]
 pub(crate) use json::within_limits as json_within_limits;
+#[cfg(any(feature = "merge", feature = "patch"))]
+pub(crate) use json::{Unkept, document, value};
 pub use schema::Schema;

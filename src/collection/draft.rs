@@ -128,19 +128,38 @@ impl<T: Resource> Draft<T> {
 
     /// For a transaction: the value, if it was touched, and where the new base is to be put.
     pub(crate) fn save(&mut self) -> Option<(Arc<T>, Saved<T>)> {
-        self.take_saved();
-        if !self.is_touched() {
-            return None;
-        }
+        let value = self.touched()?;
         let saved = Saved::default();
         self.saved = Some(Arc::clone(&saved));
-        Some((Arc::clone(&self.value), saved))
+        Some((value, saved))
+    }
+
+    /// The value, if it was touched.
+    pub(crate) fn touched(&mut self) -> Option<Arc<T>> {
+        self.take_saved();
+        self.is_touched().then(|| Arc::clone(&self.value))
+    }
+
+    /// Takes over a state that stands in the store, value and all.
+    #[cfg(feature = "merge")]
+    pub(crate) fn take_over(&mut self, now: Versioned<T>) {
+        self.take_saved();
+        self.value = Arc::clone(&now.value);
+        self.base = now;
+    }
+
+    /// Bases the draft on another state, with a value in which that one's was brought over.
+    #[cfg(feature = "merge")]
+    pub(crate) fn bring_over(&mut self, base: Versioned<T>, value: T) {
+        self.take_saved();
+        self.value = Arc::new(value);
+        self.base = base;
     }
 }
 
 impl<T: Resource> Draft<T> {
     /// Where it was opened, and will be committed.
-    pub(super) fn collection(&self) -> &Collection<T> {
+    pub(crate) fn collection(&self) -> &Collection<T> {
         &self.collection
     }
 

@@ -25,10 +25,12 @@ pub(crate) use call::{Call, missing_in, own_in};
 pub use collection::Collection;
 pub use database::{Along, Database, DatabaseTransaction, Definition, Exit, Part, Step};
 pub use draft::Draft;
-#[cfg(all(test, shuttle))]
+#[cfg(any(feature = "merge", all(test, shuttle)))]
 pub(crate) use gate::Called;
 #[cfg(any(feature = "json", all(test, shuttle)))]
 pub(crate) use gate::Gate;
+#[cfg(feature = "merge")]
+pub(crate) use gate::Ticket;
 pub use pages::Pages;
 pub use retry::{Effect, Report, Retry};
 pub(crate) use rounds::Rounds;

@@ -6,6 +6,9 @@ pub mod architecture {}
 pub mod dialogue {}
 #[doc = include_str!("gateways.md")]
 pub mod gateways {}
+#[cfg(feature = "merge")]
+#[doc = include_str!("merging.md")]
+pub mod merging {}
 #[doc = include_str!("performance.md")]
 pub mod performance {}
 #[doc = include_str!("problems.md")]

@@ -4,15 +4,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::codec::{Codec, Json};
+use crate::codec::{self, Codec, Json, Unkept};
 use crate::http::patch::operations::{Operations, Stop};
 use crate::http::problem::Problem;
 use crate::store::{Advice, Conflict, Error, Mismatch, Refusal};
 
-mod kept;
 mod load;
 mod operations;
-mod place;
 
 /// What [`Patch`] takes, as the header `Accept-Patch` lists it (RFC 5789 §3.1).
 ///
@@ -132,55 +130,27 @@ impl Patch {
     where
         T: Serialize + DeserializeOwned + PartialEq,
     {
-        let mut document = document(id, value)?;
+        let unfaithful = |source| Refusal::Encode { id: id.into(), source };
+        let mut document = codec::document(value).map_err(unfaithful)?;
         match &self.0 {
             Form::Merge(patch) => json_patch::merge(&mut document, patch),
             Form::Operations(operations) => {
                 operations.apply(&mut document).map_err(|stop| stopped(id, stop))?
             }
         }
-        typed(id, &document)
+        codec::value(&document).map_err(|unkept| unfit(id, unkept))
     }
 }
 
-/// The JSON of a value, through its text: as a value of `serde_json` an `f32` of 0.1 would be 0.10000000149.
-fn document<T: Serialize + DeserializeOwned + PartialEq>(id: &str, value: &T) -> Result<Value, Error> {
-    let unfaithful = |source| Refusal::Encode { id: id.into(), source };
-    let text = Json.encode(value).map_err(unfaithful)?;
-    let document: Value = serde_json::from_slice(&text).map_err(|error| unfaithful(error.into()))?;
-    // What the codec can't see, as a skipped field, and what it can write but a document can't hold, as a `u128`.
-    match T::deserialize(&document) {
-        Ok(back) if back == *value => Ok(document),
-        _ => Err(unfaithful("it would not read back from its JSON as it is".into()).into()),
-    }
-}
-
-/// The value that a document stands for, if it says nothing that the type drops.
-fn typed<T: Serialize + DeserializeOwned + PartialEq>(id: &str, document: &Value) -> Result<T, Error> {
-    let unfit = |problem: String| Error::from(Refusal::Unfit { id: id.into(), problem: problem.into() });
-    let text = serde_json::to_vec(document).map_err(|_| unfit("it is no JSON".to_owned()))?;
-    let value: T = Json.decode(&text).map_err(|fault| match serde_json::from_slice::<T>(&text) {
+/// What the type does not hold of the patched document.
+fn unfit(id: &str, unkept: Unkept) -> Error {
+    let problem = match unkept {
+        Unkept::Unreadable(problem) => problem,
         // A column of a text that the client never saw would tell it nothing.
-        Err(error) if error.is_data() => {
-            let path = place::at(document, error.column());
-            unfit(format!("what would be at `{}` is not of the expected shape", shown(&path)))
-        }
-        _ => unfit(fault.to_string()),
-    })?;
-    let again = serde_json::to_value(&value).map_err(|_| unfit("it is no JSON".to_owned()))?;
-    // A type that reads a member minds what stands there.
-    let mut reads = |path: &str| {
-        let mut other = document.clone();
-        let Some(member) = other.pointer_mut(path) else { return false };
-        *member = if member.is_object() { Value::from(0) } else { Value::from_iter([("", 0)]) };
-        serde_json::to_vec(&other).is_ok_and(|text| Codec::<T>::decode(&Json, &text).is_err())
+        Unkept::Misfit(path) => format!("what would be at `{}` is not of the expected shape", shown(&path)),
+        Unkept::Dropped(paths) => format!("nothing would be kept of what is at `{}`", shown(&paths[0])),
     };
-    match kept::dropped(document, &again, &mut reads) {
-        // What is left out was what a document without it stands for.
-        None if T::deserialize(&again).is_ok_and(|back| back == value) => Ok(value),
-        None => Err(unfit("it would not read back from its JSON as it is".to_owned())),
-        Some(path) => Err(unfit(format!("nothing would be kept of what is at `{}`", shown(&path)))),
-    }
+    Refusal::Unfit { id: id.into(), problem: problem.into() }.into()
 }
 
 /// What an operation could not do.

@@ -36,7 +36,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// | `write_id` | what to resolve an unknown outcome by |
 /// | `rule` | the name of the rule that refused |
 /// | `holder` | who holds a locked resource |
-/// | `conflicting_paths` | what both sides changed, after [`with_conflicting_paths`](Self::with_conflicting_paths) |
+/// | `conflicting_paths` | what both sides changed, where a merge left something, or after [`with_conflicting_paths`](Self::with_conflicting_paths) |
 /// | `mismatches` | every id that failed, in a commit over several |
 /// | `current` | the current value, only after [`with_current`](Self::with_current) |
 ///
@@ -134,6 +134,7 @@ impl Problem {
         match error {
             Error::Conflict(conflict) => {
                 inner.facts = Facts::of(conflict.decisive());
+                inner.conflicting_paths = conflict.decisive().conflicting_paths().map(Box::from).collect();
                 match conflict.mismatches() {
                     // An id that is taken is no header of the request's: what was asked to create it is another resource.
                     [one] if matches!(one.kind(), Kind::Exists) && one.origin() == Origin::Argument => {}

@@ -343,7 +343,12 @@ impl fmt::Debug for Conflict {
     }
 }
 
-impl std::error::Error for Conflict {}
+impl std::error::Error for Conflict {
+    /// What a merge left, where that is why; see [`Mismatch::with_overlap`].
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.decisive().cause()
+    }
+}
 
 #[cfg(test)]
 mod tests {

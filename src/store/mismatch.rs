@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ pub struct Mismatch {
     current: Option<Box<dyn Any + Send + Sync>>,
     /// What the maker advises, where that is not what the kind says.
     retry: Option<Advice>,
+    /// In a box, as most have none.
+    overlap: Option<Box<Overlap>>,
 }
 
 /// Why an expectation was not met.
@@ -138,6 +141,12 @@ pub enum Advice {
     Never,
 }
 
+/// What both sides of a merge changed.
+struct Overlap {
+    paths: Box<[Box<str>]>,
+    cause: Box<dyn StdError + Send + Sync>,
+}
+
 /// Which resource it is.
 struct Name {
     collection: Option<Arc<str>>,
@@ -192,7 +201,7 @@ impl Mismatch {
 
     fn bare(id: &str, condition: Condition, intent: Intent, kind: Kind) -> Self {
         let resource = Box::new(Name { collection: None, id: id.into() });
-        Self { resource, condition, intent, kind, found: None, current: None, retry: None }
+        Self { resource, condition, intent, kind, found: None, current: None, retry: None, overlap: None }
     }
 
     /// The same of a resource in this collection of a [`Database`](crate::Database), which beside the id says which one it
@@ -283,6 +292,41 @@ impl Mismatch {
     /// ```
     pub fn with_retry(self, advice: Advice) -> Self {
         Self { retry: Some(advice), ..self }
+    }
+
+    /// The mismatch as what is left of a merge: both sides changed what is at these paths, and nobody but a person can say
+    /// what it is to be. The advice is [`Advice::Merge`]. `cause` is the [`source`](StdError::source) of a
+    /// [`Conflict`](crate::Conflict) that this mismatch speaks for, where a program finds what each side made of it; the paths
+    /// go into a problem body, and so must hold nothing secret.
+    ///
+    /// ```
+    /// use ifmatch::{Conflict, Entry, Expected, Versioned};
+    /// use ifmatch::store::{Advice, Found};
+    ///
+    /// let found = Found::Value(Versioned::<str>::new("7".parse()?, "text"));
+    /// let stale = Entry::check("a1", Expected::Absent).judge(found).unwrap_err();
+    /// let conflict = Conflict::from(stale.with_overlap(["/title"], "both changed the title"));
+    /// assert_eq!(conflict.retry(), Advice::Merge);
+    /// assert!(conflict.decisive().conflicting_paths().eq(["/title"]));
+    /// # Ok::<_, ifmatch::store::ParseError>(())
+    /// ```
+    pub fn with_overlap<P: Into<Box<str>>>(
+        mut self,
+        paths: impl IntoIterator<Item = P>,
+        cause: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        let paths = paths.into_iter().map(Into::into).collect();
+        self.overlap = Some(Box::new(Overlap { paths, cause: cause.into() }));
+        self.with_retry(Advice::Merge)
+    }
+
+    /// What both sides of a merge changed, as JSON pointers; empty where nothing was merged.
+    pub fn conflicting_paths(&self) -> impl Iterator<Item = &str> {
+        self.overlap.iter().flat_map(|overlap| &overlap.paths).map(|path| &**path)
+    }
+
+    pub(super) fn cause(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.overlap.as_ref()?.cause)
     }
 
     /// The collection that the resource is in, where it is one of a [`Database`](crate::Database).
@@ -393,9 +437,14 @@ impl fmt::Display for Mismatch {
             }
         }
         match (&self.kind, self.found) {
-            (Kind::Deleted, Some(found)) => write!(f, ", found its deletion, version {found}"),
-            (_, Some(found)) => write!(f, ", found version {found}"),
-            (_, None) => Ok(()),
+            (Kind::Deleted, Some(found)) => write!(f, ", found its deletion, version {found}")?,
+            (_, Some(found)) => write!(f, ", found version {found}")?,
+            (_, None) => {}
+        }
+        match self.conflicting_paths().count() {
+            0 => Ok(()),
+            1 => f.write_str("; both sides changed the same place"),
+            places => write!(f, "; both sides changed {places} of the same places"),
         }
     }
 }

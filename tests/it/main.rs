@@ -32,8 +32,12 @@ mod lazy;
 #[cfg(feature = "conformance")]
 mod leases;
 mod manifest;
+#[cfg(all(feature = "merge", feature = "conformance"))]
+mod merge;
 #[cfg(all(feature = "axum", feature = "file"))]
 mod outbox;
+#[cfg(feature = "conformance")]
+mod recorded;
 mod reentry;
 #[cfg(all(feature = "axum", feature = "resource"))]
 mod resource;

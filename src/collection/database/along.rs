@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use crate::collection::collection::Collection;
 use crate::collection::database::ground::Ground;
-use crate::collection::database::member::Membership;
-use crate::collection::database::opaque::{Opaque, packed};
+use crate::collection::database::member::{Member, Membership};
+use crate::collection::database::opaque::{Opaque, packed, unpack};
 use crate::collection::database::rider::{Rider, Told};
 use crate::store::{
-    Action, Condition, Entry, Error, Expected, Mismatch, Refusal, Resource, Version, WriteId,
+    Condition, Entry, Error, Expected, Intent, Mismatch, Refusal, Resource, Version, Versioned, WriteId,
 };
 
 /// What a [`Step`](crate::collection::Step) adds to a commit, and what it may know of it.
@@ -83,23 +83,66 @@ impl Along<'_> {
         self.ride(of, Entry::check(id, condition), Some(Arc::new(told)))
     }
 
+    /// Adds a put of what `change` makes of the value that stands there, `None` where there is none. It costs a read, and
+    /// applies only to what was read: where somebody else changed that in between, all steps are asked again. So `change` may
+    /// run more than once; keep it pure. It is joined by no other write of the same id. A value that can't be read can't be
+    /// written over.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    ///
+    /// ```
+    /// use ifmatch::collection::Along;
+    /// use ifmatch::{Collection, Error};
+    ///
+    /// /// Counts the writes of each order.
+    /// fn count(along: &mut Along<'_>, writes: &Collection<u64>, order: &str) -> Result<(), Error> {
+    ///     along.modify(writes, order, |count| count.map_or(1, |count| *count.value + 1))
+    /// }
+    /// ```
+    pub fn modify<T: Resource>(
+        &mut self,
+        of: &Collection<T>,
+        id: &str,
+        change: impl Fn(Option<&Versioned<T>>) -> T + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        let (member, full_id) = self.rides(of, id, Intent::Put)?;
+        let change = move |found: Option<Versioned<Opaque>>| {
+            Arc::new(change(found.and_then(unpack).as_ref())) as Arc<Opaque>
+        };
+        self.riders.push(Rider::changing(member, full_id, Arc::new(change)));
+        Ok(())
+    }
+
     fn ride<T: Resource>(
         &mut self,
         to: &Collection<T>,
         entry: Entry<'_, T>,
         told: Option<Arc<Told>>,
     ) -> Result<(), Error> {
+        let (member, full_id) = self.rides(to, entry.id, entry.intent())?;
+        let Entry { condition, action, .. } = packed(entry, &full_id);
+        self.riders.push(Rider::new(member, full_id, condition, action, told));
+        Ok(())
+    }
+
+    /// The collection and the full id of an entry that may ride along.
+    fn rides<T: Resource>(
+        &self,
+        to: &Collection<T>,
+        id: &str,
+        intent: Intent,
+    ) -> Result<(Arc<dyn Member>, String), Error> {
         let member = Membership::within(to.membership(), self.ground)?;
-        member.name().check_id(entry.id)?;
-        if !self.writes && !matches!(entry.action, Action::Check) {
+        member.name().check_id(id)?;
+        if !self.writes && intent != Intent::Check {
             let name = Box::from(&**member.name().text());
             let problem = "can't be written along with a commit that only checks".into();
             return Err(Refusal::Collection { name, problem }.into());
         }
-        let full_id = member.name().full(entry.id);
-        let Entry { condition, action, .. } = packed(entry, &full_id);
-        self.riders.push(Rider::new(member, full_id, condition, action, told));
-        Ok(())
+        let full_id = member.name().full(id);
+        Ok((member, full_id))
     }
 
     /// The version that the commit expects of this id already, if it says one: as its own entry, or as what a step before

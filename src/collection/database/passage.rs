@@ -82,11 +82,9 @@ impl Passage {
                 let problem = "gets entries from steps that add more for ever".into();
                 return Err(Refusal::Collection { name, problem }.into());
             }
-            for rider in
-                riders.iter_mut().skip(seen).filter(|rider| rider.writes() && rider.member.wants_base())
-            {
+            for rider in riders.iter_mut().skip(seen).filter(|rider| rider.wants_base()) {
                 let found = joint.ground.get(&rider.full_id).await;
-                rider.base = Base::Read(found.map_err(|error| rider.member.name().shown(error))?);
+                rider.decide(found.map_err(|error| rider.member.name().shown(error))?);
             }
             let mut more = Vec::new();
             for (at, rider) in

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use crate::collection::database::member::Member;
 use crate::collection::database::opaque::Opaque;
 use crate::collection::database::part::Base;
-use crate::store::{Action, Condition, Entry, Mismatch};
+use crate::store::{Action, Condition, Entry, Expected, Mismatch, Versioned};
 
 /// What the caller hears where a check fails, made of its own mismatch.
 pub(super) type Told = dyn Fn(Mismatch) -> Mismatch + Send + Sync;
+
+/// What is put, made of what stands there.
+pub(super) type Change = dyn Fn(Option<Versioned<Opaque>>) -> Arc<Opaque> + Send + Sync;
 
 /// An entry that a step added to a commit.
 pub(super) struct Rider {
@@ -16,7 +19,9 @@ pub(super) struct Rider {
     /// As the store knows it.
     pub(super) full_id: String,
     pub(super) condition: Condition,
+    /// A check until it is known what is put, where that depends on what stands there.
     action: Action<Opaque>,
+    change: Option<Arc<Change>>,
     told: Option<Arc<Told>>,
     pub(super) base: Base<Opaque>,
 }
@@ -29,11 +34,30 @@ impl Rider {
         action: Action<Opaque>,
         told: Option<Arc<Told>>,
     ) -> Self {
-        Self { member, full_id, condition, action, told, base: Base::Unread }
+        Self { member, full_id, condition, action, change: None, told, base: Base::Unread }
     }
 
-    pub(super) fn writes(&self) -> bool {
-        !matches!(self.action, Action::Check)
+    /// One that puts what `change` makes of what stands there.
+    pub(super) fn changing(member: Arc<dyn Member>, full_id: String, change: Arc<Change>) -> Self {
+        let rider = Self::new(member, full_id, Expected::Any.into(), Action::Check, None);
+        Self { change: Some(change), ..rider }
+    }
+
+    fn writes(&self) -> bool {
+        self.change.is_some() || !matches!(self.action, Action::Check)
+    }
+
+    /// Whether anything is decided on what it writes over.
+    pub(super) fn wants_base(&self) -> bool {
+        self.writes() && (self.change.is_some() || self.member.wants_base())
+    }
+
+    /// Decides on what stands there, and applies only to that.
+    pub(super) fn decide(&mut self, found: Option<Versioned<Opaque>>) {
+        if let Some(change) = &self.change {
+            self.action = Action::Put(change(found.clone()));
+        }
+        self.base = Base::Read(found);
     }
 
     pub(super) fn entry(&self) -> Entry<'_, Opaque> {

@@ -1,0 +1,171 @@
+//! [`History`], what the resources of a collection were.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::collection::{Collection, Database, Definition};
+use crate::history::past::{Record, Versions};
+use crate::history::recorder::{Author, Bounds, Recorder};
+use crate::store::{Condition, Error, Reply, Resource, Version, Versioned};
+
+/// What the resources of a collection were: a handle, which clones share.
+///
+/// Each resource has one record, under its own id, which every change of it writes along. It is bounded: 32 versions, and 256 KiB
+/// of their JSON, unless the program says otherwise. What is past that is gone, the oldest first.
+///
+/// A change costs a read of what it writes over, one of the record, and the writing of both. Two changes of one resource are
+/// decided one after the other, as under a rule. Where a commit is sent again under a write id of the program's own, it is
+/// another one, as it keeps another past: ask [`resolve`](Collection::resolve) first.
+pub struct History<T> {
+    records: Collection<Record>,
+    bounds: Bounds,
+    author: Option<Arc<Author<T>>>,
+}
+
+impl<T: Resource> History<T> {
+    /// The history that is kept in the collection of this name.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Collection`](crate::store::Refusal::Collection) where the name can't be that of a collection, or it is open
+    /// with another type.
+    ///
+    /// ```
+    /// use ifmatch::Database;
+    /// use ifmatch::history::History;
+    ///
+    /// let history = History::<String>::new(&Database::in_memory(), "notes.history")?;
+    /// assert_eq!(history.of("readme").wait()?.versions().count(), 0);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn new(database: &Database, name: &str) -> Result<Self, Error> {
+        let bounds = Bounds { versions: 32, bytes: 256 * 1024, lasts: None };
+        Ok(Self { records: database.collection(name)?, bounds, author: None })
+    }
+
+    /// The same, of at most so many versions of each resource.
+    #[must_use]
+    pub fn keeping(mut self, versions: usize) -> Self {
+        self.bounds.versions = versions;
+        self
+    }
+
+    /// The same, of at most so many bytes of JSON for each resource. The record has to fit into the store with a little
+    /// around it: as text it may be longer by a half.
+    #[must_use]
+    pub fn within(mut self, bytes: usize) -> Self {
+        self.bounds.bytes = bytes;
+        self
+    }
+
+    /// The same, of versions that ended no longer ago than this. They go when the resource is changed again.
+    #[must_use]
+    pub fn lasting(mut self, lasts: Duration) -> Self {
+        self.bounds.lasts = Some(lasts);
+        self
+    }
+
+    /// The same with the author of each version, as its value tells.
+    ///
+    /// ```
+    /// use ifmatch::Database;
+    /// use ifmatch::history::History;
+    ///
+    /// let office = Database::in_memory();
+    /// let history = History::new(&office, "notes.history")?.by(|(author, _): &(String, String)| Some(author.clone()));
+    /// let notes = office.define("notes")?.recorded(&history).open()?;
+    ///
+    /// notes.create("a", ("ann".to_string(), "hello".to_string())).wait()?;
+    /// notes.put("a", ("bob".to_string(), "hi".to_string())).wait()?;
+    /// let past = history.of("a").wait()?;
+    /// assert_eq!(past.versions().next().unwrap().by(), Some("ann"));
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    #[must_use]
+    pub fn by(mut self, author: impl Fn(&T) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.author = Some(Arc::new(author));
+        self
+    }
+
+    /// What a resource was, also one that is deleted. One read.
+    pub fn of<'a>(&'a self, id: &'a str) -> Reply<'a, Versions<T>> {
+        self.records.get(id).map(move |found| {
+            let empty = || Arc::new(Record { kept: Default::default(), expired: 0 });
+            Versions::new(id, found.map_or_else(empty, |found| found.value))
+        })
+    }
+
+    /// Makes a resource what it was, as a new version: what it is now becomes past, and can be restored in turn. The condition
+    /// says what is to be replaced, as for [`replace`](Collection::replace).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Versions::at`] and of [`Past::value`](crate::history::Past::value), and those of
+    /// [`replace`](Collection::replace).
+    ///
+    /// ```
+    /// use ifmatch::history::History;
+    /// use ifmatch::{Database, Error};
+    ///
+    /// let office = Database::in_memory();
+    /// let history = History::<u32>::new(&office, "counts.history")?;
+    /// let counts = office.define::<u32>("counts")?.recorded(&history).open()?;
+    /// let first = counts.create("a", 1).wait()?;
+    /// let second = counts.put("a", 2).wait()?;
+    ///
+    /// counts.put("a", 3).wait()?; // somebody else was faster
+    /// assert!(history.restore(&counts, "a", first.version, second.version).wait().is_err());
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn restore<'a>(
+        &'a self,
+        to: &'a Collection<T>,
+        id: &'a str,
+        version: Version,
+        condition: impl Into<Condition>,
+    ) -> Reply<'a, Versioned<T>>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        let condition = condition.into();
+        Reply::pending(async move {
+            let value = self.of(id).await?.at(version)?.value()?;
+            to.replace(id, condition, value).await
+        })
+    }
+}
+
+impl<T: Resource + Serialize + DeserializeOwned> Definition<T> {
+    /// Keeps what each resource was in `history`, in the commit of each change, whichever way it comes.
+    ///
+    /// ```
+    /// use ifmatch::Database;
+    /// use ifmatch::history::History;
+    ///
+    /// let office = Database::in_memory();
+    /// let history = History::<String>::new(&office, "notes.history")?.keeping(100);
+    /// let notes = office.define::<String>("notes")?.recorded(&history).open()?;
+    /// # notes.create("a", "b".to_string()).wait()?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn recorded(self, history: &History<T>) -> Self {
+        let History { records, bounds, author } = history.clone();
+        self.step(Recorder { records, bounds, author })
+    }
+}
+
+impl<T> Clone for History<T> {
+    fn clone(&self) -> Self {
+        Self { records: self.records.clone(), bounds: self.bounds, author: self.author.clone() }
+    }
+}
+
+impl<T> fmt::Debug for History<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History").field("bounds", &self.bounds).finish_non_exhaustive()
+    }
+}
