@@ -300,7 +300,7 @@ fn a_tag_with_a_put_is_that_of_what_was_sent_where_that_is_wanted() {
     let spaced = notes.put("a", &HELLO.replace(':', ": "));
     let left_out = notes.put("a", r#"{"title":"Hello","stars":0.0,"unknown":1}"#);
 
-    assert_eq!(same.header("etag").is_some(), true);
+    assert!(same.header("etag").is_some());
     assert_eq!((spaced.status, spaced.header("etag")), (200, None));
     assert_eq!((left_out.status, left_out.header("etag")), (200, None));
     assert!(notes.ask("GET", "/a", &[], "").header("etag").is_some());
