@@ -99,12 +99,16 @@ fn executable() -> &'static Path {
 pub(crate) fn built(example: &str) -> PathBuf {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // The features of this very build, so that what is compiled already serves.
-    let features = ["conformance", "file", "patch", "resource"];
+    let features = ["conformance", "file", "merge", "metrics", "patch", "resource", "tower", "tracing"];
     let on = [
         cfg!(feature = "conformance"),
         cfg!(feature = "file"),
+        cfg!(feature = "merge"),
+        cfg!(feature = "metrics"),
         cfg!(feature = "patch"),
         cfg!(feature = "resource"),
+        cfg!(feature = "tower"),
+        cfg!(feature = "tracing"),
     ];
     let features = features.into_iter().zip(on);
     let features = features.filter(|(_, on)| *on).fold("axum".to_owned(), |all, (name, _)| all + "," + name);
