@@ -40,7 +40,9 @@ impl Service<Request<()>> for Bare {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let mut response = Response::new(b"plain".to_vec());
         *response.status_mut() = self.status;
-        response.headers_mut().insert("retry-after", "7".parse().unwrap());
+        for (name, value) in [("retry-after", "7"), ("set-cookie", "a=b"), ("content-length", "5")] {
+            response.headers_mut().insert(name, value.parse().unwrap());
+        }
         ready(Ok(response))
     }
 }
@@ -125,19 +127,41 @@ fn a_rule_by_path_may_refuse_the_star_and_may_only_report() {
 
 #[test]
 fn a_bare_refusal_gets_a_body_and_keeps_what_a_client_acts_on() {
-    for status in [409, 412, 423, 428] {
+    for (status, reason) in
+        [(409, "conflict"), (412, "precondition-failed"), (423, "locked"), (428, "precondition-required")]
+    {
         let mut service =
             Problems::new().layer(Bare { status: StatusCode::from_u16(status).unwrap(), ..Bare::default() });
         let (told, body, headers) = ask(&mut service, "PUT", "/", &[]);
         assert_eq!((told, &headers["content-type"]), (status, &"application/problem+json".parse().unwrap()));
-        assert_eq!(headers["retry-after"], "7");
-        assert!(body.contains(&format!("\"status\":{status}")), "{body}");
+        assert_eq!(
+            (&headers["retry-after"], &headers["set-cookie"]),
+            (&"7".parse().unwrap(), &"a=b".parse().unwrap())
+        );
+        assert!(!headers.contains_key("content-length"));
+        assert!(body.contains(&format!("\"reason\":\"{reason}\"")), "{body}");
+        let retry = if status == 423 { "wait" } else { "refetch" };
+        assert!(body.contains(&format!("\"retry\":\"{retry}\"")), "{body}");
     }
     for status in [200, 400, 404, 500] {
         let mut service =
             Problems::new().layer(Bare { status: StatusCode::from_u16(status).unwrap(), ..Bare::default() });
         assert_eq!(ask(&mut service, "PUT", "/", &[]).1, "plain", "{status}");
     }
+}
+
+#[test]
+fn a_resource_takes_the_layers_without_a_framework_between() {
+    let notes = resource("/notes", Collection::<String>::in_memory());
+    let mut service = Require::new().without_star().layer(Problems::new().layer(notes));
+    let request =
+        Request::builder().method("PUT").uri("/a").header("if-match", "*").body(axum::body::Body::empty());
+    let mut answer = service.call(request.unwrap());
+
+    let answer = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+
+    let Poll::Ready(Ok(response)) = answer else { panic!("it is ready") };
+    assert_eq!(response.status(), 428);
 }
 
 #[test]
