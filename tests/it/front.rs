@@ -11,9 +11,12 @@ use axum::Router;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use axum::routing::put;
 use ifmatch::http::{Exchange, Outcome, Tally};
+use ifmatch::store::{
+    Abilities, Changes, Committed, Failure, Listed, Outcome as StoreOutcome, Page, Resolution, Scan, WriteId,
+};
 use ifmatch::web::resource;
 use ifmatch::web::tower::{Basis, Monitor, Problems, Require};
-use ifmatch::{Collection, Error, Memory, Observed, Retry};
+use ifmatch::{Collection, Commit, Error, Memory, Observed, Reply, Retry, Start, Store, Versioned};
 use parking_lot::Mutex;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -162,6 +165,58 @@ fn a_resource_takes_the_layers_without_a_framework_between() {
 
     let Poll::Ready(Ok(response)) = answer else { panic!("it is ready") };
     assert_eq!(response.status(), 428);
+}
+
+/// A store whose first read fails.
+struct Stumbling {
+    store: Memory<u64>,
+    stumbled: AtomicBool,
+}
+
+impl Store<u64> for Stumbling {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<u64>>> {
+        if self.stumbled.swap(true, Ordering::Relaxed) {
+            return self.store.get(id);
+        }
+        Reply::ready(Err(Failure::new(StoreOutcome::NotApplied, "connection refused").into()))
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, u64>) -> Reply<'a, Committed> {
+        self.store.commit(commit)
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        Store::<u64>::resolve(&self.store, write)
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<u64>>> {
+        self.store.scan(scan)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u64>> {
+        self.store.watch(from)
+    }
+
+    fn abilities(&self) -> Abilities {
+        Store::<u64>::abilities(&self.store)
+    }
+}
+
+#[test]
+fn a_read_that_failed_is_an_attempt_and_no_conflict() -> Result<(), Error> {
+    let tally = Tally::new();
+    let calls = tally.clone();
+    let store = Stumbling { store: Memory::new(), stumbled: AtomicBool::new(false) };
+    let counters =
+        Collection::new(store).with_retry(Retry::default().report(move |report| calls.call(report)));
+    counters.create("a", 1).wait()?;
+
+    counters.modify("a", |count| *count += 1).wait()?;
+
+    let text = tally.to_string();
+    assert_eq!(number(&text, "ifmatch_attempts_total"), 2);
+    assert_eq!(number(&text, "ifmatch_absorbed_total"), 0);
+    Ok(())
 }
 
 #[test]
