@@ -70,12 +70,14 @@ where
     (head.status.as_u16(), String::from_utf8(body).unwrap(), head.headers)
 }
 
+/// Method, headers, status, reason.
+type Row = (&'static str, &'static [(&'static str, &'static str)], u16, &'static str);
+
 #[test]
 fn what_a_request_has_to_say_is_required_of_handlers_that_never_look() {
     let bare = Bare::default();
     let mut service = Require::new().layer(bare.clone());
-    // Method, headers, status, reason.
-    let rows: [(&str, &[(&str, &str)], u16, &str); 12] = [
+    let rows: [Row; 12] = [
         ("PUT", &[], 428, "expectation-required"),
         ("PATCH", &[("if-none-match", "\"7\"")], 428, "expectation-required"),
         ("DELETE", &[("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")], 428, "expectation-required"),
