@@ -17,6 +17,7 @@ pub(crate) struct Call<'a> {
     retry: &'a Retry,
     began: Instant,
     attempts: u32,
+    conflicts: u32,
     waits: u32,
 }
 
@@ -33,7 +34,7 @@ struct TooLate(Duration);
 
 impl<'a> Call<'a> {
     pub(crate) fn new(retry: &'a Retry) -> Self {
-        Self { retry, began: retry.clock().now(), attempts: 0, waits: 0 }
+        Self { retry, began: retry.clock().now(), attempts: 0, conflicts: 0, waits: 0 }
     }
 
     /// How many commits were sent and reads failed so far.
@@ -61,7 +62,8 @@ impl<'a> Call<'a> {
 
     pub(crate) fn report(&self, id: Option<&str>, effect: Effect<'_>) {
         if self.retry.reports() {
-            let report = Report { id, attempts: self.attempts, elapsed: self.elapsed(), effect };
+            let Self { attempts, conflicts, .. } = *self;
+            let report = Report { id, attempts, conflicts, elapsed: self.elapsed(), effect };
             self.retry.tell(&report);
         }
     }
@@ -185,7 +187,10 @@ impl<'a> Call<'a> {
                     sent = send(store, stamps, commit);
                     continue;
                 }
-                Some(answer) => return answer,
+                Some(answer) => {
+                    self.conflicts += u32::from(matches!(answer, Err(Error::Conflict(_))));
+                    return answer;
+                }
                 None => Failure::new(Outcome::Unknown, TooLate(self.retry.longest())),
             };
             let failure = match commit.applies_nothing() {

@@ -70,6 +70,8 @@ pub struct Report<'a> {
     pub id: Option<&'a str>,
     /// How many tries it took: commits sent and reads that failed.
     pub attempts: u32,
+    /// How many of them ended in a conflict. Of a call that did not fail, all were made up for.
+    pub conflicts: u32,
     /// How long it took by the clock of the [`Timer`].
     pub elapsed: Duration,
     /// What it came to.

@@ -202,7 +202,13 @@ impl Problem {
     /// assert_eq!(Problem::of_status(405).reason(), "method-not-allowed");
     /// ```
     pub fn of_status(status: u16) -> Self {
-        Self::of(status, status::word_of_status(status), status::phrase(status))
+        let mut problem = Self::of(status, status::word_of_status(status), status::phrase(status));
+        problem.0.retry = match status {
+            409 | 412 | 428 => Advice::Refetch,
+            423 => Advice::Wait,
+            _ => Advice::Never,
+        };
+        problem
     }
 
     /// That a request named tags of what has none, as of a list: what it says can't hold.

@@ -27,7 +27,7 @@ use crate::store::{Conflict, Error};
 /// | `ifmatch_writes_total`, `ifmatch_blind_writes_total` | requests that write, and those of them which say nothing of the state they are based on |
 /// | `ifmatch_calls_total{ending}` | calls of `modify` and its kin: `applied`, `unchanged`, `refused`, `exhausted`, `conflict` (one that escaped), `failed` |
 /// | `ifmatch_attempts_total` | the commits that those sent, and their reads that failed |
-/// | `ifmatch_absorbed_total` | the attempts that were lost, and made up for by another one in the same call |
+/// | `ifmatch_absorbed_total` | the conflicts that were made up for by another attempt of the same call |
 /// | `ifmatch_commits_total{ending}` | commits to the store: `applied`, `conflict`, `unknown`, `failed`, `dropped` |
 /// | `ifmatch_blind_entries_total` | what those wrote whatever was there |
 ///
@@ -168,11 +168,11 @@ pub(super) fn call_ending(report: &Report<'_>) -> &'static str {
     }
 }
 
-/// How many attempts were lost in a call that made up for them.
+/// How many conflicts a call met and made up for. Not its attempts but one: a read that failed is tried again too.
 pub(super) fn absorbed(report: &Report<'_>) -> u64 {
     match report.effect {
         Effect::Failed(_) => 0,
-        _ => report.attempts.saturating_sub(1).into(),
+        _ => report.conflicts.into(),
     }
 }
 

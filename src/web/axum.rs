@@ -61,7 +61,9 @@ use axum_core::response::{IntoResponse, Response};
 #[cfg(feature = "patch")]
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
+#[cfg(feature = "patch")]
+use http::header::CONTENT_TYPE;
+use http::header::ETAG;
 use http::request::Parts;
 use serde::Serialize;
 
@@ -187,7 +189,7 @@ impl IntoResponse for Problem {
 }
 
 /// A problem of what axum answers by itself: 404 without a route, 405, a path, a query or a body that it can't read. Its
-/// text is left out, as that may quote the request; the status and headers like `Allow` stay. Other responses pass as they
+/// text is left out, as that may quote the request; all headers stay but those that describe the body. Other responses pass as they
 /// are, errors with a body that is no plain text among them.
 ///
 /// For axum's `middleware::map_response`, over the whole router.
@@ -201,20 +203,10 @@ impl IntoResponse for Problem {
 /// ```
 pub async fn problems(response: Response) -> Response {
     let status = response.status();
-    let plain =
-        response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
-    if !plain || !(status.is_client_error() || status.is_server_error()) {
-        return response;
+    match response::is_bare(&response) && (status.is_client_error() || status.is_server_error()) {
+        true => response::instead_of(response).map(Body::from),
+        false => response,
     }
-    let (parts, _) = response.into_parts();
-    let mut problem = Problem::of_status(status.as_u16()).into_response();
-    *problem.extensions_mut() = parts.extensions;
-    for name in [ALLOW, RETRY_AFTER, WWW_AUTHENTICATE] {
-        for value in parts.headers.get_all(&name) {
-            problem.headers_mut().append(&name, value.clone());
-        }
-    }
-    problem
 }
 
 fn header_value(version: Version) -> HeaderValue {

@@ -8,8 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-#[cfg(any(feature = "axum", feature = "resource"))]
 use http::header::CONTENT_TYPE;
+#[cfg(any(feature = "axum", feature = "tower"))]
+use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 #[cfg(any(feature = "axum", feature = "resource"))]
 use serde::Serialize;
@@ -62,6 +63,30 @@ pub(super) fn of_problem(problem: &Problem) -> Response<Bytes> {
         response.extensions_mut().insert(cause.clone());
     }
     response
+}
+
+/// Whether a response says no more than plain text can.
+#[cfg(any(feature = "axum", feature = "tower"))]
+pub(super) fn is_bare<B>(response: &Response<B>) -> bool {
+    response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"))
+}
+
+/// The problem of a status, in place of a response: with its extensions, and its headers but for those that describe its body.
+/// Its text is left out, as that may quote the request.
+#[cfg(any(feature = "axum", feature = "tower"))]
+pub(super) fn instead_of<B>(response: Response<B>) -> Response<Bytes> {
+    let (head, _) = response.into_parts();
+    let mut problem = of_problem(&Problem::of_status(head.status.as_u16()));
+    // What is known of the refusal goes on to the layers in front.
+    *problem.extensions_mut() = head.extensions;
+    let own = problem.headers().clone();
+    for (name, value) in &head.headers {
+        let of_body = name.as_str().starts_with("content-") || *name == TRANSFER_ENCODING;
+        if !of_body && !own.contains_key(name) {
+            problem.headers_mut().append(name, value.clone());
+        }
+    }
+    problem
 }
 
 /// The body of an answer of axum that has none. Its length is open, so that nobody writes `Content-Length: 0` into a 304, where that

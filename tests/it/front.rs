@@ -11,9 +11,12 @@ use axum::Router;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use axum::routing::put;
 use ifmatch::http::{Exchange, Outcome, Tally};
+use ifmatch::store::{
+    Abilities, Changes, Committed, Failure, Listed, Outcome as StoreOutcome, Page, Resolution, Scan, WriteId,
+};
 use ifmatch::web::resource;
 use ifmatch::web::tower::{Basis, Monitor, Problems, Require};
-use ifmatch::{Collection, Error, Memory, Observed, Retry};
+use ifmatch::{Collection, Commit, Error, Memory, Observed, Reply, Retry, Start, Store, Versioned};
 use parking_lot::Mutex;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -40,7 +43,9 @@ impl Service<Request<()>> for Bare {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let mut response = Response::new(b"plain".to_vec());
         *response.status_mut() = self.status;
-        response.headers_mut().insert("retry-after", "7".parse().unwrap());
+        for (name, value) in [("retry-after", "7"), ("set-cookie", "a=b"), ("content-length", "5")] {
+            response.headers_mut().insert(name, value.parse().unwrap());
+        }
         ready(Ok(response))
     }
 }
@@ -67,6 +72,9 @@ where
     let (head, body) = response.into_parts();
     (head.status.as_u16(), String::from_utf8(body).unwrap(), head.headers)
 }
+
+/// Method, headers, status, reason.
+type Row = (&'static str, &'static [(&'static str, &'static str)], u16, &'static str);
 
 #[test]
 fn what_a_request_has_to_say_is_required_of_handlers_that_never_look() {
@@ -127,19 +135,93 @@ fn a_rule_by_path_may_refuse_the_star_and_may_only_report() {
 
 #[test]
 fn a_bare_refusal_gets_a_body_and_keeps_what_a_client_acts_on() {
-    for status in [409, 412, 423, 428] {
+    for (status, reason) in
+        [(409, "conflict"), (412, "precondition-failed"), (423, "locked"), (428, "precondition-required")]
+    {
         let mut service =
             Problems::new().layer(Bare { status: StatusCode::from_u16(status).unwrap(), ..Bare::default() });
         let (told, body, headers) = ask(&mut service, "PUT", "/", &[]);
         assert_eq!((told, &headers["content-type"]), (status, &"application/problem+json".parse().unwrap()));
-        assert_eq!(headers["retry-after"], "7");
-        assert!(body.contains(&format!("\"status\":{status}")), "{body}");
+        assert_eq!(
+            (&headers["retry-after"], &headers["set-cookie"]),
+            (&"7".parse().unwrap(), &"a=b".parse().unwrap())
+        );
+        assert!(!headers.contains_key("content-length"));
+        assert!(body.contains(&format!("\"reason\":\"{reason}\"")), "{body}");
+        let retry = if status == 423 { "wait" } else { "refetch" };
+        assert!(body.contains(&format!("\"retry\":\"{retry}\"")), "{body}");
     }
     for status in [200, 400, 404, 500] {
         let mut service =
             Problems::new().layer(Bare { status: StatusCode::from_u16(status).unwrap(), ..Bare::default() });
         assert_eq!(ask(&mut service, "PUT", "/", &[]).1, "plain", "{status}");
     }
+}
+
+#[test]
+fn a_resource_takes_the_layers_without_a_framework_between() {
+    let notes = resource("/notes", Collection::<String>::in_memory());
+    let mut service = Require::new().without_star().layer(Problems::new().layer(notes));
+    let request =
+        Request::builder().method("PUT").uri("/a").header("if-match", "*").body(axum::body::Body::empty());
+    let mut answer = service.call(request.unwrap());
+
+    let answer = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+
+    let Poll::Ready(Ok(response)) = answer else { panic!("it is ready") };
+    assert_eq!(response.status(), 428);
+}
+
+/// A store whose first read fails.
+struct Stumbling {
+    store: Memory<u64>,
+    stumbled: AtomicBool,
+}
+
+impl Store<u64> for Stumbling {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<u64>>> {
+        if self.stumbled.swap(true, Ordering::Relaxed) {
+            return self.store.get(id);
+        }
+        Reply::ready(Err(Failure::new(StoreOutcome::NotApplied, "connection refused").into()))
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, u64>) -> Reply<'a, Committed> {
+        self.store.commit(commit)
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        Store::<u64>::resolve(&self.store, write)
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<u64>>> {
+        self.store.scan(scan)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u64>> {
+        self.store.watch(from)
+    }
+
+    fn abilities(&self) -> Abilities {
+        Store::<u64>::abilities(&self.store)
+    }
+}
+
+#[test]
+fn a_read_that_failed_is_an_attempt_and_no_conflict() -> Result<(), Error> {
+    let tally = Tally::new();
+    let calls = tally.clone();
+    let store = Stumbling { store: Memory::new(), stumbled: AtomicBool::new(false) };
+    let counters =
+        Collection::new(store).with_retry(Retry::default().report(move |report| calls.call(report)));
+    counters.create("a", 1).wait()?;
+
+    counters.modify("a", |count| *count += 1).wait()?;
+
+    let text = tally.to_string();
+    assert_eq!(number(&text, "ifmatch_attempts_total"), 2);
+    assert_eq!(number(&text, "ifmatch_absorbed_total"), 0);
+    Ok(())
 }
 
 #[test]

@@ -44,6 +44,13 @@ impl Body {
     }
 }
 
+/// For layers that answer by themselves, as those of `web::tower`.
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::whole(bytes.into())
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;

@@ -3,18 +3,16 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::http::{PROBLEM_JSON, Problem};
 use crate::web::response;
 
 /// A layer that gives a bare 409, 412, 423 or 428 of another layer, or of a handler, the body of a problem (RFC 9457).
 ///
-/// What is a problem already stays as it is, and so does any other body that says its type, but for plain text. Headers that a
-/// client acts on stay: `ETag`, `Retry-After`, `Allow`, `WWW-Authenticate`.
+/// What is a problem already stays as it is, and so does any other body that says its type, but for plain text. All headers stay
+/// but those that describe the body.
 ///
 /// ```
 /// use axum::Router;
@@ -68,25 +66,9 @@ where
     }
 }
 
-fn with_problem<B: From<Vec<u8>>>(bare: Response<B>) -> Response<B> {
-    let status = bare.status().as_u16();
-    if !matches!(status, 409 | 412 | 423 | 428) || says_more(bare.headers()) {
-        return bare;
+fn with_problem<B: From<Vec<u8>>>(answer: Response<B>) -> Response<B> {
+    match matches!(answer.status().as_u16(), 409 | 412 | 423 | 428) && response::is_bare(&answer) {
+        true => response::instead_of(answer).map(|body| B::from(body.into())),
+        false => answer,
     }
-    let (head, _) = bare.into_parts();
-    let mut response = response::of_problem(&Problem::of_status(status)).map(|body| B::from(body.into()));
-    // What is known of the refusal goes on to the layers in front.
-    *response.extensions_mut() = head.extensions;
-    for name in [ALLOW, ETAG, RETRY_AFTER, WWW_AUTHENTICATE] {
-        for value in head.headers.get_all(&name) {
-            response.headers_mut().append(&name, value.clone());
-        }
-    }
-    response
-}
-
-/// Whether there is a body that says something to a program.
-fn says_more(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
-    kind.is_some_and(|kind| kind.starts_with(PROBLEM_JSON.as_bytes()) || !kind.starts_with(b"text/plain"))
 }
