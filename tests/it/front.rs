@@ -73,9 +73,6 @@ where
     (head.status.as_u16(), String::from_utf8(body).unwrap(), head.headers)
 }
 
-/// Method, headers, status, reason.
-type Row = (&'static str, &'static [(&'static str, &'static str)], u16, &'static str);
-
 #[test]
 fn what_a_request_has_to_say_is_required_of_handlers_that_never_look() {
     let bare = Bare::default();
