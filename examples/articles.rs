@@ -109,10 +109,22 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         }
     };
 
+    let office = Office::open(&database)?;
+    tokio::spawn(sweep(office.leases.clone()));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, service(Office::open(&database)?)).with_graceful_shutdown(interrupted()).await?;
+    axum::serve(listener, service(office)).with_graceful_shutdown(interrupted()).await?;
     Ok(())
+}
+
+/// Ends the leases of editors who went without a word, in a while from when they were last heard of.
+async fn sweep(leases: Leases) {
+    loop {
+        tokio::time::sleep(RESERVED / 3).await;
+        if let Err(error) = leases.sweep("the service").await {
+            eprintln!("leases were not looked at: {error}");
+        }
+    }
 }
 
 fn service(office: Office) -> Router {
@@ -207,7 +219,7 @@ async fn list(office: State<Office>, Query(range): Query<Range>) -> Result<Json<
 #[derive(Deserialize)]
 struct Editor {
     owner: String,
-    /// Seconds to wait for it: an editor who is gone is found out by waiting only.
+    /// Seconds to wait for it.
     #[serde(default)]
     wait: u64,
 }
@@ -285,10 +297,24 @@ async fn leases(office: State<Office>, Query(range): Query<Range>) -> Result<Jso
     Ok(Json(page.items.into_iter().map(|(id, held)| Holder::known(&id, held)).collect()))
 }
 
-/// `GET /articles/{id}/lease/trail`: how leases were ended by others than their holders.
-async fn trail(office: State<Office>, id: Path<String>) -> Result<Json<Vec<Ended>>, Error> {
-    let page = office.leases.trail(&id, None, LONGEST_PAGE).await?;
-    Ok(Json(page.items.into_iter().map(|(_, ended)| ended).collect()))
+#[derive(Serialize)]
+struct Trail {
+    ended: Vec<Ended>,
+    /// What to pass as `after` for the next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// `GET /articles/{id}/lease/trail`: how leases were ended by others than their holders, the first time first.
+async fn trail(
+    office: State<Office>,
+    id: Path<String>,
+    Query(range): Query<Range>,
+) -> Result<Json<Trail>, Error> {
+    let limit = range.limit.unwrap_or(LONGEST_PAGE).min(LONGEST_PAGE);
+    let page = office.leases.trail(&id, range.after.as_deref(), limit).await?;
+    let next = page.next().map(str::to_owned);
+    Ok(Json(Trail { ended: page.items.into_iter().map(|(_, ended)| ended).collect(), next }))
 }
 
 struct Options {

@@ -237,7 +237,8 @@ impl<T: ?Sized> Answer<T> {
         if let Some(location) = &self.location {
             headers.push(("location", location.clone()));
         }
-        if let Some(modified) = self.modified {
+        // What tells nothing of the state by its tag must not by its date either.
+        if let Some(modified) = self.modified.filter(|_| self.tag == Tag::Told) {
             headers.extend(date::shown(modified).map(|shown| ("last-modified", shown)));
         }
         headers

@@ -24,7 +24,7 @@ use crate::http::status::reason;
 pub struct Exchange<'e> {
     /// The method of the request.
     pub method: &'e str,
-    /// The status of the answer; 0 where the client went away before there was one.
+    /// The status of the answer; 0 where there was none.
     pub status: u16,
     /// How it ended.
     pub outcome: Outcome,
@@ -58,6 +58,8 @@ pub enum Outcome {
     Refused(&'static str),
     /// The client went away before there was an answer: a write may have been applied.
     Dropped,
+    /// The service failed without an answer, so that the connection ends: a layer of time limits does so.
+    Failed,
     /// All else, as a 404 of the router.
     Other,
 }
@@ -73,6 +75,11 @@ impl<'e> Exchange<'e> {
             (None, _) => Outcome::Other,
         };
         Self { method, status, outcome, blind: false, duration: Duration::ZERO, cause }
+    }
+
+    /// That the service failed without an answer.
+    pub fn failed(method: &'e str) -> Self {
+        Self { outcome: Outcome::Failed, ..Self::new(method, 0, None) }
     }
 
     /// The same, blind or not. Of a read it changes nothing.
@@ -97,13 +104,14 @@ fn writes(method: &str) -> bool {
 }
 
 impl Outcome {
-    /// The word for it in a log or a label: `read`, `applied`, `dropped`, `other`, or the reason.
+    /// The word for it in a log or a label: `read`, `applied`, `dropped`, `failed`, `other`, or the reason.
     pub fn label(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Applied => "applied",
             Self::Refused(reason) => reason,
             Self::Dropped => "dropped",
+            Self::Failed => "failed",
             Self::Other => "other",
         }
     }

@@ -18,6 +18,7 @@
 //! | locked by another holder | 423 + `Retry-After` | `locked` |
 //! | a tag of `If-Match` was [changed by a proxy](crate::docs::proxies), or is of somebody else | 412 | `altered-tag`, `foreign-tag` |
 //! | retries exhausted under contention | 409 + `Retry-After` | `stale`, `exists` |
+//! | several at once | that of the one that no new try helps, else the one that helps least ([`Conflict::decisive`](crate::Conflict::decisive)) | its own |
 //! | precondition required, none given | 428 | `expectation-required` |
 //! | malformed precondition of a write; a read takes it for absent | 400 | `malformed-precondition` |
 //! | a patch that can't be read | 400 | `malformed-patch` |

@@ -22,7 +22,7 @@ use crate::store::{Conflict, Error};
 ///
 /// | metric | of |
 /// |---|---|
-/// | `ifmatch_requests_total{outcome}` | requests: `read`, `applied`, `dropped`, `other`, or the [`reason`](crate::http::reason) of the error |
+/// | `ifmatch_requests_total{outcome}` | requests: `read`, `applied`, `dropped`, `failed`, `other`, or the [`reason`](crate::http::reason) of the error |
 /// | `ifmatch_request_seconds_sum`, `_count` | the time they took |
 /// | `ifmatch_writes_total`, `ifmatch_blind_writes_total` | requests that write, and those of them which say nothing of the state they are based on |
 /// | `ifmatch_calls_total{ending}` | calls of `modify` and its kin: `applied`, `unchanged`, `refused`, `exhausted`, `conflict` (one that escaped), `failed` |
@@ -55,7 +55,7 @@ use crate::store::{Conflict, Error};
 pub struct Tally(Arc<Counts>);
 
 /// The outcomes of requests that are no reasons.
-const PLAIN: [&str; 4] = ["read", "applied", "dropped", "other"];
+const PLAIN: [&str; 5] = ["read", "applied", "dropped", "failed", "other"];
 
 const CALLS: [&str; 6] = ["applied", "unchanged", "refused", "exhausted", "conflict", "failed"];
 

@@ -191,19 +191,23 @@ impl Lease {
         self.leases.owners()
     }
 
-    /// What a conflict over the holder's record means to the holder.
     fn told(&self, error: Error) -> Error {
-        let Error::Conflict(conflict) = error else { return error };
-        let told = |mismatch: Mismatch| match mismatch.collection().map(str::to_owned) {
-            Some(collection) => lost(&self.id, mismatch).in_collection(collection),
-            None => mismatch,
-        };
-        conflict.map(told).into()
+        told(&self.id, error)
     }
 
     fn silent(&self) -> Error {
         Conflict::state(&self.id, "lease-lost", "its lease could not be renewed in time").into()
     }
+}
+
+/// What a conflict over the holder's record means to who took it to be another one's.
+pub(super) fn told(id: &str, error: Error) -> Error {
+    let Error::Conflict(conflict) = error else { return error };
+    let told = |mismatch: Mismatch| match mismatch.collection().map(str::to_owned) {
+        Some(collection) => lost(id, mismatch).in_collection(collection),
+        None => mismatch,
+    };
+    conflict.map(told).into()
 }
 
 /// What the future gives, or `None` where the time is over before.

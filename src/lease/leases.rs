@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::collection::{Collection, Database, Gate, ThreadTimer, Timer};
-use crate::lease::lease::Lease;
+use crate::lease::lease::{Lease, told};
 use crate::lease::record::{Ended, Heartbeat, Held, Ownership};
 use crate::lease::waiting::Seen;
 use crate::lease::waiting::Waiting;
@@ -165,7 +165,8 @@ impl Leases {
     }
 
     /// The lease of this token again, renewed: for a service whose clients hold leases, and send back the
-    /// [token](Lease::token) with each request. Whoever has the token is taken for the holder.
+    /// [token](Lease::token) with each request. Whoever has the token is taken for the holder. It is a version, and no secret: where
+    /// callers may not be trusted, look first whether the [holder](Self::holder) is the one who asks.
     ///
     /// # Errors
     ///
@@ -200,6 +201,8 @@ impl Leases {
     /// Ends the leases whose holders died: those that looks through this handle, or a clone of it, have found silent for as long as
     /// they last. It gives the number of those.
     ///
+    /// It looks at all, also where something fails, and then gives the first error.
+    ///
     /// A single call ends nothing that nobody has looked at before. A service whose clients take leases and may go without a
     /// word calls it now and then, as each time that a third of a lease has passed: else what they held refuses the writes of
     /// everybody until somebody acquires or waits. The trail has `by` for who ended them. It costs two reads for each lease that is
@@ -221,15 +224,30 @@ impl Leases {
     /// ```
     pub fn sweep<'a>(&'a self, by: &'a str) -> Reply<'a, usize> {
         Reply::pending(async move {
-            let (mut ended, mut after) = (0, None::<Arc<str>>);
+            let (mut ended, mut after, mut fault) = (0, None::<Arc<str>>, None);
             loop {
-                let page = self.owners.scan("", after.as_deref(), SWEPT).await?;
+                let page = match self.owners.scan("", after.as_deref(), SWEPT).await {
+                    Ok(page) => page,
+                    // A record that can't be read is left alone, and keeps nobody from what comes behind it.
+                    Err(Error::Corrupt(corrupt))
+                        if after.as_deref().is_none_or(|after| after < corrupt.id()) =>
+                    {
+                        after = Some(corrupt.id().into());
+                        fault.get_or_insert(Error::Corrupt(corrupt));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 for (id, held) in &page.items {
-                    ended += usize::from(Waiting::new(self, id, by).end_silent(held).await?);
+                    match Waiting::new(self, id, by).end_silent(held).await {
+                        Ok(was_silent) => ended += usize::from(was_silent),
+                        Err(error) => drop(fault.get_or_insert(error)),
+                    }
                 }
-                match page.items.last().filter(|_| page.more) {
-                    Some((id, _)) => after = Some(Arc::clone(id)),
-                    None => return Ok(ended),
+                match (page.items.last().filter(|_| page.more), fault) {
+                    (Some((id, _)), rest) => (after, fault) = (Some(Arc::clone(id)), rest),
+                    (None, None) => return Ok(ended),
+                    (None, Some(fault)) => return Err(fault),
                 }
             }
         })
@@ -263,7 +281,7 @@ impl Leases {
             transaction.delete(&self.beats, id);
             let ended = Ended::new(&held.value.owner, by, reason);
             transaction.create(&self.trail, &self.trail_id(id, held.version), ended)?;
-            transaction.commit().await.map(drop)
+            transaction.commit().await.map(drop).map_err(|error| told(id, error))
         })
     }
 

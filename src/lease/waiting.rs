@@ -28,6 +28,8 @@ pub(super) struct Waiting<'a> {
     leases: &'a Leases,
     id: &'a str,
     owner: &'a str,
+    /// Not only looks, or acquires at once.
+    waits: bool,
 }
 
 /// A holder's heartbeat, and since when it has been this one by the clock of whoever looks. A version never comes back, so
@@ -40,7 +42,7 @@ pub(super) struct Seen {
 
 impl<'a> Waiting<'a> {
     pub(super) fn new(leases: &'a Leases, id: &'a str, owner: &'a str) -> Self {
-        Self { leases, id, owner }
+        Self { leases, id, owner, waits: false }
     }
 
     pub(super) async fn at_once(self) -> Result<Lease, Error> {
@@ -55,8 +57,9 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    pub(super) async fn within(self, within: Duration) -> Result<Lease, Error> {
+    pub(super) async fn within(mut self, within: Duration) -> Result<Lease, Error> {
         self.check_id()?;
+        self.waits = true;
         let clock = self.leases.clock();
         let begun = clock.now();
         let left = || within.saturating_sub(clock.now().saturating_duration_since(begun));
@@ -163,6 +166,10 @@ impl<'a> Waiting<'a> {
             Some(seen) if (seen.token, seen.beat) == (token, beat) => seen.since,
             _ => {
                 if watched.len() >= MOST_WATCHED {
+                    // Who waits goes first, and who only looks counts nothing.
+                    if !self.waits {
+                        return now;
+                    }
                     watched.clear();
                 }
                 watched.insert(self.id.to_owned(), Seen { token, beat, since: now });

@@ -239,7 +239,8 @@ impl<T: Resource> Routes<T> {
 
     /// The answer to a `PUT` has an `ETag` only where the value is written byte for byte as it was sent. By RFC 9110 §9.3.4 the tag
     /// tells the client that its own copy is the state of that tag, which one with other white space, or a member that was
-    /// left out, is not. Without this every answer has a tag, and shows the value that it is of.
+    /// left out, is not. Nor has it a `Last-Modified` then. Without this the answer has a tag, and shows the value that
+    /// it is of unless the client prefers none.
     ///
     /// ```
     /// # use ifmatch::{Collection, web::resource};

@@ -9,8 +9,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-#[cfg(any(feature = "axum", feature = "tower"))]
-use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 #[cfg(any(feature = "axum", feature = "resource"))]
 use serde::Serialize;
@@ -71,6 +69,21 @@ pub(super) fn is_bare<B>(response: &Response<B>) -> bool {
     response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"))
 }
 
+/// The headers that say something of a body, and of no other.
+#[cfg(any(feature = "axum", feature = "tower"))]
+const OF_BODY: [&str; 10] = [
+    "content-digest",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-type",
+    "digest",
+    "repr-digest",
+    "transfer-encoding",
+];
+
 /// The problem of a status, in place of a response: with its extensions, and its headers but for those that describe its body.
 /// Its text is left out, as that may quote the request.
 #[cfg(any(feature = "axum", feature = "tower"))]
@@ -81,8 +94,7 @@ pub(super) fn instead_of<B>(response: Response<B>) -> Response<Bytes> {
     *problem.extensions_mut() = head.extensions;
     let own = problem.headers().clone();
     for (name, value) in &head.headers {
-        let of_body = name.as_str().starts_with("content-") || *name == TRANSFER_ENCODING;
-        if !of_body && !own.contains_key(name) {
+        if !OF_BODY.contains(&name.as_str()) && !own.contains_key(name) {
             problem.headers_mut().append(name, value.clone());
         }
     }

@@ -481,7 +481,10 @@ fn a_reserved_article_is_its_holders_alone_until_the_lease_ends() {
     assert_eq!(service.ask("POST", "/articles/a/lease/force", &[JSON], force).status, 204);
     lease("PUT", &token).assert_problem(409, "state");
     let trail = service.ask("GET", "/articles/a/lease/trail", &[], "").json();
-    assert_eq!((&trail[0]["from"], &trail[0]["reason"]), (&"bob".into(), &"bob is away".into()));
+    assert_eq!(
+        (&trail["ended"][0]["from"], &trail["ended"][0]["reason"]),
+        (&"bob".into(), &"bob is away".into())
+    );
 }
 
 #[test]

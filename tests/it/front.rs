@@ -111,8 +111,9 @@ fn what_a_request_has_to_say_is_required_of_handlers_that_never_look() {
 #[test]
 fn a_rule_by_path_may_refuse_the_star_and_may_only_report() {
     let by_path = |head: &axum::http::request::Parts| match head.uri.path() {
-        "/ledger" => Basis::Required,
-        _ => Basis::Optional,
+        "/ledger" => Some(Basis::Required),
+        "/notes" => Some(Basis::Optional),
+        _ => None,
     };
     let mut strict = Require::new().by(by_path).without_star().layer(Bare::default());
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -124,7 +125,9 @@ fn a_rule_by_path_may_refuse_the_star_and_may_only_report() {
 
     assert_eq!(ask(&mut strict, "PUT", "/ledger", &[("if-match", "*")]).0, 428);
     assert_eq!(ask(&mut strict, "PUT", "/ledger", &[("if-match", "\"7\"")]).0, 200);
+    assert_eq!(ask(&mut strict, "GET", "/ledger", &[("if-none-match", "7")]).0, 200);
     assert_eq!(ask(&mut strict, "PUT", "/notes", &[]).0, 200);
+    assert_eq!(ask(&mut strict, "PUT", "/elsewhere", &[]).0, 428);
     assert_eq!(ask(&mut reporting, "PUT", "/ledger", &[]).0, 200);
     assert_eq!(ask(&mut reporting, "PUT", "/notes", &[]).0, 200);
     assert_eq!(*told.lock(), ["PUT /ledger expectation-required"]);
@@ -288,8 +291,8 @@ fn the_numbers_of_a_known_run_are_exact_and_show_no_id_and_no_value() -> Result<
     let app = Router::new()
         .nest_service("/counters", routes)
         .layer(Require::new().by(|head| match head.headers.contains_key("x-strict") {
-            true => Basis::Required,
-            false => Basis::Optional,
+            true => None,
+            false => Some(Basis::Optional),
         }))
         .layer(Monitor::new(move |exchange| requests.request(exchange)));
     let serving = Serving::new(app);

@@ -200,11 +200,12 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         let mut response = if wants_events(parts) {
             self.events(parts).await?
         } else {
-            if self.preconditions(parts).names_tags() {
-                return Err(Problem::without_tag());
-            }
             list::page(self, parts.uri.query()).await?.map(Body::whole)
         };
+        // RFC 9110 §13.2.1: only where the answer would be a good one.
+        if self.preconditions(parts).names_tags() {
+            return Err(Problem::without_tag());
+        }
         // One URL, two kinds of answers.
         response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
         Ok(response)

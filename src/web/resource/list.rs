@@ -85,7 +85,15 @@ fn written<'a, T: Resource + Serialize, I>(
     for (id, listed) in &page.items {
         let (version, value) = item(listed);
         let item = Item { id, etag: EntityTag::from(version).to_string(), value };
-        let item = serde_json::to_vec(&item).map_err(unwritable)?;
+        let Ok(item) = serde_json::to_vec(&item) else {
+            // The page ends before it, so that it is the first of the next one.
+            if last.is_some() {
+                more = true;
+                break;
+            }
+            let detail = format!("the value of `{id}` cannot be written as JSON");
+            return Err(Problem::of(500, "not-encodable", detail).with_member("next", id));
+        };
         if last.is_some() {
             // With less than this a client would never get on.
             if text.len() + item.len() > settings.largest_page {

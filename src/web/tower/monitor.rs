@@ -10,13 +10,13 @@ use http::{Method, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::http::{Cause, Exchange, Preconditions};
+use crate::http::{Exchange, Preconditions};
 
 /// A layer that shows how each request ended to one hook, as an [`Exchange`]: by the error in the response's extensions, whatever
 /// the body says.
 ///
 /// The hook is called once a request, when the head of its answer is there, or when it is given up because the client went
-/// away. [`Tally::request`](crate::http::Tally::request) counts for Prometheus, `http::meter::request` for the facade
+/// away; one whose handler panics is not shown. [`Tally::request`](crate::http::Tally::request) counts for Prometheus, `http::meter::request` for the facade
 /// `metrics`, `http::trace::request` for `tracing`; a hook of one's own may look into the cause:
 ///
 /// ```
@@ -83,9 +83,16 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            // An error of the service itself has no status: the connection ends.
-            if let Ok(response) = &answer {
-                underway.end(response.status().as_u16(), response.extensions().get());
+            match &answer {
+                Ok(response) => {
+                    let status = response.status().as_u16();
+                    underway.end(Exchange::new(
+                        underway.method.clone().as_str(),
+                        status,
+                        response.extensions().get(),
+                    ));
+                }
+                Err(_) => underway.end(Exchange::failed(underway.method.clone().as_str())),
             }
             answer
         })
@@ -102,18 +109,18 @@ struct Underway {
 }
 
 impl Underway {
-    fn end(&mut self, status: u16, cause: Option<&Cause>) {
+    fn end(&mut self, exchange: Exchange<'_>) {
         // Before the hook: one that panics is not called again.
         self.ended = true;
-        let exchange = Exchange::new(self.method.as_str(), status, cause);
         (self.monitor.0)(&exchange.blind(self.blind).taking(self.begun.elapsed()));
     }
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        if !self.ended {
-            self.end(0, None);
+        // A handler that panics is no client that went away; and a hook that panics then too would end the program.
+        if !self.ended && !std::thread::panicking() {
+            self.end(Exchange::new(self.method.clone().as_str(), 0, None));
         }
     }
 }

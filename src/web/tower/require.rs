@@ -25,11 +25,8 @@ use crate::web::response;
 /// use axum::routing::put;
 /// use ifmatch::web::tower::{Basis, Require};
 ///
-/// // Nothing but tags will do below `/ledger`, and the rest is as it was.
-/// let require = Require::new().by(|head| match head.uri.path().starts_with("/ledger") {
-///     true => Basis::Required,
-///     false => Basis::Optional,
-/// });
+/// // Whoever adds a line below `/ledger` says to which state, also by `POST`; and no `*` will do. The rest goes by method.
+/// let require = Require::new().by(|head| head.uri.path().starts_with("/ledger").then_some(Basis::Required));
 /// let app: Router = Router::new().route("/ledger/{id}", put(|| async { "…" })).layer(require.without_star());
 /// ```
 #[derive(Clone)]
@@ -39,7 +36,7 @@ pub struct Require {
     report: Option<Report>,
 }
 
-type By = Arc<dyn Fn(&Parts) -> Basis + Send + Sync>;
+type By = Arc<dyn Fn(&Parts) -> Option<Basis> + Send + Sync>;
 /// What is shown what would have been refused.
 type Report = Arc<dyn Fn(&Parts, &Problem) + Send + Sync>;
 
@@ -47,7 +44,7 @@ type Report = Arc<dyn Fn(&Parts, &Problem) + Send + Sync>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Basis {
-    /// `If-Match`, or `If-None-Match: *`: else 428.
+    /// `If-Match`, or `If-None-Match: *`: else 428. Of a safe method, as `GET`, nothing is required all the same.
     Required,
     /// What it says is left to the handler, which has to judge it.
     Optional,
@@ -59,11 +56,12 @@ pub enum Basis {
 impl Require {
     /// By method: required of `PUT`, `PATCH` and `DELETE`, unjudged with `POST`, else optional.
     pub fn new() -> Self {
-        Self { by: Arc::new(by_method), terms: Terms::new().required(), report: None }
+        Self { by: Arc::new(|_| None), terms: Terms::new().required(), report: None }
     }
 
-    /// By what a request says before its body: method, path, headers, extensions.
-    pub fn by(self, by: impl Fn(&Parts) -> Basis + Send + Sync + 'static) -> Self {
+    /// By what a request says before its body: method, path, headers, extensions. `None` leaves it to the method, as
+    /// [`new`](Self::new) does.
+    pub fn by(self, by: impl Fn(&Parts) -> Option<Basis> + Send + Sync + 'static) -> Self {
         Self { by: Arc::new(by), ..self }
     }
 
@@ -87,7 +85,8 @@ impl Require {
 
     fn judge(&self, head: &Parts) -> Result<(), Problem> {
         let said = || Preconditions::from_headers(&head.headers);
-        match (self.by)(head) {
+        match (self.by)(head).unwrap_or_else(|| by_method(head)) {
+            Basis::Required if head.method.is_safe() => Ok(()),
             Basis::Required => said().under(self.terms).suffice().map_err(Problem::new),
             Basis::Optional => Ok(()),
             Basis::Unjudged => {
