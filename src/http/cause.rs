@@ -23,4 +23,10 @@ impl Cause {
     pub fn error(&self) -> &Error {
         &self.0
     }
+
+    /// The same error, for another channel than the extensions of a response.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn shared(&self) -> Arc<Error> {
+        self.0.clone()
+    }
 }

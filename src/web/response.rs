@@ -12,15 +12,15 @@ use http::header::CONTENT_TYPE;
 #[cfg(any(feature = "axum", feature = "tower"))]
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-#[cfg(any(feature = "axum", feature = "resource"))]
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
 use serde::Serialize;
 
-#[cfg(any(feature = "axum", feature = "resource"))]
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
 use crate::http::Answer;
 use crate::http::Problem;
 
 /// The answer, with its body where one is to be sent.
-#[cfg(any(feature = "axum", feature = "resource"))]
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
 pub(super) fn of_answer<T: Serialize + ?Sized>(
     answer: &Answer<T>,
 ) -> Result<Response<Option<Bytes>>, Problem> {
@@ -43,7 +43,7 @@ pub(super) fn without_value<T: ?Sized>(answer: &Answer<T>) -> Response<()> {
 }
 
 /// A value as JSON: 200.
-#[cfg(any(feature = "axum", feature = "resource"))]
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
 pub(super) fn of_value<T: Serialize + ?Sized>(value: &T) -> Result<Response<Bytes>, Problem> {
     let Ok(body) = serde_json::to_vec(value) else {
         return Err(Problem::of(500, "not-encodable", "the value cannot be written as JSON"));
