@@ -138,13 +138,7 @@ pub mod merge;
 pub mod table;
 
 pub mod http;
-#[cfg(any(
-    feature = "actix",
-    feature = "axum",
-    feature = "resource",
-    feature = "tonic",
-    feature = "tower"
-))]
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource", feature = "tonic", feature = "tower"))]
 #[cfg_attr(
     docsrs,
     doc(cfg(any(

@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+#[cfg(feature = "tower")]
+use http::Extensions;
 use http::header::CONTENT_TYPE;
 #[cfg(any(feature = "axum", feature = "tower"))]
 use http::header::TRANSFER_ENCODING;
@@ -17,6 +19,8 @@ use serde::Serialize;
 
 #[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
 use crate::http::Answer;
+#[cfg(feature = "tower")]
+use crate::http::Cause;
 use crate::http::Problem;
 
 /// The answer, with its body where one is to be sent.
@@ -109,6 +113,16 @@ impl http_body::Body for Unsent {
     fn is_end_stream(&self) -> bool {
         true
     }
+}
+
+/// The error that a response was made of, in the channel of the framework that made it.
+#[cfg(feature = "tower")]
+pub(super) fn cause(extensions: &Extensions) -> Option<&Cause> {
+    #[cfg(feature = "tonic")]
+    if let Some(cause) = super::tonic::cause_in(extensions) {
+        return Some(cause);
+    }
+    extensions.get()
 }
 
 fn status(code: u16) -> StatusCode {

@@ -25,7 +25,7 @@
 //! `UNAVAILABLE` is what retry policies of gRPC send again. Where that could apply a write twice, the status forbids it, with
 //! `grpc-retry-pushback-ms: -1` in its metadata.
 //!
-//! A layer in front finds the error itself by [`error_in`].
+//! A layer in front finds the error itself by [`cause_in`], as those of `web::tower` do.
 //!
 //! ```
 //! use ifmatch::web::tonic::{preconditions, required, response};
@@ -53,13 +53,14 @@ mod code;
 mod details;
 
 use std::error::Error as _;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status};
 use tonic_types::StatusExt;
 
-use crate::http::{Answer, Expose, Preconditions, Problem, Required, Terms};
+use crate::http::{Answer, Cause, Expose, Preconditions, Problem, Required, Terms};
 use crate::store::{Error, Outcome};
 
 /// What tells a client of gRPC when to send a call again by itself; below zero: never (gRFC A6).
@@ -145,22 +146,22 @@ pub fn status(error: impl Into<Error>, level: Expose) -> Status {
 }
 
 /// The error that a response was made of: tonic puts the [`Status`] of a call that failed into the extensions of its
-/// response, and the error is the source of that. A stream that fails on its way has its status in the trailers only.
+/// response, and the [`Cause`] is the source of that. A stream that fails on its way has its status in the trailers only.
 ///
 /// ```
-/// use ifmatch::web::tonic::error_in;
+/// use ifmatch::web::tonic::cause_in;
 /// use ifmatch::{Conflict, Error};
 /// use tonic::Status;
 ///
 /// let refused = Status::from(Error::from(Conflict::state("a1", "archived", "it is archived")));
 /// let response = refused.into_http::<String>();
-/// assert_eq!(error_in(response.extensions()).unwrap().conflict().unwrap().id(), "a1");
+/// assert_eq!(cause_in(response.extensions()).unwrap().error().conflict().unwrap().id(), "a1");
 /// ```
-pub fn error_in(extensions: &Extensions) -> Option<&Error> {
+pub fn cause_in(extensions: &Extensions) -> Option<&Cause> {
     extensions.get::<Status>()?.source()?.downcast_ref()
 }
 
-/// By the table above, with the details and the error as its source.
+/// By the table above, with the details, and the [`Cause`] as its source.
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         Problem::new(error).into()
@@ -187,7 +188,7 @@ impl From<Problem> for Status {
             MetadataMap::from_headers(headers),
         );
         if let Some(cause) = problem.cause() {
-            status.set_source(cause.shared());
+            status.set_source(Arc::new(cause.clone()));
         }
         status
     }
@@ -341,13 +342,15 @@ mod tests {
     fn a_layer_in_front_finds_the_error_with_its_typed_value() {
         let response = Status::from(Error::from(archived())).into_http::<String>();
 
-        let error = error_in(response.extensions()).unwrap();
+        let cause = cause_in(response.extensions()).unwrap();
 
-        assert_eq!(*error.conflict().unwrap().current::<String>().unwrap().value, "s3cr3t");
+        assert_eq!(*cause.error().conflict().unwrap().current::<String>().unwrap().value, "s3cr3t");
         let status: &Status = response.extensions().get().unwrap();
         assert!(crate::store::conflict_in(status).is_some());
+        #[cfg(feature = "tower")]
+        assert!(crate::web::response::cause(response.extensions()).is_some());
         let own = Status::from(Problem::of(409, "mine", "mine")).into_http::<String>();
-        assert!(error_in(own.extensions()).is_none());
+        assert!(cause_in(own.extensions()).is_none());
     }
 
     #[test]

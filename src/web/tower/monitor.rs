@@ -11,6 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::http::{Cause, Exchange, Preconditions};
+use crate::web::response;
 
 /// A layer that shows how each request ended to one hook, as an [`Exchange`]: by the error in the response's extensions, whatever
 /// the body says.
@@ -85,7 +86,7 @@ where
             let answer = answer.await;
             // An error of the service itself has no status: the connection ends.
             if let Ok(response) = &answer {
-                underway.end(response.status().as_u16(), response.extensions().get());
+                underway.end(response.status().as_u16(), response::cause(response.extensions()));
             }
             answer
         })

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// The largest body of a request.
 const LARGEST_BODY: usize = 64 * 1024;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Article {
     title: String,
 }

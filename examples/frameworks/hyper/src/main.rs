@@ -22,7 +22,7 @@ type Articles = Collection<Article>;
 /// A body of known length, or none at all.
 type Body = Either<Full<Bytes>, StreamBody<tokio_stream::Empty<Result<Frame<Bytes>, Infallible>>>>;
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Article {
     title: String,
 }
@@ -65,7 +65,10 @@ async fn answer(articles: &Articles, request: Request<Incoming>) -> Result<Respo
     let path = percent_decode_str(parts.uri.path()).decode_utf8().map_err(|_| Problem::of_status(400))?;
     let answer = match (parts.method.as_str(), path.strip_prefix("/articles/")) {
         ("GET" | "HEAD", Some(id)) => articles.get_if(id, &known).await?,
-        ("PUT", Some(id)) => articles.put_if(id, &basis, json(&parts, body).await?).await?.at("/articles"),
+        ("PUT", Some(id)) => {
+            let article: Article = json(&parts, body).await?;
+            articles.put_if(id, &basis, article).await?.at("/articles")
+        }
         ("PATCH", Some(id)) => articles.apply_if(id, &known, &patch(&parts, body).await?).await?,
         ("DELETE", Some(id)) => articles.delete_if(id, &basis).await?,
         ("POST", None) if path == "/articles" => {

@@ -129,7 +129,10 @@ mod tests {
         ("text", "a message has no other type; what is no protobuf, tonic refuses before a handler"),
         ("broken", "the same"),
         ("post", "a procedure has one verb"),
-        ("elsewhere", "a client that was generated calls no other procedure; tonic answers `UNIMPLEMENTED` by itself"),
+        (
+            "elsewhere",
+            "a client that was generated calls no other procedure; tonic answers `UNIMPLEMENTED` by itself",
+        ),
     ];
 
     /// The code for each status. 200, 201, 204 and 304 are one: whether it was created is not told.
@@ -158,7 +161,8 @@ mod tests {
 
     async fn ask(client: &mut Client, call: &str, id: &str, headers: &[(&'static str, String)]) -> Told {
         let one = || asking(Id { id: id.to_owned() }, headers);
-        let article = Article { title: "s3cr3t".to_owned() };
+        let title = if call == "change" { "s3cr3t, too" } else { "s3cr3t" };
+        let article = Article { title: title.to_owned() };
         let named = || asking(Named { id: id.to_owned(), article }, headers);
         let told = |tag: Option<&tonic::metadata::AsciiMetadataValue>, title: String| {
             (tag.map(|tag| tag.to_str().unwrap().to_owned()), title)

@@ -1,11 +1,14 @@
-//! A client of HTTP/1.1 over one connection that it keeps.
+//! A client of HTTP/1.1 that keeps its connection.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// A connection.
+/// A connection, and another one where the service ends it.
 #[derive(Debug)]
-pub struct Client(BufReader<TcpStream>);
+pub struct Client {
+    address: SocketAddr,
+    stream: BufReader<TcpStream>,
+}
 
 /// An answer.
 #[derive(Debug)]
@@ -20,9 +23,7 @@ impl Client {
     ///
     /// Where nobody listens there.
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self(BufReader::new(stream))
+        Self { address, stream: stream(address) }
     }
 
     /// Sends a call of the table.
@@ -40,7 +41,7 @@ impl Client {
             "read" => ("GET", &*one, "", ""),
             "head" => ("HEAD", &*one, "", ""),
             "replace" => ("PUT", &*one, json, article),
-            "change" => ("PATCH", &*one, patch, article),
+            "change" => ("PATCH", &*one, patch, r#"{"title":"s3cr3t, too"}"#),
             "delete" => ("DELETE", &*one, "", ""),
             "list" => ("GET", "/articles", "", ""),
             "text" => ("PUT", &*one, "text/plain", "s3cr3t"),
@@ -57,8 +58,12 @@ impl Client {
             request.push_str(&format!("content-type: {kind}\r\n"));
         }
         request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
-        self.0.get_mut().write_all(request.as_bytes()).unwrap();
-        self.told(method)
+        self.stream.get_mut().write_all(request.as_bytes()).unwrap();
+        let told = self.told(method);
+        if told.header("connection") == Some("close") {
+            self.stream = stream(self.address);
+        }
+        told
     }
 
     fn told(&mut self, method: &str) -> Told {
@@ -70,7 +75,7 @@ impl Client {
         }
         if method != "HEAD" && status != 304 {
             let mut body = vec![0; told.header("content-length").map_or(0, |length| length.parse().unwrap())];
-            self.0.read_exact(&mut body).unwrap();
+            self.stream.read_exact(&mut body).unwrap();
             told.body = String::from_utf8(body).unwrap();
         }
         told
@@ -78,9 +83,15 @@ impl Client {
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
+        self.stream.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     }
+}
+
+fn stream(address: SocketAddr) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    BufReader::new(stream)
 }
 
 impl Told {
