@@ -56,8 +56,8 @@
 //! - [`Encoded`] keeps values in a store of bytes; [`codec`] has the formats. [`Cached`], [`Guarded`] and [`Observed`]
 //!   wrap any store; [`layer`] shows how to write one.
 //! - [`http`] has the verbs, entity tags, preconditions, statuses and problem bodies, for any framework; [`web`] has the glue.
-//!   [`docs::problems`] has a page for each problem, [`docs::proxies`] tells of proxies that change tags, and
-//!   [`docs::gateways`] of what gateways promise.
+//!   [`docs::frameworks`] shows it in any other framework, [`docs::problems`] has a page for each problem,
+//!   [`docs::proxies`] tells of proxies that change tags, and [`docs::gateways`] of what gateways promise.
 //! - [`lease`] is for what one may write at a time, and for jobs that only one may run.
 //! - [`history`](mod@history) keeps what resources were, in the commit of each change.
 //! - [`merge`](mod@merge) is for forms and settings that several change at once; [`docs::merging`] shows it, and
@@ -77,7 +77,9 @@
 //! |---|---|---|---|
 //! | `json` | yes | the [`Json`] codec, [`Collection::json`], problem bodies as text | `serde_json` |
 //! | `axum` | no | extractors and responses for axum ([`web::axum`]) | `axum-core`, `http`, `http-body`, `bytes` |
-//! | `dates` | no | modification dates on reads; part of `axum` | `httpdate` |
+//! | `actix` | no | extractors and responses for actix-web ([`web::actix`]) | `actix-web`, `http`, `bytes` |
+//! | `tonic` | no | errors as the status of gRPC, preconditions in metadata ([`web::tonic`]) | `tonic`, `tonic-types`, `http` |
+//! | `dates` | no | modification dates on reads; part of `axum` and `actix` | `httpdate` |
 //! | `merge` | no | three-way merges of values and drafts ([`merge`](mod@merge)) | `similar` |
 //! | `patch` | no | merge patches and JSON patches on typed values ([`http::Patch`]) | `json-patch` |
 //! | `file` | no | the durable store in one file ([`File`]); needs Rust 1.90 | `redb`, `crc32c` |
@@ -96,6 +98,7 @@
 // The pages link to what only some features bring.
 #![cfg_attr(
     not(all(
+        feature = "actix",
         feature = "axum",
         feature = "conformance",
         feature = "etcd",
@@ -107,6 +110,7 @@
         feature = "postgres",
         feature = "redis",
         feature = "resource",
+        feature = "tonic",
         feature = "tower",
         feature = "tracing"
     )),
@@ -134,8 +138,17 @@ pub mod merge;
 pub mod table;
 
 pub mod http;
-#[cfg(any(feature = "axum", feature = "resource", feature = "tower"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "axum", feature = "resource", feature = "tower"))))]
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource", feature = "tonic", feature = "tower"))]
+#[cfg_attr(
+    docsrs,
+    doc(cfg(any(
+        feature = "actix",
+        feature = "axum",
+        feature = "resource",
+        feature = "tonic",
+        feature = "tower"
+    )))
+)]
 pub mod web;
 
 // Stores.

@@ -311,7 +311,7 @@ impl Jumping {
 
 impl Timer for Jumping {
     fn now(&self) -> Instant {
-        self.start + self.slept.lock().iter().sum()
+        self.start + self.slept.lock().iter().sum::<Duration>()
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {

@@ -4,6 +4,8 @@
 pub mod architecture {}
 #[doc = include_str!("dialogue.md")]
 pub mod dialogue {}
+#[doc = include_str!("frameworks.md")]
+pub mod frameworks {}
 #[doc = include_str!("gateways.md")]
 pub mod gateways {}
 #[cfg(feature = "merge")]

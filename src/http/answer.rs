@@ -12,8 +12,8 @@ use crate::store::{Version, Versioned};
 /// What a verb of [`http`](crate::http) answers where all is well: a status, headers, and the value where it is to be sent.
 /// What is not well is an [`Error`](crate::Error), and its [`Problem`](crate::http::Problem).
 ///
-/// A framework makes a response of [`status`](Self::status), [`headers`](Self::headers) and [`body`](Self::body); for axum
-/// [`web`](crate::web) does.
+/// A framework makes a response of [`status`](Self::status), [`headers`](Self::headers) and [`body`](Self::body); for axum,
+/// actix-web and tonic [`web`](crate::web) does.
 ///
 /// | from | status | body |
 /// |---|---|---|

@@ -1,5 +1,7 @@
 //! [`Cause`], the channel by which an error goes with the answer that was made of it.
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::store::Error;
@@ -22,5 +24,19 @@ impl Cause {
     /// The error.
     pub fn error(&self) -> &Error {
         &self.0
+    }
+}
+
+/// The sentence of the error.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An error itself, so that it can be the source of an answer that has one, as that of gRPC.
+impl StdError for Cause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
     }
 }

@@ -31,10 +31,19 @@ pub(super) struct Facts {
 /// One of several ids that failed.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Failed {
-    reason: &'static str,
-    detail: String,
+    pub(super) reason: &'static str,
+    pub(super) detail: String,
     #[serde(flatten)]
-    facts: Facts,
+    pub(super) facts: Facts,
+}
+
+/// An id that failed, for an adapter that has a message of its own for each.
+#[cfg(feature = "tonic")]
+pub(crate) struct FailedId<'a> {
+    pub(crate) reason: &'static str,
+    pub(crate) collection: Option<&'a str>,
+    pub(crate) id: &'a str,
+    pub(crate) detail: &'a str,
 }
 
 impl Facts {
@@ -66,6 +75,15 @@ impl Facts {
     pub(super) fn with_current(self, version: Option<Version>) -> Self {
         let tag = version.map(|version| EntityTag::from(version).to_string().into());
         Self { current_version: version, current_etag: tag, ..self }
+    }
+}
+
+#[cfg(feature = "tonic")]
+impl<'a> FailedId<'a> {
+    /// None where nothing is to be told of the resource.
+    pub(super) fn of(reason: &'static str, facts: &'a Facts, detail: &'a str) -> Option<Self> {
+        let id = facts.resource_id.as_deref()?;
+        Some(Self { reason, collection: facts.collection.as_deref(), id, detail })
     }
 }
 

@@ -87,6 +87,7 @@ mod precondition;
 #[cfg(feature = "resource")]
 mod prefer;
 mod problem;
+mod required;
 mod status;
 mod tally;
 mod terms;
@@ -109,6 +110,7 @@ pub use precondition::Preconditions;
 #[cfg(feature = "resource")]
 pub(crate) use prefer::Return;
 pub use problem::{PROBLEM_JSON, Problem};
+pub use required::Required;
 pub use status::{reason, retry_after, status};
 pub use tally::Tally;
 pub use terms::Terms;

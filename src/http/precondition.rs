@@ -149,6 +149,10 @@ impl Preconditions {
         Self { terms, ..self }
     }
 
+    pub(super) fn terms(&self) -> Terms {
+        self.terms
+    }
+
     /// Judges what the program itself found under `id`, before it writes: what it fetched, or a row of a table of its own
     /// that it read in the transaction that is about to write. One call for all forms: one tag, several, `*`, none.
     ///

@@ -11,6 +11,8 @@ use crate::http::cause::Cause;
 use crate::http::etag::EntityTag;
 #[cfg(feature = "json")]
 use crate::http::expose::Expose;
+#[cfg(feature = "tonic")]
+use crate::http::facts::FailedId;
 use crate::http::facts::{Facts, Failed};
 use crate::http::{path, status};
 use crate::store::{Advice, Conflict, Error, Kind, Origin, Refusal, Version, WriteId, whole_seconds};
@@ -351,15 +353,22 @@ impl Problem {
         match level {
             Expose::Full => return self.with_current::<T>(),
             Expose::Version => self.0.current = None,
-            Expose::Nothing => {
-                let inner = &mut *self.0;
-                inner.detail = inner.title.into();
-                inner.facts = Facts::default();
-                (inner.etag, inner.current) = (None, None);
-                inner.mismatches.clear();
-                inner.conflicting_paths.clear();
-            }
+            Expose::Nothing => return self.telling_nothing(),
         }
+        self
+    }
+
+    /// The same with nothing of any resource.
+    #[cfg(any(feature = "json", feature = "tonic"))]
+    pub(crate) fn telling_nothing(mut self) -> Self {
+        let inner = &mut *self.0;
+        inner.detail = inner.title.into();
+        inner.facts = Facts::default();
+        inner.etag = None;
+        #[cfg(feature = "json")]
+        (inner.current = None);
+        inner.mismatches.clear();
+        inner.conflicting_paths.clear();
         self
     }
 
@@ -477,6 +486,24 @@ impl Problem {
         self.0.conflicting_paths.iter().map(|path| &**path)
     }
 
+    /// The word for what the caller can do about it.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn advised(&self) -> &'static str {
+        word_of(self.0.retry)
+    }
+
+    /// Each id of a conflict that failed.
+    #[cfg(feature = "tonic")]
+    pub(crate) fn failed(&self) -> impl Iterator<Item = FailedId<'_>> {
+        let conflict = self.cause().is_some_and(|cause| cause.error().conflict().is_some());
+        let one = match conflict && self.0.mismatches.is_empty() {
+            true => FailedId::of(self.reason(), &self.0.facts, self.detail()),
+            false => None,
+        };
+        let several = self.0.mismatches.iter();
+        one.into_iter().chain(several.filter_map(|one| FailedId::of(one.reason, &one.facts, &one.detail)))
+    }
+
     /// The headers that belong to the body: `Content-Type`, `Cache-Control: no-store`, the `ETag` of the current
     /// state if there is a value, and `Retry-After` in whole seconds, rounded up.
     ///
@@ -554,12 +581,16 @@ fn id_of(refusal: &Refusal) -> Option<&str> {
 
 // By reference, as serde asks for it.
 fn word<S: Serializer>(advice: &Advice, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match advice {
+    serializer.serialize_str(word_of(*advice))
+}
+
+fn word_of(advice: Advice) -> &'static str {
+    match advice {
         Advice::Refetch => "refetch",
         Advice::Merge => "merge",
         Advice::Wait => "wait",
         Advice::Never => "never",
-    })
+    }
 }
 
 fn seconds<S: Serializer>(wait: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -575,6 +606,13 @@ impl From<Error> for Problem {
 impl From<Conflict> for Problem {
     fn from(conflict: Conflict) -> Self {
         Self::new(conflict)
+    }
+}
+
+/// The sentence for people.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.detail())
     }
 }
 

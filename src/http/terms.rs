@@ -3,7 +3,8 @@
 /// On which terms a service takes requests: what they must say, and how their entity tags are compared.
 ///
 /// Set once for all handlers, not in each: [`Preconditions::under`](crate::http::Preconditions::under) applies them, and the
-/// extractors of [`web`](crate::web) look for them in the extensions of the request.
+/// extractors of [`web`](crate::web) look for them in the extensions of the request, those of actix-web in the data of the
+/// application.
 ///
 /// ```
 /// use ifmatch::http::{Preconditions, Terms};

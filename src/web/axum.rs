@@ -16,8 +16,8 @@
 //! use axum::extract::{Json, Path, State};
 //! use axum::middleware::map_response;
 //! use axum::routing::{Router, get};
-//! use ifmatch::http::{Answer, Preconditions};
-//! use ifmatch::web::axum::{Required, problems};
+//! use ifmatch::http::{Answer, Preconditions, Required};
+//! use ifmatch::web::axum::problems;
 //! use ifmatch::{Collection, Error};
 //!
 //! type Notes = State<Collection<String>>;
@@ -51,7 +51,6 @@
 //! ```
 
 use std::convert::Infallible;
-use std::ops::Deref;
 
 use axum_core::body::Body;
 use axum_core::extract::FromRequestParts;
@@ -69,36 +68,9 @@ use serde::Serialize;
 
 #[cfg(feature = "patch")]
 use crate::http::Patch;
-use crate::http::{Answer, EntityTag, Preconditions, Problem, Terms};
+use crate::http::{Answer, EntityTag, Preconditions, Problem, Required, Terms};
 use crate::store::{Error, Version, Versioned};
 use crate::web::response::{self, Unsent};
-
-/// The preconditions of a request that has to say which state it is based on, with `If-Match` or `If-None-Match: *`; else
-/// the call it is handed to refuses with 428.
-///
-/// ```
-/// use axum::extract::{Path, State};
-/// use ifmatch::http::Answer;
-/// use ifmatch::web::axum::Required;
-/// use ifmatch::{Collection, Error};
-///
-/// type Notes = Collection<String>;
-///
-/// async fn delete(notes: State<Notes>, id: Path<String>, basis: Required) -> Result<Answer<String>, Error> {
-///     notes.delete_if(&id, &basis).await
-/// }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "only the call it is handed to refuses what does not hold"]
-pub struct Required(pub Preconditions);
-
-impl Deref for Required {
-    type Target = Preconditions;
-
-    fn deref(&self) -> &Preconditions {
-        &self.0
-    }
-}
 
 /// On the [`Terms`] in the extensions of the request, where there are any.
 impl<S: Sync> FromRequestParts<S> for Preconditions {
@@ -114,7 +86,7 @@ impl<S: Sync> FromRequestParts<S> for Required {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(Preconditions::from_headers(&parts.headers).under(terms(parts).required())))
+        Ok(Self::of(Preconditions::from_headers(&parts.headers).under(terms(parts))))
     }
 }
 
@@ -291,9 +263,9 @@ mod tests {
         let current = Versioned::<str>::new(version("7"), "text");
 
         let Ok(given) = block_on(Preconditions::from_request_parts(&mut weak(), &()));
-        let Ok(Required(required)) = block_on(Required::from_request_parts(&mut weak(), &()));
+        let Ok(required) = block_on(Required::from_request_parts(&mut weak(), &()));
 
-        for request in [given, required] {
+        for request in [&given, &*required] {
             assert!(request.admit("a", Intent::Put, Some(&current)).is_ok());
         }
         let mut blind = parts(&[]);

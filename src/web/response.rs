@@ -8,17 +8,21 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+#[cfg(feature = "tower")]
+use http::Extensions;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-#[cfg(any(feature = "axum", feature = "resource"))]
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
 use serde::Serialize;
 
-#[cfg(any(feature = "axum", feature = "resource"))]
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
 use crate::http::Answer;
+#[cfg(feature = "tower")]
+use crate::http::Cause;
 use crate::http::Problem;
 
 /// The answer, with its body where one is to be sent.
-#[cfg(any(feature = "axum", feature = "resource"))]
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
 pub(super) fn of_answer<T: Serialize + ?Sized>(
     answer: &Answer<T>,
 ) -> Result<Response<Option<Bytes>>, Problem> {
@@ -41,7 +45,7 @@ pub(super) fn without_value<T: ?Sized>(answer: &Answer<T>) -> Response<()> {
 }
 
 /// A value as JSON: 200.
-#[cfg(any(feature = "axum", feature = "resource"))]
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
 pub(super) fn of_value<T: Serialize + ?Sized>(value: &T) -> Result<Response<Bytes>, Problem> {
     let Ok(body) = serde_json::to_vec(value) else {
         return Err(Problem::of(500, "not-encodable", "the value cannot be written as JSON"));
@@ -121,6 +125,16 @@ impl http_body::Body for Unsent {
     fn is_end_stream(&self) -> bool {
         true
     }
+}
+
+/// The error that a response was made of, in the channel of the framework that made it.
+#[cfg(feature = "tower")]
+pub(super) fn cause(extensions: &Extensions) -> Option<&Cause> {
+    #[cfg(feature = "tonic")]
+    if let Some(cause) = super::tonic::cause_in(extensions) {
+        return Some(cause);
+    }
+    extensions.get()
 }
 
 fn status(code: u16) -> StatusCode {

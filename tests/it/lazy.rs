@@ -318,8 +318,7 @@ mod handlers {
     use axum::extract::{Json, Path, State};
     use axum::http::StatusCode;
     use axum::response::IntoResponse;
-    use ifmatch::http::{Answer, Preconditions, Terms};
-    use ifmatch::web::axum::Required;
+    use ifmatch::http::{Answer, Preconditions, Required};
     use ifmatch::{Collection, Error};
 
     use super::{EACH, WRITERS, race};
@@ -367,7 +366,7 @@ mod handlers {
     }
 
     fn required(header: (&str, &str)) -> Required {
-        Required(request(&[header]).under(Terms::new().required()))
+        Required::of(request(&[header]))
     }
 
     /// The `ETag` of a note, and its text.

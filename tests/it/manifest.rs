@@ -141,6 +141,18 @@ fn what_the_page_about_tables_shows_of_a_driver_is_what_its_service_does() {
 }
 
 #[test]
+fn what_the_page_about_frameworks_shows_is_what_its_service_does() {
+    let page = read("src/docs/frameworks.md");
+    let service = read("examples/frameworks/hyper/src/main.rs");
+    let shown = blocks(&page, "text").next().expect("the recipe");
+
+    // The functions, and not what stands between them.
+    for function in shown.split("\n\n") {
+        assert!(service.contains(function), "the service has no:\n{function}");
+    }
+}
+
+#[test]
 fn the_readme_shows_the_protocol_on_tables_as_the_services_have_it() {
     let readme = read("README.md");
     let shown = blocks(&readme, "rust,ignore").next().expect("the lines of the protocol");

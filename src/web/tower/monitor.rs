@@ -11,6 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::http::{Exchange, Preconditions};
+use crate::web::response;
 
 /// A layer that shows how each request ended to one hook, as an [`Exchange`]: by the error in the response's extensions, whatever
 /// the body says.
@@ -83,16 +84,13 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;
+            let method = underway.method.clone();
             match &answer {
-                Ok(response) => {
-                    let status = response.status().as_u16();
-                    underway.end(Exchange::new(
-                        underway.method.clone().as_str(),
-                        status,
-                        response.extensions().get(),
-                    ));
+                Ok(answer) => {
+                    let cause = response::cause(answer.extensions());
+                    underway.end(Exchange::new(method.as_str(), answer.status().as_u16(), cause));
                 }
-                Err(_) => underway.end(Exchange::failed(underway.method.clone().as_str())),
+                Err(_) => underway.end(Exchange::failed(method.as_str())),
             }
             answer
         })
