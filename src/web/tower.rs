@@ -1,4 +1,5 @@
-//! Layers of tower in front of any service over the types of `http`: axum, a bare hyper service, tonic. Feature `tower`.
+//! Layers of tower in front of any service over the types of `http`: axum, a bare hyper service, and [`Monitor`] in front of tonic
+//! too, whose bodies the other two could not answer with. Feature `tower`.
 //!
 //! What a gateway promises and can't keep, since it sees no version: [`Require`] refuses writes that do not say what they are
 //! based on, [`Monitor`] tells how each request ended, and [`Problems`] gives the bare refusals of other layers a body. They
