@@ -47,15 +47,17 @@ impl<T: Resource> History<T> {
         Ok(Self { records: database.collection(name)?, bounds, author: None })
     }
 
-    /// The same, of at most so many versions of each resource.
+    /// The same, of at most so many versions of each resource: no more than 10,000. Default: 32.
     #[must_use]
     pub fn keeping(mut self, versions: usize) -> Self {
-        self.bounds.versions = versions;
+        // A record has eight values a version, and 100,000 are as many as JSON may have here.
+        self.bounds.versions = versions.min(10_000);
         self
     }
 
-    /// The same, of at most so many bytes of JSON for each resource. The record has to fit into the store with a little
-    /// around it: as text it may be longer by a half.
+    /// The same, of at most so many bytes for each resource: the JSON of its values, their authors, and 200 bytes a version. The
+    /// record has to fit into the store as a text, which escapes may make twice as long: past the half of the store's limit
+    /// a write may be refused for it. Default: 256 KiB.
     #[must_use]
     pub fn within(mut self, bytes: usize) -> Self {
         self.bounds.bytes = bytes;
@@ -140,7 +142,13 @@ impl<T: Resource> History<T> {
 }
 
 impl<T: Resource + Serialize + DeserializeOwned> Definition<T> {
-    /// Keeps what each resource was in `history`, in the commit of each change, whichever way it comes.
+    /// Keeps what each resource was in `history`, in the commit of each change, whichever way it comes. A history is for one
+    /// collection. A value that is only brought up to a newer [`Schema`](crate::Schema) was not changed.
+    ///
+    /// The past is kept as JSON, whatever codec the collection has: one that hides values, or reads older ones, has no part in it.
+    /// A change is refused where what it writes over can't be read, or would not survive its way through JSON (which a store in
+    /// memory does not ask of what is put), and where the id is too long for the name of the history before it. Opening the
+    /// collection fails where the history is of another database.
     ///
     /// ```
     /// use ifmatch::Database;
@@ -154,7 +162,7 @@ impl<T: Resource + Serialize + DeserializeOwned> Definition<T> {
     /// ```
     pub fn recorded(self, history: &History<T>) -> Self {
         let History { records, bounds, author } = history.clone();
-        self.step(Recorder { records, bounds, author })
+        self.beside(&records).step(Recorder { records, bounds, author })
     }
 }
 

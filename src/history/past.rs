@@ -140,7 +140,6 @@ impl<T> fmt::Debug for Past<'_, T> {
             .field("version", &self.version())
             .field("until", &self.until())
             .field("ended", &self.ended())
-            .field("by", &self.by())
             .finish_non_exhaustive()
     }
 }

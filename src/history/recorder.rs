@@ -69,18 +69,27 @@ impl Bounds {
         let empty = Record { kept: VecDeque::new(), expired: 0 };
         let mut record = record.cloned().unwrap_or(empty);
         record.kept.push_back(last);
-        let mut bytes: usize = record.kept.iter().map(|kept| kept.text.len()).sum();
+        // A clock that was set back makes nothing old, and one that was ahead keeps nothing that came before it.
+        let is_old = |kept: &Arc<Kept>| {
+            let age = now.duration_since(kept.until).unwrap_or_default();
+            self.lasts.is_some_and(|lasts| age > lasts)
+        };
+        let mut old = record.kept.iter().rposition(is_old).map_or(0, |last| last + 1);
+        let mut bytes: usize = record.kept.iter().map(|kept| weight(kept)).sum();
         while let Some(oldest) = record.kept.front() {
-            // A clock that was set back makes nothing old.
-            let age = now.duration_since(oldest.until).unwrap_or_default();
-            let fits = record.kept.len() <= self.versions && bytes <= self.bytes;
-            if fits && self.lasts.is_none_or(|lasts| age <= lasts) {
+            if old == 0 && record.kept.len() <= self.versions && bytes <= self.bytes {
                 break;
             }
-            bytes -= oldest.text.len();
+            old = old.saturating_sub(1);
+            bytes -= weight(oldest);
             record.kept.pop_front();
             record.expired += 1;
         }
         record
     }
+}
+
+/// About as many bytes as a version takes in its record.
+fn weight(kept: &Kept) -> usize {
+    200 + kept.text.len() + kept.by.as_ref().map_or(0, String::len)
 }

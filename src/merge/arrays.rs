@@ -6,13 +6,16 @@ use serde_json::Value;
 
 use crate::merge::sides::Sides;
 
-/// What is in theirs and was not removed by me, and then what I added.
-pub(super) fn united(base: &[Value], mine: &[Value], theirs: &[Value]) -> Vec<Value> {
-    let [in_base, in_mine, in_theirs] = [base, mine, theirs].map(|list| list.iter().collect::<HashSet<_>>());
+/// What is in theirs and was not removed by me, and then what I added. `None` where a list has an element twice, and so is no set.
+pub(super) fn united(base: &[Value], mine: &[Value], theirs: &[Value]) -> Option<Vec<Value>> {
+    let sides = [base, mine, theirs];
+    let [in_base, in_mine, in_theirs] = sides.map(|list| list.iter().collect::<HashSet<_>>());
+    if [&in_base, &in_mine, &in_theirs].iter().zip(sides).any(|(set, list)| set.len() < list.len()) {
+        return None;
+    }
     let kept = theirs.iter().filter(|element| in_mine.contains(element) || !in_base.contains(element));
     let added = mine.iter().filter(|element| !in_theirs.contains(element) && !in_base.contains(element));
-    let mut seen = HashSet::new();
-    kept.chain(added).filter(|element| seen.insert(*element)).cloned().collect()
+    Some(kept.chain(added).cloned().collect())
 }
 
 /// The elements of an array, each with what tells it apart.
@@ -166,8 +169,10 @@ mod tests {
         let list = |text: &str| -> Vec<Value> { text.chars().map(|one| json!(one.to_string())).collect() };
         let united = |base: &str, mine: &str, theirs: &str| united(&list(base), &list(mine), &list(theirs));
 
-        assert_eq!(united("abc", "abcx", "bcy"), list("bcyx"));
-        assert_eq!(united("ab", "b", "a"), list(""));
-        assert_eq!(united("", "xx", "xyx"), list("xy"));
+        assert_eq!(united("abc", "abcx", "bcy"), Some(list("bcyx")));
+        assert_eq!(united("ab", "b", "a"), Some(list("")));
+        for [base, mine, theirs] in [["a", "ab", "aa"], ["aa", "ab", "a"], ["", "xx", "x"]] {
+            assert_eq!(united(base, mine, theirs), None, "an element twice");
+        }
     }
 }

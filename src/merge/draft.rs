@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::codec;
 use crate::collection::{Call, Called, Collection, Draft, Effect, Ticket, own_in};
 use crate::merge::merge::Merge;
 use crate::merge::overlaps::{Overlap, Overlaps};
@@ -23,7 +24,13 @@ where
     /// both fine may not be so together. It may run more than once, with nothing locked. A refusal is returned only once a check
     /// has shown that the other side's value is still the stored one.
     ///
-    /// A draft that was not touched writes nothing, and takes over what is stored.
+    /// A draft that was not touched writes nothing, and takes over what is stored. A resource that was deleted and created again is
+    /// another state of the same one, and merged with.
+    ///
+    /// Where the outcome is unknown, or this is dropped before its end, the draft stays as it was, and its changes may have been
+    /// applied. To commit it again is safe for strategies that give the same when they are applied twice, which are all but
+    /// [`Counter`](crate::merge::Strategy::Counter) and a closure of one's own: with those ask
+    /// [`resolve`](crate::Collection::resolve) first.
     ///
     /// # Errors
     ///
@@ -117,7 +124,8 @@ where
     ///
     /// # Errors
     ///
-    /// The conflict as it is where it is no overlap of this draft's resource. [`Refusal::Unfit`] where the type does not hold
+    /// The conflict as it is where it is no overlap of this draft, as it is now: the draft was changed since, or is another one.
+    /// Commit it again. [`Refusal::Unfit`] where the type does not hold
     /// what was chosen: the draft stays as it was.
     ///
     /// ```
@@ -148,6 +156,13 @@ where
         let (Some(theirs), Some(overlaps)) = (theirs, Overlaps::of(&conflict)) else {
             return Err(conflict.into());
         };
+        // What was changed since is in no overlap, and another draft's changes are not this one's.
+        let [base, mine] = [&*self.base().value, &**self].map(|value| codec::document(value).ok());
+        if (base.as_ref(), mine.as_ref())
+            != (Some(&overlaps.documents().base), Some(&overlaps.documents().mine))
+        {
+            return Err(conflict.into());
+        }
         let value = overlaps.settle_as::<T>(choose).map_err(|left| unfit(self.id(), &left))?;
         self.bring_over(theirs, value);
         Ok(())

@@ -18,7 +18,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// An array whose order means nothing, and that has each element once: what either side added or removed is.
+    /// An array whose order means nothing, and that has each element once: what either side added or removed is. It is an array as
+    /// any other where a side has an element twice.
     Set,
     /// An array of objects that are told apart by this member, a text or a number: each is merged with its counterparts, wherever
     /// they stand, and what one side moved is moved. It is an array as any other where an element lacks the member, or two have
@@ -29,9 +30,9 @@ pub enum Strategy {
     /// A number that both sides count up or down: both differences are added to the base, also where they are equal. The base
     /// counts as 0 where it is absent or `null`. Whole numbers are added exactly; a sum that no JSON number holds is an overlap.
     Counter,
-    /// The greater of two numbers, or the later of two texts, as of times.
+    /// The greater of two numbers, or of two texts, compared byte by byte: of times, where all are of one zone and one width.
     Max,
-    /// The smaller of two numbers, or the earlier of two texts.
+    /// The smaller of two numbers, or of two texts, compared byte by byte.
     Min,
     /// What is mine, also where I removed it.
     Mine,

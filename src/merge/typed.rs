@@ -125,8 +125,15 @@ where
     let documents = documents();
     let sides = |pointer: &str| sides_at(merge.rules(), documents.sides(), merged, pointer);
     let pointers = match unkept {
-        Unkept::Dropped(pointers) => pointers,
-        Unkept::Misfit(_) | Unkept::Unreadable(_) => vec![culprit::<T>(merged, &sides)],
+        Unkept::Dropped(pointers) => {
+            let mut places: Vec<String> =
+                pointers.iter().map(|pointer| whole(merge.rules(), merged, pointer)).collect();
+            places.dedup();
+            places
+        }
+        Unkept::Misfit(_) | Unkept::Unreadable(_) => {
+            vec![whole(merge.rules(), merged, &culprit::<T>(merged, &sides))]
+        }
     };
     let mut standing = merged.clone();
     let list: Vec<Overlap> = pointers
@@ -169,6 +176,27 @@ where
             }
         }
         break;
+    }
+    place
+}
+
+/// The place, or the array around it whose elements nothing tells apart: of an index of the merged one no side knows.
+fn whole(rules: &Rules, merged: &Value, pointer: &str) -> String {
+    let (mut rules, mut merged, mut place) = (Some(rules), Some(merged), String::new());
+    for step in pointer.split('/').skip(1) {
+        let name = unescaped(step);
+        (rules, merged) = match merged {
+            Some(Value::Array(list)) => {
+                let keyed = rules.and_then(Rules::rule);
+                if !matches!(keyed, Some(Rule::Strategy(Strategy::Keyed(_)))) {
+                    break;
+                }
+                (rules.and_then(Rules::element), name.parse::<usize>().ok().and_then(|index| list.get(index)))
+            }
+            _ => (rules.and_then(|rules| rules.member(&name)), merged.and_then(|merged| merged.get(&name))),
+        };
+        place.push('/');
+        place.push_str(step);
     }
     place
 }

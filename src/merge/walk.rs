@@ -116,10 +116,13 @@ impl<'v> Walk<'v> {
                 None => Outcome::Unfit,
             },
             Strategy::Lines => lines(sides.base, mine, theirs),
-            Strategy::Set => match arrays(sides.base, mine, theirs) {
-                Some([base, mine, theirs]) => Outcome::Merged(Some(united(base, mine, theirs).into())),
-                None => Outcome::Unfit,
-            },
+            Strategy::Set => {
+                let lists = arrays(sides.base, mine, theirs);
+                match lists.and_then(|[base, mine, theirs]| united(base, mine, theirs)) {
+                    Some(united) => Outcome::Merged(Some(united.into())),
+                    None => Outcome::Unfit,
+                }
+            }
             Strategy::Keyed(member) => match arrays(sides.base, mine, theirs) {
                 Some(lists) if self.path.len() < DEEPEST => self.elements(rules, lists, member),
                 _ => Outcome::Unfit,

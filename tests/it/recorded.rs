@@ -89,20 +89,21 @@ fn what_is_not_applied_keeps_nothing() {
 #[test]
 fn a_record_stays_within_its_bounds_however_often_a_resource_is_changed() {
     let database = Database::in_memory();
-    let history = History::<String>::new(&database, "notes.history").unwrap().keeping(8).within(100);
+    let history = History::<String>::new(&database, "notes.history").unwrap().keeping(8).within(1_000);
     let notes = database.define::<String>("notes").unwrap().recorded(&history).open().unwrap();
     let writes: u64 = 100_000;
     for number in 0..writes {
         put(&notes, "a", &"x".repeat((number % 40) as usize));
         if number % 997 == 0 {
             let kept = history.of("a").wait().unwrap();
-            let bytes: usize = kept.versions().map(|past| past.value().unwrap().len() + 2).sum();
-            assert!(kept.versions().count() <= 8 && bytes <= 100, "{kept:?}");
+            let bytes: usize = kept.versions().map(|past| 200 + past.value().unwrap().len() + 2).sum();
+            assert!(kept.versions().count() <= 8 && bytes <= 1_000, "{kept:?}");
+            assert!(number < 3 || kept.versions().count() >= 3, "{kept:?}");
             assert_eq!(kept.versions().count() as u64 + kept.expired(), number);
         }
     }
     // One that is too long by itself is not kept, and drives out what is before it.
-    put(&notes, "a", &"x".repeat(101));
+    put(&notes, "a", &"x".repeat(1_001));
     put(&notes, "a", "short");
     assert_eq!(history.of("a").wait().unwrap().versions().count(), 0);
 
@@ -303,4 +304,27 @@ fn a_value_as_deep_as_may_be_has_a_past_and_no_text_shows_it() {
     let last = past.versions().next().unwrap();
     assert_eq!((last.value().unwrap(), last.by()), (deep, Some("ann")));
     assert!(!format!("{past:?} {last:?} {history:?}").contains("s3cr3t"));
+}
+
+#[test]
+fn a_history_of_another_database_is_refused_when_the_collection_is_opened() {
+    let history = History::<String>::new(&Database::in_memory(), "notes.history").unwrap();
+
+    let refused = Database::in_memory().define::<String>("notes").unwrap().recorded(&history).open();
+
+    assert_eq!(refused.unwrap_err().to_string(), "collection `notes.history` is one of another database");
+}
+
+#[test]
+fn who_made_a_version_is_shown_to_those_who_ask_and_to_no_log() {
+    let database = Database::in_memory();
+    let history = History::new(&database, "notes.history").unwrap().by(|note: &String| Some(note.clone()));
+    let notes = database.define::<String>("notes").unwrap().recorded(&history).open().unwrap();
+    put(&notes, "a", "s3cr3t");
+    put(&notes, "a", "other");
+
+    let past = history.of("a").wait().unwrap();
+
+    assert_eq!(past.versions().next().unwrap().by(), Some("s3cr3t"));
+    assert!(!format!("{past:?} {:?}", past.versions().collect::<Vec<_>>()).contains("s3cr3t"));
 }

@@ -264,3 +264,61 @@ fn overlaps_are_found_behind_a_programs_own_errors() {
     // An `f32` is what it is, and not its neighbour among the `f64`.
     assert_eq!(Overlaps::of(&*boxed).unwrap().list()[0].theirs, Some(json!(0.1)));
 }
+
+#[test]
+fn what_was_changed_since_and_what_is_of_another_draft_is_not_settled_away() {
+    let settings = settings();
+    let overlap = |draft: &mut ifmatch::Draft<Settings>| {
+        let Err(Error::Conflict(conflict)) = draft.commit_or_merge(&Merge::new(), fine).wait() else {
+            panic!()
+        };
+        conflict
+    };
+    let mut draft = settings.edit("ann").wait().unwrap();
+    let mut other = settings.edit("ann").wait().unwrap();
+    draft.theme = "mine".to_owned();
+    other.theme = "another".to_owned();
+    settings.modify("ann", set("theirs")).wait().unwrap();
+
+    let (of_draft, since) = (overlap(&mut draft), overlap(&mut draft));
+    assert!(other.settle(of_draft, |overlap| overlap.mine.clone()).is_err());
+    draft.volume = 0.9;
+    assert!(draft.settle(since, |overlap| overlap.mine.clone()).is_err());
+
+    assert_eq!((&*other.theme, &*draft.theme, draft.volume), ("another", "mine", 0.9));
+    let conflict = overlap(&mut draft);
+    draft.settle(conflict, |overlap| overlap.mine.clone()).unwrap();
+    let saved = draft.commit_or_merge(&Merge::new(), fine).wait().unwrap();
+    assert_eq!((&*saved.value.theme, saved.value.volume), ("mine", 0.9));
+}
+
+#[test]
+fn a_list_that_its_type_bounds_is_asked_about_as_a_whole() {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    #[serde(try_from = "Vec<String>", into = "Vec<String>")]
+    struct Tags(Vec<String>);
+    impl TryFrom<Vec<String>> for Tags {
+        type Error = &'static str;
+        fn try_from(tags: Vec<String>) -> Result<Self, &'static str> {
+            if tags.len() <= 3 { Ok(Self(tags)) } else { Err("at most three") }
+        }
+    }
+    impl From<Tags> for Vec<String> {
+        fn from(tags: Tags) -> Self {
+            tags.0
+        }
+    }
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Note {
+        tags: Tags,
+    }
+    let note = |tags: &[&str]| Note { tags: Tags(tags.iter().map(|tag| (*tag).to_owned()).collect()) };
+    let merge = Merge::new().at("/tags", ifmatch::merge::Strategy::Set);
+
+    let unmerged = merge.typed(&note(&["a"]), &note(&["a", "m"]), &note(&["a", "t", "u"])).unwrap_err();
+
+    let ifmatch::merge::Unmerged::Overlaps(overlaps) = unmerged else { panic!("{unmerged:?}") };
+    assert_eq!(overlaps.pointers().collect::<Vec<_>>(), ["/tags"]);
+    let settled = overlaps.settle_as::<Note>(|overlap| overlap.mine.clone()).unwrap();
+    assert_eq!(settled, note(&["a", "m"]));
+}
