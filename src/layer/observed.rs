@@ -406,9 +406,11 @@ mod tests {
             let write = "Some(WriteId(00000000000000000000000000000007))";
             let seen = seen.lock();
             assert_eq!(seen[0], r#"Get { id: "a" }: done"#);
-            assert_eq!(seen[1], format!(r#"Commit {{ id: Some("a"), entries: 1, blind: 0, write: {write} }}: done"#));
-            let refused =
-                r#"Commit { id: Some("a"), entries: 2, blind: 0, write: None }: conflict on `a`: expected no value"#;
+            assert_eq!(
+                seen[1],
+                format!(r#"Commit {{ id: Some("a"), entries: 1, blind: 0, write: {write} }}: done"#)
+            );
+            let refused = r#"Commit { id: Some("a"), entries: 2, blind: 0, write: None }: conflict on `a`: expected no value"#;
             assert!(seen[2].starts_with(refused), "{}", seen[2]);
             assert_eq!(seen[3], "Commit { id: None, entries: 0, blind: 0, write: None }: done");
             assert!(
