@@ -20,7 +20,7 @@ use crate::http::precondition::Preconditions;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "only the call it is handed to refuses what does not hold"]
-pub struct Required(Preconditions);
+pub struct Required(pub Preconditions);
 
 impl Required {
     /// Requires that these say it, on the terms that they are under otherwise.
