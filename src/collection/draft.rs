@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 
 use crate::collection::collection::Collection;
-use crate::store::{Commit, Entry, Reply, Resource, Versioned};
+use crate::store::{Commit, Entry, Outcome, Reply, Resource, Versioned};
 
 /// A private copy of a resource, from [`Collection::edit`], that is changed at leisure and then committed.
 ///
@@ -40,6 +40,8 @@ pub struct Draft<T: Resource> {
     value: Arc<T>,
     /// Where a transaction puts the new base once it has committed.
     saved: Option<Saved<T>>,
+    /// Whether a commit of it was sent, and nobody knows what came of it: what is stored may have its changes already.
+    in_doubt: bool,
 }
 
 /// The place for what a transaction made of a draft.
@@ -69,7 +71,7 @@ impl<T: Resource + Clone> Collection<T> {
 impl<T: Resource> Draft<T> {
     fn new(collection: Collection<T>, id: &str, base: Versioned<T>) -> Self {
         let value = Arc::clone(&base.value);
-        Self { collection, id: id.into(), base, value, saved: None }
+        Self { collection, id: id.into(), base, value, saved: None, in_doubt: false }
     }
 
     /// The id of the resource.
@@ -91,6 +93,7 @@ impl<T: Resource> Draft<T> {
         // The state it has already leaves it as it is: untouched, if it was.
         if self.base.version != base.version {
             self.base = base;
+            self.in_doubt = false;
         }
     }
 }
@@ -109,12 +112,16 @@ impl<T: Resource> Draft<T> {
     pub fn commit(&mut self) -> Reply<'_, Versioned<T>> {
         self.take_saved();
         let touched = self.is_touched();
-        let Self { collection, id, base, value, .. } = self;
+        let Self { collection, id, base, value, in_doubt, .. } = self;
+        // So it stays where the reply is dropped.
+        let doubted_before = std::mem::replace(in_doubt, *in_doubt || touched);
         let commit = match touched {
             true => Commit::one(Entry::put(id, &*base, Arc::clone(value))),
             false => Commit::unchanged(Entry::check(id, &*base)),
         };
         collection.commit(commit).then(move |committed| {
+            let unknown = committed.as_ref().is_err_and(|error| error.outcome() == Outcome::Unknown);
+            *in_doubt = (doubted_before || unknown && touched) && committed.is_err();
             let committed = committed?;
             if touched {
                 *base = Versioned { version: committed.put_version(0)?, value: Arc::clone(value) };
@@ -146,6 +153,7 @@ impl<T: Resource> Draft<T> {
         self.take_saved();
         self.value = Arc::clone(&now.value);
         self.base = now;
+        self.in_doubt = false;
     }
 
     /// Bases the draft on another state, with a value in which that one's was brought over.
@@ -154,6 +162,19 @@ impl<T: Resource> Draft<T> {
         self.take_saved();
         self.value = Arc::new(value);
         self.base = base;
+        self.in_doubt = false;
+    }
+
+    /// Tells whether what became of an earlier commit is in doubt, and puts this one in doubt until it is known.
+    #[cfg(feature = "merge")]
+    pub(crate) fn send(&mut self) -> bool {
+        std::mem::replace(&mut self.in_doubt, true)
+    }
+
+    /// What became of a commit that was sent is known.
+    #[cfg(feature = "merge")]
+    pub(crate) fn heard(&mut self, doubted_before: bool) {
+        self.in_doubt = doubted_before;
     }
 }
 

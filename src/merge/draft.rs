@@ -11,7 +11,9 @@ use crate::collection::{Call, Called, Collection, Draft, Effect, Ticket, own_in}
 use crate::merge::merge::Merge;
 use crate::merge::overlaps::{Overlap, Overlaps};
 use crate::merge::typed::Unmerged;
-use crate::store::{Commit, Conflict, Entry, Error, Kind, Refusal, Reply, Resource, Versioned, shown};
+use crate::store::{
+    Commit, Conflict, Entry, Error, Kind, Outcome, Refusal, Reply, Resource, Versioned, shown,
+};
 
 impl<T> Draft<T>
 where
@@ -28,9 +30,9 @@ where
     /// another state of the same one, and merged with.
     ///
     /// Where the outcome is unknown, or this is dropped before its end, the draft stays as it was, and its changes may have been
-    /// applied. To commit it again is safe for strategies that give the same when they are applied twice, which are all but
-    /// [`Counter`](crate::merge::Strategy::Counter) and a closure of one's own: with those ask
-    /// [`resolve`](crate::Collection::resolve) first.
+    /// applied. To commit it again is safe: strategies that give the same when a change is merged twice merge, and with
+    /// [`Counter`](crate::merge::Strategy::Counter) or a closure of one's own, which may not, it is the conflict of
+    /// [`commit`](Self::commit) unless the base is still the stored state. Open another draft then.
     ///
     /// # Errors
     ///
@@ -69,6 +71,7 @@ where
     {
         Reply::pending(async move {
             let Some(mine) = self.touched() else { return Ok(self.catch_up().await?) };
+            let doubted_before = self.send();
             let collection = self.collection().clone();
             let mut call = Call::new(collection.retry());
             let mut rounds = Rounds {
@@ -77,6 +80,7 @@ where
                 base: self.base(),
                 mine,
                 merge,
+                may_merge: !(doubted_before && merge.rules().adds_up()),
                 validate,
                 stand: Stand::Out,
                 beaten: false,
@@ -91,6 +95,9 @@ where
                     Err(Stop::Error(error)) => Effect::Failed(error),
                 },
             );
+            if !matches!(&ended, Err(Stop::Error(error)) if error.outcome() == Outcome::Unknown) {
+                self.heard(doubted_before);
+            }
             match ended {
                 Ok(saved) => {
                     self.take_over(saved.clone());
@@ -176,6 +183,8 @@ struct Rounds<'a, T: Resource, V> {
     base: &'a Versioned<T>,
     mine: Arc<T>,
     merge: &'a Merge,
+    /// Not where what is stored may be its own earlier commit, which would be counted twice.
+    may_merge: bool,
     validate: V,
     stand: Stand<'a, T>,
     /// Whether it lost a race in its turn.
@@ -224,7 +233,8 @@ where
                 (Err(Error::Conflict(conflict)), _) => conflict,
                 (Err(error), _) => return Err(error.into()),
             };
-            let Some(theirs) = stale(&conflict, self.collection, self.id) else {
+            let theirs = stale(&conflict, self.collection, self.id).filter(|_| self.may_merge);
+            let Some(theirs) = theirs else {
                 return Err(Error::from(conflict).into());
             };
             let Some(theirs) = self.take_turn(call, theirs).await else {
@@ -316,37 +326,30 @@ impl<E> From<Error> for Stop<E> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde::Deserialize;
 
     use super::*;
     use crate::collection::testing::{Fault, Pace, Scripted};
-    use crate::store::Outcome;
+    use crate::merge::strategy::Strategy;
 
-    type Pair = (u8, u8);
+    #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+    struct Pair {
+        x: u8,
+        y: u8,
+    }
 
-    fn merge() -> Merge {
-        // An array that only a closure takes apart.
-        Merge::new().by("", |sides| {
-            let pick = |at: usize| {
-                let [base, mine, theirs] = [sides.base?, sides.mine?, sides.theirs?].map(|side| &side[at]);
-                match (mine == base, theirs == base || theirs == mine) {
-                    (true, _) => Some(theirs.clone()),
-                    (false, true) => Some(mine.clone()),
-                    (false, false) => None,
-                }
-            };
-            Some(json!([pick(0)?, pick(1)?]))
-        })
+    fn pair(x: u8, y: u8) -> Pair {
+        Pair { x, y }
     }
 
     /// A draft of mine, and a store where somebody else was faster.
     fn raced(store: Scripted<Pair>) -> (Arc<Scripted<Pair>>, Collection<Pair>, Draft<Pair>) {
         let store = Arc::new(store);
         let pairs = Collection::new(Arc::clone(&store));
-        pairs.create("a", (0, 0)).wait().unwrap();
+        pairs.create("a", pair(0, 0)).wait().unwrap();
         let mut draft = pairs.edit("a").wait().unwrap();
-        draft.0 = 1;
-        pairs.put("a", (0, 1)).wait().unwrap();
+        draft.x = 1;
+        pairs.put("a", pair(0, 1)).wait().unwrap();
         (store, pairs, draft)
     }
 
@@ -362,11 +365,11 @@ mod tests {
                 // The creation, theirs, and mine, which is too late.
                 store.commit_faults.lock().extend([Fault::None, Fault::None, Fault::None, fault]);
                 let (_, pairs, mut draft) = raced(store);
-                let merge = merge();
+                let merge = Merge::new();
 
                 let saved = draft.commit_or_merge(&merge, fine).wait().unwrap();
 
-                assert_eq!((*saved.value, &saved), ((1, 1), draft.base()), "{fault:?}");
+                assert_eq!((*saved.value, &saved), (pair(1, 1), draft.base()), "{fault:?}");
                 assert_eq!(pairs.fetch("a").wait().unwrap(), saved);
                 assert!(pairs.gate().is_quiet());
             }
@@ -379,14 +382,14 @@ mod tests {
         store.forgets = true;
         let (_, pairs, mut draft) = raced(store);
         let base = draft.base().clone();
-        let merge = merge();
+        let merge = Merge::new();
 
         let error = draft.commit_or_merge(&merge, fine).wait().unwrap_err();
 
         assert_eq!(error.outcome(), Outcome::Unknown);
-        assert_eq!((draft.base(), *draft), (&base, (1, 0)));
+        assert_eq!((draft.base(), *draft), (&base, pair(1, 0)));
         // It was applied: the next try finds both edits there, and adds nothing.
-        assert_eq!(*draft.commit_or_merge(&merge, fine).wait().unwrap().value, (1, 1));
+        assert_eq!(*draft.commit_or_merge(&merge, fine).wait().unwrap().value, pair(1, 1));
         assert!(pairs.gate().is_quiet());
     }
 
@@ -395,7 +398,7 @@ mod tests {
         let (_, pairs, mut draft) =
             raced(Scripted::losing(&[Fault::None, Fault::None, Fault::None, Fault::Hang]));
         let base = draft.base().clone();
-        let merge = merge();
+        let merge = Merge::new();
 
         let mut reply = draft.commit_or_merge(&merge, fine);
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
@@ -403,21 +406,58 @@ mod tests {
         assert!(!pairs.gate().is_quiet(), "it stands in line");
         drop(reply);
 
-        assert_eq!((draft.base(), *draft), (&base, (1, 0)));
+        assert_eq!((draft.base(), *draft), (&base, pair(1, 0)));
         assert!(pairs.gate().is_quiet());
-        assert_eq!(*draft.commit_or_merge(&merge, fine).wait().unwrap().value, (1, 1));
+        assert_eq!(*draft.commit_or_merge(&merge, fine).wait().unwrap().value, pair(1, 1));
+    }
+
+    #[test]
+    fn a_change_that_may_have_been_counted_is_not_counted_again() {
+        for (fault, dropped) in [(Fault::LoseAnswer, false), (Fault::HangApplied, true)] {
+            for by_commit in [false, true] {
+                let mut store = Scripted::losing(&[Fault::None, fault]);
+                store.forgets = true;
+                let counts = Collection::new(Arc::new(store));
+                counts.create("a", 5u64).wait().unwrap();
+                let mut draft = counts.edit("a").wait().unwrap();
+                *draft += 1;
+                let merge = Merge::new().at("", Strategy::Counter);
+
+                let mut reply = match by_commit {
+                    true => draft.commit(),
+                    false => draft.commit_or_merge(&merge, |_| Ok::<_, Error>(())),
+                };
+                if dropped {
+                    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                    assert!(std::pin::Pin::new(&mut reply).poll(&mut context).is_pending());
+                    drop(reply);
+                } else {
+                    assert_eq!(reply.wait().unwrap_err().outcome(), Outcome::Unknown);
+                }
+                for _ in 0..2 {
+                    let again = draft.commit_or_merge(&merge, |_| Ok::<_, Error>(())).wait().unwrap_err();
+                    assert_eq!(again.conflict().unwrap().kind(), &Kind::Stale, "{fault:?}");
+                }
+
+                assert_eq!(*counts.fetch("a").wait().unwrap().value, 6);
+                let mut anew = counts.edit("a").wait().unwrap();
+                *anew += 1;
+                counts.put("a", 9).wait().unwrap();
+                assert_eq!(*anew.commit_or_merge(&merge, |_| Ok::<_, Error>(())).wait().unwrap().value, 10);
+            }
+        }
     }
 
     #[test]
     fn an_overlap_writes_nothing_more() {
         let (store, pairs, mut draft) = raced(Scripted::new(Pace::Ready, false));
-        draft.1 = 7;
-        let merge = merge();
+        draft.y = 7;
+        let merge = Merge::new();
         let sent = store.sent();
 
         let error = draft.commit_or_merge(&merge, fine).wait().unwrap_err();
 
         assert!(Overlaps::of(&error).is_some());
-        assert_eq!((store.sent() - sent, *pairs.fetch("a").wait().unwrap().value), (1, (0, 1)));
+        assert_eq!((store.sent() - sent, *pairs.fetch("a").wait().unwrap().value), (1, pair(0, 1)));
     }
 }

@@ -53,6 +53,13 @@ impl Rules {
         named.or_insert_with(|| any.as_deref().cloned().unwrap_or_default()).set_below(rest, rule);
     }
 
+    /// Whether some place is merged to another value when the same change is merged a second time.
+    pub(super) fn adds_up(&self) -> bool {
+        let adds_up = |rule: &Rule| matches!(rule, Rule::Strategy(Strategy::Counter) | Rule::By(_));
+        self.rule.as_ref().is_some_and(adds_up)
+            || self.named.values().chain(self.any.as_deref()).any(Self::adds_up)
+    }
+
     pub(super) fn rule(&self) -> Option<&Rule> {
         self.rule.as_ref()
     }
