@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -673,5 +673,70 @@ fn leases_of_another_database_are_refused_when_the_collection_is_opened() -> Res
     let refused = Database::in_memory().define::<String>("articles")?.leased(&leases).open().unwrap_err();
 
     assert_eq!(refused.to_string(), "collection `leases` is one of another database");
+    Ok(())
+}
+
+#[test]
+fn a_record_that_cannot_be_read_keeps_no_sweep_from_what_comes_behind_it() {
+    let (store, clock) = (Arc::new(Memory::<[u8]>::new()), ByHand::new());
+    let database = Database::new(Arc::clone(&store));
+    let leases = Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(clock.clone());
+    let raw = Collection::<serde_json::Value>::json(store);
+    raw.put("leases/b", serde_json::json!({"format": 7, "holders": ["ann"]})).wait().unwrap();
+    for id in ["a", "c"] {
+        drop(leases.acquire(id, "ann").wait().unwrap());
+    }
+
+    for _ in 0..2 {
+        assert!(
+            matches!(leases.sweep("sweeper").wait(), Err(Error::Corrupt(corrupt)) if corrupt.id() == "b")
+        );
+        clock.pass(LASTS);
+    }
+
+    assert_eq!(leases.holder("a").wait().unwrap(), None);
+    assert_eq!(leases.holder("c").wait().unwrap(), None);
+    assert!(raw.get("leases/b").wait().unwrap().is_some());
+}
+
+/// A clock that a test sets forward, and by which leases are swept whenever somebody waits.
+#[derive(Clone)]
+struct Sweeping {
+    clock: ByHand,
+    leases: Arc<OnceLock<Leases>>,
+}
+
+impl Timer for Sweeping {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn sleep(&self, time: Duration) -> Sleep {
+        let Self { clock, leases } = self.clone();
+        Box::pin(async move {
+            if let Some(leases) = leases.get() {
+                leases.sweep("sweeper").await.unwrap();
+            }
+            clock.pass(time);
+        })
+    }
+}
+
+#[test]
+fn more_leases_than_can_be_watched_keep_nobody_who_waits_from_counting() -> Result<(), Error> {
+    let sweeping = Sweeping { clock: ByHand::new(), leases: Arc::default() };
+    // Those that others hold last for longer than anybody waits.
+    let office = Database::in_memory();
+    let many = Leases::new(&office, "leases")?.lasting(HOUR).timer(sweeping.clone());
+    for id in 0..16_400 {
+        drop(many.acquire(&id.to_string(), "ann").wait()?);
+    }
+    let leases = many.clone().lasting(LASTS);
+    let dead = leases.acquire("z", "ann").wait()?;
+    sweeping.leases.set(many).unwrap();
+
+    let lease = leases.acquire_within("z", "bob", LASTS * 3).wait()?;
+
+    assert!(lease.token().to_bits() > dead.token().to_bits());
     Ok(())
 }

@@ -47,38 +47,29 @@ fn length(value: &Value) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
+    use std::collections::BTreeMap;
+
+    use serde::de::DeserializeOwned;
     use serde_json::json;
 
     use super::*;
 
-    #[derive(Debug, Deserialize)]
-    #[allow(dead_code, reason = "only read")]
-    struct Note {
-        text: String,
-        #[serde(rename = "a/b")]
-        counts: Vec<Count>,
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[allow(dead_code, reason = "only read")]
-    struct Count {
-        n: u8,
+    fn place<T: DeserializeOwned>(document: Value) -> String {
+        let text = serde_json::to_vec(&document).unwrap();
+        let error = serde_json::from_slice::<T>(&text).err().expect("it is of another shape");
+        at(&document, error.column())
     }
 
     #[test]
     fn what_a_reader_stumbles_over_is_named() {
-        let cases = [
-            (json!({"text": 7, "a/b": []}), "/text"),
-            (json!({"text": "ü\n", "a/b": [{"n": 1}, {"n": -1}]}), "/a~1b/1/n"),
-            (json!({"text": "", "a/b": [{"n": 1}, {}]}), "/a~1b/1"),
-            (json!({"text": "", "a/b": [{"n": 1}, 300]}), "/a~1b/1"),
-            (json!({"text": ""}), ""),
-        ];
-        for (document, place) in cases {
-            let text = serde_json::to_vec(&document).unwrap();
-            let error = serde_json::from_slice::<Note>(&text).unwrap_err();
-            assert_eq!(at(&document, error.column()), place, "{document}: {error}");
-        }
+        type Counts = BTreeMap<String, Vec<BTreeMap<String, u8>>>;
+        type Pairs = BTreeMap<String, (u8, u8)>;
+
+        assert_eq!(place::<Counts>(json!({"text": 7})), "/text");
+        assert_eq!(place::<Counts>(json!({"~\n": [], "a/b": [{"ü": 1}, {"n": -1}]})), "/a~1b/1/n");
+        assert_eq!(place::<Counts>(json!({"a~": [{"n": 1}, 300]})), "/a~0/1");
+        // What is missing is missing in the whole.
+        assert_eq!(place::<Pairs>(json!({"a": [1, 2], "b": [1]})), "/b");
+        assert_eq!(place::<Pairs>(json!([7])), "");
     }
 }
