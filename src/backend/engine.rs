@@ -7,9 +7,14 @@ mod deadlines;
 mod error;
 mod home;
 mod runtime;
+mod tag;
+#[cfg(any(feature = "etcd", feature = "redis"))]
 mod token;
 
 pub use deadlines::Deadlines;
 pub use error::{ConnectError, RuntimeEnded};
 pub(crate) use runtime::Runtime;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) use tag::draw_tag;
+#[cfg(any(feature = "etcd", feature = "redis"))]
 pub(crate) use token::Token;

@@ -15,6 +15,7 @@
 //! keeps records without it. One that composes the record in the step that numbers it keeps format 2, whose checksum leaves
 //! out the number, the first five bytes of the version.
 
+#[cfg(any(feature = "file", feature = "redis", test))]
 use std::num::NonZeroU64;
 
 use crate::backend::checksum::Checksum;
@@ -30,12 +31,14 @@ const COMPOSED: u8 = 2;
 const NUMBER: std::ops::Range<usize> = 2..7;
 
 /// How many bytes tell the version.
+#[cfg(any(feature = "file", feature = "redis", test))]
 pub(super) const HEAD: usize = 10;
 
 /// The flag of a record with a write id.
 const WRITE: u8 = 1;
 
 /// The flag of a record whose version the engine tells.
+#[cfg(any(feature = "etcd", feature = "file", test))]
 const UNNUMBERED: u8 = 2;
 
 /// A value, its version and the write that made it.
@@ -55,28 +58,28 @@ pub(super) enum Damage {
     Format { format: u8 },
     #[error("a record with unknown flags {flags:#x}")]
     Flags { flags: u8 },
+    #[cfg(any(feature = "file", feature = "redis", test))]
     #[error("a record of version 0")]
     Version,
     #[error("a record whose checksum is {stored:08x} and should be {computed:08x}")]
     Checksum { stored: u32, computed: u32 },
 }
 
-#[cfg_attr(
-    not(all(feature = "etcd", feature = "file", feature = "redis")),
-    allow(dead_code, reason = "each store uses its part")
-)]
 impl<'b> Record<'b> {
     /// The bytes to store under `id`.
+    #[cfg(any(feature = "file", test))]
     pub(super) fn encode(&self, id: &str) -> Vec<u8> {
         seal(id, Some(self.version), self.write, self.value)
     }
 
     /// The bytes to store under `id` in an engine that will number them.
+    #[cfg(any(feature = "etcd", test))]
     pub(super) fn encode_unnumbered(id: &str, value: &[u8]) -> Vec<u8> {
         seal(id, None, None, value)
     }
 
     /// A record that an engine completes, with zeros where it puts the number.
+    #[cfg(any(feature = "redis", test))]
     pub(super) fn encode_to_compose(id: &str, tag: u32, value: &[u8]) -> Vec<u8> {
         let tag = &tag.to_be_bytes()[1..];
         let mut bytes = Vec::with_capacity(14 + value.len());
@@ -89,6 +92,7 @@ impl<'b> Record<'b> {
     }
 
     /// Reads what is stored under `id`. Allocates nothing.
+    #[cfg(any(feature = "file", feature = "redis", test))]
     pub(super) fn decode(id: &str, stored: &'b [u8]) -> Result<Self, Damage> {
         let version = Self::version_of(stored)?;
         let short = Damage::Short { bytes: stored.len() };
@@ -106,6 +110,7 @@ impl<'b> Record<'b> {
 
     /// Reads the version of a record from its first [`HEAD`] bytes. The checksum is of the value too, so that it can't be
     /// held against this part alone.
+    #[cfg(any(feature = "file", feature = "redis", test))]
     pub(super) fn version_of(stored: &[u8]) -> Result<Version, Damage> {
         flags(stored, &[FORMAT, COMPOSED], WRITE)?;
         let version = stored[2..].first_chunk().ok_or(Damage::Short { bytes: stored.len() })?;
@@ -114,6 +119,7 @@ impl<'b> Record<'b> {
     }
 
     /// Reads the value of a record that an engine has numbered. Allocates nothing.
+    #[cfg(any(feature = "etcd", test))]
     pub(super) fn decode_unnumbered(id: &str, stored: &'b [u8]) -> Result<&'b [u8], Damage> {
         match flags(stored, &[FORMAT], UNNUMBERED)? {
             UNNUMBERED => unseal(id, stored, &stored[2..]),
@@ -123,12 +129,14 @@ impl<'b> Record<'b> {
 
     /// The version that bytes which are not a record are known by: what stands at its place, or 1 where that can't be
     /// one. Whoever expects it may overwrite or delete them.
+    #[cfg(any(feature = "file", feature = "redis", test))]
     pub(super) fn claimed_version(stored: &[u8]) -> Version {
         let bits = stored.get(2..10).and_then(|bits| bits.try_into().ok()).map_or(0, u64::from_be_bytes);
         Version::from_bits(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN))
     }
 }
 
+#[cfg(any(feature = "etcd", feature = "file", test))]
 fn seal(id: &str, version: Option<Version>, write: Option<WriteId>, value: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(30 + value.len());
     let numbered = if version.is_some() { 0 } else { UNNUMBERED };

@@ -2,10 +2,8 @@
 
 use std::num::NonZeroU64;
 
+use crate::backend::engine::tag::TAG_BITS;
 use crate::store::Version;
-
-/// The bits of a tag.
-const TAG_BITS: u32 = 24;
 
 /// The parts of a version where an engine counts: the number it gave, and a tag that it does not choose.
 ///
@@ -20,19 +18,9 @@ pub(crate) struct Token {
     pub(crate) tag: u32,
 }
 
-#[cfg_attr(
-    not(any(feature = "etcd", feature = "redis")),
-    allow(dead_code, reason = "PostgreSQL composes its versions itself, and needs the tag alone")
-)]
 impl Token {
     /// The largest number: 2^40 - 2, so that no version is the largest of all, which a store must never issue.
     pub(crate) const LAST: u64 = (1 << (u64::BITS - TAG_BITS)) - 2;
-
-    /// A tag for the versions of one commit: drawn, since a write id may be one that its caller made up.
-    #[cfg(any(feature = "postgres", feature = "redis"))]
-    pub(crate) fn draw_tag() -> u32 {
-        crate::base::random() as u32 & ((1 << TAG_BITS) - 1)
-    }
 
     /// The version; `None` where the engine's number is 0 or past the last.
     pub(crate) fn version(self) -> Option<Version> {

@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use super::session::Parameter;
 use super::sql::{Sql, Statement};
 use super::stored::{Stored, bytes, checksum, column, key, version};
-use crate::backend::engine::Token;
+use crate::backend::engine::draw_tag;
 use crate::store::{Action, Commit, Committed, Conflict, Corrupt, Entry, Expected, Found, Receipt, Version};
 
 /// A commit as the parameters of its statement.
@@ -59,7 +59,7 @@ impl<'c> Parameters<'c> {
             fingerprint: write.map(|_| commit.fingerprint() as i64),
             key: write.map(key),
             history,
-            tag: i64::from(Token::draw_tag()),
+            tag: i64::from(draw_tag()),
             ids: entries.iter().map(|entry| entry.id).collect(),
             deeds: entries.iter().map(|entry| letter(deed(&entry.action))).collect(),
             expected: entries.iter().map(|entry| letter(condition(entry.condition.expected))).collect(),

@@ -6,7 +6,7 @@ use super::answer::ScriptAnswer;
 use super::keys::Keys;
 use super::script::{COMMIT, FREEING_COMMIT, Request};
 use super::trouble::Trouble;
-use crate::backend::engine::Token;
+use crate::backend::engine::draw_tag;
 use crate::backend::record::{Damage, Record};
 use crate::store::{
     Action, Commit, Committed, Conflict, Corrupt, Entry, Error, Expected, Found, Receipt, Refusal, Version,
@@ -45,7 +45,7 @@ pub(super) fn call(keys: &Keys, history: usize, commit: &Commit<'_, [u8]>) -> Re
             .map(|key| key.clone().into_bytes())
             .into();
     names.extend(entries.iter().map(|entry| keys.value(entry.id)));
-    let tag = Token::draw_tag();
+    let tag = draw_tag();
     let puts = entries.iter().any(|entry| matches!(entry.action, Action::Put(_)));
     let script = if puts { &COMMIT } else { &FREEING_COMMIT };
     let write = commit.remembered_write().map(|write| write.to_bits().to_be_bytes());
