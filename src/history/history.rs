@@ -1,7 +1,7 @@
 //! [`History`], what the resources of a collection were.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::collection::{Collection, Database, Definition};
 use crate::history::past::{Record, Versions};
 use crate::history::recorder::{Author, Bounds, Recorder};
-use crate::store::{Condition, Error, Reply, Resource, Version, Versioned};
+use crate::store::{Condition, Error, Refusal, Reply, Resource, Version, Versioned};
 
 /// What the resources of a collection were: a handle, which clones share.
 ///
@@ -24,6 +24,8 @@ pub struct History<T> {
     records: Collection<Record>,
     bounds: Bounds,
     author: Option<Arc<Author<T>>>,
+    /// The name of the collection whose it is.
+    of: Arc<OnceLock<Box<str>>>,
 }
 
 impl<T: Resource> History<T> {
@@ -44,7 +46,7 @@ impl<T: Resource> History<T> {
     /// ```
     pub fn new(database: &Database, name: &str) -> Result<Self, Error> {
         let bounds = Bounds { versions: 32, bytes: 256 * 1024, lasts: None };
-        Ok(Self { records: database.collection(name)?, bounds, author: None })
+        Ok(Self { records: database.collection(name)?, bounds, author: None, of: Arc::default() })
     }
 
     /// The same, of at most so many versions of each resource: no more than 10,000. Default: 32.
@@ -107,7 +109,7 @@ impl<T: Resource> History<T> {
     /// # Errors
     ///
     /// Those of [`Versions::at`] and of [`Past::value`](crate::history::Past::value), and those of
-    /// [`replace`](Collection::replace).
+    /// [`replace`](Collection::replace). [`Refusal::Collection`] where it is not the history of `to`.
     ///
     /// ```
     /// use ifmatch::history::History;
@@ -135,20 +137,69 @@ impl<T: Resource> History<T> {
     {
         let condition = condition.into();
         Reply::pending(async move {
+            self.check_of(to)?;
             let value = self.of(id).await?.at(version)?.value()?;
             to.replace(id, condition, value).await
         })
     }
+
+    /// Forgets what a resource was, for what must not be kept. That there were versions is known still: asked for one of them, the
+    /// answer is `expired`. What stands is not touched, and its change is kept again. In the file of a store, bytes are gone
+    /// once they were written over, and from a backup never.
+    ///
+    /// # Errors
+    ///
+    /// As [`modify`](Collection::modify); nothing to forget is none.
+    ///
+    /// ```
+    /// # use ifmatch::history::History;
+    /// # use ifmatch::{Database, Error};
+    /// let office = Database::in_memory();
+    /// let history = History::<String>::new(&office, "notes.history")?;
+    /// let notes = office.define::<String>("notes")?.recorded(&history).open()?;
+    /// notes.create("a", "a secret".to_string()).wait()?;
+    /// notes.put("a", "hello".to_string()).wait()?;
+    ///
+    /// history.forget("a").wait()?;
+    /// let past = history.of("a").wait()?;
+    /// assert_eq!((past.versions().count(), past.expired()), (0, 1));
+    /// # Ok::<_, Error>(())
+    /// ```
+    pub fn forget<'a>(&'a self, id: &'a str) -> Reply<'a, ()> {
+        let forgotten = self.records.modify(id, |record| {
+            record.expired += record.kept.len() as u64;
+            record.kept.clear();
+        });
+        forgotten.then(|done| match done {
+            Ok(_) | Err(Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+impl<T: Resource> History<T> {
+    /// Whether it keeps what the resources of this collection were: another one's tell nothing of them, also where versions are
+    /// the same.
+    pub(crate) fn check_of(&self, collection: &Collection<T>) -> Result<(), Error> {
+        match self.of.get().map(|of| &**of) == collection.name() && collection.name().is_some() {
+            true => Ok(()),
+            false => Err(self.refused("keeps no history of this collection")),
+        }
+    }
+
+    fn refused(&self, problem: &str) -> Error {
+        let name = self.records.name().unwrap_or_default().into();
+        Refusal::Collection { name, problem: problem.into() }.into()
+    }
 }
 
 impl<T: Resource + Serialize + DeserializeOwned> Definition<T> {
-    /// Keeps what each resource was in `history`, in the commit of each change, whichever way it comes. A history is for one
-    /// collection. A value that is only brought up to a newer [`Schema`](crate::Schema) was not changed.
+    /// Keeps what each resource was in `history`, in the commit of each change, whichever way it comes. A value that is only brought up to a newer [`Schema`](crate::Schema) was not changed.
     ///
     /// The past is kept as JSON, whatever codec the collection has: one that hides values, or reads older ones, has no part in it.
     /// A change is refused where what it writes over can't be read, or would not survive its way through JSON (which a store in
     /// memory does not ask of what is put), and where the id is too long for the name of the history before it. Opening the
-    /// collection fails where the history is of another database.
+    /// collection fails where the history is of another database, or keeps another collection already.
     ///
     /// ```
     /// use ifmatch::Database;
@@ -161,14 +212,18 @@ impl<T: Resource + Serialize + DeserializeOwned> Definition<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn recorded(self, history: &History<T>) -> Self {
-        let History { records, bounds, author } = history.clone();
-        self.beside(&records).step(Recorder { records, bounds, author })
+        let History { records, bounds, author, of } = history.clone();
+        let kept = of.get_or_init(|| self.name().into());
+        let other =
+            (**kept != *self.name()).then(|| history.refused("keeps the history of another collection"));
+        self.beside(&records).refused(other).step(Recorder { records, bounds, author })
     }
 }
 
 impl<T> Clone for History<T> {
     fn clone(&self) -> Self {
-        Self { records: self.records.clone(), bounds: self.bounds, author: self.author.clone() }
+        let Self { records, bounds, author, of } = self;
+        Self { records: records.clone(), bounds: *bounds, author: author.clone(), of: Arc::clone(of) }
     }
 }
 

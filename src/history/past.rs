@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{Codec, Json};
 use crate::store::{Conflict, Corrupt, Error, Version};
+#[cfg(feature = "patch")]
+use crate::store::{Refusal, Resource};
 
 /// What a resource was, as it is kept: the oldest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,6 +104,43 @@ impl<T: Serialize + DeserializeOwned> Past<'_, T> {
     pub fn value(&self) -> Result<T, Error> {
         let value = Json.decode(self.kept.text.as_bytes());
         value.map_err(|fault| Corrupt::new(self.id, self.version(), fault).into())
+    }
+}
+
+#[cfg(feature = "patch")]
+impl<T: Resource + Serialize> Past<'_, T> {
+    /// What was changed from this version to a later one, or to any value: the operations of a JSON Patch (RFC 6902), for people
+    /// to look at, or to take what is wanted back by the difference in the other direction. Arrays are compared index by index. Feature
+    /// `patch`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] where what is kept is no JSON, and [`Refusal::Encode`] where `later` can't be written as such.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use ifmatch::Database;
+    /// use ifmatch::history::History;
+    /// use serde_json::json;
+    ///
+    /// let office = Database::in_memory();
+    /// let history = History::new(&office, "prices.history")?;
+    /// let prices = office.define::<BTreeMap<String, u32>>("prices")?.recorded(&history).open()?;
+    /// prices.create("shop", BTreeMap::from([("tea".to_string(), 3)])).wait()?;
+    /// let now = prices.modify("shop", |prices| drop(prices.insert("tea".to_string(), 4))).wait()?;
+    ///
+    /// let past = history.of("shop").wait()?;
+    /// let before = past.versions().next().unwrap();
+    /// assert_eq!(before.difference(&now.value)?, json!([{"op": "replace", "path": "/tea", "value": 4}]));
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn difference(&self, later: &T) -> Result<serde_json::Value, Error> {
+        let corrupt = |fault: serde_json::Error| Corrupt::new(self.id, self.version(), fault);
+        let earlier = serde_json::from_str(&self.kept.text).map_err(corrupt)?;
+        let unwritable =
+            |source: serde_json::Error| Refusal::Encode { id: self.id.into(), source: source.into() };
+        let later = serde_json::to_value(later).map_err(unwritable)?;
+        serde_json::to_value(json_patch::diff(&earlier, &later)).map_err(|error| unwritable(error).into())
     }
 }
 

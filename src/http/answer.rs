@@ -41,7 +41,7 @@ pub struct Answer<T: ?Sized> {
     did: Did,
     /// `None` after a deletion.
     now: Option<Versioned<T>>,
-    /// Of what was created.
+    /// Of what was created, or of what the value in the answer is.
     location: Option<String>,
     tag: Tag,
     modified: Option<SystemTime>,
@@ -58,6 +58,9 @@ enum Did {
     /// With the id.
     Created(Box<str>),
     Changed,
+    /// A change that others' are part of, with the id.
+    #[cfg(feature = "merge")]
+    Merged(Box<str>),
     Deleted,
 }
 
@@ -102,6 +105,11 @@ impl<T: ?Sized> Answer<T> {
         Self::of(Did::Changed, Some(now))
     }
 
+    #[cfg(feature = "merge")]
+    pub(super) fn merged(id: &str, now: Versioned<T>) -> Self {
+        Self::of(Did::Merged(id.into()), Some(now))
+    }
+
     /// 204, for a row that a handler deleted from a [table of its own](crate::table).
     ///
     /// ```
@@ -116,8 +124,9 @@ impl<T: ?Sized> Answer<T> {
         Self { did, now, location: None, tag: Tag::Told, modified: None, has: None }
     }
 
-    /// The same with the `Location` of what was created: the path of the collection, and below it the id, escaped. An
-    /// answer that created nothing stays as it is.
+    /// The same with the `Location` of what was created: the path of the collection, and below it the id, escaped. What was
+    /// [merged](crate::Collection::merge_if) gets it as its `Content-Location` (RFC 9110 §8.7): the value is that of the resource,
+    /// and not what the client sent. Any other answer stays as it is.
     ///
     /// ```
     /// # use ifmatch::http::Preconditions;
@@ -127,8 +136,11 @@ impl<T: ?Sized> Answer<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn at(mut self, base: &str) -> Self {
-        if let Did::Created(id) = &self.did {
-            self.location = Some(path::below(base, id));
+        match &self.did {
+            Did::Created(id) => self.location = Some(path::below(base, id)),
+            #[cfg(feature = "merge")]
+            Did::Merged(id) => self.location = Some(path::below(base, id)),
+            Did::Read | Did::Nothing | Did::Changed | Did::Deleted => {}
         }
         self
     }
@@ -203,6 +215,8 @@ impl<T: ?Sized> Answer<T> {
     pub fn status(&self) -> u16 {
         match self.did {
             Did::Read | Did::Changed => 200,
+            #[cfg(feature = "merge")]
+            Did::Merged(_) => 200,
             Did::Created(_) => 201,
             Did::Deleted => 204,
             Did::Nothing => 304,
@@ -212,6 +226,14 @@ impl<T: ?Sized> Answer<T> {
     /// Whether the write created the resource.
     pub fn is_created(&self) -> bool {
         matches!(self.did, Did::Created(_))
+    }
+
+    /// Whether the value has others' changes too, which came in between. The client has to take it over: were it to go on from its
+    /// own under the new tag, it would undo them.
+    #[cfg(feature = "merge")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "merge")))]
+    pub fn is_merged(&self) -> bool {
+        matches!(self.did, Did::Merged(_))
     }
 
     /// The state of the resource now; `None` after a deletion. Also where its value is not to be sent.
@@ -227,16 +249,24 @@ impl<T: ?Sized> Answer<T> {
         }
     }
 
-    /// The headers but those that describe the body, as `Content-Type`: `ETag`, `Location` and `Last-Modified`. Names are in
+    /// The headers but those that describe the body, as `Content-Type`: `ETag`, `Location` and `Last-Modified`, and of what was
+    /// merged `Merged: ?1` and `Content-Location`. Names are in
     /// lower case, values in printable ASCII.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers = Vec::new();
         if let Some(version) = self.version_told() {
             headers.push(("etag", EntityTag::from(version).to_string()));
         }
-        if let Some(location) = &self.location {
-            headers.push(("location", location.clone()));
-        }
+        let location = match &self.did {
+            #[cfg(feature = "merge")]
+            Did::Merged(_) => {
+                // True, as RFC 8941 §3.3.6 writes it.
+                headers.push(("merged", "?1".to_owned()));
+                "content-location"
+            }
+            _ => "location",
+        };
+        headers.extend(self.location.clone().map(|at| (location, at)));
         // What tells nothing of the state by its tag must not by its date either.
         if let Some(modified) = self.modified.filter(|_| self.tag == Tag::Told) {
             headers.extend(date::shown(modified).map(|shown| ("last-modified", shown)));

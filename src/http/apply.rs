@@ -1,7 +1,6 @@
 //! `PATCH` by a [`Patch`], a body of a format of its own.
 
 use std::future::ready;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,7 +9,8 @@ use crate::collection::{Collection, Rounds};
 use crate::http::answer::Answer;
 use crate::http::patch::Patch;
 use crate::http::precondition::Preconditions;
-use crate::store::{Error, Intent, Reply, Resource, Versioned};
+use crate::http::seen::Seen;
+use crate::store::{Error, Intent, Reply, Resource};
 
 impl<T> Collection<T>
 where
@@ -74,8 +74,8 @@ where
         mut check: impl FnMut(&T) -> Result<(), E> + Send + 'a,
     ) -> Reply<'a, Answer<T>, E> {
         // What the patch is being applied to.
-        let base = Arc::new(Mutex::new(None));
-        let seen = Arc::clone(&base);
+        let base = Seen::new();
+        let seen = base.clone();
         Rounds::of(self, id, move |value: T| {
             let patched =
                 patch.apply(id, &value).map_err(|error| E::from(self.told(held_against(error, &base))));
@@ -83,7 +83,7 @@ where
         })
         .judged(move |now| {
             request.admit(id, Intent::Put, Some(now))?;
-            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(now.clone());
+            seen.note(now);
             Ok(())
         })
         .at_once()
@@ -92,10 +92,9 @@ where
 }
 
 /// A conflict of the patch, with the value that it was held against.
-fn held_against<T: Resource>(error: Error, base: &Mutex<Option<Versioned<T>>>) -> Error {
-    let base = base.lock().unwrap_or_else(PoisonError::into_inner);
-    match (error, &*base) {
-        (Error::Conflict(conflict), Some(base)) => conflict.with_current(base).into(),
+fn held_against<T: Resource>(error: Error, base: &Seen<T>) -> Error {
+    match (error, base.get()) {
+        (Error::Conflict(conflict), Some(base)) => conflict.with_current(&base).into(),
         (error, _) => error,
     }
 }

@@ -20,7 +20,7 @@
 //! | retries exhausted under contention | 409 + `Retry-After` | `stale`, `exists` |
 //! | several at once | that of the one that no new try helps, else the one that helps least ([`Conflict::decisive`](crate::Conflict::decisive)) | its own |
 //! | precondition required, none given | 428 | `expectation-required` |
-//! | malformed precondition of a write; a read takes it for absent | 400 | `malformed-precondition` |
+//! | malformed precondition of a write, or `Merge-Base` where nothing is merged; a read takes it for absent | 400 | `malformed-precondition` |
 //! | a patch that can't be read | 400 | `malformed-patch` |
 //! | a patch that does not find what it builds on | 409 | `state`, with the rule `test` or `path` |
 //! | a patch that makes what the type can't hold, or would drop | 422 | `unfit-change` |
@@ -38,7 +38,7 @@
 //! | method | call |
 //! |---|---|
 //! | `GET`, `HEAD` | [`get_if`](crate::Collection::get_if) |
-//! | `PUT` | [`put_if`](crate::Collection::put_if) |
+//! | `PUT` | [`put_if`](crate::Collection::put_if), with the feature `merge` [`merge_if`](crate::Collection::merge_if) |
 //! | `POST` of a new resource | [`create_if`](crate::Collection::create_if) |
 //! | `PATCH` | [`modify_if`](crate::Collection::modify_if), [`try_modify_if`](crate::Collection::try_modify_if), [`patch_if`](crate::Collection::patch_if), with the feature `patch` [`apply_if`](crate::Collection::apply_if) |
 //! | `DELETE` | [`delete_if`](crate::Collection::delete_if) |
@@ -76,6 +76,8 @@ mod facts;
 mod field;
 #[cfg(feature = "resource")]
 pub(crate) mod json;
+#[cfg(feature = "merge")]
+mod merge;
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub mod meter;
@@ -88,6 +90,8 @@ mod precondition;
 mod prefer;
 mod problem;
 mod required;
+#[cfg(any(feature = "merge", feature = "patch"))]
+mod seen;
 mod status;
 mod tally;
 mod terms;

@@ -23,6 +23,9 @@ const IF_NONE_MATCH: &str = "If-None-Match";
 const IF_MODIFIED_SINCE: &str = "If-Modified-Since";
 const IF_UNMODIFIED_SINCE: &str = "If-Unmodified-Since";
 
+/// A header of our own, in the form of `If-Match`: the state that a value was made of which is to be merged.
+const MERGE_BASE: &str = "Merge-Base";
+
 /// What a request says about the state it is based on, extracted once and handed to the one call that does its work, as
 /// [`put_if`](crate::Collection::put_if).
 ///
@@ -57,6 +60,7 @@ pub struct Preconditions {
     if_modified_since: Option<SystemTime>,
     /// Whether there is one: no answer here depends on what it says.
     if_unmodified_since: bool,
+    merge_base: Header,
     terms: Terms,
 }
 
@@ -99,7 +103,7 @@ impl Preconditions {
     /// ```
     pub fn from_headers<N: AsRef<str>, V: AsRef<[u8]>>(headers: impl IntoIterator<Item = (N, V)>) -> Self {
         let (mut if_match, mut if_none_match) = (Vec::new(), Vec::new());
-        let (mut since, mut if_unmodified_since) = (Vec::new(), false);
+        let (mut since, mut if_unmodified_since, mut merge_base) = (Vec::new(), false, Vec::new());
         for (name, value) in headers {
             let name = name.as_ref();
             if name.eq_ignore_ascii_case(IF_MATCH) {
@@ -110,6 +114,8 @@ impl Preconditions {
                 since.push(value);
             } else if name.eq_ignore_ascii_case(IF_UNMODIFIED_SINCE) {
                 if_unmodified_since = true;
+            } else if name.eq_ignore_ascii_case(MERGE_BASE) {
+                merge_base.push(value);
             }
         }
         Self {
@@ -117,6 +123,7 @@ impl Preconditions {
             if_none_match: Tags::parse(&if_none_match),
             if_modified_since: date_of(&since),
             if_unmodified_since,
+            merge_base: Tags::parse(&merge_base),
             terms: Terms::new(),
         }
     }
@@ -133,6 +140,7 @@ impl Preconditions {
             if_none_match: Ok(None),
             if_modified_since: None,
             if_unmodified_since: false,
+            merge_base: Ok(None),
             terms: Terms::new(),
         }
     }
@@ -298,13 +306,41 @@ impl Preconditions {
     /// Whether the request says what state it is based on, or that there is to be none, readable or not.
     #[cfg(feature = "tower")]
     pub(crate) fn names_a_basis(&self) -> bool {
-        self.if_match != Ok(None) || !matches!(self.if_none_match, Ok(None | Some(Tags::Listed(_))))
+        [&self.if_match, &self.merge_base].iter().any(|header| **header != Ok(None))
+            || !matches!(self.if_none_match, Ok(None | Some(Tags::Listed(_))))
     }
 
     /// Whether `If-Match` names tags. What can't be read counts as absent, as on any read.
     #[cfg(any(feature = "resource", feature = "tower"))]
     pub(crate) fn names_tags(&self) -> bool {
         matches!(self.if_match, Ok(Some(Tags::Listed(_))))
+    }
+
+    /// The version that a `PUT` was made of, where the request asks to be merged.
+    #[cfg(feature = "merge")]
+    pub(super) fn merge_base(&self, id: &str) -> Result<Option<Version>, Error> {
+        let malformed =
+            |problem: &str| Refusal::MalformedCondition { name: MERGE_BASE, problem: problem.into() };
+        let tags = match &self.merge_base {
+            Ok(None) => return Ok(None),
+            Ok(Some(tags)) => tags,
+            Err(fault) => return Err(fault.refuse(MERGE_BASE)),
+        };
+        // RFC 9110 §13.1.1: where `If-Match` does not hold, the method must not be performed, and merging performs it.
+        if self.if_match != Ok(None) || self.if_none_match != Ok(None) || self.if_unmodified_since {
+            return Err(malformed("it stands beside a precondition").into());
+        }
+        match tags {
+            Tags::Listed(tags) if tags.len() == 1 => {}
+            _ => return Err(malformed("it names one state").into()),
+        }
+        let comparison = if self.terms.are_lenient() { Comparison::Lenient } else { Comparison::Strong };
+        let id = || id.into();
+        match (tags.versions(comparison).next(), tags.versions(Comparison::Lenient).next()) {
+            (Some(version), _) => Ok(Some(version)),
+            (None, Some(_)) => Err(Refusal::AlteredCondition { id: id(), name: MERGE_BASE }.into()),
+            (None, None) => Err(Refusal::ForeignCondition { id: id(), name: MERGE_BASE }.into()),
+        }
     }
 
     /// What a write asks for, if that is enough for the terms.
@@ -326,6 +362,14 @@ impl Preconditions {
     fn readable(&self) -> Result<Asked<'_>, Error> {
         fn read<'a>(header: &'a Header, name: &'static str) -> Result<Option<&'a Tags>, Error> {
             header.as_ref().map(Option::as_ref).map_err(|fault| fault.refuse(name))
+        }
+        // To go by the rest would be to write over what the client asked to be merged with.
+        if self.merge_base != Ok(None) {
+            return Err(Refusal::MalformedCondition {
+                name: MERGE_BASE,
+                problem: "nothing is merged here".into(),
+            }
+            .into());
         }
         Ok(Asked {
             if_match: read(&self.if_match, IF_MATCH)?,

@@ -15,6 +15,8 @@ use crate::http::expose::Expose;
 use crate::http::facts::FailedId;
 use crate::http::facts::{Facts, Failed};
 use crate::http::{path, status};
+#[cfg(feature = "merge")]
+use crate::merge::{Overlap, Overlaps};
 use crate::store::{Advice, Conflict, Error, Kind, Origin, Refusal, Version, WriteId, whole_seconds};
 
 /// The content type of a problem body.
@@ -39,6 +41,8 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// | `rule` | the name of the rule that refused |
 /// | `holder` | who holds a locked resource |
 /// | `conflicting_paths` | what both sides changed, where a merge left something, or after [`with_conflicting_paths`](Self::with_conflicting_paths) |
+/// | `overlaps` | what there was at each of those, and what both made of it: `pointer`, `base`, `mine`, `theirs`; only after [`exposing`](Self::exposing) everything |
+/// | `merged` | with it: the value with what did not overlap of both, and else mine. To be sent as it is decided, with `If-Match` and `current_etag` |
 /// | `mismatches` | every id that failed, in a commit over several |
 /// | `current` | the current value, only after [`with_current`](Self::with_current) |
 ///
@@ -90,6 +94,9 @@ struct Inner {
     #[cfg(feature = "json")]
     #[serde(skip_serializing_if = "Option::is_none")]
     current: Option<serde_json::Value>,
+    #[cfg(feature = "merge")]
+    #[serde(flatten)]
+    unmerged: Option<Unmerged>,
     #[cfg(feature = "json")]
     #[serde(flatten)]
     own: serde_json::Map<String, serde_json::Value>,
@@ -101,6 +108,14 @@ struct Inner {
     headers: Vec<(&'static str, String)>,
     #[serde(skip)]
     cause: Option<Cause>,
+}
+
+/// What a merge left, and what it made of the rest.
+#[cfg(feature = "merge")]
+#[derive(Clone, Serialize)]
+struct Unmerged {
+    overlaps: Vec<Overlap>,
+    merged: serde_json::Value,
 }
 
 impl Problem {
@@ -187,6 +202,8 @@ impl Problem {
             mismatches: Vec::new(),
             #[cfg(feature = "json")]
             current: None,
+            #[cfg(feature = "merge")]
+            unmerged: None,
             #[cfg(feature = "json")]
             own: serde_json::Map::new(),
             etag: None,
@@ -351,11 +368,18 @@ impl Problem {
     #[cfg(feature = "json")]
     pub fn exposing<T: crate::store::Resource + Serialize + ?Sized>(mut self, level: Expose) -> Self {
         match level {
-            Expose::Full => return self.with_current::<T>(),
-            Expose::Version => self.0.current = None,
-            Expose::Nothing => return self.telling_nothing(),
+            Expose::Full => {
+                self = self.with_current::<T>();
+                #[cfg(feature = "merge")]
+                self.show_overlaps();
+                self
+            }
+            Expose::Version => {
+                self.hide_values();
+                self
+            }
+            Expose::Nothing => self.telling_nothing(),
         }
-        self
     }
 
     /// The same with nothing of any resource.
@@ -365,11 +389,27 @@ impl Problem {
         inner.detail = inner.title.into();
         inner.facts = Facts::default();
         inner.etag = None;
-        #[cfg(feature = "json")]
-        (inner.current = None);
         inner.mismatches.clear();
         inner.conflicting_paths.clear();
+        #[cfg(feature = "json")]
+        self.hide_values();
         self
+    }
+
+    #[cfg(feature = "json")]
+    fn hide_values(&mut self) {
+        self.0.current = None;
+        #[cfg(feature = "merge")]
+        (self.0.unmerged = None);
+    }
+
+    #[cfg(feature = "merge")]
+    fn show_overlaps(&mut self) {
+        let conflict = self.0.cause.as_ref().and_then(|cause| cause.error().conflict());
+        if let Some(overlaps) = conflict.and_then(|conflict| Overlaps::of(conflict)) {
+            let merged = overlaps.settle(|overlap| overlap.mine.clone());
+            self.0.unmerged = Some(Unmerged { overlaps: overlaps.list().to_vec(), merged });
+        }
     }
 
     /// The same with a member of the program's own. Those that a problem has itself stay as they are, and nothing is added
@@ -531,7 +571,7 @@ impl Problem {
 
 /// The members that a problem has itself, as a program may not name its own.
 #[cfg(feature = "json")]
-const MEMBERS: [&str; 20] = [
+const MEMBERS: [&str; 22] = [
     "type",
     "title",
     "status",
@@ -550,6 +590,8 @@ const MEMBERS: [&str; 20] = [
     "rule",
     "holder",
     "conflicting_paths",
+    "overlaps",
+    "merged",
     "mismatches",
     "current",
 ];

@@ -243,7 +243,7 @@ where
             // Whatever comes of it, the next in line starts from here.
             self.knows(&theirs);
             let merged = self.merge.typed(&*self.base.value, &*self.mine, &*theirs.value);
-            value = Arc::new(merged.map_err(|unmerged| self.unmerged(unmerged, &theirs))?);
+            value = Arc::new(merged.map_err(|unmerged| self.refusal(unmerged, &theirs))?);
             for_state = theirs.version;
         }
     }
@@ -286,18 +286,8 @@ where
         }
     }
 
-    fn unmerged(&self, unmerged: Unmerged, theirs: &Versioned<T>) -> Error {
-        match unmerged {
-            Unmerged::Overlaps(overlaps) => {
-                let mismatch = overlaps.into_mismatch(self.id, self.base.into(), theirs);
-                Conflict::from(match self.collection.name() {
-                    Some(name) => mismatch.in_collection(name),
-                    None => mismatch,
-                })
-                .into()
-            }
-            Unmerged::Unfaithful(source) => Refusal::Encode { id: self.id.into(), source }.into(),
-        }
+    fn refusal(&self, unmerged: Unmerged, theirs: &Versioned<T>) -> Error {
+        self.collection.told(unmerged.into_error(self.id, self.base.into(), theirs))
     }
 }
 

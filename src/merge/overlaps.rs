@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::merge::merge::Merge;
@@ -38,15 +39,18 @@ struct Inner {
 }
 
 /// A place that both sides changed, and what each made of it. `None` where there is nothing, which is not `null`.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Serialize)]
 pub struct Overlap {
     /// Where it is, as a JSON pointer into the merged value: an index counts what that has.
     pub pointer: String,
     /// What both started from.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<Value>,
     /// What the one who merges made of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mine: Option<Value>,
     /// What the other made of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub theirs: Option<Value>,
 }
 
@@ -146,17 +150,9 @@ impl Overlaps {
         condition: impl Into<Condition>,
         found: &Versioned<T>,
     ) -> Conflict {
-        self.into_mismatch(id, condition.into(), found).into()
-    }
-
-    pub(super) fn into_mismatch<T: Resource + ?Sized>(
-        self,
-        id: &str,
-        condition: Condition,
-        found: &Versioned<T>,
-    ) -> Mismatch {
         let paths: Vec<Box<str>> = self.pointers().map(Box::from).collect();
-        Mismatch::new(id, condition, Intent::Put, Found::Value(found.clone())).with_overlap(paths, self)
+        let found = Found::Value(found.clone());
+        Mismatch::new(id, condition.into(), Intent::Put, found).with_overlap(paths, self).into()
     }
 
     pub(super) fn documents(&self) -> &Arc<Documents> {

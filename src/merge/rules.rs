@@ -24,6 +24,8 @@ pub(super) enum Rule {
     Strategy(Strategy),
     /// By a closure of the program's own.
     By(Arc<Closure>),
+    /// Not at all.
+    Undecided,
 }
 
 pub(super) type Closure = dyn Fn(Sides<'_>) -> Option<Value> + Send + Sync;
@@ -55,9 +57,19 @@ impl Rules {
 
     /// Whether some place is merged to another value when the same change is merged a second time.
     pub(super) fn adds_up(&self) -> bool {
-        let adds_up = |rule: &Rule| matches!(rule, Rule::Strategy(Strategy::Counter) | Rule::By(_));
-        self.rule.as_ref().is_some_and(adds_up)
+        self.rule.as_ref().is_some_and(Rule::adds_up)
             || self.named.values().chain(self.any.as_deref()).any(Self::adds_up)
+    }
+
+    /// The same, but that what would [add up](Self::adds_up) is left undecided.
+    pub(super) fn without_sums(&self) -> Self {
+        let rule = self.rule.clone().map(|rule| if rule.adds_up() { Rule::Undecided } else { rule });
+        let below = |(name, rules): (&Box<str>, &Self)| (name.clone(), rules.without_sums());
+        Self {
+            rule,
+            named: self.named.iter().map(below).collect(),
+            any: self.any.as_ref().map(|any| Box::new(any.without_sums())),
+        }
     }
 
     pub(super) fn rule(&self) -> Option<&Rule> {
@@ -75,11 +87,18 @@ impl Rules {
     }
 }
 
+impl Rule {
+    fn adds_up(&self) -> bool {
+        matches!(self, Self::Strategy(Strategy::Counter) | Self::By(_))
+    }
+}
+
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Strategy(strategy) => strategy.fmt(f),
             Self::By(_) => f.write_str("By(..)"),
+            Self::Undecided => f.write_str("Undecided"),
         }
     }
 }
@@ -93,7 +112,7 @@ mod tests {
         let rules = path.iter().try_fold(rules, |rules, name| rules.member(name))?;
         match rules.rule()? {
             Rule::Strategy(strategy) => Some(strategy),
-            Rule::By(_) => None,
+            Rule::By(_) | Rule::Undecided => None,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::merge::overlaps::{Documents, Overlap, Overlaps, put, unescaped};
 use crate::merge::rules::{Rule, Rules};
 use crate::merge::sides::Sides;
 use crate::merge::strategy::Strategy;
+use crate::store::{Condition, Error, Refusal, Resource, Versioned};
 
 /// How often a document that the type does not hold is read again to find out why.
 const MOST_READS: usize = 64;
@@ -30,6 +31,21 @@ pub enum Unmerged {
     /// A value does not survive its own way through JSON, so that a part of it would be lost.
     #[error("a value that is to be merged would not read back from its JSON")]
     Unfaithful(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+impl Unmerged {
+    /// What whoever merged is told: overlaps are a conflict with what stands at `id` now.
+    pub(crate) fn into_error<T: Resource + ?Sized>(
+        self,
+        id: &str,
+        condition: Condition,
+        theirs: &Versioned<T>,
+    ) -> Error {
+        match self {
+            Self::Overlaps(overlaps) => overlaps.into_conflict(id, condition, theirs).into(),
+            Self::Unfaithful(source) => Refusal::Encode { id: id.into(), source }.into(),
+        }
+    }
 }
 
 impl Merge {

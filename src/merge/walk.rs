@@ -97,6 +97,7 @@ impl<'v> Walk<'v> {
             Rule::By(closure) => {
                 return closure(sides).map_or(Outcome::Overlap, |value| Outcome::Merged(Some(value)));
             }
+            Rule::Undecided => return Outcome::Overlap,
             Rule::Strategy(Strategy::Mine) => return Outcome::Merged(sides.mine.cloned()),
             Rule::Strategy(Strategy::Theirs) => return Outcome::Merged(sides.theirs.cloned()),
             Rule::Strategy(strategy) => strategy,

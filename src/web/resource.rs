@@ -31,7 +31,7 @@
 //! | `POST /` | 201 with `Location`: a new resource, under the id that `?id=` or [`name`](Routes::name) gives, or one that is drawn; 409 where it is taken |
 //! | `POST /?resolve=` with the `write_id` of a 503 | what became of that write: `{"outcome":"applied","etag":…}`, `not-applied` (and it never will be), or `unknown` |
 //! | `GET /{id}` | 200, or 304 |
-//! | `PUT /{id}` | 200, or 201 where there was nothing |
+//! | `PUT /{id}` | 200, or 201 where there was nothing; [merged](Routes::merging) where it asks for that |
 //! | `PATCH /{id}` | 200, by a [`Patch`](crate::http::Patch) of either type |
 //! | `DELETE /{id}` | 204 |
 //! | `HEAD`, `OPTIONS` | as `GET` without a body; `Allow` and `Accept-Patch` |
@@ -58,14 +58,18 @@
 //!
 //! A browser shows a page of another origin no `ETag`, and sends none of its `If-Match`, unless a layer in front says so. With that of
 //! `tower-http`: `CorsLayer::new().expose_headers([ETAG, LOCATION, LINK]).allow_headers([CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, "prefer",
-//! "last-event-id"])`, and the methods and origins of your choice.
+//! "last-event-id"])`, and the methods and origins of your choice. Where it merges, `"merge-base"` is allowed too, and `"merged"` exposed.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::collection::Collection;
+#[cfg(feature = "merge")]
+use crate::history::History;
 use crate::http::{Expose, Problem, Terms};
+#[cfg(feature = "merge")]
+use crate::merge::Merge;
 use crate::store::Resource;
 
 mod answering;
@@ -105,6 +109,8 @@ pub fn resource<T: Resource>(path: &str, collection: Collection<T>) -> Routes<T>
         check: None,
         name: None,
         modified: None,
+        #[cfg(feature = "merge")]
+        merging: None,
     }))
 }
 
@@ -144,6 +150,8 @@ struct Settings<T: Resource> {
     check: Option<Check<T>>,
     name: Option<Name<T>>,
     modified: Option<Modified<T>>,
+    #[cfg(feature = "merge")]
+    merging: Option<(Merge, History<T>)>,
 }
 
 impl<T: Resource> Routes<T> {
@@ -262,6 +270,30 @@ impl<T: Resource> Routes<T> {
         self.with(|settings| settings.modified = Some(Arc::new(at)))
     }
 
+    /// A `PUT` that asks for it, by `Merge-Base` with the tag that its value was made of and without a precondition, is merged with
+    /// what others made of that; see [`merge_if`](Collection::merge_if). The answer to a merge shows the value whatever the client
+    /// prefers, and where nothing is exposed it has no `ETag`: no client can go on from its own value under the new tag by
+    /// chance. With [`Expose::Full`] an overlap is answered with what there was and what both made of it. Without this such
+    /// a `PUT` is refused with 400. Feature `merge`.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use ifmatch::history::History;
+    /// use ifmatch::merge::{Merge, Strategy};
+    /// use ifmatch::{Database, web::resource};
+    ///
+    /// let office = Database::in_memory();
+    /// let history = History::new(&office, "notes.history")?;
+    /// let notes = office.define::<BTreeMap<String, String>>("notes")?.recorded(&history).open()?;
+    /// let notes = resource("/notes", notes).merging(Merge::new().at("/text", Strategy::Lines), &history);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    #[cfg(feature = "merge")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "merge")))]
+    pub fn merging(self, merge: Merge, history: &History<T>) -> Self {
+        self.with(|settings| settings.merging = Some((merge, history.clone())))
+    }
+
     /// How long a stream of changes is silent at most: then it gives a sign of life, by which proxies keep it open, and by which it
     /// is noticed that a client went away. Default: 15 seconds.
     ///
@@ -304,6 +336,8 @@ impl<T: Resource> Clone for Settings<T> {
             check: self.check.clone(),
             name: self.name.clone(),
             modified: self.modified.clone(),
+            #[cfg(feature = "merge")]
+            merging: self.merging.clone(),
         }
     }
 }

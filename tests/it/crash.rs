@@ -8,6 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use ifmatch::history::History;
 use ifmatch::store::{Resolution, WriteId};
 use ifmatch::{Collection, Commit, Database, Entry, Error, Expected, File, Store};
 
@@ -182,15 +183,20 @@ fn what_a_killed_process_had_acknowledged_is_there_and_nothing_in_part() {
 }
 
 /// Two collections of a database in the file.
-fn counters(path: &Path) -> (Database, Collection<u64>, Collection<String>) {
+/// How many versions of each count are kept.
+const KEPT: u64 = 6;
+
+fn counters(path: &Path) -> (Database, Collection<u64>, Collection<String>, History<u64>) {
     let database = Database::new(open(path));
-    let (counts, texts) = (database.collection("counts").unwrap(), database.collection("texts").unwrap());
-    (database, counts, texts)
+    let history = History::new(&database, "counts.history").unwrap().keeping(KEPT as usize);
+    let counts = database.define("counts").unwrap().recorded(&history).open().unwrap();
+    let texts = database.collection("texts").unwrap();
+    (database, counts, texts, history)
 }
 
 /// Commits over both collections for ever, and tells of each commit after it.
 fn commit_over_collections_for_ever(path: &Path) {
-    let (database, counts, texts) = counters(path);
+    let (database, counts, texts, _history) = counters(path);
     let write_on = |writer: usize| {
         let id = writer.to_string();
         loop {
@@ -224,7 +230,7 @@ fn the_child_with_two_collections() {
 }
 
 #[test]
-fn a_commit_over_two_collections_of_a_killed_process_is_there_as_a_whole_or_not_at_all() {
+fn a_commit_over_two_collections_of_a_killed_process_is_there_as_a_whole_with_its_past_or_not_at_all() {
     let directory = Directory::new();
     let path = directory.file();
     let mut acknowledged = 0;
@@ -232,7 +238,7 @@ fn a_commit_over_two_collections_of_a_killed_process_is_there_as_a_whole_or_not_
         let after = Duration::from_micros(kill * 7919 % 30_000);
         let told = kill_a_child("crash::the_child_with_two_collections", &path, after);
 
-        let (_database, counts, texts) = counters(&path);
+        let (_database, counts, texts, history) = counters(&path);
         for writer in 0..WRITERS {
             let id = writer.to_string();
             let count = counts.get(&id).wait().unwrap();
@@ -244,6 +250,11 @@ fn a_commit_over_two_collections_of_a_killed_process_is_there_as_a_whole_or_not_
                 beside.map(|count| count.value.to_string())
             );
             assert_eq!(text.map(|text| text.version), beside.map(|count| count.version), "half a commit");
+            // What it was before is there too: no version without its past, and no past of what was not applied.
+            let past = history.of(&id).wait().unwrap();
+            let kept: Vec<u64> = past.versions().map(|past| past.value().unwrap()).collect();
+            let before: Vec<u64> = (1..there).rev().take(KEPT as usize).collect();
+            assert_eq!(kept, before, "of {there}");
             let ended = told.ended.get(&writer).copied().unwrap_or(0);
             assert!(there >= ended, "commit {ended} was acknowledged, and {there} is there");
             acknowledged += u64::from(ended > 0);

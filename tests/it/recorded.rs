@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::history::{Ended, History};
+use ifmatch::http::Patch;
 use ifmatch::store::{Version, Versioned};
 use ifmatch::{Collection, Database, Error, Expected, Kind, Memory, Retry};
 use serde::{Deserialize, Serialize};
@@ -313,6 +314,68 @@ fn a_history_of_another_database_is_refused_when_the_collection_is_opened() {
     let refused = Database::in_memory().define::<String>("notes").unwrap().recorded(&history).open();
 
     assert_eq!(refused.unwrap_err().to_string(), "collection `notes.history` is one of another database");
+}
+
+#[test]
+fn what_is_forgotten_is_gone_and_known_to_have_been_there() {
+    let database = Database::in_memory();
+    let (notes, history) = notes(&database);
+    let first = put(&notes, "a", "s3cr3t");
+    put(&notes, "a", "1");
+
+    history.forget("a").wait().unwrap();
+    history.forget("nobody").wait().unwrap();
+
+    assert!(history.of("a").wait().unwrap().at(first).unwrap_err().to_string().contains("no longer has"));
+    put(&notes, "a", "2");
+    assert_eq!(past(&history, "a").len(), 1);
+    assert_eq!(history.of("a").wait().unwrap().expired(), 1);
+}
+
+#[test]
+fn the_difference_of_two_versions_makes_one_of_the_other() {
+    let database = Database::in_memory();
+    let history = History::<Value>::new(&database, "history").unwrap();
+    let values = database.define::<Value>("values").unwrap().recorded(&history).open().unwrap();
+    let mut dice = Dice::new(7);
+    let mut before = json!({});
+    values.create("a", before.clone()).wait().unwrap();
+    for _ in 0..200 {
+        let name = ["x", "y/", "~z", "l"][dice.below(4) as usize];
+        let next = match dice.below(4) {
+            0 => json!(dice.below(3)),
+            1 => json!({"in": dice.below(3), "null": null}),
+            2 => json!((0..dice.below(4)).collect::<Vec<_>>()),
+            _ => json!(null),
+        };
+        let mut now = before.clone();
+        now[name] = next;
+        values.put("a", now.clone()).wait().unwrap();
+
+        let past = history.of("a").wait().unwrap();
+        let difference = past.versions().next().unwrap().difference(&now).unwrap();
+        let patch =
+            Patch::parse(Some("application/json-patch+json"), difference.to_string().as_bytes()).unwrap();
+        assert_eq!(patch.apply("a", &before).unwrap(), now, "{difference}");
+        before = now;
+    }
+}
+
+#[test]
+fn a_history_is_that_of_one_collection() {
+    let database = Database::in_memory();
+    let (notes, history) = notes(&database);
+    let first = put(&notes, "a", "0");
+
+    let others = database.define::<String>("others").unwrap().recorded(&history).open();
+    let refused = others.unwrap_err().to_string();
+    assert_eq!(refused, "collection `notes.history` keeps the history of another collection");
+
+    put(&notes, "a", "1");
+    let others = database.collection::<String>("others").unwrap();
+    let refused = history.restore(&others, "a", first, Expected::Any).wait().unwrap_err();
+    assert_eq!(refused.to_string(), "collection `notes.history` keeps no history of this collection");
+    assert_eq!(others.get("a").wait().unwrap(), None);
 }
 
 #[test]

@@ -23,8 +23,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("merge", &["store", "codec", "collection"]),
     ("table", &["store", "collection"]),
     // The JSON codec for patches only: they change the text of a value.
-    ("http", &["store", "codec", "collection", "layer"]),
-    ("web", &["base", "store", "collection", "http"]),
+    ("http", &["store", "codec", "collection", "layer", "merge", "history"]),
+    ("web", &["base", "store", "collection", "http", "merge", "history"]),
     // The timer of `collection`, which simulated time is one of. No store: the laws know only the contract.
     ("conformance", &["base", "store", "collection", "lease"]),
     ("docs", &[]),

@@ -71,12 +71,23 @@ impl<T: Resource> Definition<T> {
         self
     }
 
+    #[cfg(feature = "json")]
+    pub(crate) fn name(&self) -> &str {
+        self.name.text()
+    }
+
+    /// Where what it was given does not fit.
+    #[cfg(feature = "json")]
+    pub(crate) fn refused(mut self, fault: Option<Error>) -> Self {
+        self.fault = self.fault.or(fault);
+        self
+    }
+
     /// Where a step adds to this collection: it has to be one of the same database, and opening tells where it is not.
     #[cfg(feature = "json")]
-    pub(crate) fn beside<U: Resource>(mut self, other: &Collection<U>) -> Self {
+    pub(crate) fn beside<U: Resource>(self, other: &Collection<U>) -> Self {
         let within = Membership::within(other.membership(), self.database.ground());
-        self.fault = self.fault.or(within.err());
-        self
+        self.refused(within.err())
     }
 
     /// A rule that every change has to keep to, whichever way it comes: puts, deletions, transactions, what rides along.

@@ -108,8 +108,7 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
                     return Err(Problem::of_status(400).with_detail("a part of a value can't be put"));
                 }
                 let (value, sent) = self.value(parts, body).await?;
-                self.checked(id, &value)?;
-                let answer = self.collection.put_if(id, &request, value).await?.at(&self.base);
+                let answer = self.put(id, &request, value).await?.at(&self.base);
                 if self.exact_etags && !is_written_as(&answer, &sent) {
                     answer.without_etag()
                 } else {
@@ -132,6 +131,25 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
             _ => return respond(&self.dated(self.collection.get_if(id, &request).await?)),
         };
         self.written(parts, &self.dated(answer))
+    }
+
+    #[cfg(not(feature = "merge"))]
+    async fn put(&self, id: &str, request: &Preconditions, value: T) -> Result<Answer<T>, Problem> {
+        self.checked(id, &value)?;
+        Ok(self.collection.put_if(id, request, value).await?)
+    }
+
+    #[cfg(feature = "merge")]
+    async fn put(&self, id: &str, request: &Preconditions, value: T) -> Result<Answer<T>, Problem> {
+        let Some((merge, history)) = &self.merging else {
+            self.checked(id, &value)?;
+            return Ok(self.collection.put_if(id, request, value).await?);
+        };
+        let check = |value: &T| {
+            self.within(value)?;
+            self.checked(id, value)
+        };
+        self.collection.try_merge_if(id, request, value, merge, history, check).await
     }
 
     async fn post<B>(&self, parts: &Parts, body: B) -> Result<Response<Body>, Problem>
@@ -185,6 +203,10 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         let lines = parts.headers.get_all("prefer").iter().map(HeaderValue::as_bytes);
         let wanted = Return::read(lines).filter(|_| answer.now().is_some());
         let hidden = self.expose == Expose::Nothing && answer.now().is_some();
+        #[cfg(feature = "merge")]
+        if answer.is_merged() {
+            return if hidden { Ok(minimal(&answer.clone().without_etag())) } else { respond(answer) };
+        }
         let mut response = match wanted {
             Some(Return::Minimal) => minimal(answer),
             _ if hidden => minimal(answer),

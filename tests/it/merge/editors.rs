@@ -5,14 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ifmatch::history::History;
+use ifmatch::http::Expose;
 use ifmatch::merge::Merge;
 use ifmatch::merge::Strategy::{Counter, Keyed, Lines, Set};
-use ifmatch::{Collection, Error, Retry};
+use ifmatch::web::resource;
+use ifmatch::{Collection, Database, Error, Retry};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::dice::Dice;
+use crate::serving::{Client, Serving, Told};
 
 const EDITORS: u64 = 8;
 const ROUNDS: u64 = 1_250;
@@ -49,6 +53,17 @@ struct Fates {
     taken: Mutex<BTreeSet<String>>,
     overlaps: AtomicU64,
     settled: AtomicU64,
+}
+
+impl Fates {
+    /// What an editor takes of two that overlap.
+    fn chosen(&self, dice: &mut Dice, mine: &Option<Value>, theirs: &Option<Value>) -> Option<Value> {
+        let chosen = if dice.below(2) == 0 { mine.clone() } else { theirs.clone() };
+        let kept = chosen.as_ref().map(words_in).unwrap_or_default();
+        let sides = [mine, theirs].into_iter().flatten();
+        self.dropped.lock().extend(sides.flat_map(words_in).filter(|word| !kept.contains(word)));
+        chosen
+    }
 }
 
 fn words(text: &str) -> impl Iterator<Item = String> + '_ {
@@ -101,9 +116,6 @@ fn edit(dice: &mut Dice, editor: u64, article: &mut Article, word: &str) -> Vec<
     }
 }
 
-/// How an editor saves.
-type Save = fn(&Collection<Article>, &mut Dice, u64, &str, &Fates);
-
 fn merging(articles: &Collection<Article>, dice: &mut Dice, editor: u64, word: &str, fates: &Fates) {
     let merge = merge();
     let mut draft = articles.edit("a").wait().unwrap();
@@ -113,14 +125,7 @@ fn merging(articles: &Collection<Article>, dice: &mut Dice, editor: u64, word: &
     while let Err(error) = draft.commit_or_merge(&merge, |_| Ok::<_, Error>(())).wait() {
         let Error::Conflict(conflict) = error else { panic!("{error}") };
         fates.overlaps.fetch_add(1, Ordering::Relaxed);
-        let settled = draft.settle(conflict, |overlap| {
-            let chosen = if dice.below(2) == 0 { overlap.mine.clone() } else { overlap.theirs.clone() };
-            let kept = chosen.as_ref().map(words_in).unwrap_or_default();
-            let sides = [&overlap.mine, &overlap.theirs].into_iter().flatten();
-            let dropped = sides.flat_map(words_in).filter(|word| !kept.contains(word));
-            fates.dropped.lock().extend(dropped);
-            chosen
-        });
+        let settled = draft.settle(conflict, |overlap| fates.chosen(dice, &overlap.mine, &overlap.theirs));
         settled.unwrap();
         fates.settled.fetch_add(1, Ordering::Relaxed);
     }
@@ -136,20 +141,70 @@ fn overwriting(articles: &Collection<Article>, dice: &mut Dice, editor: u64, wor
     fates.taken.lock().extend(taken);
 }
 
-/// The words that are lost when all have gone home, and the fates of the others.
-fn lost(save: Save) -> (BTreeSet<String>, Fates, Article) {
+/// Where the article is begun.
+fn begun(articles: Collection<Article>) -> Collection<Article> {
     let patient = Retry::default().attempts(u32::MAX).deadline(Duration::from_secs(600));
-    let articles = Collection::<Article>::in_memory().with_retry(patient);
+    let articles = articles.with_retry(patient);
     let sections = (0..=EDITORS).map(|name| Section { name, body: String::new() }).collect();
     articles.create("a", Article { sections, ..Article::default() }).wait().unwrap();
+    articles
+}
+
+/// A client, and the article as it was told it last.
+struct Page {
+    client: Client,
+    article: Article,
+    tag: String,
+}
+
+impl Page {
+    fn put(&mut self, how: &str, article: &impl Serialize) -> Told {
+        let headers = [("content-type", "application/json".to_owned()), (how, self.tag.clone())];
+        self.client.ask("PUT", "/articles/a", &headers, &serde_json::to_string(article).unwrap())
+    }
+
+    /// Saves an edit that was made of what it shows, which may be old.
+    fn save(&mut self, dice: &mut Dice, editor: u64, word: &str, fates: &Fates) {
+        let mut mine = self.article.clone();
+        let taken = edit(dice, editor, &mut mine, word);
+        // What is counted overlaps here, whatever else does.
+        mine.views = self.article.views;
+        let mut told = self.put("merge-base", &mine);
+        while told.status != 200 {
+            let problem: Value = serde_json::from_str(&told.body).unwrap();
+            assert_eq!((told.status, &problem["retry"]), (409, &"merge".into()), "{problem}");
+            fates.overlaps.fetch_add(1, Ordering::Relaxed);
+            let mut settled = problem["merged"].clone();
+            for overlap in problem["overlaps"].as_array().unwrap() {
+                let side = |name| overlap.get(name).cloned();
+                // Nothing is removed whole here, so a choice is always of two.
+                let chosen = fates.chosen(dice, &side("mine"), &side("theirs")).unwrap();
+                *settled.pointer_mut(overlap["pointer"].as_str().unwrap()).unwrap() = chosen;
+            }
+            // From here on it is made of what it was shown.
+            self.tag = problem["current_etag"].as_str().unwrap().to_owned();
+            told = self.put("merge-base", &settled);
+            fates.settled.fetch_add(1, Ordering::Relaxed);
+        }
+        self.tag = told.header("etag").unwrap().to_owned();
+        self.article = serde_json::from_str(&told.body).unwrap();
+        fates.taken.lock().extend(taken);
+    }
+}
+
+/// The words that are lost when all have gone home, and the fates of the others.
+fn lost(
+    articles: &Collection<Article>,
+    save: impl Fn(&mut Dice, u64, &str, &Fates) + Sync,
+) -> (BTreeSet<String>, Fates, Article) {
     let fates = Fates::default();
     thread::scope(|scope| {
         for editor in 0..EDITORS {
-            let (articles, fates) = (&articles, &fates);
+            let (save, fates) = (&save, &fates);
             scope.spawn(move || {
                 let mut dice = Dice::new(editor);
                 for round in 0..ROUNDS {
-                    save(articles, &mut dice, editor, &format!("w{editor}_{round}"), fates);
+                    save(&mut dice, editor, &format!("w{editor}_{round}"), fates);
                 }
             });
         }
@@ -165,7 +220,9 @@ fn lost(save: Save) -> (BTreeSet<String>, Fates, Article) {
 
 #[test]
 fn no_word_of_eight_editors_is_lost_in_ten_thousand_rounds() {
-    let (lost, fates, article) = lost(merging);
+    let articles = begun(Collection::in_memory());
+    let (lost, fates, article) =
+        lost(&articles, |dice, editor, word, fates| merging(&articles, dice, editor, word, fates));
 
     assert!(lost.is_empty(), "{} words: {lost:?}", lost.len());
     // No view is either, as they are counted, and nothing stands there twice.
@@ -180,8 +237,36 @@ fn no_word_of_eight_editors_is_lost_in_ten_thousand_rounds() {
 }
 
 #[test]
+fn nor_is_one_of_eight_pages_that_ask_for_a_merge() {
+    let office = Database::in_memory();
+    let history = History::new(&office, "articles.history").unwrap().keeping(400).within(16 * 1024 * 1024);
+    let articles = office.define::<Article>("articles").unwrap().recorded(&history).open().unwrap();
+    let articles = begun(articles);
+    let routes = resource("/articles", articles.clone()).merging(merge(), &history).expose(Expose::Full);
+    let serving = Serving::new(axum::Router::new().nest_service("/articles", routes));
+    let pages: Vec<Mutex<Page>> = (0..EDITORS)
+        .map(|_| {
+            let mut client = serving.client();
+            let told = client.ask("GET", "/articles/a", &[], "");
+            let tag = told.header("etag").unwrap().to_owned();
+            Mutex::new(Page { client, article: serde_json::from_str(&told.body).unwrap(), tag })
+        })
+        .collect();
+
+    let (lost, fates, _) = lost(&articles, |dice, editor, word, fates| {
+        pages[editor as usize].lock().save(dice, editor, word, fates);
+    });
+
+    assert!(lost.is_empty(), "{} words: {lost:?}", lost.len());
+    let overlaps = fates.overlaps.load(Ordering::Relaxed);
+    assert!(overlaps > 20, "{overlaps} overlaps: nobody was in anybody's way");
+}
+
+#[test]
 fn editors_who_overwrite_lose_words() {
-    let (lost, ..) = lost(overwriting);
+    let articles = begun(Collection::in_memory());
+    let (lost, ..) =
+        lost(&articles, |dice, editor, word, fates| overwriting(&articles, dice, editor, word, fates));
 
     assert!(lost.len() > 20, "{} words", lost.len());
 }

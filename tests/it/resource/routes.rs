@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
+use ifmatch::history::History;
 use ifmatch::http::{Expose, Problem, Terms};
+use ifmatch::merge::Merge;
 use ifmatch::store::{
     Abilities, Changes, Committed, Failure, Listed, Outcome, Page, Resolution, Scan, WriteId,
 };
 use ifmatch::web::resource;
 use ifmatch::web::resource::Routes;
-use ifmatch::{Collection, Commit, Memory, Reply, Retry, Start, Store, Version, Versioned};
+use ifmatch::{Collection, Commit, Database, Memory, Reply, Retry, Start, Store, Version, Versioned};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -538,4 +540,78 @@ fn who_takes_json_too_is_given_a_page() {
         let page = notes.ask("GET", "", &[("accept", accept)], "");
         assert_eq!((page.status, page.header("content-type")), (200, Some("application/json")), "{accept}");
     }
+}
+
+#[test]
+fn a_put_that_asks_for_a_merge_gets_the_whole_document_back() {
+    let office = Database::in_memory();
+    let history = History::new(&office, "history").unwrap();
+    let notes = office.define::<Note>("notes").unwrap().recorded(&history).open().unwrap();
+    let routes = |set: fn(Routes<Note>) -> Routes<Note>| {
+        set(resource("/notes", notes.clone()).merging(Merge::new(), &history).largest_body(120))
+    };
+    let app = Router::new()
+        .nest_service("/notes", routes(|routes| routes.expose(Expose::Full)))
+        .nest_service("/hidden", routes(|routes| routes.expose(Expose::Nothing)))
+        .nest_service("/exact", routes(Routes::exact_etags));
+    let serving = Serving::new(app);
+    let mut client = serving.client();
+    let mut put = |path: &str, headers: &[(&str, &str)], body: Value| {
+        let headers = headers.iter().chain(&[JSON]).map(|(name, value)| (*name, (*value).to_owned()));
+        client.ask("PUT", path, &headers.collect::<Vec<_>>(), &body.to_string())
+    };
+    let base = notes.create("a", serde_json::from_str::<Note>(HELLO).unwrap()).wait().unwrap();
+    notes.modify("a", |note| note.stars = 3.0).wait().unwrap();
+    let base = format!("\"{}\"", base.version);
+    let base = ("merge-base", &*base);
+
+    let mine = json!({"title": "Hello, world"});
+    let merged = put("/notes/a", &[base, ("prefer", "return=minimal")], mine.clone());
+    assert_eq!((merged.status, body(&merged)), (200, json!({"title": "Hello, world", "stars": 3.0})));
+    assert_eq!((merged.header("merged"), merged.header("content-location")), (Some("?1"), Some("/notes/a")));
+    assert_eq!(merged.header("etag"), Some(&*format!("\"{}\"", notes.fetch("a").wait().unwrap().version)));
+
+    // Where the client gets no document, or does not go by tags of what it has not sent, there is none to go on from.
+    let hidden = put("/hidden/a", &[base], mine.clone());
+    assert_eq!((hidden.status, &*hidden.body, hidden.header("etag")), (204, "", None));
+    assert_eq!(hidden.header("merged"), Some("?1"));
+    let exact = put("/exact/a", &[base], mine);
+    assert_eq!((exact.status, exact.header("etag"), exact.header("merged")), (200, None, Some("?1")));
+
+    let late = put("/notes/a", &[base], json!({"title": "Hi", "text": "t"}));
+    let told = body(&late);
+    assert_eq!(
+        (late.status, &told["retry"], &told["conflicting_paths"]),
+        (409, &json!("merge"), &json!(["/title"]))
+    );
+    let overlap = json!({"pointer": "/title", "base": "Hello", "mine": "Hi", "theirs": "Hello, world"});
+    assert_eq!(told["overlaps"], json!([overlap]));
+    assert_eq!(told["merged"], json!({"title": "Hi", "text": "t", "stars": 3.0}));
+    let settled =
+        put("/notes/a", &[("if-match", told["current_etag"].as_str().unwrap())], told["merged"].clone());
+    assert_eq!((settled.status, settled.header("merged")), (200, None));
+    let late = put("/exact/a", &[base], json!({"title": "Ho"}));
+    assert!(
+        late.status == 409 && !late.body.contains("overlaps") && !late.body.contains("Hello"),
+        "{}",
+        late.body
+    );
+
+    // Each is short enough, and both together are not.
+    let long = |text: &str| json!({"title": text.repeat(50)});
+    notes.put("b", Note { title: "t".to_owned(), text: None, stars: 0.0 }).wait().unwrap();
+    let base = format!("\"{}\"", notes.fetch("b").wait().unwrap().version);
+    notes.modify("b", |note| note.text = Some("x".repeat(60))).wait().unwrap();
+    assert_eq!(put("/notes/b", &[("merge-base", &base)], long("y")).status, 413);
+}
+
+#[test]
+fn a_put_that_asks_for_a_merge_where_nothing_is_merged_writes_nothing() {
+    let mut notes = Notes::new(|routes| routes);
+    let tag = notes.put("a", HELLO).header("etag").unwrap().to_owned();
+
+    let refused = notes.ask("PUT", "/a", &[JSON, ("merge-base", &tag)], r#"{"title":"mine"}"#);
+
+    assert_eq!((refused.status, &*refused.reason()), (400, "malformed-precondition"));
+    assert_eq!(notes.ask("GET", "/a", &[], "").body, HELLO);
 }
