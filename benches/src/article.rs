@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// A value of about 250 bytes in six heap blocks, as a deserialized record of a web service is.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Article {
     pub title: String,
     pub body: String,

@@ -64,10 +64,10 @@ impl Rules {
     /// The same, but that what would [add up](Self::adds_up) is left undecided.
     pub(super) fn without_sums(&self) -> Self {
         let rule = self.rule.clone().map(|rule| if rule.adds_up() { Rule::Undecided } else { rule });
-        let below = |(name, rules): (&Box<str>, &Self)| (name.clone(), rules.without_sums());
+        let below = self.named.iter().map(|(name, rules)| (name.clone(), rules.without_sums()));
         Self {
             rule,
-            named: self.named.iter().map(below).collect(),
+            named: below.collect(),
             any: self.any.as_ref().map(|any| Box::new(any.without_sums())),
         }
     }

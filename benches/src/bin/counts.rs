@@ -29,7 +29,7 @@ fn main() {
     }
 }
 
-const OPERATIONS: [&str; 28] = [
+const OPERATIONS: [&str; 29] = [
     "get/ifmatch",
     "get/ifmatch-database",
     "get/dashmap",
@@ -57,6 +57,7 @@ const OPERATIONS: [&str; 28] = [
     "put/leased",
     "put/under-a-lease",
     "put/ruled",
+    "put/recorded",
     "put/two-entries",
 ];
 
@@ -142,6 +143,7 @@ fn two(times: usize) {
 
 /// A blind put into a collection of a database that was given this.
 fn put(how: &str, times: usize) {
+    use ifmatch::history::History;
     use ifmatch::lease::Leases;
     use ifmatch::{Commit, Database, Entry, Expected};
     let database = Database::in_memory();
@@ -150,6 +152,7 @@ fn put(how: &str, times: usize) {
     let articles_of = match how {
         "leased" => defined.leased(&leases),
         "ruled" => defined.rule("any", "anything goes", |_, _| true),
+        "recorded" => defined.recorded(&History::new(&database, "history").unwrap().keeping(4)),
         _ => defined,
     };
     let mut ours = articles_of.open_in_memory().unwrap();

@@ -1,10 +1,11 @@
-//! What a collection of a database, a lease and a rule cost over the file: `database DIRECTORY` prints microseconds a put, as
+//! What a collection of a database, a lease, a rule and a history cost over the file: `database DIRECTORY` prints microseconds a put, as
 //! the median over interleaved rounds, and the ratio to a collection that has the file for itself.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ifmatch::history::History;
 use ifmatch::lease::Leases;
 use ifmatch::{Collection, Database, File};
 use ifmatch_benches::article::{Article, articles};
@@ -29,12 +30,15 @@ fn main() {
         .rule("any", "anything goes", |_, _| true)
         .open()
         .unwrap();
+    let history = History::new(&database, "recorded.history").unwrap();
+    let recorded = database.define::<Vec<u8>>("recorded").unwrap().recorded(&history).open().unwrap();
     let ways = [
         ("alone", &alone),
         ("database", &plain),
         ("under a lease", &under),
         ("leased", &leased),
         ("ruled", &ruled),
+        ("recorded", &recorded),
     ];
     let ids: Vec<String> = articles(IDS).into_iter().map(|(id, _): (String, Arc<Article>)| id).collect();
     let value: Arc<Vec<u8>> = Arc::new(vec![7; 100]);

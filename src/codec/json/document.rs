@@ -57,6 +57,9 @@ where
         _ => unreadable(fault.to_string()),
     })?;
     let again = serde_json::to_value(&value).map_err(|_| unreadable("it is no JSON".to_owned()))?;
+    if again == *document {
+        return Ok(value);
+    }
     // A type that reads a member minds what stands there.
     let mut reads = |path: &str| {
         let mut other = document.clone();

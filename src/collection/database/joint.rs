@@ -35,6 +35,11 @@ impl Deciding {
     pub(super) fn new(retry: Retry) -> Self {
         Self { lines: Gate::new(Arc::clone(retry.clock()), retry.longest_stall()), retry }
     }
+
+    /// Whether nobody stands in any line.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.lines.is_quiet()
+    }
 }
 
 /// Why a commit was not applied.

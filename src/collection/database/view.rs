@@ -20,8 +20,8 @@ use crate::collection::database::part::{Base, Part};
 use crate::collection::database::step::{Exit, Step};
 use crate::memory::Prefix;
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Corrupt, Entry, Error, Listed, Mismatch, Page, Refusal,
-    Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Corrupt, Entry, Error, Expected, Listed, Mismatch, Page,
+    Refusal, Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
 /// The store of one collection of a database: its own resources by their ids alone, and with their type.
@@ -37,6 +37,8 @@ pub(in crate::collection) struct View<T: Resource> {
     only_reads: bool,
     /// What reads go through: the layers above this view, where it has any.
     reads: Option<Arc<dyn Store<T>>>,
+    /// Its steps, where all of them are rules, which add nothing to a commit.
+    rules: Option<Vec<Arc<dyn Step<T>>>>,
     _type: PhantomData<fn() -> T>,
 }
 
@@ -48,16 +50,24 @@ struct Steps<T: Resource> {
 }
 
 impl<T: Resource> View<T> {
-    pub(super) fn new(database: &Database, name: Name, steps: Vec<Arc<dyn Step<T>>>) -> Self {
+    pub(super) fn new(
+        database: &Database,
+        name: Name,
+        steps: Vec<Arc<dyn Step<T>>>,
+        only_rules: bool,
+    ) -> Self {
+        let rules = (only_rules && !steps.is_empty()).then(|| steps.clone());
         let member = Arc::new(Steps { name: name.clone(), steps });
         let (ground, deciding) = (Arc::clone(database.ground()), Arc::clone(database.deciding()));
-        Self::of(Joint { ground, members: vec![member], escorts: Vec::new(), deciding }, name)
+        let joint = Joint { ground, members: vec![member], escorts: Vec::new(), deciding };
+        Self { rules, ..Self::of(joint, name) }
     }
 
     fn of(joint: Joint, name: Name) -> Self {
         let in_memory = joint.ground.memory().map(|memory| memory.prefix(Arc::clone(name.prefix())));
         let has_steps = joint.has_steps();
-        Self { name, joint, in_memory, has_steps, only_reads: false, reads: None, _type: PhantomData }
+        let (reads, rules) = (None, None);
+        Self { name, joint, in_memory, has_steps, only_reads: false, reads, rules, _type: PhantomData }
     }
 
     /// A view of the same collection as that of `membership`, where with each write something rides along.
@@ -108,25 +118,60 @@ impl<T: Resource> View<T> {
         }
     }
 
-    /// The short way of a new value for an existing id, in memory and past no step: there is no full id to be put together.
+    /// The short way of a new value for an existing id, in memory and past no step but rules: there is no full id to be put together.
     /// Where anything is otherwise, the commit comes back.
     #[inline]
     fn replace<'a>(&self, commit: Commit<'a, T>) -> Result<Result<Committed, Error>, Commit<'a, T>> {
         let (Some(memory), Some(prefix)) = (self.ground().memory(), &self.in_memory) else {
             return Err(commit);
         };
-        if self.has_steps || commit.write().is_some() {
+        if (self.has_steps && self.rules.is_none()) || commit.write().is_some() {
             return Err(commit);
         }
         let [Entry { id, condition, action: Action::Put(value) }] = commit.entries() else {
             return Err(commit);
         };
+        let expected = match &self.rules {
+            None => condition.expected,
+            Some(rules) => match self.allowed(rules, memory.find_below(prefix, id), &commit) {
+                Some(expected) => expected,
+                None => return Err(commit),
+            },
+        };
         let mut packed: Arc<Opaque> = Arc::clone(value) as Arc<Opaque>;
-        match memory.replace_below(prefix, id, condition.expected, &mut packed) {
+        match memory.replace_below(prefix, id, expected, &mut packed) {
             Ok(Some(receipt)) => Ok(Ok(Committed::one(receipt))),
             Ok(None) => Err(commit),
             Err(refusal) => Ok(Err(refusal.into())),
         }
+    }
+
+    /// What the commit has to expect, pinned to what its rules were decided on; `None` where they do not all allow it, or
+    /// somebody stands in line.
+    fn allowed(
+        &self,
+        rules: &[Arc<dyn Step<T>>],
+        found: Option<Versioned<Opaque>>,
+        commit: &Commit<'_, T>,
+    ) -> Option<Expected> {
+        let [Entry { condition, .. }] = commit.entries() else { return None };
+        let base = unpack::<T>(found?)?;
+        let pinned = Expected::from(&base);
+        if !self.joint.deciding.is_quiet() || !condition.expected.admits(Some(base.version)) {
+            return None;
+        }
+        let part = Part::new(commit.clone(), vec![Base::Read(Some(base))]);
+        let mut riders = Vec::new();
+        let mut along = Along {
+            ground: &self.joint.ground,
+            entries: &[],
+            write: None,
+            collection: self.name.text(),
+            writes: true,
+            before: &[],
+            riders: &mut riders,
+        };
+        rules.iter().all(|rule| rule.enter(&part, &mut along).is_ok()).then_some(pinned)
     }
 
     async fn page(&self, scan: Scan<'_>) -> Result<Page<Listed<T>>, Error> {
