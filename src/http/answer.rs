@@ -120,6 +120,17 @@ impl<T: ?Sized> Answer<T> {
         Self::of(Did::Deleted, None)
     }
 
+    /// The id of what was created or merged.
+    #[cfg(feature = "idempotency")]
+    pub(super) fn id(&self) -> Option<&str> {
+        match &self.did {
+            Did::Created(id) => Some(id),
+            #[cfg(feature = "merge")]
+            Did::Merged(id) => Some(id),
+            _ => None,
+        }
+    }
+
     fn of(did: Did, now: Option<Versioned<T>>) -> Self {
         Self { did, now, location: None, tag: Tag::Told, modified: None, has: None }
     }

@@ -21,6 +21,8 @@
 //! | several at once | that of the one that no new try helps, else the one that helps least ([`Conflict::decisive`](crate::Conflict::decisive)) | its own |
 //! | precondition required, none given | 428 | `expectation-required` |
 //! | malformed precondition of a write, or `Merge-Base` where nothing is merged; a read takes it for absent | 400 | `malformed-precondition` |
+//! | an `Idempotency-Key` that no [`Keys`] keep | 501 | `key-not-kept` |
+//! | an `Idempotency-Key` of another request | 422 | `key-reused` |
 //! | a patch that can't be read | 400 | `malformed-patch` |
 //! | a patch that does not find what it builds on | 409 | `state`, with the rule `test` or `path` |
 //! | a patch that makes what the type can't hold, or would drop | 422 | `unfit-change` |
@@ -76,6 +78,9 @@ mod facts;
 mod field;
 #[cfg(feature = "resource")]
 pub(crate) mod json;
+mod key;
+#[cfg(feature = "idempotency")]
+mod keys;
 #[cfg(feature = "merge")]
 mod merge;
 #[cfg(feature = "metrics")]
@@ -106,6 +111,12 @@ pub use cause::Cause;
 pub use etag::{EntityTag, ParseEntityTagError};
 pub use exchange::{Exchange, Outcome};
 pub use expose::Expose;
+#[cfg(feature = "idempotency")]
+#[cfg_attr(docsrs, doc(cfg(feature = "idempotency")))]
+pub use key::Key;
+#[cfg(feature = "idempotency")]
+#[cfg_attr(docsrs, doc(cfg(feature = "idempotency")))]
+pub use keys::{KeyedRequest, Keys};
 pub use pages::problem_page;
 #[cfg(feature = "patch")]
 #[cfg_attr(docsrs, doc(cfg(feature = "patch")))]

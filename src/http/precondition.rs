@@ -6,6 +6,7 @@ use crate::http::answer::Answer;
 use crate::http::date;
 use crate::http::etag::Comparison;
 use crate::http::field::{Fault, Tags};
+use crate::http::key::{IDEMPOTENCY_KEY, Key, KeyFault};
 use crate::http::terms::Terms;
 use crate::store::{
     Condition, Conflict, Error, Expected, Found, Intent, Mismatch, NotFound, Origin, Refusal, Resource,
@@ -61,7 +62,18 @@ pub struct Preconditions {
     /// Whether there is one: no answer here depends on what it says.
     if_unmodified_since: bool,
     merge_base: Header,
+    key: Keyed,
     terms: Terms,
+}
+
+/// What is known of the `Idempotency-Key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Keyed {
+    Not,
+    /// Nobody has taken it, so that the write must not be applied.
+    Untaken(Result<Key, KeyFault>),
+    /// Whoever took it keeps it in the commit of the write, and has to know there whether that creates.
+    Taken,
 }
 
 /// What a header says, if it is there and can be read.
@@ -103,7 +115,8 @@ impl Preconditions {
     /// ```
     pub fn from_headers<N: AsRef<str>, V: AsRef<[u8]>>(headers: impl IntoIterator<Item = (N, V)>) -> Self {
         let (mut if_match, mut if_none_match) = (Vec::new(), Vec::new());
-        let (mut since, mut if_unmodified_since, mut merge_base) = (Vec::new(), false, Vec::new());
+        let (mut since, mut if_unmodified_since) = (Vec::new(), false);
+        let (mut merge_base, mut keys) = (Vec::new(), Vec::new());
         for (name, value) in headers {
             let name = name.as_ref();
             if name.eq_ignore_ascii_case(IF_MATCH) {
@@ -116,6 +129,8 @@ impl Preconditions {
                 if_unmodified_since = true;
             } else if name.eq_ignore_ascii_case(MERGE_BASE) {
                 merge_base.push(value);
+            } else if name.eq_ignore_ascii_case(IDEMPOTENCY_KEY) {
+                keys.push(value);
             }
         }
         Self {
@@ -124,6 +139,7 @@ impl Preconditions {
             if_modified_since: date_of(&since),
             if_unmodified_since,
             merge_base: Tags::parse(&merge_base),
+            key: Key::parse(&keys).transpose().map_or(Keyed::Not, Keyed::Untaken),
             terms: Terms::new(),
         }
     }
@@ -141,6 +157,7 @@ impl Preconditions {
             if_modified_since: None,
             if_unmodified_since: false,
             merge_base: Ok(None),
+            key: Keyed::Not,
             terms: Terms::new(),
         }
     }
@@ -206,6 +223,7 @@ impl Preconditions {
             _ => {}
         }
         let expected = found.version().map_or(Expected::Absent, Expected::Version);
+        self.check_key()?;
         let asked = self.asked()?;
         asked.judge(id, intent, found)?;
         Ok(Condition { expected, origin: asked.origin() })
@@ -256,9 +274,11 @@ impl Preconditions {
 
     /// The expectation of a write, where the headers alone tell it.
     pub(super) fn known(&self, intent: Intent) -> Result<Option<Condition>, Error> {
+        self.check_key()?;
         let asked = self.asked()?;
         let expected = match (asked.if_match, asked.if_none_match) {
             (None, None) if intent == Intent::Delete => Some(Expected::Present),
+            (None, None) if self.key == Keyed::Taken => None,
             (None, None) => Some(Expected::Any),
             (Some(Tags::Any), None) => Some(Expected::Present),
             (Some(tags), None) => asked.only_version(tags).map(Expected::Version),
@@ -280,6 +300,7 @@ impl Preconditions {
 
     /// Whether a request to a collection may create `id`. It has no entity tag, and is there.
     pub(super) fn check_creation(&self, id: &str) -> Result<(), Error> {
+        self.check_key()?;
         match self.readable()?.if_match {
             Some(Tags::Listed(_)) => Err(Refusal::ForeignCondition { id: id.into(), name: IF_MATCH }.into()),
             Some(Tags::Any) | None => Ok(()),
@@ -326,6 +347,7 @@ impl Preconditions {
             Ok(Some(tags)) => tags,
             Err(fault) => return Err(fault.refuse(MERGE_BASE)),
         };
+        self.check_key()?;
         // RFC 9110 §13.1.1: where `If-Match` does not hold, the method must not be performed, and merging performs it.
         if self.if_match != Ok(None) || self.if_none_match != Ok(None) || self.if_unmodified_since {
             return Err(malformed("it stands beside a precondition").into());
@@ -340,6 +362,60 @@ impl Preconditions {
             (Some(version), _) => Ok(Some(version)),
             (None, Some(_)) => Err(Refusal::AlteredCondition { id: id(), name: MERGE_BASE }.into()),
             (None, None) => Err(Refusal::ForeignCondition { id: id(), name: MERGE_BASE }.into()),
+        }
+    }
+
+    /// Takes the `Idempotency-Key` of the request, for [`Keys::once`](crate::http::Keys::once). A write of a request whose key
+    /// nobody took is refused with 501: it would be no more than a promise. Feature `idempotency`.
+    ///
+    /// # Errors
+    ///
+    /// 400 where it can't be read.
+    ///
+    /// ```
+    /// use ifmatch::http::{self, Preconditions};
+    /// use ifmatch::Collection;
+    ///
+    /// let notes = Collection::<String>::in_memory();
+    /// let mut request = Preconditions::from_headers([("Idempotency-Key", "8e03978e")]);
+    /// let refused = notes.put_if("a1", &request, "hello".to_string()).wait().unwrap_err();
+    /// assert_eq!((http::status(&refused), http::reason(&refused)), (501, "key-not-kept"));
+    ///
+    /// assert!(request.take_key()?.is_some());
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    #[cfg(feature = "idempotency")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "idempotency")))]
+    pub fn take_key(&mut self) -> Result<Option<Key>, Error> {
+        match std::mem::replace(&mut self.key, Keyed::Taken) {
+            Keyed::Untaken(Ok(key)) => Ok(Some(Key { merge_base: self.only_merge_base(), ..key })),
+            Keyed::Untaken(Err(fault)) => {
+                self.key = Keyed::Untaken(Err(fault));
+                Err(fault.refuse())
+            }
+            other => {
+                self.key = other;
+                Ok(None)
+            }
+        }
+    }
+
+    #[cfg(all(feature = "idempotency", feature = "merge"))]
+    fn only_merge_base(&self) -> Option<Version> {
+        self.merge_base("").ok().flatten()
+    }
+
+    #[cfg(all(feature = "idempotency", not(feature = "merge")))]
+    fn only_merge_base(&self) -> Option<Version> {
+        None
+    }
+
+    /// Refuses a write whose key nobody keeps.
+    fn check_key(&self) -> Result<(), Error> {
+        match &self.key {
+            Keyed::Untaken(Ok(_)) => Err(Refusal::KeyNotKept.into()),
+            Keyed::Untaken(Err(fault)) => Err(fault.refuse()),
+            Keyed::Not | Keyed::Taken => Ok(()),
         }
     }
 

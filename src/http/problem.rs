@@ -613,6 +613,8 @@ fn id_of(refusal: &Refusal) -> Option<&str> {
         | Refusal::EmptyPage
         | Refusal::MalformedCondition { .. }
         | Refusal::ConditionRequired { .. }
+        | Refusal::KeyNotKept
+        | Refusal::KeyReused
         | Refusal::Cursor
         | Refusal::Closed { .. }
         | Refusal::Reused { .. }

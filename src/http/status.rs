@@ -8,7 +8,7 @@ use crate::store::{Advice, Conflict, Error, Intent, Kind, Mismatch, Origin, Outc
 const SOON: Duration = Duration::from_secs(1);
 
 /// Every word that [`reason`] has, and that of a patch which can't be read.
-pub(super) const REASONS: [&str; 31] = [
+pub(super) const REASONS: [&str; 33] = [
     "stale",
     "exists",
     "missing",
@@ -18,6 +18,8 @@ pub(super) const REASONS: [&str; 31] = [
     "not-found",
     "expectation-required",
     "malformed-precondition",
+    "key-not-kept",
+    "key-reused",
     "altered-tag",
     "foreign-tag",
     "unknown-outcome",
@@ -172,10 +174,10 @@ fn of_refusal(refusal: &Refusal) -> u16 {
         Refusal::AlteredCondition { .. } | Refusal::ForeignCondition { .. } => 412,
         Refusal::Closed { .. } | Refusal::Reused { .. } | Refusal::Outside { .. } => 409,
         Refusal::TooLarge { .. } => 413,
-        Refusal::Encode { .. } | Refusal::Unfit { .. } => 422,
+        Refusal::Encode { .. } | Refusal::Unfit { .. } | Refusal::KeyReused => 422,
         Refusal::ExpectationRequired { .. } | Refusal::ConditionRequired { .. } => 428,
         Refusal::Collection { .. } => 500,
-        Refusal::Unsupported { .. } => 501,
+        Refusal::Unsupported { .. } | Refusal::KeyNotKept => 501,
         Refusal::VersionsExhausted => 507,
     }
 }
@@ -190,6 +192,8 @@ fn word_of_refusal(refusal: &Refusal) -> &'static str {
         Refusal::Unfit { .. } => "unfit-change",
         Refusal::ExpectationRequired { .. } | Refusal::ConditionRequired { .. } => "expectation-required",
         Refusal::MalformedCondition { .. } => "malformed-precondition",
+        Refusal::KeyNotKept => "key-not-kept",
+        Refusal::KeyReused => "key-reused",
         Refusal::AlteredCondition { .. } => "altered-tag",
         Refusal::ForeignCondition { .. } => "foreign-tag",
         Refusal::NotAllowed { .. } => "not-allowed",

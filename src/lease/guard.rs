@@ -114,9 +114,8 @@ impl<T: Resource> Collection<T> {
         self.escorted(
             Arc::new(move |written: &str, along: &mut Along<'_>| {
                 let (written, collection) = (written.to_owned(), along.collection().to_owned());
-                along.require(&owners, &id, token, move |mismatch| {
-                    lost(&written, mismatch).in_collection(&*collection)
-                })
+                let told = move |mismatch| lost(&written, mismatch).in_collection(&*collection);
+                along.require(&owners, &id, token, told).map(|()| Exit::silent())
             }),
             lease.owners(),
         )

@@ -327,6 +327,13 @@ pub enum Refusal {
         /// What is wrong with it. It shows nothing of what was sent.
         problem: Box<str>,
     },
+    /// The request has an `Idempotency-Key`, and the call that it came to keeps none, so that the write might be applied again:
+    /// [`Keys`](crate::http::Keys) keeps them. 501.
+    #[error("no `Idempotency-Key` is kept of this call, so it can't be promised to apply once")]
+    KeyNotKept,
+    /// The `Idempotency-Key` was that of a request of the same caller that asked for something else. 422.
+    #[error("the `Idempotency-Key` was that of another request: each takes a key of its own")]
+    KeyReused,
     /// The policy wants a request to say which state its write is based on, and it did not. 428.
     #[error("the request must say which state it is based on: {how}")]
     ConditionRequired {
@@ -425,6 +432,8 @@ impl Refusal {
             Self::TooMany { .. }
             | Self::MalformedCondition { .. }
             | Self::ConditionRequired { .. }
+            | Self::KeyNotKept
+            | Self::KeyReused
             | Self::Collection { .. }
             | Self::Unsupported { .. }
             | Self::EmptyPage

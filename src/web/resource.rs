@@ -38,7 +38,7 @@
 //!
 //! All else is a [`Problem`], as 405 with `Allow`. The preconditions hold as [`http`](crate::http) has them, and a write without
 //! any is refused with 428, unless [`terms`](Routes::terms) say otherwise. `Prefer: return=minimal` (RFC 7240) spares the body of what
-//! was written.
+//! was written. A write with an `Idempotency-Key` is refused, unless its answer is [kept](Routes::idempotent).
 //!
 //! # Changes
 //!
@@ -67,10 +67,10 @@ use std::time::{Duration, SystemTime};
 use crate::collection::Collection;
 #[cfg(feature = "merge")]
 use crate::history::History;
-use crate::http::{Expose, Problem, Terms};
+use crate::http::{Expose, Keys, Problem, Terms};
 #[cfg(feature = "merge")]
 use crate::merge::Merge;
-use crate::store::Resource;
+use crate::store::{Error, Resource};
 
 mod answering;
 mod body;
@@ -109,6 +109,7 @@ pub fn resource<T: Resource>(path: &str, collection: Collection<T>) -> Routes<T>
         check: None,
         name: None,
         modified: None,
+        once: None,
         #[cfg(feature = "merge")]
         merging: None,
     }))
@@ -136,6 +137,9 @@ type Name<T> = Arc<dyn Fn(&T) -> String + Send + Sync>;
 /// What takes the time of the last change from a value.
 type Modified<T> = Arc<dyn Fn(&T) -> SystemTime + Send + Sync>;
 
+/// Where the answers to writes with a key are kept, and who such a write is from.
+type Once = (Keys, Arc<dyn Fn(&Call<'_>) -> String + Send + Sync>);
+
 struct Settings<T: Resource> {
     collection: Collection<T>,
     base: Box<str>,
@@ -150,6 +154,7 @@ struct Settings<T: Resource> {
     check: Option<Check<T>>,
     name: Option<Name<T>>,
     modified: Option<Modified<T>>,
+    once: Option<Once>,
     #[cfg(feature = "merge")]
     merging: Option<(Merge, History<T>)>,
 }
@@ -294,6 +299,39 @@ impl<T: Resource> Routes<T> {
         self.with(|settings| settings.merging = Some((merge, history.clone())))
     }
 
+    /// A write with an `Idempotency-Key` is applied once, however often it is sent, and each time gets the answer of the first: see
+    /// [`Keys`]. The scope of a key is what `caller` says the request is from, as the name of its user, and its method and path;
+    /// query, `Content-Type` and body have to be the same each time, else 422. An `If-Match` need not be, and is not judged again. Where
+    /// all callers are one to the service, so that whoever learns a key may be told its answer, any word will do. Without this a
+    /// write with a key is refused with 501.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Collection`](crate::store::Refusal::Collection) where the keys and the collection are not of the same database.
+    ///
+    /// ```
+    /// use ifmatch::http::Keys;
+    /// use ifmatch::{Database, web::resource};
+    ///
+    /// /// Put there by a layer in front, which knows who it is.
+    /// #[derive(Clone)]
+    /// struct User(String);
+    ///
+    /// let office = Database::in_memory();
+    /// let keys = Keys::new(&office, "keys")?;
+    /// let notes = resource("/notes", office.collection::<String>("notes")?)
+    ///     .idempotent(&keys, |call| call.extensions().get::<User>().map_or(String::new(), |user| user.0.clone()))?;
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn idempotent(
+        self,
+        keys: &Keys,
+        caller: impl Fn(&Call<'_>) -> String + Send + Sync + 'static,
+    ) -> Result<Self, Error> {
+        keys.check_beside(&self.0.collection)?;
+        Ok(self.with(|settings| settings.once = Some((keys.clone(), Arc::new(caller)))))
+    }
+
     /// How long a stream of changes is silent at most: then it gives a sign of life, by which proxies keep it open, and by which it
     /// is noticed that a client went away. Default: 15 seconds.
     ///
@@ -336,6 +374,7 @@ impl<T: Resource> Clone for Settings<T> {
             check: self.check.clone(),
             name: self.name.clone(),
             modified: self.modified.clone(),
+            once: self.once.clone(),
             #[cfg(feature = "merge")]
             merging: self.merging.clone(),
         }

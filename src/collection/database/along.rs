@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::collection::collection::Collection;
 use crate::collection::database::ground::Ground;
 use crate::collection::database::member::{Member, Membership};
+#[cfg(feature = "idempotency")]
+use crate::collection::database::opaque::typed;
 use crate::collection::database::opaque::{Opaque, packed, unpack};
 use crate::collection::database::rider::{Rider, Told};
 use crate::store::{
@@ -171,6 +173,16 @@ impl Along<'_> {
             _ => None,
         });
         Ok(versions.next())
+    }
+
+    /// What the commit itself does with this id of the collection whose step is running, and what it expects there.
+    #[cfg(feature = "idempotency")]
+    pub(crate) fn own<T: Resource>(&self, id: &str) -> Option<Entry<'_, T>> {
+        let is_own = |entry: &&Entry<'_, Opaque>| {
+            let own = entry.id.strip_prefix(self.collection).and_then(|rest| rest.strip_prefix('/'));
+            own == Some(id)
+        };
+        typed(self.entries.iter().find(is_own)?.clone()).ok()
     }
 
     /// The name of the collection whose commit it is: one type of step may serve several.

@@ -13,8 +13,9 @@ use crate::collection::database::part::Base;
 use crate::collection::database::step::Exit;
 use crate::store::{Commit, Error, Mismatch, Refusal};
 
-/// What rides along with a write of this id through some handle, beside what steps add: see [`Membership::escorted`].
-pub(crate) type Escort = Arc<dyn Fn(&str, &mut Along<'_>) -> Result<(), Error> + Send + Sync>;
+/// What rides along with a write of this id through some handle, beside what steps add, and where it hears how that ended: see
+/// [`Membership::escorted`].
+pub(crate) type Escort = Arc<dyn Fn(&str, &mut Along<'_>) -> Result<Exit, Error> + Send + Sync>;
 
 /// A collection as its database sees it: without the type of its values.
 pub(super) trait Member: Send + Sync {

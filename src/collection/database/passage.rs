@@ -53,13 +53,15 @@ impl Passage {
         bases: &[Base<Opaque>],
     ) -> Result<(), Error> {
         let mut riders = std::mem::take(&mut self.riders);
-        for entry in commit.entries().iter().filter(|entry| !matches!(entry.action, Action::Check)) {
+        let writes = |(_, entry): &(usize, &Entry<'_, Opaque>)| !matches!(entry.action, Action::Check);
+        for (place, entry) in commit.entries().iter().enumerate().filter(writes) {
             for (_, escort) in
                 joint.escorts.iter().filter(|(of, _)| of.as_deref().is_none_or(|of| of == entry.id))
             {
                 let member = joint.member(entry.id).expect("who has a handle has opened its collection");
                 let id = member.name().id_of(entry.id).unwrap_or(entry.id);
-                escort(id, &mut along(joint, commit, member, &[], &mut riders))?;
+                let exit = escort(id, &mut along(joint, commit, member, &[], &mut riders))?;
+                self.steps.push((vec![place], vec![exit]));
             }
         }
         for member in joint.members.iter().filter(|member| member.has_steps()) {

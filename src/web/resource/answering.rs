@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::base::random;
+use crate::collection::Collection;
 use crate::http::json;
 use crate::http::{ACCEPT_PATCH, Answer, EntityTag, Expose, Patch, Preconditions, Problem, Return};
 use crate::store::{Cursor, Refusal, Resolution, Resource, WriteId};
@@ -100,7 +101,6 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         B: http_body::Body + Send + 'static,
         B::Data: Send,
     {
-        let request = self.preconditions(parts);
         let answer = match parts.method.as_str() {
             "PUT" => {
                 // RFC 9110 §14.5: it would take the place of the whole.
@@ -108,7 +108,9 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
                     return Err(Problem::of_status(400).with_detail("a part of a value can't be put"));
                 }
                 let (value, sent) = self.value(parts, body).await?;
-                let answer = self.put(id, &request, value).await?.at(&self.base);
+                let put =
+                    |collection, request| async move { self.put(&collection, id, &request, value).await };
+                let answer = self.once(parts, Some(id), &sent, put).await?.at(&self.base);
                 if self.exact_etags && !is_written_as(&answer, &sent) {
                     answer.without_etag()
                 } else {
@@ -125,31 +127,71 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
                     self.within(value)?;
                     self.checked(id, value)
                 };
-                self.collection.try_apply_if(id, &request, &patch, check).await?
+                let apply = |collection: Collection<T>, request| async move {
+                    collection.try_apply_if(id, &request, &patch, check).await
+                };
+                self.once(parts, Some(id), &body, apply).await?
             }
-            "DELETE" => self.collection.delete_if(id, &request).await?,
-            _ => return respond(&self.dated(self.collection.get_if(id, &request).await?)),
+            "DELETE" => {
+                let delete = |collection: Collection<T>, request| async move {
+                    Ok(collection.delete_if(id, &request).await?)
+                };
+                self.once(parts, Some(id), &[], delete).await?
+            }
+            _ => return respond(&self.dated(self.collection.get_if(id, &self.preconditions(parts)).await?)),
         };
         self.written(parts, &self.dated(answer))
     }
 
+    /// Makes a write, and once where the request has a key.
+    async fn once<Fut: Future<Output = Result<Answer<T>, Problem>> + Send>(
+        &self,
+        parts: &Parts,
+        id: Option<&str>,
+        body: &[u8],
+        call: impl FnOnce(Collection<T>, Preconditions) -> Fut + Send,
+    ) -> Result<Answer<T>, Problem> {
+        let mut request = self.preconditions(parts);
+        let Some((keys, caller)) = &self.once else { return call(self.collection.clone(), request).await };
+        let key = request.take_key()?.map(|key| {
+            let path = id.map_or_else(|| self.base.to_string(), |id| [&self.base, "/", id].concat());
+            let query = parts.uri.query().unwrap_or_default();
+            let kind = parts.headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes);
+            let payload = [query.as_bytes(), kind, body];
+            key.request_of(&caller(&Call { parts, id }), parts.method.as_str(), &path, &payload)
+        });
+        keys.once(key, &self.collection, |collection| call(collection, request)).await
+    }
+
     #[cfg(not(feature = "merge"))]
-    async fn put(&self, id: &str, request: &Preconditions, value: T) -> Result<Answer<T>, Problem> {
+    async fn put(
+        &self,
+        collection: &Collection<T>,
+        id: &str,
+        request: &Preconditions,
+        value: T,
+    ) -> Result<Answer<T>, Problem> {
         self.checked(id, &value)?;
-        Ok(self.collection.put_if(id, request, value).await?)
+        Ok(collection.put_if(id, request, value).await?)
     }
 
     #[cfg(feature = "merge")]
-    async fn put(&self, id: &str, request: &Preconditions, value: T) -> Result<Answer<T>, Problem> {
+    async fn put(
+        &self,
+        collection: &Collection<T>,
+        id: &str,
+        request: &Preconditions,
+        value: T,
+    ) -> Result<Answer<T>, Problem> {
         let Some((merge, history)) = &self.merging else {
             self.checked(id, &value)?;
-            return Ok(self.collection.put_if(id, request, value).await?);
+            return Ok(collection.put_if(id, request, value).await?);
         };
         let check = |value: &T| {
             self.within(value)?;
             self.checked(id, value)
         };
-        self.collection.try_merge_if(id, request, value, merge, history, check).await
+        collection.try_merge_if(id, request, value, merge, history, check).await
     }
 
     async fn post<B>(&self, parts: &Parts, body: B) -> Result<Response<Body>, Problem>
@@ -162,7 +204,7 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
             return self.resolve(&write).await;
         }
         let given = parameter(query, "id")?;
-        let (value, _) = self.value(parts, body).await?;
+        let (value, sent) = self.value(parts, body).await?;
         let id = match (given, &self.name) {
             (Some(given), _) => given,
             (None, Some(name)) => {
@@ -173,7 +215,10 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
             (None, None) => format!("{:016x}{:016x}", random(), random()),
         };
         self.checked(&id, &value)?;
-        let created = self.collection.create_if(&id, &self.preconditions(parts), value).await?;
+        let create = |collection: Collection<T>, request| async move {
+            Ok(collection.create_if(&id, &request, value).await?)
+        };
+        let created = self.once(parts, None, &sent, create).await?;
         self.written(parts, &self.dated(created.at(&self.base)))
     }
 

@@ -55,6 +55,7 @@ fn of_refusal(refusal: &Refusal) -> Code {
         | Refusal::ExpectationRequired { .. }
         | Refusal::ConditionRequired { .. }
         | Refusal::MalformedCondition { .. }
+        | Refusal::KeyReused
         | Refusal::EmptyPage
         | Refusal::Cursor => Code::InvalidArgument,
         // No `ABORTED`: a new read brings the same tag again.
@@ -64,7 +65,7 @@ fn of_refusal(refusal: &Refusal) -> Code {
         Refusal::Outside { .. } => Code::Aborted,
         Refusal::NotAllowed { .. } => Code::PermissionDenied,
         Refusal::Collection { .. } => Code::Internal,
-        Refusal::Unsupported { .. } => Code::Unimplemented,
+        Refusal::Unsupported { .. } | Refusal::KeyNotKept => Code::Unimplemented,
         Refusal::VersionsExhausted => Code::ResourceExhausted,
     }
 }
