@@ -89,6 +89,7 @@
 //! | `redis` | no | a store on Redis ([`Redis`]) | `redis`, `crc32c`, `tokio` |
 //! | `redis-tls` | no | the same over TLS: `rediss://` URLs | `rustls` |
 //! | `resource` | no | a collection as one service of tower ([`web::resource`](mod@web::resource)) | `http`, `http-body`, `bytes`, `tower-service`, `json-patch` |
+//! | `idempotency` | no | answers kept by `Idempotency-Key` ([`http::Keys`]); part of `resource` | `sha2` |
 //! | `tower` | no | layers in front of any service ([`web::tower`](mod@web::tower)) | `http`, `bytes`, `tower-layer`, `tower-service` |
 //! | `metrics` | no | counts and times for the facade `metrics` ([`http::meter`]) | `metrics` |
 //! | `tracing` | no | the same as events ([`http::trace`]) | `tracing` |

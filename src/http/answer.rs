@@ -120,6 +120,12 @@ impl<T: ?Sized> Answer<T> {
         Self::of(Did::Deleted, None)
     }
 
+    /// The same without what was said of it since.
+    #[cfg(feature = "idempotency")]
+    pub(super) fn bare(self) -> Self {
+        Self::of(self.did, self.now)
+    }
+
     /// The id of what was created or merged.
     #[cfg(feature = "idempotency")]
     pub(super) fn id(&self) -> Option<&str> {

@@ -350,6 +350,8 @@ mod tests {
             (Refusal::ExpectationRequired { id: id() }, 428, "expectation-required"),
             (Refusal::ConditionRequired { how: "so" }, 428, "expectation-required"),
             (Refusal::MalformedCondition { name: "a", problem: id() }, 400, "malformed-precondition"),
+            (Refusal::KeyNotKept, 501, "key-not-kept"),
+            (Refusal::KeyReused, 422, "key-reused"),
             (Refusal::AlteredCondition { id: id(), name: "a" }, 412, "altered-tag"),
             (Refusal::ForeignCondition { id: id(), name: "a" }, 412, "foreign-tag"),
             (Refusal::NotAllowed { id: id() }, 403, "not-allowed"),

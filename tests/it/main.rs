@@ -34,6 +34,8 @@ mod leases;
 mod manifest;
 #[cfg(all(feature = "merge", feature = "conformance"))]
 mod merge;
+#[cfg(all(feature = "axum", feature = "file", feature = "merge", feature = "resource"))]
+mod once;
 #[cfg(all(feature = "axum", feature = "file"))]
 mod outbox;
 #[cfg(feature = "conformance")]

@@ -177,12 +177,13 @@ impl Along<'_> {
 
     /// What the commit itself does with this id of the collection whose step is running, and what it expects there.
     #[cfg(feature = "idempotency")]
-    pub(crate) fn own<T: Resource>(&self, id: &str) -> Option<Entry<'_, T>> {
+    pub(crate) fn own<'i, T: Resource>(&self, id: &'i str) -> Option<Entry<'i, T>> {
         let is_own = |entry: &&Entry<'_, Opaque>| {
             let own = entry.id.strip_prefix(self.collection).and_then(|rest| rest.strip_prefix('/'));
             own == Some(id)
         };
-        typed(self.entries.iter().find(is_own)?.clone()).ok()
+        let entry = self.entries.iter().find(is_own)?;
+        typed(Entry { id, condition: entry.condition, action: entry.action.clone() }).ok()
     }
 
     /// The name of the collection whose commit it is: one type of step may serve several.

@@ -146,6 +146,7 @@ impl Keys {
     /// [`http`](crate::http) on it that writes. Where the answer to this key is kept already, nothing is applied, and that is the
     /// answer, whatever stands there now and whatever the preconditions say. Without a key it is just `call`.
     ///
+    /// What the answer says is that of the write alone: [`at`](Answer::at) and its kin are for the answer to this.
     /// For a request that was answered before, `call` runs again, and what it commits is refused: it should have no other effects.
     /// A second write of it is refused too. A put without a precondition reads first.
     ///
@@ -169,7 +170,7 @@ impl Keys {
         Fut: Future<Output = Result<Answer<T>, E>> + Send + 'a,
     {
         Reply::pending(async move {
-            let Some(request) = request else { return call(on.clone()).await };
+            let Some(request) = request else { return call(on.clone()).await.map(Answer::bare) };
             let ride = Arc::new(self.ride(request));
             let rides = Arc::clone(&ride);
             let escort = Arc::new(move |id: &str, along: &mut Along<'_>| rides.along::<T>(id, along));
@@ -177,10 +178,10 @@ impl Keys {
             match answered {
                 Ok(answer) if ride.recorded.load(Ordering::Acquire) => {
                     self.tidy().await;
-                    Ok(answer)
+                    Ok(answer.bare())
                 }
                 // Nothing had to be written: but if the same came again later, it might have to be.
-                Ok(answer) => Ok(self.keep(&ride, answer).await?),
+                Ok(answer) => Ok(self.keep(&ride, answer.bare()).await?),
                 // It may be that the key is known, or that the write was applied and the store did not say so. Where that can't be
                 // told, what the call was refused for may be no more than that it was applied.
                 Err(error) => match self.recorded(&ride.request).await? {

@@ -158,6 +158,8 @@ mod tests {
             (Refusal::Outside { write, newest: None }.into(), Aborted),
             (Refusal::NotAllowed { id: id() }.into(), PermissionDenied),
             (Refusal::Unsupported { what: "watching" }.into(), Unimplemented),
+            (Refusal::KeyNotKept.into(), Unimplemented),
+            (Refusal::KeyReused.into(), InvalidArgument),
             (Refusal::Collection { name: id(), problem: id() }.into(), Internal),
             (Refusal::VersionsExhausted.into(), ResourceExhausted),
         ];

@@ -1,0 +1,497 @@
+//! The verbs on a collection, and transactions, with a key.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use ifmatch::history::History;
+use ifmatch::http::{self, Answer, Keys, Patch, Preconditions};
+use ifmatch::lease::Leases;
+use ifmatch::merge::Merge;
+use ifmatch::store::Refusal;
+use ifmatch::{Collection, Conflict, Database, Error, Expected, Memory, Observed};
+
+type Note = Vec<u64>;
+
+struct Office {
+    office: Database,
+    keys: Keys,
+    notes: Collection<Note>,
+}
+
+/// What an answer comes to: status, entity tag and value, or status and reason.
+type Told = Result<(u16, Option<String>, Option<Note>), (u16, &'static str)>;
+
+fn told(answer: Result<Answer<Note>, Error>) -> Told {
+    match answer {
+        Ok(answer) => {
+            let etag = answer.headers().into_iter().find(|(name, _)| *name == "etag").map(|(_, value)| value);
+            Ok((answer.status(), etag, answer.body().cloned()))
+        }
+        Err(error) => Err((http::status(&error), http::reason(&error))),
+    }
+}
+
+fn request(header: Option<(&'static str, String)>) -> Preconditions {
+    let key = ("Idempotency-Key", "\"k1\"".to_owned());
+    Preconditions::from_headers(header.into_iter().chain([key]))
+}
+
+impl Office {
+    fn new() -> Self {
+        Self::over(Database::in_memory())
+    }
+
+    fn over(office: Database) -> Self {
+        let keys = Keys::new(&office, "keys").unwrap();
+        let notes = office.collection("notes").unwrap();
+        Self { office, keys, notes }
+    }
+
+    fn once<Fut: Future<Output = Result<Answer<Note>, Error>> + Send>(
+        &self,
+        mut request: Preconditions,
+        payload: &str,
+        call: impl FnOnce(Collection<Note>, Preconditions) -> Fut + Send,
+    ) -> Told {
+        let key = request.take_key().unwrap().unwrap().request("ann", "PUT", "/notes/a", payload.as_bytes());
+        told(self.keys.once(Some(key), &self.notes, |notes| call(notes, request)).wait())
+    }
+
+    fn put(&self, header: Option<(&'static str, String)>, note: &[u64]) -> Told {
+        let value = note.to_vec();
+        self.once(request(header), &format!("{note:?}"), |notes, request| async move {
+            notes.put_if("a", &request, value).await
+        })
+    }
+
+    fn now(&self) -> Option<(String, Note)> {
+        let now = self.notes.get("a").wait().unwrap()?;
+        Some((format!("\"{}\"", now.version), Note::clone(&now.value)))
+    }
+}
+
+#[test]
+fn a_put_that_was_applied_is_answered_alike_whatever_stands_there_now() {
+    for office in [Office::new(), Office::over(Database::new(Memory::<[u8]>::new()))] {
+        let base = office.notes.create("a", vec![1]).wait().unwrap();
+        let if_match = || Some(("If-Match", format!("\"{}\"", base.version)));
+
+        let first = office.put(if_match(), &[2]);
+        let tag = office.now().unwrap().0;
+        assert_eq!(first, Ok((200, Some(tag), Some(vec![2]))));
+        assert_eq!(office.put(if_match(), &[2]), first, "and not 412");
+        office.notes.put("a", vec![3]).wait().unwrap();
+        assert_eq!(office.put(if_match(), &[2]), first);
+        office.notes.delete("a", Expected::Present).wait().unwrap();
+        assert_eq!(office.put(if_match(), &[2]), first);
+        assert_eq!(office.put(None, &[2]), first, "the preconditions are not part of what is asked for");
+
+        assert_eq!(office.put(if_match(), &[4]), Err((422, "key-reused")));
+        assert_eq!(office.put(None, &[4]), Err((422, "key-reused")));
+        assert_eq!(office.now(), None);
+    }
+}
+
+#[test]
+fn a_blind_put_tells_created_from_replaced_each_time() {
+    let [new, old] = [Office::new(), Office::new()];
+    old.notes.create("a", vec![1]).wait().unwrap();
+
+    for (office, status) in [(new, 201), (old, 200)] {
+        let first = office.put(None, &[2]);
+        assert_eq!(first.as_ref().map(|told| told.0), Ok(status));
+        assert_eq!(office.put(None, &[2]), first);
+    }
+}
+
+#[test]
+fn a_refusal_is_not_kept_and_the_key_is_free() {
+    let office = Office::new();
+    let stale = || Some(("If-Match", "\"7\"".to_owned()));
+
+    assert_eq!(office.put(stale(), &[2]), Err((412, "missing")));
+    office.notes.create("a", vec![1]).wait().unwrap();
+    assert_eq!(office.put(stale(), &[2]), Err((412, "stale")));
+    assert_eq!(office.put(None, &[3]).map(|told| told.0), Ok(200));
+}
+
+#[test]
+fn each_verb_is_applied_once() {
+    let office = Office::new();
+    let ids = ["x", "y"];
+
+    let created = ids.map(|id| {
+        office.once(request(None), "create", |notes, request| async move {
+            notes.create_if(id, &request, vec![1]).await
+        })
+    });
+    assert_eq!(created[0], created[1]);
+    assert!(office.notes.get("y").wait().unwrap().is_none(), "the repeat drew another id");
+
+    let office = Office::new();
+    office.notes.create("a", vec![]).wait().unwrap();
+    let push = |note: &mut Note| note.push(7);
+    let modify = || {
+        office.once(request(None), "modify", |notes, request| async move {
+            notes.modify_if("a", &request, push).await
+        })
+    };
+    let first = modify();
+    assert_eq!((modify(), modify()), (first.clone(), first));
+    assert_eq!(office.now().unwrap().1, [7]);
+
+    let office = Office::new();
+    office.notes.create("a", vec![]).wait().unwrap();
+    let patch = Patch::parse(Some("application/json-patch+json"), br#"[{"op":"add","path":"/-","value":7}]"#)
+        .unwrap();
+    let patched = || {
+        let patch = patch.clone();
+        office.once(request(None), "patch", |notes, request| async move {
+            notes.apply_if("a", &request, &patch).await
+        })
+    };
+    let first = patched();
+    assert_eq!((patched(), patched()), (first.clone(), first));
+    assert_eq!(office.now().unwrap().1, [7]);
+
+    let office = Office::new();
+    office.notes.create("a", vec![]).wait().unwrap();
+    let delete =
+        || {
+            office.once(request(None), "delete", |notes, request| async move {
+                notes.delete_if("a", &request).await
+            })
+        };
+    let first = delete();
+    assert_eq!((&first, delete()), (&Ok((204, None, None)), first.clone()), "and not 404");
+    office.notes.create("a", vec![1]).wait().unwrap();
+    assert_eq!(delete(), first);
+    assert_eq!(office.now().unwrap().1, [1], "what came later stays");
+}
+
+#[test]
+fn what_changed_nothing_changes_nothing_later_either() {
+    let office = Office::new();
+    office.notes.create("a", vec![7]).wait().unwrap();
+    let only = || {
+        office.once(request(None), "only 7", |notes, request| async move {
+            notes.modify_if("a", &request, |note| *note = vec![7]).await
+        })
+    };
+
+    let first = only();
+    office.notes.put("a", vec![8]).wait().unwrap();
+
+    assert_eq!(only(), first);
+    assert_eq!(first.unwrap().2, Some(vec![7]));
+    assert_eq!(office.now().unwrap().1, [8]);
+}
+
+#[test]
+fn a_round_that_was_lost_before_one_that_wrote_nothing_is_not_taken_for_kept() {
+    let office = Office::new();
+    office.notes.create("a", vec![1]).wait().unwrap();
+    let set = |others: bool| {
+        let plain = office.notes.clone();
+        office.once(request(None), "set", |notes, request| async move {
+            let mut first = others;
+            let change = |note: &mut Note| {
+                if std::mem::take(&mut first) {
+                    plain.put("a", vec![2]).wait().unwrap(); // somebody else is faster, with the same
+                }
+                *note = vec![2];
+            };
+            notes.modify_if("a", &request, change).await
+        })
+    };
+
+    let first = set(true);
+    office.notes.put("a", vec![3]).wait().unwrap();
+
+    assert_eq!(set(false), first);
+    assert_eq!(office.now().unwrap().1, [3]);
+}
+
+#[test]
+fn of_many_at_once_one_is_applied_and_all_get_its_answer() {
+    for round in 0..50 {
+        let office = Office::new();
+        office.notes.create("a", vec![]).wait().unwrap();
+        let answers: Vec<Told> = thread::scope(|scope| {
+            let push = |amount: u64| {
+                let office = &office;
+                scope.spawn(move || {
+                    office.once(request(None), &amount.to_string(), |notes, request| async move {
+                        notes.modify_if("a", &request, |note| note.push(amount)).await
+                    })
+                })
+            };
+            let threads: Vec<_> = (0..8).map(|at| push(at % 2)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+
+        let (tag, note) = office.now().unwrap();
+        let [winner] = note[..] else { panic!("round {round}: {note:?}") };
+        for (at, answer) in answers.into_iter().enumerate() {
+            let expected = match at as u64 % 2 == winner {
+                true => Ok((200, Some(tag.clone()), Some(vec![winner]))),
+                false => Err((422, "key-reused")),
+            };
+            assert_eq!(answer, expected, "round {round}");
+        }
+    }
+}
+
+#[test]
+fn what_the_call_says_of_the_answer_is_as_little_told_the_first_time() {
+    let office = Office::new();
+    let headers = || {
+        let mut request = request(None);
+        let key = request.take_key().unwrap().unwrap().request("ann", "POST", "/", b"");
+        let create = |notes: Collection<Note>| async move {
+            Ok::<_, Error>(notes.create_if("a", &request, vec![1]).await?.at("/inside").without_etag())
+        };
+        office.keys.once(Some(key), &office.notes, create).wait().unwrap().at("/notes").headers()
+    };
+
+    let first = headers();
+    assert_eq!(headers(), first);
+    assert!(first.contains(&("location", "/notes/a".to_owned())) && first.len() == 2);
+}
+
+#[test]
+fn a_second_write_of_one_call_is_refused() {
+    let office = Office::new();
+
+    let first = office.once(request(None), "both", |notes, request| async move {
+        drop(notes.put_if("a", &request, vec![1]).await?);
+        notes.put_if("b", &request, vec![2]).await
+    });
+
+    assert_eq!(first.unwrap().2, Some(vec![1]), "the answer that is kept");
+    assert!(office.notes.get("b").wait().unwrap().is_none());
+    let blind = Office::new();
+    let blindly = blind.once(request(None), "blind", |notes, _| async move {
+        Ok(Answer::changed(notes.put("a", vec![1]).await?))
+    });
+    assert_eq!(blindly, Err((428, "expectation-required")));
+}
+
+#[test]
+fn rules_leases_and_histories_hold_for_the_first_and_not_for_the_repeat() {
+    let office = Database::in_memory();
+    let (keys, leases) = (Keys::new(&office, "keys").unwrap(), Leases::new(&office, "leases").unwrap());
+    let history = History::<Note>::new(&office, "past").unwrap();
+    let notes = office
+        .define::<Note>("notes")
+        .unwrap()
+        .recorded(&history)
+        .leased(&leases)
+        .rule("grows", "a note only grows", |old, new| {
+            old.map_or(0, Vec::len) < new.map_or(usize::MAX, Vec::len)
+        })
+        .open()
+        .unwrap();
+    notes.create("a", vec![1]).wait().unwrap();
+    let office = Office { office, keys, notes };
+
+    assert_eq!(office.put(None, &[]), Err((409, "state")));
+    let lease = leases.acquire("a", "bob").wait().unwrap();
+    assert_eq!(office.put(None, &[1, 2]), Err((423, "locked")));
+    let held = Office { notes: office.notes.under(&lease).unwrap(), ..Office::over(office.office.clone()) };
+    let first = held.put(None, &[1, 2]);
+    assert_eq!(first.as_ref().map(|told| told.0), Ok(200));
+
+    assert_eq!(office.put(None, &[1, 2]), first, "neither the rule nor the lease is asked");
+    assert_eq!(history.of("a").wait().unwrap().versions().count(), 1);
+}
+
+#[test]
+fn a_merged_answer_is_told_as_merged_again() {
+    let office = Database::in_memory();
+    let keys = Keys::new(&office, "keys").unwrap();
+    let history = History::<serde_json::Value>::new(&office, "past").unwrap();
+    let notes = office.define("notes").unwrap().recorded(&history).open().unwrap();
+    let note = |a: u64, b: u64| serde_json::json!({"a": a, "b": b});
+    let base = notes.create("n", note(0, 0)).wait().unwrap();
+    notes.put("n", note(1, 0)).wait().unwrap();
+    let merge = Merge::new();
+
+    let put = || {
+        let mut request = request(Some(("Merge-Base", format!("\"{}\"", base.version))));
+        let key = request.take_key().unwrap().unwrap().request("ann", "PUT", "/n", b"0 1");
+        let (merge, history) = (&merge, &history);
+        let once = keys.once::<_, Error, _>(Some(key), &notes, |notes| async move {
+            notes.merge_if("n", &request, note(0, 1), merge, history).await
+        });
+        once.wait().unwrap().at("/notes")
+    };
+    let first = put();
+    notes.put("n", note(5, 5)).wait().unwrap();
+
+    let again = put();
+    assert!(first.is_merged());
+    assert_eq!((again.headers(), again.body()), (first.headers(), first.body()));
+    assert_eq!(again.body(), Some(&note(1, 1)));
+}
+
+#[test]
+fn a_transaction_that_names_the_key_is_applied_once() {
+    let office = Office::new();
+    let transfer = |amount: u64| {
+        let key = request(None).take_key().unwrap().unwrap();
+        let key = key.request("ann", "POST", "/transfers", amount.to_string().as_bytes());
+        let done = office
+            .office
+            .transact(async |mut tx| {
+                for id in ["a", "b"] {
+                    let mut note =
+                        tx.get(&office.notes, id).await?.map_or(Note::new(), |note| Note::clone(&note));
+                    note.push(amount);
+                    tx.put(&office.notes, id, note);
+                }
+                office.keys.keep_in(&mut tx, &key, &format!("sent {amount}"))?;
+                Ok::<_, Error>((tx, format!("sent {amount}")))
+            })
+            .wait();
+        match done {
+            Ok(answer) => Ok::<_, Error>(answer),
+            Err(error) => Ok(office.keys.answered::<String>(&key).wait()?.ok_or(error)?.value.to_string()),
+        }
+    };
+
+    assert_eq!((transfer(1).unwrap(), transfer(1).unwrap()), ("sent 1".to_owned(), "sent 1".to_owned()));
+    assert_eq!(http::status(&transfer(2).unwrap_err()), 422);
+    assert_eq!(*office.notes.fetch("b").wait().unwrap().value, [1]);
+}
+
+#[test]
+fn a_key_that_nobody_took_is_refused_by_every_call_that_writes() {
+    let notes = Collection::<Note>::in_memory();
+    notes.create("a", vec![1]).wait().unwrap();
+    let any = request(Some(("If-Match", "*".to_owned())));
+    let patch = Patch::parse(Some("application/merge-patch+json"), b"[2]").unwrap();
+
+    let refused = [
+        notes.put_if("a", &request(None), vec![2]).wait(),
+        notes.put_if("a", &any, vec![2]).wait(),
+        notes.create_if("b", &request(None), vec![2]).wait(),
+        notes.modify_if("a", &any, |note| note.push(2)).wait(),
+        notes.patch_if("a", &any, |_| Ok::<_, Error>(vec![2])).wait(),
+        notes.apply_if("a", &any, &patch).wait(),
+        notes.delete_if("a", &any).wait(),
+    ];
+
+    for answer in refused {
+        assert_eq!(told(answer), Err((501, "key-not-kept")));
+    }
+    assert_eq!(told(notes.get_if("a", &request(None)).wait()).map(|told| told.0), Ok(200));
+    let bad = Preconditions::from_headers([("Idempotency-Key", "a b")]);
+    assert_eq!(told(notes.put_if("a", &bad, vec![2]).wait()), Err((400, "malformed-precondition")));
+    assert_eq!(http::status(&bad.clone().take_key().unwrap_err()), 400);
+    assert_eq!(*notes.fetch("a").wait().unwrap().value, [1]);
+}
+
+#[test]
+fn records_of_another_database_are_refused_and_nothing_is_written() {
+    let office = Office { keys: Keys::new(&Database::in_memory(), "keys").unwrap(), ..Office::new() };
+    assert_eq!(office.put(None, &[1]), Err((500, "bad-collection")));
+    let alone = Office { notes: Collection::in_memory(), ..Office::new() };
+    assert_eq!(alone.put(None, &[1]), Err((500, "bad-collection")));
+    assert_eq!((office.now(), alone.now()), (None, None));
+}
+
+/// Puts under as many keys, each of its own.
+fn put_many(keys: &Keys, notes: &Collection<Note>, from: u64, to: u64) {
+    for number in from..to {
+        let mut request = Preconditions::from_headers([("Idempotency-Key", format!("k{number}"))]);
+        let key = request.take_key().unwrap().map(|key| key.request("ann", "PUT", "/a", b""));
+        let put = |notes: Collection<Note>| async move { notes.put_if("a", &request, vec![number]).await };
+        drop(keys.once::<_, Error, _>(key, notes, put).wait().unwrap());
+    }
+}
+
+/// How many entries the collection of this name has.
+fn entries<T>(office: &Database, name: &str) -> usize
+where
+    T: Send + Sync + 'static + serde::Serialize + serde::de::DeserializeOwned,
+{
+    let (mut pages, mut entries) = (office.collection::<T>(name).unwrap().list_ids(""), 0);
+    while let Some(page) = pages.next().wait().unwrap() {
+        entries += page.items.len();
+    }
+    entries
+}
+
+#[test]
+fn answers_are_bounded_in_number_and_the_oldest_go_first() {
+    let office = Office::new();
+    let keys = office.keys.clone().keeping(50);
+    put_many(&keys, &office.notes, 0, 500);
+    assert!((50..=50 + 32).contains(&entries::<()>(&office.office, "keys.ages")), "many are left");
+
+    let before = office.now();
+    put_many(&keys, &office.notes, 460, 500);
+    assert_eq!(office.now(), before, "the newest are known");
+    put_many(&keys, &office.notes, 0, 1);
+    assert_ne!(office.now(), before, "the oldest is not");
+}
+
+#[test]
+fn answers_are_bounded_in_time_and_another_handle_forgets_them_too() {
+    let office = Office::new();
+    put_many(&office.keys, &office.notes, 0, 100);
+    assert_eq!(entries::<()>(&office.office, "keys.ages"), 100);
+    thread::sleep(Duration::from_millis(5));
+
+    let short = Keys::new(&office.office, "keys").unwrap().lasting(Duration::from_millis(2));
+    put_many(&short, &office.notes, 100, 300);
+
+    assert!(entries::<()>(&office.office, "keys.ages") < 150);
+}
+
+#[test]
+fn forgetting_costs_a_constant_number_of_commits() {
+    let commits = std::sync::Arc::new(AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&commits);
+    let observed = Observed::new(Memory::<[u8]>::new(), move |event| {
+        if matches!(event.operation, ifmatch::layer::Operation::Commit { .. }) {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let office = Office::over(Database::new(observed));
+    let keys = office.keys.clone().keeping(100);
+    put_many(&keys, &office.notes, 0, 300);
+
+    let before = commits.load(Ordering::Relaxed);
+    put_many(&keys, &office.notes, 300, 460);
+    assert_eq!(commits.load(Ordering::Relaxed) - before, 160 + 10, "one in 16");
+}
+
+#[test]
+fn an_error_of_the_programs_own_is_told_as_it_is() {
+    #[derive(Debug)]
+    enum Own {
+        Full,
+        Store(Error),
+    }
+    impl From<Error> for Own {
+        fn from(error: Error) -> Self {
+            Self::Store(error)
+        }
+    }
+    let office = Office::new();
+    let key = |payload: &str| {
+        request(None).take_key().unwrap().map(|key| key.request("ann", "PUT", "/a", payload.as_bytes()))
+    };
+
+    let refused =
+        office.keys.once(key("1"), &office.notes, |_| async { Err::<Answer<Note>, _>(Own::Full) }).wait();
+    assert!(matches!(refused, Err(Own::Full)));
+    put_many(&office.keys, &office.notes, 1, 2);
+    let state = || Error::from(Conflict::state("a", "odd", "it is odd"));
+    let known =
+        office.keys.once(key("1"), &office.notes, |_| async { Err::<Answer<Note>, _>(Own::Store(state())) });
+    assert!(matches!(known.wait(), Err(Own::Store(Error::Refused(Refusal::KeyReused)))));
+}
