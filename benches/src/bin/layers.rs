@@ -1,5 +1,5 @@
 //! What the layers of `web::tower` cost a request, around a service that answers at once: nanoseconds, as the median over
-//! interleaved rounds, with and without.
+//! interleaved rounds, with and without. Then what an `Idempotency-Key` costs a `PUT` in memory.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use axum::http::{Request, Response};
-use ifmatch::http::Tally;
+use ifmatch::Database;
+use ifmatch::http::{Keys, Preconditions, Tally};
 use ifmatch::web::tower::{Monitor, Problems, Require};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -61,6 +62,41 @@ fn main() {
     for (name, median) in ["bare", "require", "problems", "monitor", "all three"].iter().zip(medians) {
         println!("{name:10} {median:6.0} ns   {:+6.0} ns", median - medians[0]);
     }
+    keys();
+}
+
+/// A put of 1 KiB with a key of its own beside one without.
+fn keys() {
+    let office = Database::in_memory();
+    let keys = Keys::new(&office, "keys").expect("a name").keeping(10_000);
+    let texts = office.collection::<String>("texts").expect("a name");
+    let text = "x".repeat(1024);
+    let mut number = 0_u32;
+    let mut put = |with_key: bool| {
+        let begun = Instant::now();
+        for _ in 0..EACH / 4 {
+            number += 1;
+            let key = with_key.then(|| ("idempotency-key", format!("\"{number}\"")));
+            let mut request = Preconditions::from_headers(key);
+            let key = request.take_key().expect("a good key");
+            let key = key.map(|key| key.request("ann", "PUT", "/texts/a", text.as_bytes()));
+            let (request, value) = (&request, text.clone());
+            let put = |texts: ifmatch::Collection<String>| async move { texts.put_if("a", request, value).await };
+            let answer = keys.once::<_, ifmatch::Error, _>(key, &texts, put).wait();
+            black_box(answer.expect("it is applied").status());
+        }
+        begun.elapsed().as_nanos() as f64 / f64::from(EACH / 4)
+    };
+    let mut took = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        took[0].push(put(false));
+        took[1].push(put(true));
+    }
+    let [without, with] = took.map(|mut took| {
+        took.sort_by(f64::total_cmp);
+        took[took.len() / 2]
+    });
+    println!("a put of 1 KiB {without:6.0} ns, with a key {with:6.0} ns: {:.1} times", with / without);
 }
 
 /// Nanoseconds a request, one as a browser sends it.
