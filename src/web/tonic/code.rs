@@ -140,7 +140,7 @@ mod tests {
     fn every_other_error_has_the_code_of_the_table() {
         let id = || Box::<str>::from("a");
         let write = WriteId::from_bits(1);
-        let rows: [(Error, Code); 19] = [
+        let rows: [(Error, Code); 21] = [
             (store::NotFound::new("a").into(), NotFound),
             (store::NotFound::deleted("a").into(), NotFound),
             (Corrupt::new("a", version(), "odd").into(), DataLoss),
