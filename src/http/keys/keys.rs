@@ -222,7 +222,7 @@ impl Keys {
     ///         .await;
     ///     match done {
     ///         Ok(left) => Ok(left),
-    ///         Err(error) => Ok::<_, Error>(keys.answered(&key).await?.ok_or(error)?.value),
+    ///         Err(error) => Ok::<_, Error>(*keys.answered(&key).await?.ok_or(error)?.value),
     ///     }
     /// };
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
