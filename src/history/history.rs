@@ -1,7 +1,7 @@
 //! [`History`], what the resources of a collection were.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -24,8 +24,6 @@ pub struct History<T> {
     records: Collection<Record>,
     bounds: Bounds,
     author: Option<Arc<Author<T>>>,
-    /// The name of the collection whose it is.
-    of: Arc<OnceLock<Box<str>>>,
 }
 
 impl<T: Resource> History<T> {
@@ -46,7 +44,7 @@ impl<T: Resource> History<T> {
     /// ```
     pub fn new(database: &Database, name: &str) -> Result<Self, Error> {
         let bounds = Bounds { versions: 32, bytes: 256 * 1024, lasts: None };
-        Ok(Self { records: database.collection(name)?, bounds, author: None, of: Arc::default() })
+        Ok(Self { records: database.collection(name)?, bounds, author: None })
     }
 
     /// The same, of at most so many versions of each resource: no more than 10,000. Default: 32.
@@ -181,9 +179,9 @@ impl<T: Resource> History<T> {
     /// Whether it keeps what the resources of this collection were: another one's tell nothing of them, also where versions are
     /// the same.
     pub(crate) fn check_of(&self, collection: &Collection<T>) -> Result<(), Error> {
-        match self.of.get().map(|of| &**of) == collection.name() && collection.name().is_some() {
-            true => Ok(()),
-            false => Err(self.refused("keeps no history of this collection")),
+        match (self.records.membership(), collection.membership()) {
+            (Some(own), Some(of)) if own.serves(of) => Ok(()),
+            _ => Err(self.refused("keeps no history of this collection")),
         }
     }
 
@@ -212,18 +210,16 @@ impl<T: Resource + Serialize + DeserializeOwned> Definition<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn recorded(self, history: &History<T>) -> Self {
-        let History { records, bounds, author, of } = history.clone();
-        let kept = of.get_or_init(|| self.name().into());
-        let other =
-            (**kept != *self.name()).then(|| history.refused("keeps the history of another collection"));
+        let History { records, bounds, author } = history.clone();
+        let serves = records.membership().is_some_and(|records| records.serve(self.name()));
+        let other = (!serves).then(|| history.refused("keeps the history of another collection"));
         self.beside(&records).refused(other).step(Recorder { records, bounds, author })
     }
 }
 
 impl<T> Clone for History<T> {
     fn clone(&self) -> Self {
-        let Self { records, bounds, author, of } = self;
-        Self { records: records.clone(), bounds: *bounds, author: author.clone(), of: Arc::clone(of) }
+        Self { records: self.records.clone(), bounds: self.bounds, author: self.author.clone() }
     }
 }
 

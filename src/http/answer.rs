@@ -277,7 +277,7 @@ impl<T: ?Sized> Answer<T> {
         let location = match &self.did {
             #[cfg(feature = "merge")]
             Did::Merged(_) => {
-                // True, as RFC 8941 §3.3.6 writes it.
+                // True, as RFC 9651 §3.3.6 writes it.
                 headers.push(("merged", "?1".to_owned()));
                 "content-location"
             }

@@ -331,6 +331,12 @@ impl Preconditions {
             || !matches!(self.if_none_match, Ok(None | Some(Tags::Listed(_))))
     }
 
+    /// Whether there is a `Merge-Base`, readable or not.
+    #[cfg(any(all(feature = "resource", feature = "merge"), feature = "tower"))]
+    pub(crate) fn asks_to_be_merged(&self) -> bool {
+        self.merge_base != Ok(None)
+    }
+
     /// Whether `If-Match` names tags. What can't be read counts as absent, as on any read.
     #[cfg(any(feature = "resource", feature = "tower"))]
     pub(crate) fn names_tags(&self) -> bool {
@@ -339,7 +345,7 @@ impl Preconditions {
 
     /// The version that a `PUT` was made of, where the request asks to be merged.
     #[cfg(feature = "merge")]
-    pub(super) fn merge_base(&self, id: &str) -> Result<Option<Version>, Error> {
+    pub(crate) fn merge_base(&self) -> Result<Option<Version>, Error> {
         let malformed =
             |problem: &str| Refusal::MalformedCondition { name: MERGE_BASE, problem: problem.into() };
         let tags = match &self.merge_base {
@@ -354,15 +360,12 @@ impl Preconditions {
         }
         match tags {
             Tags::Listed(tags) if tags.len() == 1 => {}
-            _ => return Err(malformed("it names one state").into()),
+            _ => return Err(malformed("it has to name one state").into()),
         }
         let comparison = if self.terms.are_lenient() { Comparison::Lenient } else { Comparison::Strong };
-        let id = || id.into();
-        match (tags.versions(comparison).next(), tags.versions(Comparison::Lenient).next()) {
-            (Some(version), _) => Ok(Some(version)),
-            (None, Some(_)) => Err(Refusal::AlteredCondition { id: id(), name: MERGE_BASE }.into()),
-            (None, None) => Err(Refusal::ForeignCondition { id: id(), name: MERGE_BASE }.into()),
-        }
+        let version = tags.versions(comparison).next();
+        let none = || malformed("its tag is none that was given here, or was changed on the way");
+        Ok(Some(version.ok_or_else(none)?))
     }
 
     /// Takes the `Idempotency-Key` of the request, for [`Keys::once`](crate::http::Keys::once). A write of a request whose key
@@ -402,7 +405,7 @@ impl Preconditions {
 
     #[cfg(all(feature = "idempotency", feature = "merge"))]
     fn only_merge_base(&self) -> Option<Version> {
-        self.merge_base("").ok().flatten()
+        self.merge_base().ok().flatten()
     }
 
     #[cfg(all(feature = "idempotency", not(feature = "merge")))]

@@ -42,7 +42,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// | `holder` | who holds a locked resource |
 /// | `conflicting_paths` | what both sides changed, where a merge left something, or after [`with_conflicting_paths`](Self::with_conflicting_paths) |
 /// | `overlaps` | what there was at each of those, and what both made of it: `pointer`, `base`, `mine`, `theirs`; only after [`exposing`](Self::exposing) everything |
-/// | `merged` | with it: the value with what did not overlap of both, and else mine. To be sent as it is decided, with `If-Match` and `current_etag` |
+/// | `merged` | with it: the value with what did not overlap of both, and else mine, or theirs where mine has nothing. To be sent as it is decided, with `If-Match` and `current_etag` |
 /// | `mismatches` | every id that failed, in a commit over several |
 /// | `current` | the current value, only after [`with_current`](Self::with_current) |
 ///
@@ -371,7 +371,7 @@ impl Problem {
             Expose::Full => {
                 self = self.with_current::<T>();
                 #[cfg(feature = "merge")]
-                self.show_overlaps();
+                self.show_overlaps::<T>();
                 self
             }
             Expose::Version => {
@@ -404,11 +404,12 @@ impl Problem {
     }
 
     #[cfg(feature = "merge")]
-    fn show_overlaps(&mut self) {
+    fn show_overlaps<T: crate::store::Resource + ?Sized>(&mut self) {
         let conflict = self.0.cause.as_ref().and_then(|cause| cause.error().conflict());
-        if let Some(overlaps) = conflict.and_then(|conflict| Overlaps::of(conflict)) {
-            let merged = overlaps.settle(|overlap| overlap.mine.clone());
-            self.0.unmerged = Some(Unmerged { overlaps: overlaps.list().to_vec(), merged });
+        let shown = conflict.filter(|conflict| conflict.current::<T>().is_some());
+        if let Some(overlaps) = shown.and_then(|conflict| Overlaps::of(conflict)) {
+            let (overlaps, merged) = (overlaps.list().to_vec(), overlaps.merged().clone());
+            self.0.unmerged = Some(Unmerged { overlaps, merged });
         }
     }
 

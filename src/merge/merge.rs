@@ -129,7 +129,7 @@ impl Merge {
         if overlaps.is_empty() { Ok(merged) } else { Err((overlaps, merged)) }
     }
 
-    /// The same for changes that may be merged a second time: where that would not give the same, two changes overlap.
+    /// The same for changes that may be merged a second time: what is counted by mine, or decided by a closure, overlaps.
     pub(crate) fn repeatable(&self) -> Self {
         match self.rules.adds_up() {
             true => Self { rules: Arc::new(self.rules.without_sums()) },

@@ -155,6 +155,11 @@ impl Overlaps {
         Mismatch::new(id, condition.into(), Intent::Put, found).with_overlap(paths, self).into()
     }
 
+    /// What was merged, with mine at the places that overlap, or theirs where mine has nothing: each pointer names its place.
+    pub(crate) fn merged(&self) -> &Value {
+        &self.0.merged
+    }
+
     pub(super) fn documents(&self) -> &Arc<Documents> {
         &self.0.documents
     }

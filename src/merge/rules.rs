@@ -24,7 +24,7 @@ pub(super) enum Rule {
     Strategy(Strategy),
     /// By a closure of the program's own.
     By(Arc<Closure>),
-    /// Not at all.
+    /// Not at all: what mine changes overlaps.
     Undecided,
 }
 
@@ -65,11 +65,7 @@ impl Rules {
     pub(super) fn without_sums(&self) -> Self {
         let rule = self.rule.clone().map(|rule| if rule.adds_up() { Rule::Undecided } else { rule });
         let below = self.named.iter().map(|(name, rules)| (name.clone(), rules.without_sums()));
-        Self {
-            rule,
-            named: below.collect(),
-            any: self.any.as_ref().map(|any| Box::new(any.without_sums())),
-        }
+        Self { rule, named: below.collect(), any: self.any.as_ref().map(|any| Box::new(any.without_sums())) }
     }
 
     pub(super) fn rule(&self) -> Option<&Rule> {

@@ -55,6 +55,10 @@ impl<'v> Walk<'v> {
         if mine == base {
             return theirs.cloned();
         }
+        // That theirs is the base again does not say that nobody changed it.
+        if let Some(Rule::Undecided) = rule {
+            return self.overlap(sides);
+        }
         if theirs == base {
             return mine.cloned();
         }
@@ -97,6 +101,7 @@ impl<'v> Walk<'v> {
             Rule::By(closure) => {
                 return closure(sides).map_or(Outcome::Overlap, |value| Outcome::Merged(Some(value)));
             }
+            // It was looked at before.
             Rule::Undecided => return Outcome::Overlap,
             Rule::Strategy(Strategy::Mine) => return Outcome::Merged(sides.mine.cloned()),
             Rule::Strategy(Strategy::Theirs) => return Outcome::Merged(sides.theirs.cloned()),

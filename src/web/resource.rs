@@ -278,7 +278,10 @@ impl<T: Resource> Routes<T> {
     /// A `PUT` that asks for it, by `Merge-Base` with the tag that its value was made of and without a precondition, is merged with
     /// what others made of that; see [`merge_if`](Collection::merge_if). The answer to a merge shows the value whatever the client
     /// prefers, and where nothing is exposed it has no `ETag`: no client can go on from its own value under the new tag by
-    /// chance. With [`Expose::Full`] an overlap is answered with what there was and what both made of it. Without this such
+    /// chance. With [`Expose::Full`] an overlap is answered with what there was and what both made of it. So who may write reads what
+    /// others wrote, and with `Expose::Full` also what they wrote before, as far as the history keeps it:
+    /// [`History::forget`] what nobody may see. [`Require`](crate::web::tower::Require) in front lets it pass where it is told
+    /// [`Basis::Merging`](crate::web::tower::Basis::Merging). Without this such
     /// a `PUT` is refused with 400. Feature `merge`.
     ///
     /// ```

@@ -371,6 +371,14 @@ fn a_history_is_that_of_one_collection() {
     let refused = others.unwrap_err().to_string();
     assert_eq!(refused, "collection `notes.history` keeps the history of another collection");
 
+    // Nor does another handle of the same name.
+    let again = History::<String>::new(&database, "notes.history").unwrap();
+    assert!(database.define::<String>("others").unwrap().recorded(&again).open().is_err());
+    // Whatever its name is, a collection of another database is another one.
+    let elsewhere = Database::in_memory();
+    let (twin, _) = self::notes(&elsewhere);
+    assert!(history.restore(&twin, "a", first, Expected::Any).wait().is_err());
+
     put(&notes, "a", "1");
     let others = database.collection::<String>("others").unwrap();
     let refused = history.restore(&others, "a", first, Expected::Any).wait().unwrap_err();

@@ -14,6 +14,8 @@ use crate::collection::database::codecs::Codecs;
 use crate::collection::database::definition::Definition;
 use crate::collection::database::ground::Ground;
 use crate::collection::database::joint::{Deciding, Joint};
+#[cfg(feature = "json")]
+use crate::collection::database::member::Claims;
 use crate::collection::database::member::{Member, Membership};
 use crate::collection::database::name::Name;
 use crate::collection::lines::Line;
@@ -86,6 +88,8 @@ struct Shared {
     ground: Arc<Ground>,
     /// The collections that were opened, each with its type forgotten.
     open: Mutex<HashMap<Arc<str>, Open>>,
+    #[cfg(feature = "json")]
+    claims: Arc<Claims>,
     stamps: Stamps,
 }
 
@@ -128,7 +132,13 @@ impl Database {
 
     fn on(ground: Ground) -> Self {
         let stamps = Stamps::new(&ground.abilities());
-        let shared = Shared { ground: Arc::new(ground), open: Mutex::default(), stamps };
+        let shared = Shared {
+            ground: Arc::new(ground),
+            open: Mutex::default(),
+            #[cfg(feature = "json")]
+            claims: Arc::default(),
+            stamps,
+        };
         let retry = Retry::default();
         Self { shared: Arc::new(shared), deciding: Arc::new(Deciding::new(retry.clone())), retry }
     }
@@ -235,6 +245,11 @@ impl Database {
 
     pub(super) fn ground(&self) -> &Arc<Ground> {
         &self.shared.ground
+    }
+
+    #[cfg(feature = "json")]
+    pub(super) fn claims(&self) -> &Arc<Claims> {
+        &self.shared.claims
     }
 
     pub(super) fn deciding(&self) -> &Arc<Deciding> {

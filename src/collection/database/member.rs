@@ -1,6 +1,11 @@
 //! [`Member`], a collection as its database sees it: without the type of its values.
 
+#[cfg(feature = "json")]
+use std::collections::HashMap;
 use std::sync::Arc;
+
+#[cfg(feature = "json")]
+use parking_lot::Mutex;
 
 use crate::collection::database::along::Along;
 use crate::collection::database::database::Database;
@@ -41,6 +46,11 @@ pub(super) trait Member: Send + Sync {
     fn shown(&self, mismatch: Mismatch) -> Mismatch;
 }
 
+/// Which collections only serve which other one, by their names.
+#[cfg(feature = "json")]
+#[derive(Default)]
+pub(super) struct Claims(Mutex<HashMap<Arc<str>, Box<str>>>);
+
 /// What a [`Collection`](crate::Collection) that is one of a database knows of that.
 #[derive(Clone)]
 pub(crate) struct Membership {
@@ -49,6 +59,8 @@ pub(crate) struct Membership {
     /// Whether it has a layer that a commit over several collections would go around.
     layered: bool,
     pub(super) escorts: Vec<Escort>,
+    #[cfg(feature = "json")]
+    claims: Arc<Claims>,
     #[cfg(feature = "json")]
     pub(super) deciding: Arc<Deciding>,
 }
@@ -61,12 +73,30 @@ impl Membership {
             layered: false,
             escorts: Vec::new(),
             #[cfg(feature = "json")]
+            claims: Arc::clone(database.claims()),
+            #[cfg(feature = "json")]
             deciding: Arc::clone(database.deciding()),
         }
     }
 
     pub(crate) fn name(&self) -> &str {
         self.member.name().text()
+    }
+
+    /// Makes it a collection that only serves the one of this name, as long as the database is open. Whether it does.
+    #[cfg(feature = "json")]
+    pub(crate) fn serve(&self, other: &str) -> bool {
+        let mut claims = self.claims.0.lock();
+        let served = claims.entry(Arc::clone(self.member.name().text())).or_insert_with(|| other.into());
+        **served == *other
+    }
+
+    /// Whether it only serves that other one.
+    #[cfg(feature = "json")]
+    pub(crate) fn serves(&self, other: &Self) -> bool {
+        let claims = self.claims.0.lock();
+        let served = claims.get(self.name()).map(|served| &**served);
+        Arc::ptr_eq(&self.ground, &other.ground) && served == Some(other.name())
     }
 
     /// The same below a layer of which the database knows nothing.

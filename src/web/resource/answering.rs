@@ -183,7 +183,7 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         request: &Preconditions,
         value: T,
     ) -> Result<Answer<T>, Problem> {
-        let Some((merge, history)) = &self.merging else {
+        let Some((merge, history)) = self.merging.as_ref().filter(|_| request.asks_to_be_merged()) else {
             self.checked(id, &value)?;
             return Ok(collection.put_if(id, request, value).await?);
         };

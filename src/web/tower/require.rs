@@ -46,6 +46,8 @@ type Report = Arc<dyn Fn(&Parts, &Problem) + Send + Sync>;
 pub enum Basis {
     /// `If-Match`, or `If-None-Match: *`: else 428. Of a safe method, as `GET`, nothing is required all the same.
     Required,
+    /// As `Required`, or a `Merge-Base`: for what [merges](crate::docs::merging), as it is refused anywhere else.
+    Merging,
     /// What it says is left to the handler, which has to judge it.
     Optional,
     /// No handler judges it: `If-Match` with tags, which could only be dropped, is 412, since what such a request is to has no
@@ -86,8 +88,10 @@ impl Require {
     fn judge(&self, head: &Parts) -> Result<(), Problem> {
         let said = || Preconditions::from_headers(&head.headers);
         match (self.by)(head).unwrap_or_else(|| by_method(head)) {
-            Basis::Required if head.method.is_safe() => Ok(()),
-            Basis::Required => said().under(self.terms).suffice().map_err(Problem::new),
+            Basis::Required | Basis::Merging if head.method.is_safe() => Ok(()),
+            // The call that writes judges it, and refuses it where nothing is merged.
+            Basis::Merging if said().asks_to_be_merged() => Ok(()),
+            Basis::Required | Basis::Merging => said().under(self.terms).suffice().map_err(Problem::new),
             Basis::Optional => Ok(()),
             Basis::Unjudged => {
                 let said = said();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use ifmatch::history::History;
 use ifmatch::http::{Expose, Problem, Terms};
-use ifmatch::merge::Merge;
+use ifmatch::merge::{Merge, Strategy};
 use ifmatch::store::{
     Abilities, Changes, Committed, Failure, Listed, Outcome, Page, Resolution, Scan, WriteId,
 };
@@ -603,6 +603,29 @@ fn a_put_that_asks_for_a_merge_gets_the_whole_document_back() {
     let base = format!("\"{}\"", notes.fetch("b").wait().unwrap().version);
     notes.modify("b", |note| note.text = Some("x".repeat(60))).wait().unwrap();
     assert_eq!(put("/notes/b", &[("merge-base", &base)], long("y")).status, 413);
+}
+
+#[test]
+fn each_overlap_is_in_the_merged_document_where_its_pointer_says() {
+    let office = Database::in_memory();
+    let history = History::new(&office, "history").unwrap();
+    let lists = office.define::<Value>("lists").unwrap().recorded(&history).open().unwrap();
+    let routes = resource("/lists", lists.clone()).expose(Expose::Full);
+    let routes = routes.merging(Merge::new().at("/l", Strategy::Keyed("k")), &history);
+    let serving = Serving::new(Router::new().nest_service("/lists", routes));
+    let list =
+        |of: &[(u8, u8)]| json!({"l": of.iter().map(|(k, n)| json!({"k": k, "n": n})).collect::<Vec<_>>()});
+    let base = lists.create("a", list(&[(1, 0), (2, 0), (3, 0)])).wait().unwrap();
+    lists.put("a", list(&[(1, 0), (2, 9), (3, 0)])).wait().unwrap();
+
+    let headers =
+        [("content-type", "application/json".to_owned()), ("merge-base", format!("\"{}\"", base.version))];
+    let told = serving.client().ask("PUT", "/lists/a", &headers, &list(&[(1, 5), (3, 0)]).to_string());
+
+    let problem = body(&told);
+    assert_eq!(problem["conflicting_paths"], json!(["/l/1"]));
+    assert_eq!(problem["merged"], list(&[(1, 5), (2, 9), (3, 0)]));
+    assert_eq!(problem["merged"].pointer("/l/1"), problem["overlaps"][0].get("theirs"));
 }
 
 #[test]
