@@ -8,3 +8,13 @@ pub(super) const TAG_BITS: u32 = 24;
 pub(crate) fn draw_tag() -> u32 {
     crate::base::random() as u32 & ((1 << TAG_BITS) - 1)
 }
+
+#[cfg(all(test, any(feature = "postgres", feature = "redis")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_have_24_bits() {
+        assert!((0..1_000).all(|_| draw_tag() < 1 << 24));
+    }
+}

@@ -66,10 +66,4 @@ mod tests {
             assert_eq!(Token { counter, tag: 1 }.version(), None);
         }
     }
-
-    #[cfg(any(feature = "postgres", feature = "redis"))]
-    #[test]
-    fn tags_have_24_bits() {
-        assert!((0..1_000).all(|_| Token::draw_tag() < 1 << 24));
-    }
 }
