@@ -14,6 +14,7 @@ const MOST_BYTES: usize = 255;
 ///
 /// From [`Preconditions::take_key`](crate::http::Preconditions::take_key). Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "idempotency"), allow(unreachable_pub, reason = "nobody can take it then"))]
 pub struct Key {
     pub(super) text: Box<str>,
     /// The state that the value of a `PUT` was made of, where it asks to be merged.
