@@ -154,7 +154,30 @@ impl<T: Resource + ?Sized> Collection<T> {
         T: Sized,
     {
         let with = with.membership().expect("what rides along is of a database");
-        let membership = with.beside(self.membership())?.escorted(escort);
+        Ok(self.as_member(with.beside(self.membership())?.escorted(escort)))
+    }
+
+    /// The same, where that keeps the key of a request.
+    #[cfg(feature = "idempotency")]
+    pub(crate) fn keyed<U: Resource>(&self, escort: Escort, with: &Collection<U>) -> Result<Self, Error>
+    where
+        T: Sized,
+    {
+        let with = with.membership().expect("what rides along is of a database");
+        Ok(self.as_member(with.beside(self.membership())?.escorted(escort).keeping_key()))
+    }
+
+    /// Whether each write of this handle keeps the key of a request.
+    #[cfg(feature = "idempotency")]
+    pub(crate) fn keeps_key(&self) -> bool {
+        self.membership().is_some_and(Membership::keeps_key)
+    }
+
+    #[cfg(feature = "json")]
+    fn as_member(&self, membership: Membership) -> Self
+    where
+        T: Sized,
+    {
         let view = View::escorted(&membership, Arc::clone(&self.store));
         let Shared { stamps, retry, gate, .. } = &*self.shared;
         let shared = Shared {
@@ -163,7 +186,7 @@ impl<T: Resource + ?Sized> Collection<T> {
             gate: Arc::clone(gate),
             membership: Some(membership),
         };
-        Ok(Self { store: Arc::new(view), shared: Arc::new(shared) })
+        Self { store: Arc::new(view), shared: Arc::new(shared) }
     }
 
     pub(super) fn of_database(store: Arc<dyn Store<T>>, retry: Retry, membership: Membership) -> Self {

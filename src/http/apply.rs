@@ -82,6 +82,7 @@ where
             ready(patched.and_then(|patched| check(&patched).map(|()| patched)))
         })
         .judged(move |now| {
+            request.check_kept_by(self)?;
             request.admit(id, Intent::Put, Some(now))?;
             seen.note(now);
             Ok(())

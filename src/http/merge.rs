@@ -96,6 +96,9 @@ where
             (Ok(Some(named)), Ok(())) => named,
             (Err(error), _) | (_, Err(error)) => return Reply::ready(Err(error.into())),
         };
+        if let Err(error) = request.check_kept_by(self) {
+            return Reply::ready(Err(error.into()));
+        }
         let merging = Arc::new(Merging { id, named, mine, merge: merge.repeatable(), history });
         let (theirs, merged) = (Seen::new(), Arc::new(AtomicBool::new(false)));
         let (seen, told, check) = (theirs.clone(), Arc::clone(&merged), Arc::new(Mutex::new(check)));

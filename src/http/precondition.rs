@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use crate::collection::Collection;
 use crate::http::answer::Answer;
 use crate::http::date;
 use crate::http::etag::Comparison;
@@ -369,7 +370,8 @@ impl Preconditions {
     }
 
     /// Takes the `Idempotency-Key` of the request, for [`Keys::once`](crate::http::Keys::once). A write of a request whose key
-    /// nobody took is refused with 501: it would be no more than a promise. Feature `idempotency`.
+    /// nobody took is refused with 501, and once it was taken so is one through any other handle than that which `once` gives: it would
+    /// be no more than a promise. Feature `idempotency`.
     ///
     /// # Errors
     ///
@@ -411,6 +413,25 @@ impl Preconditions {
     #[cfg(all(feature = "idempotency", not(feature = "merge")))]
     fn only_merge_base(&self) -> Option<Version> {
         None
+    }
+
+    /// Refuses a write through a handle that does not keep the key of the request, which was taken: it would be one that may be
+    /// applied twice.
+    #[cfg(feature = "idempotency")]
+    pub(super) fn check_kept_by<T: Resource + ?Sized>(
+        &self,
+        collection: &Collection<T>,
+    ) -> Result<(), Error> {
+        match self.key {
+            Keyed::Taken if !collection.keeps_key() => Err(Refusal::KeyNotKept.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// No key can be taken.
+    #[cfg(not(feature = "idempotency"))]
+    pub(super) fn check_kept_by<T: Resource + ?Sized>(&self, _: &Collection<T>) -> Result<(), Error> {
+        Ok(())
     }
 
     /// Refuses a write whose key nobody keeps.

@@ -65,7 +65,8 @@ impl<T: Resource + ?Sized> Collection<T> {
         value: impl Into<Arc<T>>,
     ) -> Reply<'a, Answer<T>> {
         let value = value.into();
-        let known = path::check(id).and_then(|()| request.known(Intent::Put));
+        let known = path::check(id).and_then(|()| request.check_kept_by(self));
+        let known = known.and_then(|()| request.known(Intent::Put));
         let receipt = match known {
             Ok(Some(condition)) => {
                 self.commit(Commit::one(Entry::put(id, condition, Arc::clone(&value)))).then(receipt)
@@ -107,7 +108,8 @@ impl<T: Resource + ?Sized> Collection<T> {
         request: &'a Preconditions,
         value: impl Into<Arc<T>>,
     ) -> Reply<'a, Answer<T>> {
-        match path::check(id).and_then(|()| request.check_creation(id)) {
+        let checked = path::check(id).and_then(|()| request.check_kept_by(self));
+        match checked.and_then(|()| request.check_creation(id)) {
             Ok(()) => self.create(id, value).map(move |created| Answer::created(id, created)),
             Err(error) => Reply::ready(Err(error)),
         }
@@ -129,7 +131,7 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn delete_if<'a>(&'a self, id: &'a str, request: &'a Preconditions) -> Reply<'a, Answer<T>> {
-        let receipt = match request.known(Intent::Delete) {
+        let receipt = match request.check_kept_by(self).and_then(|()| request.known(Intent::Delete)) {
             Ok(Some(condition)) => self.delete(id, condition),
             Ok(None) => Reply::pending(async move {
                 let found = self.fetch(id).await?;
@@ -216,6 +218,7 @@ impl<T: Resource> Collection<T> {
     ) -> Reply<'a, Answer<T>, E> {
         Reply::pending(async move {
             let base = self.fetch(id).await?;
+            request.check_kept_by(self)?;
             let condition = request.admit(id, Intent::Put, Some(&base)).map_err(|error| self.told(error))?;
             let changed = change(&base.value)?;
             let now = self.replace(id, condition, changed).await;
@@ -289,7 +292,10 @@ impl<T: Resource + Clone + PartialEq> Collection<T> {
             let changed = change(&mut value);
             ready(changed.map(|()| value))
         })
-        .judged(move |base| request.admit(id, Intent::Put, Some(base)).map(drop))
+        .judged(move |base| {
+            request.check_kept_by(self)?;
+            request.admit(id, Intent::Put, Some(base)).map(drop)
+        })
         .at_once()
         .map(Answer::changed)
     }

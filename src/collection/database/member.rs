@@ -59,6 +59,9 @@ pub(crate) struct Membership {
     /// Whether it has a layer that a commit over several collections would go around.
     layered: bool,
     pub(super) escorts: Vec<Escort>,
+    /// Whether what rides along keeps the key of a request.
+    #[cfg(feature = "idempotency")]
+    keeps_key: bool,
     #[cfg(feature = "json")]
     claims: Arc<Claims>,
     #[cfg(feature = "json")]
@@ -72,6 +75,8 @@ impl Membership {
             member,
             layered: false,
             escorts: Vec::new(),
+            #[cfg(feature = "idempotency")]
+            keeps_key: false,
             #[cfg(feature = "json")]
             claims: Arc::clone(database.claims()),
             #[cfg(feature = "json")]
@@ -109,7 +114,24 @@ impl Membership {
     pub(crate) fn beside(&self, other: Option<&Self>) -> Result<Self, Error> {
         let member = Self::within(other, &self.ground)?;
         let escorts = other.map(|other| other.escorts.clone()).unwrap_or_default();
-        Ok(Self { member, escorts, ..self.clone() })
+        Ok(Self {
+            member,
+            escorts,
+            #[cfg(feature = "idempotency")]
+            keeps_key: other.is_some_and(|other| other.keeps_key),
+            ..self.clone()
+        })
+    }
+
+    /// The same of a handle that keeps the key of a request.
+    #[cfg(feature = "idempotency")]
+    pub(crate) fn keeping_key(self) -> Self {
+        Self { keeps_key: true, ..self }
+    }
+
+    #[cfg(feature = "idempotency")]
+    pub(crate) fn keeps_key(&self) -> bool {
+        self.keeps_key
     }
 
     /// The same of a handle whose every write has something riding along.

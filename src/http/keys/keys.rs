@@ -15,7 +15,7 @@ use crate::http::answer::Answer;
 use crate::http::keys::age;
 use crate::http::keys::record::Record;
 use crate::http::keys::request::KeyedRequest;
-use crate::store::{Action, Entry, Error, Expected, Reply, Resource, Version, Versioned};
+use crate::store::{Action, Entry, Error, Expected, Refusal, Reply, Resource, Version, Versioned};
 
 /// How many answers are kept that nobody says more of.
 const MOST: usize = 100_000;
@@ -144,7 +144,8 @@ impl Keys {
 
     /// Makes a write once: `call` gets the collection as a handle whose write keeps its answer, and does one call of
     /// [`http`](crate::http) on it that writes. Where the answer to this key is kept already, nothing is applied, and that is the
-    /// answer, whatever stands there now and whatever the preconditions say. Without a key it is just `call`.
+    /// answer, whatever stands there now and whatever the preconditions say. Without a key it is just `call`. A call of `http` with the
+    /// request on any other handle is refused with 501.
     ///
     /// What the answer says is that of the write alone: [`at`](Answer::at) and its kin are for the answer to this.
     /// For a request that was answered before, `call` runs again, and what it commits is refused: it should have no other effects.
@@ -171,10 +172,11 @@ impl Keys {
     {
         Reply::pending(async move {
             let Some(request) = request else { return call(on.clone()).await.map(Answer::bare) };
-            let ride = Arc::new(self.ride(request));
+            // Under one path there may be another collection, by the name of a host or a tenant.
+            let ride = Arc::new(self.ride(request.within(on.name().unwrap_or_default())));
             let rides = Arc::clone(&ride);
             let escort = Arc::new(move |id: &str, along: &mut Along<'_>| rides.along::<T>(id, along));
-            let answered = call(on.escorted(escort, &self.records)?).await;
+            let answered = call(on.keyed(escort, &self.records)?).await;
             match answered {
                 Ok(answer) if ride.recorded.load(Ordering::Acquire) => {
                     self.tidy().await;
@@ -390,7 +392,8 @@ impl Ride {
         id: &str,
         along: &mut Along<'_>,
     ) -> Result<Exit, Error> {
-        let Some(entry) = along.own::<T>(id) else { return Ok(Exit::silent()) };
+        let what = "to keep the key of a write that is not at hand";
+        let entry = along.own::<T>(id).ok_or(Refusal::Unsupported { what })?;
         debug_assert!(!matches!(entry.action, Action::Check), "what only checks has no escort");
         let record = Record::of_entry(&self.request, &entry)?;
         along.add(&self.records, Entry::put(&self.request.id, Expected::Absent, record.into()))?;

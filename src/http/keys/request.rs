@@ -51,6 +51,13 @@ impl Key {
     }
 }
 
+impl KeyedRequest {
+    /// The same of one collection alone.
+    pub(super) fn within(self, collection: &str) -> Self {
+        Self { id: hash(&[self.id.as_bytes(), collection.as_bytes()]), ..self }
+    }
+}
+
 /// Of a list of texts, each behind its length: no two lists run into the same bytes.
 fn hash(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();

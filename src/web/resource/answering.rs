@@ -214,8 +214,9 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
             }
             (None, None) => format!("{:016x}{:016x}", random(), random()),
         };
-        self.checked(&id, &value)?;
+        // After the key is known: what is answered again is not judged again.
         let create = |collection: Collection<T>, request| async move {
+            self.checked(&id, &value)?;
             Ok(collection.create_if(&id, &request, value).await?)
         };
         let created = self.once(parts, None, &sent, create).await?;

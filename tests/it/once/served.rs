@@ -1,8 +1,11 @@
 //! A whole resource whose writes have keys, over real connections.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use axum::Router;
-use ifmatch::http::{Keys, Terms};
+use ifmatch::http::{Keys, Problem, Terms};
 use ifmatch::web::resource;
+use ifmatch::web::resource::Routes;
 use ifmatch::{Collection, Database, Error};
 use serde_json::{Value, json};
 
@@ -19,9 +22,13 @@ struct Served {
 
 impl Served {
     fn new() -> Self {
+        Self::of(|routes| routes)
+    }
+
+    fn of(set: impl FnOnce(Routes<Value>) -> Routes<Value>) -> Self {
         let office = Database::in_memory();
         let (keys, notes) = (Keys::new(&office, "keys").unwrap(), office.collection("notes").unwrap());
-        let routes = resource("/notes", notes.clone()).terms(Terms::new());
+        let routes = set(resource("/notes", notes.clone()).terms(Terms::new()));
         let caller = |headers: &axum::http::HeaderMap| {
             headers.get("x-user").map_or(String::new(), |user| user.to_str().unwrap().to_owned())
         };
@@ -65,6 +72,22 @@ fn a_repeated_post_creates_nothing_and_tells_the_id_of_the_first() {
     assert_eq!(alike(&again), alike(&first));
     assert_eq!((other.status, &*other.reason()), (422, "key-reused"));
     assert_eq!(served.notes.scan_ids("", None, 10).wait().unwrap().items.len(), 1);
+}
+
+#[test]
+fn what_is_answered_again_is_not_judged_again() {
+    // Room for one.
+    let left = AtomicI64::new(1);
+    let full = move |_: &str, _: &Value| match left.fetch_sub(1, Ordering::Relaxed) {
+        1.. => Ok(()),
+        _ => Err(Problem::of(409, "full", "there is no room left")),
+    };
+    let mut served = Served::of(|routes| routes.check(full));
+    let post = |served: &mut Served, name: &str| served.ask("POST", "", &[JSON, key(name)], &json!("hello"));
+
+    let first = post(&mut served, "k1");
+    assert_eq!((first.status, alike(&post(&mut served, "k1"))), (201, alike(&first)));
+    assert_eq!(post(&mut served, "k2").status, 409);
 }
 
 #[test]

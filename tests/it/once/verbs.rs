@@ -394,6 +394,54 @@ fn a_key_that_nobody_took_is_refused_by_every_call_that_writes() {
 }
 
 #[test]
+fn a_key_that_was_taken_is_refused_by_every_handle_that_does_not_keep_it() {
+    let office = Office::new();
+    let notes = &office.notes;
+    notes.create("a", vec![1]).wait().unwrap();
+    let mut any = request(Some(("If-Match", "*".to_owned())));
+    // Who drops what was taken has no key to write with.
+    drop(any.take_key().unwrap());
+    assert!(any.take_key().unwrap().is_none());
+    let patch = Patch::parse(Some("application/merge-patch+json"), b"[2]").unwrap();
+
+    let refused = [
+        notes.put_if("a", &any, vec![2]).wait(),
+        notes.create_if("b", &any, vec![2]).wait(),
+        notes.modify_if("a", &any, |note| note.push(2)).wait(),
+        notes.patch_if("a", &any, |_| Ok::<_, Error>(vec![2])).wait(),
+        notes.apply_if("a", &any, &patch).wait(),
+        notes.delete_if("a", &any).wait(),
+        office.keys.once(None, notes, |notes| async move { notes.put_if("a", &any, vec![2]).await }).wait(),
+    ];
+    for answer in refused {
+        assert_eq!(told(answer), Err((501, "key-not-kept")));
+    }
+
+    // One that keeps no key, in place of the one that does.
+    let mut keyed = request(Some(("If-Match", "*".to_owned())));
+    let key = keyed.take_key().unwrap().map(|key| key.request("ann", "PUT", "/a", b"2"));
+    let other = notes.clone();
+    let past = office.keys.once(key, notes, |_| async move { other.put_if("a", &keyed, vec![2]).await });
+    assert_eq!(told(past.wait()), Err((501, "key-not-kept")));
+    assert_eq!(*notes.fetch("a").wait().unwrap().value, [1]);
+    assert_eq!(notes.get("b").wait().unwrap(), None);
+}
+
+#[test]
+fn one_key_is_another_in_another_collection() {
+    let office = Office::new();
+    let others = office.office.collection::<Note>("others").unwrap();
+    for notes in [&office.notes, &others] {
+        let mut request = request(Some(("If-None-Match", "*".to_owned())));
+        let key = request.take_key().unwrap().map(|key| key.request("ann", "PUT", "/a", b"1"));
+        let put =
+            office.keys.once(key, notes, |notes| async move { notes.put_if("a", &request, vec![1]).await });
+        assert_eq!(told(put.wait()).map(|told| told.0), Ok(201));
+        assert!(notes.get("a").wait().unwrap().is_some());
+    }
+}
+
+#[test]
 fn records_of_another_database_are_refused_and_nothing_is_written() {
     let office = Office { keys: Keys::new(&Database::in_memory(), "keys").unwrap(), ..Office::new() };
     assert_eq!(office.put(None, &[1]), Err((500, "bad-collection")));
