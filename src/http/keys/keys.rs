@@ -15,7 +15,7 @@ use crate::http::answer::Answer;
 use crate::http::keys::age;
 use crate::http::keys::record::Record;
 use crate::http::keys::request::KeyedRequest;
-use crate::store::{Action, Entry, Error, Expected, Refusal, Reply, Resource, Version, Versioned};
+use crate::store::{Action, Entry, Error, Expected, Outcome, Refusal, Reply, Resource, Version, Versioned};
 
 /// How many answers are kept that nobody says more of.
 const MOST: usize = 100_000;
@@ -89,6 +89,8 @@ struct Ride {
     ages: Collection<()>,
     /// Whether the answer is kept.
     recorded: AtomicBool,
+    /// Whether the store lost the answer to the last write.
+    in_doubt: AtomicBool,
 }
 
 impl Keys {
@@ -186,9 +188,11 @@ impl Keys {
                 Ok(answer) => Ok(self.keep(&ride, answer.bare()).await?),
                 // It may be that the key is known, or that the write was applied and the store did not say so. Where that can't be
                 // told, what the call was refused for may be no more than that it was applied.
-                Err(error) => match self.recorded(&ride.request).await? {
-                    Some(record) => Ok(record.value.answer(record.version)?),
-                    None => Err(error),
+                Err(error) => match self.recorded(&ride.request).await {
+                    Ok(Some(record)) => Ok(record.value.answer(record.version)?),
+                    // What a look failed with says nothing of the write.
+                    Ok(None) | Err(Error::Failed(_)) => Err(error),
+                    Err(other) => Err(other.into()),
                 },
             }
         })
@@ -224,7 +228,12 @@ impl Keys {
     ///         .await;
     ///     match done {
     ///         Ok(left) => Ok(left),
-    ///         Err(error) => Ok::<_, Error>(*keys.answered(&key).await?.ok_or(error)?.value),
+    ///         // Only what is known to be there goes before the error of the transaction.
+    ///         Err(error) => match keys.answered(&key).await {
+    ///             Ok(Some(answer)) => Ok(*answer.value),
+    ///             Err(reused @ Error::Refused(_)) => Err(reused),
+    ///             _ => Err::<_, Error>(error),
+    ///         },
     ///     }
     /// };
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -275,6 +284,7 @@ impl Keys {
             records: self.records.clone(),
             ages: self.ages.clone(),
             recorded: AtomicBool::new(false),
+            in_doubt: AtomicBool::new(false),
         }
     }
 
@@ -296,8 +306,13 @@ impl Keys {
             self.tidy().await;
             return Ok(answer);
         };
-        let found = self.recorded(&ride.request).await?.ok_or(error)?;
-        found.value.answer(found.version)
+        match self.recorded(&ride.request).await {
+            Ok(Some(found)) => found.value.answer(found.version),
+            // The store lost the answer to the write, and has told since that it was applied: with its record.
+            Err(Error::Failed(_)) if ride.in_doubt.load(Ordering::Acquire) => Ok(answer),
+            Ok(None) => Err(error),
+            Err(other) => Err(other),
+        }
     }
 
     fn write_in(
@@ -399,7 +414,11 @@ impl Ride {
         along.add(&self.records, Entry::put(&self.request.id, Expected::Absent, record.into()))?;
         along.add(&self.ages, Entry::put(&self.age, Expected::Any, Arc::new(())))?;
         let ride = Arc::clone(self);
-        Ok(Exit::then(move |outcome| ride.recorded.store(outcome.is_ok(), Ordering::Release)))
+        Ok(Exit::then(move |outcome| {
+            ride.recorded.store(outcome.is_ok(), Ordering::Release);
+            let in_doubt = outcome.is_err_and(|error| error.outcome() == Outcome::Unknown);
+            ride.in_doubt.store(in_doubt, Ordering::Release);
+        }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The verbs on a collection, and transactions, with a key.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -8,8 +9,13 @@ use ifmatch::history::History;
 use ifmatch::http::{self, Answer, Keys, Patch, Preconditions};
 use ifmatch::lease::Leases;
 use ifmatch::merge::Merge;
-use ifmatch::store::Refusal;
-use ifmatch::{Collection, Conflict, Database, Error, Expected, Memory, Observed};
+use ifmatch::store::{
+    Abilities, Changes, Committed, Failure, Listed, Outcome, Page, Refusal, Resolution, Scan, WriteId,
+};
+use ifmatch::{
+    Collection, Commit, Conflict, Database, Error, Expected, Memory, Observed, Reply, Retry, Start, Store,
+    Versioned,
+};
 
 type Note = Vec<u64>;
 
@@ -542,4 +548,93 @@ fn an_error_of_the_programs_own_is_told_as_it_is() {
     let known =
         office.keys.once(key("1"), &office.notes, |_| async { Err::<Answer<Note>, _>(Own::Store(state())) });
     assert!(matches!(known.wait(), Err(Own::Store(Error::Refused(Refusal::KeyReused)))));
+}
+
+/// A store whose connection is cut with the answer to a commit that it applied.
+struct Cut {
+    store: Memory<[u8]>,
+    /// Whether the next commit is the last that gets through.
+    armed: AtomicBool,
+    is_cut: AtomicBool,
+    /// Whether it can still be asked what became of a commit.
+    resolves: bool,
+}
+
+impl Cut {
+    fn unless_cut<A>(&self) -> Result<(), Reply<'_, A>> {
+        match self.is_cut.load(Ordering::Relaxed) {
+            true => Err(Reply::ready(Err(Failure::new(Outcome::NotApplied, "no connection").into()))),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Store<[u8]> for Cut {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        self.unless_cut().map_or_else(|cut| cut, |()| self.store.get(id))
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        if let Err(cut) = self.unless_cut() {
+            return cut;
+        }
+        let write = commit.write();
+        let committed = self.store.commit(commit);
+        if !self.armed.load(Ordering::Relaxed) {
+            return committed;
+        }
+        self.is_cut.store(true, Ordering::Relaxed);
+        let write = write.expect("a store that may lose answers gets a write id");
+        committed.then(move |_| Err(Failure::new(Outcome::Unknown, "lost").with_write(write).into()))
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        match self.resolves {
+            true => self.store.resolve(write),
+            false => self.unless_cut().map_or_else(|cut| cut, |()| self.store.resolve(write)),
+        }
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        self.unless_cut().map_or_else(|cut| cut, |()| self.store.scan(scan))
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
+        self.store.watch(from)
+    }
+
+    fn abilities(&self) -> Abilities {
+        let mut abilities = self.store.abilities();
+        abilities.may_lose_answers = true;
+        abilities
+    }
+}
+
+#[test]
+fn a_write_whose_answer_is_cut_off_is_never_told_not_to_have_been_applied() {
+    for resolves in [false, true] {
+        let flag = AtomicBool::new;
+        let cut = Cut { store: Memory::new(), armed: flag(false), is_cut: flag(false), resolves };
+        let cut = Arc::new(cut);
+        let office = Office::over(Database::new(Arc::clone(&cut)).with_retry(Retry::default().attempts(1)));
+        let put = || {
+            let mut request = request(Some(("If-None-Match", "*".to_owned())));
+            let key = request.take_key().unwrap().map(|key| key.request("ann", "PUT", "/a", b"1"));
+            let call = |notes: Collection<Note>| async move { notes.put_if("a", &request, vec![1]).await };
+            office.keys.once(key, &office.notes, call).wait()
+        };
+        cut.armed.store(true, Ordering::Relaxed);
+
+        match put() {
+            Ok(answer) => assert!(resolves && answer.status() == 201),
+            Err(error) => {
+                assert!(!resolves, "{error}");
+                assert_eq!((error.outcome(), http::reason(&error)), (Outcome::Unknown, "unknown-outcome"));
+            }
+        }
+
+        cut.armed.store(false, Ordering::Relaxed);
+        cut.is_cut.store(false, Ordering::Relaxed);
+        assert_eq!(told(put()).map(|told| told.0), Ok(201));
+    }
 }
