@@ -79,6 +79,8 @@ struct Kept {
     answers: Option<usize>,
     /// Those since the last look for what may be forgotten.
     since: usize,
+    /// Those since the last count.
+    counted: usize,
 }
 
 /// What rides along with the write of a request.
@@ -117,8 +119,9 @@ impl Keys {
         })
     }
 
-    /// The same, which keep at most this many answers, and some dozens more for a moment. Default: 100,000. Where several processes
-    /// write to one store, each counts what it finds at its first write, and then its own.
+    /// The same, which keep at most this many answers, of all callers together, and some dozens more for a moment. Default: 100,000.
+    /// Where several processes write to one store, each counts its own, and all anew at its first write and whenever it has kept a
+    /// 16th of this many: so much more there may be for each of them.
     ///
     /// ```
     /// # use ifmatch::{Database, http::Keys};
@@ -328,21 +331,38 @@ impl Keys {
 
     /// Forgets what is due, with every 16th answer. What fails here is left to the next time: the answer is kept.
     async fn tidy(&self) {
-        let every = FORGOTTEN / 2;
-        let counted = {
-            let mut kept = self.kept.lock();
-            kept.since += 1;
-            kept.answers = kept.answers.map(|answers| answers + 1);
-            if kept.since < every.min(self.most) && kept.answers.is_some() {
-                return;
-            }
-            kept.since = 0;
-            kept.answers
-        };
-        let _left_to_the_next_time = self.forget(counted).await;
+        let Some(answers) = self.due() else { return };
+        let left = self.forget(answers).await;
+        // Another process forgets too, or somebody has written here: all are counted again.
+        self.kept.lock().answers = left.ok().flatten();
     }
 
-    async fn forget(&self, counted: Option<usize>) -> Result<(), Error> {
+    /// How many answers are kept as far as is known, where it is time to look for what may be forgotten.
+    fn due(&self) -> Option<Option<usize>> {
+        let every = (FORGOTTEN / 2).min(self.most);
+        let mut kept = self.kept.lock();
+        kept.since += 1;
+        kept.counted += 1;
+        kept.answers = kept.answers.map(|answers| answers + 1);
+        if kept.since < every && kept.answers.is_some() {
+            return None;
+        }
+        kept.since = 0;
+        // What other processes keep and forget shows in a count alone: each costs 16 ids for each answer that was kept since.
+        if kept.counted >= every.max(self.most / 16) {
+            kept.answers = None;
+        }
+        if kept.answers.is_none() {
+            kept.counted = 0;
+        }
+        // One counts, and for the others it is as if there were few.
+        let answers = kept.answers;
+        kept.answers = Some(answers.unwrap_or(0));
+        Some(answers)
+    }
+
+    /// Forgets what is due, and tells how many are left; `None` where nobody knows.
+    async fn forget(&self, counted: Option<usize>) -> Result<Option<usize>, Error> {
         let answers = match counted {
             Some(answers) => answers,
             None => self.count().await?,
@@ -362,22 +382,30 @@ impl Keys {
             .filter_map(|(at, item)| is_due(at, item.0).then_some(item))
             .collect();
         match self.forget_all(&due).await {
-            Ok(()) => self.kept.lock().answers = Some(answers.saturating_sub(due.len())),
-            // Another process forgets too, or somebody has written here: what can go does, and all are counted again.
+            Ok(()) => Ok(Some(answers.saturating_sub(due.len()))),
+            // What can go does.
             Err(Error::Conflict(_)) => {
                 for one in &due {
-                    if let Err(Error::Conflict(_)) = self.forget_all(std::slice::from_ref(one)).await {
-                        self.ages.delete(one.0, one.1).await?;
-                    }
+                    self.forget_one(*one).await?;
                 }
-                self.kept.lock().answers = None;
+                Ok(None)
             }
-            Err(error) => return Err(error),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
-    /// Forgets the answers of these ages at once, each with the version that its commit gave both.
+    /// Forgets one that may have been forgotten by others, in whole or in part.
+    async fn forget_one(&self, (id, version): (&str, Version)) -> Result<(), Error> {
+        let forgotten = match self.forget_all(&[(id, version)]).await {
+            Err(Error::Conflict(_)) => self.ages.delete(id, version).await.map(drop),
+            done => done,
+        };
+        match forgotten {
+            Err(Error::Conflict(_)) => Ok(()),
+            done => done,
+        }
+    }
+
     async fn forget_all(&self, ages: &[(&str, Version)]) -> Result<(), Error> {
         let mut transaction = self.database.transaction();
         for (id, version) in ages {

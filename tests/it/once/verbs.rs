@@ -506,6 +506,20 @@ fn answers_are_bounded_in_time_and_another_handle_forgets_them_too() {
 }
 
 #[test]
+fn what_others_have_forgotten_is_not_taken_for_kept() {
+    let office = Office::new();
+    let keys = office.keys.clone().keeping(100);
+    put_many(&keys, &office.notes, 0, 100);
+    let other = Keys::new(&office.office, "keys").unwrap().lasting(Duration::ZERO);
+    put_many(&other, &office.notes, 100, 300);
+    assert!(entries::<()>(&office.office, "keys.ages") < 50);
+
+    put_many(&keys, &office.notes, 300, 364);
+
+    assert!(entries::<()>(&office.office, "keys.ages") >= 64, "young ones are gone");
+}
+
+#[test]
 fn forgetting_costs_a_constant_number_of_commits() {
     let commits = std::sync::Arc::new(AtomicUsize::new(0));
     let counted = std::sync::Arc::clone(&commits);
