@@ -15,6 +15,7 @@ mod settings;
 mod shared;
 mod trouble;
 mod watch;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
@@ -94,7 +95,8 @@ pub use options::Options;
 /// [`Outcome::Unknown`](crate::store::Outcome::Unknown), and [`resolve`](Store::resolve) tells what became of it;
 /// [`Collection`](crate::Collection) does so by itself. What Redis refuses to run, because it is loading, a replica, full or
 /// busy, is [`Outcome::NotApplied`](crate::store::Outcome::NotApplied). A broken connection is made anew by the next call,
-/// and watchers resume by themselves.
+/// and watchers resume by themselves. Connecting has a deadline of its own, and goes on where a call's own passes first: the
+/// next call finds the connection.
 ///
 /// A server that takes no writes, as a replica or for want of replicas or of a disk, is not read either: a read must not
 /// show less than was acknowledged, and Redis keeps its replicas apart only for writes.

@@ -43,6 +43,8 @@ struct Shared {
     seed: AtomicU64,
     /// How long each KiB of an answer takes, in microseconds.
     pace: AtomicU64,
+    /// How long each answer takes, in microseconds.
+    distance: AtomicU64,
     /// For the next requests, whatever the dice say.
     planned: Mutex<Vec<Fault>>,
     /// How often each of [`FAULTS`] happened.
@@ -60,6 +62,7 @@ impl Proxy {
             target: Mutex::new(target),
             rarity: AtomicU64::new(0),
             pace: AtomicU64::new(0),
+            distance: AtomicU64::new(0),
             seed: AtomicU64::new(1),
             planned: Mutex::default(),
             happened: Default::default(),
@@ -102,6 +105,12 @@ impl Proxy {
     #[cfg(feature = "postgres")]
     pub(crate) fn slow_down(&self, pace: Duration) {
         self.shared.pace.store(pace.as_micros() as u64, Ordering::SeqCst);
+    }
+
+    /// From now on the server is so far away, there and back.
+    #[cfg(any(feature = "etcd", feature = "redis"))]
+    pub(crate) fn move_away(&self, round_trip: Duration) {
+        self.shared.distance.store(round_trip.as_micros() as u64, Ordering::SeqCst);
     }
 
     /// The next request meets this fault.
@@ -163,7 +172,7 @@ impl Shared {
             requests.cut();
         });
         thread::spawn(move || {
-            let _ = answers.carry_answers(&answering.pace);
+            let _ = answers.carry_answers(&answering);
             answers.cut();
         });
         Ok(())
@@ -213,7 +222,7 @@ impl Shared {
 }
 
 impl Wire {
-    fn carry_answers(&self, pace: &AtomicU64) -> io::Result<()> {
+    fn carry_answers(&self, network: &Shared) -> io::Result<()> {
         let mut bytes = vec![0; 64 * 1024];
         loop {
             let length = (&self.server).read(&mut bytes)?;
@@ -227,7 +236,8 @@ impl Wire {
                 Some(Fault::Delay) => thread::sleep(Duration::from_millis(20)),
                 _ => {}
             }
-            thread::sleep(Duration::from_micros(pace.load(Ordering::SeqCst) * length as u64 / 1024));
+            let pace = network.pace.load(Ordering::SeqCst) * length as u64 / 1024;
+            thread::sleep(Duration::from_micros(network.distance.load(Ordering::SeqCst) + pace));
             if !self.silent.load(Ordering::SeqCst) {
                 (&self.client).write_all(&bytes[..length])?;
             }

@@ -1,5 +1,7 @@
 //! How a namespace is found, or begun where there is nothing.
 
+use std::sync::Arc;
+
 use super::answer::ScriptAnswer;
 use super::keys::Keys;
 use super::link::Link;
@@ -9,7 +11,7 @@ use crate::backend::engine::{ConnectError, Deadlines};
 use crate::base::random;
 
 /// Finds the namespace, or begins it where there is nothing.
-pub(super) async fn begin(link: &Link, keys: &Keys, deadlines: &Deadlines) -> Result<(), ConnectError> {
+pub(super) async fn begin(link: &Arc<Link>, keys: &Keys, deadlines: &Deadlines) -> Result<(), ConnectError> {
     const ACTION: &str = "run scripts, which need Redis 7 or later";
     let names = [&keys.meta, &keys.ids, &keys.deleted, &keys.log, &keys.writes, &keys.closed];
     let call = OPEN

@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::link::{Link, Wire};
+use super::link::Link;
 use super::trouble::Trouble;
+use super::wire::Wire;
 
 /// How long one wait for a commit lasts. A namespace that was wiped meanwhile is noticed after it.
 const WAIT: Duration = Duration::from_secs(1);

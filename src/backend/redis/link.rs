@@ -1,25 +1,19 @@
 //! [`Link`], the connection of a store to Redis, which makes itself anew when it breaks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
 use ::redis::io::tcp::socket2::TcpKeepalive;
-use ::redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ProtocolVersion, PushInfo, PushKind, RedisError,
-    Value,
-};
+use ::redis::{Client, ConnectionAddr, ProtocolVersion, RedisError, Value};
 use parking_lot::Mutex;
-use tokio::sync::Mutex as Turn;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::script::Request;
 use super::trouble::Trouble;
+use super::wire::Wire;
 use crate::store::Outcome;
-
-/// How many commands may wait to be written to one connection before callers wait.
-const QUEUED: usize = 1024;
 
 /// After how long a silent connection is asked whether it still stands, and how often then.
 const KEEPALIVE: Duration = Duration::from_secs(10);
@@ -33,18 +27,20 @@ pub(super) struct Link {
     home: Client,
     /// Where a cluster has sent us instead.
     target: Mutex<Client>,
-    current: Mutex<Option<Wire>>,
-    connecting: Turn<()>,
+    line: Mutex<Line>,
     connect_limit: Duration,
+    handle: Handle,
 }
 
-/// One connection.
-#[derive(Clone)]
-pub(super) struct Wire {
-    connection: MultiplexedConnection,
-    /// Set as soon as the connection is seen to be broken: whoever sees it before sending has sent nothing.
-    broken: Arc<AtomicBool>,
+/// The connection that all calls share, and the one that is being made.
+#[derive(Default)]
+struct Line {
+    current: Option<Wire>,
+    connecting: Option<Connecting>,
 }
+
+/// Where a connection that is being made will be found.
+type Connecting = watch::Receiver<Option<Result<Wire, Trouble>>>;
 
 /// A call that failed.
 #[derive(Debug)]
@@ -65,7 +61,8 @@ impl Undone {
 }
 
 impl Link {
-    pub(super) fn new(client: Client, connect_limit: Duration) -> Result<Self, RedisError> {
+    /// A link whose connections live in the runtime of `handle`. Connects to nothing yet.
+    pub(super) fn new(client: Client, connect_limit: Duration, handle: Handle) -> Result<Self, RedisError> {
         #[cfg(feature = "redis-tls")]
         provide_cryptography();
         let information = client.get_connection_info();
@@ -77,13 +74,7 @@ impl Link {
             tcp = tcp.set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE));
         }
         let home = Client::open(information.clone().set_redis_settings(login).set_tcp_settings(tcp))?;
-        Ok(Self {
-            target: Mutex::new(home.clone()),
-            home,
-            current: Mutex::default(),
-            connecting: Turn::new(()),
-            connect_limit,
-        })
+        Ok(Self { target: Mutex::new(home.clone()), home, line: Mutex::default(), connect_limit, handle })
     }
 
     /// The host and port, or the socket, in use.
@@ -92,7 +83,7 @@ impl Link {
     }
 
     /// Sends a call and waits for the answer, no longer than `limit` for all of it.
-    pub(super) async fn call(&self, call: &Request, limit: Duration) -> Result<Value, Undone> {
+    pub(super) async fn call(self: &Arc<Self>, call: &Request, limit: Duration) -> Result<Value, Undone> {
         let mut used = None;
         let trouble = match timeout(limit, self.attempt(call, &mut used)).await {
             Ok(Ok(answer)) => return Ok(answer),
@@ -101,13 +92,13 @@ impl Link {
         };
         if let Some(wire) = used.as_ref().filter(|_| trouble.breaks_connection()) {
             // One that gave no answer in time may never give one again.
-            wire.broken.store(true, Ordering::Relaxed);
+            wire.give_up();
         }
         Err(Undone { trouble, sent: used.is_some() })
     }
 
     /// Whatever makes it send again has made sure that nothing was done.
-    async fn attempt(&self, call: &Request, used: &mut Option<Wire>) -> Result<Value, Trouble> {
+    async fn attempt(self: &Arc<Self>, call: &Request, used: &mut Option<Wire>) -> Result<Value, Trouble> {
         let mut whole = None;
         let (mut redirects, mut repeats) = (0, u32::from(call.repeatable));
         loop {
@@ -127,54 +118,54 @@ impl Link {
                 None if repeats > 0 && matches!(trouble, Trouble::Lost(_)) => repeats -= 1,
                 _ => return Err(trouble),
             }
-            wire.broken.store(true, Ordering::Relaxed);
+            wire.give_up();
             *used = None;
         }
     }
 
     /// The connection that is there, or a new one.
-    async fn wire(&self) -> Result<Wire, Trouble> {
-        if let Some(wire) = self.usable() {
-            return Ok(wire);
-        }
-        let _turn = self.connecting.lock().await;
-        if let Some(wire) = self.usable() {
-            return Ok(wire);
-        }
-        let wire = self.connect().await?;
-        *self.current.lock() = Some(wire.clone());
-        Ok(wire)
+    ///
+    /// It is made by a task: a call that waits for it no longer, because its deadline passed, leaves it to the next one.
+    pub(super) async fn wire(self: &Arc<Self>) -> Result<Wire, Trouble> {
+        let mut connecting = {
+            let mut line = self.line.lock();
+            if let Some(wire) = line.current.as_ref().filter(|wire| !wire.is_broken()) {
+                return Ok(wire.clone());
+            }
+            // One that ended without a word, with its runtime, ends nobody else's waiting.
+            let under_way = line.connecting.take().filter(|connecting| connecting.has_changed().is_ok());
+            line.connecting.insert(under_way.unwrap_or_else(|| self.begin_connecting())).clone()
+        };
+        let ended = || Trouble::unreachable(self.endpoint(), "its runtime has ended");
+        let connected = connecting.wait_for(Option::is_some).await.map_err(|_| ended())?;
+        connected.clone().unwrap_or_else(|| Err(ended()))
     }
 
-    fn usable(&self) -> Option<Wire> {
-        self.current.lock().clone().filter(|wire| !wire.is_broken())
+    fn begin_connecting(self: &Arc<Self>) -> Connecting {
+        let (tell, connecting) = watch::channel(None);
+        let link = Arc::clone(self);
+        self.handle.spawn(async move {
+            let connected = link.connect().await;
+            let mut line = link.line.lock();
+            line.connecting = None;
+            if let Ok(wire) = &connected {
+                line.current = Some(wire.clone());
+            }
+            drop(line);
+            tell.send_replace(Some(connected));
+        });
+        connecting
     }
 
     /// Makes a connection that nobody else uses yet.
     pub(super) async fn connect(&self) -> Result<Wire, Trouble> {
         let client = self.target.lock().clone();
-        let endpoint = client.get_connection_info().addr().to_string();
-        let broken = Arc::new(AtomicBool::new(false));
-        let noted = Arc::clone(&broken);
-        let note = move |push: PushInfo| {
-            if push.kind == PushKind::Disconnection {
-                noted.store(true, Ordering::Relaxed);
-            }
-            Ok::<_, ()>(())
-        };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(QUEUED)
-            .set_push_sender(note);
-        let connected =
-            timeout(self.connect_limit, client.get_multiplexed_async_connection_with_config(&config)).await;
-        let trouble = match connected {
-            Ok(Ok(connection)) => return Ok(Wire { connection, broken }),
-            Ok(Err(error)) => Trouble::connecting(&endpoint, &error),
+        let trouble = match timeout(self.connect_limit, Wire::connect(&client)).await {
+            Ok(Ok(wire)) => return Ok(wire),
+            Ok(Err(trouble)) => trouble,
             Err(_) => {
-                let problem = format!("no answer within {:?}", self.connect_limit);
-                Trouble::Unreachable { endpoint, problem }
+                let endpoint = client.get_connection_info().addr().to_string();
+                Trouble::unreachable(endpoint, format!("no answer within {:?}", self.connect_limit))
             }
         };
         // A node that a cluster sent us to may be gone; where the program pointed us somebody may know another.
@@ -213,16 +204,5 @@ fn provide_cryptography() {
     if CryptoProvider::get_default().is_none() {
         // Another thread may do the same at the same time.
         let _ = ring::default_provider().install_default();
-    }
-}
-
-impl Wire {
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
-    }
-
-    /// Sends one command, without a limit of time.
-    pub(super) async fn send(&mut self, command: &Cmd) -> Result<Value, RedisError> {
-        self.connection.send_packed_command(command).await?.extract_error()
     }
 }

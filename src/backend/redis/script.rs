@@ -48,6 +48,13 @@ pub(super) static NEXT: LazyLock<Script> = LazyLock::new(|| Script::new(ALLOW_OO
 /// Finds or begins a namespace.
 pub(super) static OPEN: LazyLock<Script> = LazyLock::new(|| Script::new(ALLOW_OOM, include_str!("open.lua")));
 
+/// The texts of the scripts that calls run.
+pub(super) fn sources() -> impl Iterator<Item = &'static str> {
+    [&COMMIT, &FREEING_COMMIT, &RESOLVE, &SCAN, &WATCH, &NEXT, &OPEN]
+        .into_iter()
+        .map(|script| &*script.source)
+}
+
 impl Script {
     fn new(flags: &str, body: &str) -> Self {
         let source = format!("#!lua{flags}\n{COMMON}{body}");

@@ -1,5 +1,7 @@
 //! What the settings of a Redis server say about what it keeps.
 
+use std::sync::Arc;
+
 use ::redis::{Cmd, Value};
 
 use super::link::Link;
@@ -37,7 +39,7 @@ struct Replica;
 
 /// Refuses a server that can't be a store at all: one that may drop our keys when memory runs out, a replica that takes
 /// writes of its own, and one that does not tell.
-pub(super) async fn fit(link: &Link, deadlines: &Deadlines) -> Result<(), ConnectError> {
+pub(super) async fn fit(link: &Arc<Link>, deadlines: &Deadlines) -> Result<(), ConnectError> {
     let mut command = Cmd::new();
     command.arg("INFO").arg("memory").arg("replication");
     let told = match link.call(&Request::reading(command), deadlines.read).await {
@@ -63,7 +65,7 @@ pub(super) async fn fit(link: &Link, deadlines: &Deadlines) -> Result<(), Connec
 }
 
 /// Which acknowledged commits survive a crash, by the settings of the server.
-pub(super) async fn durability(link: &Link, deadlines: &Deadlines) -> Result<Durability, ConnectError> {
+pub(super) async fn durability(link: &Arc<Link>, deadlines: &Deadlines) -> Result<Durability, ConnectError> {
     let mut command = Cmd::new();
     command.arg("CONFIG").arg("GET").arg(&NAMES);
     let settings = match link.call(&Request::reading(command), deadlines.read).await {

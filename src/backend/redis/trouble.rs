@@ -102,10 +102,15 @@ impl Trouble {
         }
     }
 
+    /// Nobody was reached, for a reason.
+    pub(super) fn unreachable(endpoint: String, problem: impl Into<String>) -> Self {
+        Self::Unreachable { endpoint, problem: problem.into() }
+    }
+
     /// Why no connection could be made.
     pub(super) fn connecting(endpoint: &str, error: &RedisError) -> Self {
         match Self::of(error) {
-            Self::Lost(problem) => Self::Unreachable { endpoint: endpoint.to_owned(), problem },
+            Self::Lost(problem) => Self::unreachable(endpoint.to_owned(), problem),
             other => other,
         }
     }
