@@ -46,7 +46,7 @@ pub use options::Options;
 ///
 /// A read is one `GETEX`, and a commit of any size one script: one round trip each, over one connection that all callers
 /// share. A page is one script, and one without values sends 10 bytes of each record. A watcher costs one script a batch; all watchers of a store share one more connection,
-/// which waits for new commits. Redis runs one script at a time: a commit of one small value takes it some 12 µs, one of
+/// which waits for new commits. Redis runs one script at a time: a commit of one small value takes it some 14 µs, one of
 /// 1,000 entries a few milliseconds, and each MiB of values a millisecond more.
 ///
 /// # Versions
@@ -60,8 +60,13 @@ pub use options::Options;
 ///
 /// The server's settings decide, and are read once, when the store is opened: with `appendonly yes` and `appendfsync
 /// always` a crash loses nothing that was acknowledged. Otherwise [`Abilities::durability`] tells what it may lose;
-/// [`Options::require_strict`] refuses such a server, and one that does not tell (`CONFIG GET` may be forbidden). A server
-/// that drops keys when its memory is full is refused in any case.
+/// [`Options::require_strict`] refuses such a server, and one that does not tell (`CONFIG GET` may be forbidden).
+///
+/// A server that drops keys when its memory is full is refused in any case, and so is a replica, also one that takes writes.
+/// `INFO` tells both: it is asked with every new connection, and by the scripts themselves. A store that is open when its
+/// server becomes a replica acknowledges nothing more, and when its server is told to drop keys at most 15 commits more. What
+/// it can't tell: [`get`](Store::get) looks at neither, and over a connection that was made before it reads what such a
+/// server has; and what was dropped before the next look is gone.
 ///
 /// **A failover loses acknowledged commits**, whatever the settings: replicas receive them after the acknowledgement. What
 /// a lost commit wrote is gone, and nothing tells its writer; but no version from before matches what is written in its

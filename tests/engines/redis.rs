@@ -4,6 +4,7 @@ mod cluster;
 mod durability;
 mod failover;
 mod faults;
+mod fit;
 mod laws;
 mod limits;
 mod place;

@@ -56,6 +56,7 @@ impl ScriptAnswer {
     /// The trouble behind a word that is no answer.
     pub(super) fn trouble(mut self) -> Trouble {
         match self.word() {
+            "evicts" => Trouble::evicts(&self.text().unwrap_or_default()),
             "place" => Trouble::Format(self.text().unwrap_or_default().escape_debug().to_string()),
             _ => Trouble::Unexpected,
         }

@@ -16,6 +16,11 @@ local NONE = '\0\0\0\0\0\0\0\0'
 local FIRST = '\0\0\0\0\0\0\0\1'
 local RECORD = '\2\0'
 
+local refusal = no_primary()
+if refusal then
+    return refusal
+end
+
 local facts = call('HMGET', meta, 'format', 'counter', 'tag', 'forgotten')
 if facts[1] ~= '1' then
     return { 'place', facts[1] or '' }
@@ -121,6 +126,16 @@ end
 
 -- What leaves the log takes its write id and its deletions along. Only now and then, which costs less a commit.
 local leaving = counter % 16 == 0 and math.min(call('XLEN', log) + 1 - kept, 64) or 0
+
+-- Somebody may have told the server since to drop keys where memory runs out. Only now and then: it costs half a commit.
+if counter % 16 == 0 then
+    local told = redis.pcall('INFO', 'memory')
+    told = type(told) == 'string' and told or ''
+    local policy = string.match(told, 'maxmemory_policy:([%w-]+)') or 'not told'
+    if policy ~= 'noeviction' and sub(policy, 1, 8) ~= 'volatile' and not string.find(told, 'maxmemory:0\r', 1, true) then
+        return { 'evicts', policy }
+    end
+end
 
 -- The rights of the user may have been narrowed since the namespace was opened: what comes after the entry of the log. A
 -- right to the keys is a matter of the whole script, and `HSET` stops it with the counter.

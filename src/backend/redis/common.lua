@@ -42,3 +42,15 @@ local function receipts_of(log, known)
     return field(call('XRANGE', log, at, at)[1], 'a')
 end
 
+-- What a script must answer where this is no primary. A replica may be behind; one that takes writes runs scripts all the
+-- same.
+local function no_primary()
+    local told = redis.pcall('INFO', 'replication')
+    if type(told) ~= 'string' then
+        return redis.error_reply('NOPERM the user may not run INFO')
+    end
+    if not string.find(told, 'role:master', 1, true) then
+        return redis.error_reply('READONLY it is a replica')
+    end
+end
+

@@ -28,6 +28,8 @@ pub(super) struct Link {
     /// Where a cluster has sent us instead.
     target: Mutex<Client>,
     line: Mutex<Line>,
+    /// A key of the namespace.
+    meta: String,
     connect_limit: Duration,
     handle: Handle,
 }
@@ -61,8 +63,13 @@ impl Undone {
 }
 
 impl Link {
-    /// A link whose connections live in the runtime of `handle`. Connects to nothing yet.
-    pub(super) fn new(client: Client, connect_limit: Duration, handle: Handle) -> Result<Self, RedisError> {
+    /// A link to where the key `meta` lives, whose connections live in the runtime of `handle`. Connects to nothing yet.
+    pub(super) fn new(
+        client: Client,
+        meta: String,
+        connect_limit: Duration,
+        handle: Handle,
+    ) -> Result<Self, RedisError> {
         #[cfg(feature = "redis-tls")]
         provide_cryptography();
         let information = client.get_connection_info();
@@ -74,7 +81,14 @@ impl Link {
             tcp = tcp.set_keepalive(TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE));
         }
         let home = Client::open(information.clone().set_redis_settings(login).set_tcp_settings(tcp))?;
-        Ok(Self { target: Mutex::new(home.clone()), home, line: Mutex::default(), connect_limit, handle })
+        Ok(Self {
+            target: Mutex::new(home.clone()),
+            home,
+            line: Mutex::default(),
+            meta,
+            connect_limit,
+            handle,
+        })
     }
 
     /// The host and port, or the socket, in use.
@@ -160,7 +174,7 @@ impl Link {
     /// Makes a connection that nobody else uses yet.
     pub(super) async fn connect(&self) -> Result<Wire, Trouble> {
         let client = self.target.lock().clone();
-        let trouble = match timeout(self.connect_limit, Wire::connect(&client)).await {
+        let trouble = match timeout(self.connect_limit, Wire::connect(&client, &self.meta)).await {
             Ok(Ok(wire)) => return Ok(wire),
             Ok(Err(trouble)) => trouble,
             Err(_) => {

@@ -8,6 +8,11 @@ local meta, log = KEYS[1], KEYS[2]
 local values = sub(meta, 1, -5) .. 'v:'
 local epoch, position, tag = ARGV[1], ARGV[2], ARGV[3]
 
+local refusal = no_primary()
+if refusal then
+    return refusal
+end
+
 local facts = call('HMGET', meta, 'format', 'epoch', 'floor', 'floor_tag')
 if not facts[1] then
     return { 'expired' }

@@ -7,6 +7,11 @@ local meta = KEYS[1]
 local prefix = sub(meta, 1, -5)
 local types = { 'hash', 'zset', 'hash', 'stream', 'hash', 'zset' }
 
+local refusal = no_primary()
+if refusal then
+    return refusal
+end
+
 local beside = false
 for n = 1, #KEYS do
     local found = call('TYPE', KEYS[n]).ok

@@ -56,14 +56,15 @@ fn open(client: Client, keys: Keys, options: Options) -> Reply<'static, Redis, C
         Ok(runtime) => runtime,
         Err(error) => return refused(error.into()),
     };
-    let link = match Link::new(client, options.deadlines.connect, runtime.handle().clone()) {
+    let link = match Link::new(client, keys.meta.clone(), options.deadlines.connect, runtime.handle().clone())
+    {
         Ok(link) => Arc::new(link),
         Err(error) => return Reply::ready(Err(no_url(&error))),
     };
     let opening = async move {
         // Connecting has its own time, which no call's deadline cuts short.
         link.wire().await.map_err(|trouble| trouble.of_opening("let us connect", &link.endpoint()))?;
-        settings::fit(&link, &options.deadlines).await?;
+        settings::reach(&link, &keys, &options.deadlines).await?;
         let durability = settings::durability(&link, &options.deadlines).await?;
         if let (true, Durability::Relaxed { may_lose }) = (options.strict, durability) {
             return Err(ConnectError::Relaxed { may_lose });

@@ -126,7 +126,7 @@ pub(super) fn verdict(commit: &Commit<'_, [u8]>, mut answer: ScriptAnswer) -> Re
             Trouble::Format(format) if format.is_empty() => Verdict::Gone,
             trouble => Verdict::Trouble(trouble),
         }),
-        _ => Err(Trouble::Unexpected.into()),
+        _ => Err(answer.trouble().into()),
     }
 }
 

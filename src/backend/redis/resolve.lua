@@ -5,6 +5,11 @@
 local meta, log, writes, closed = unpack(KEYS)
 local write, kept = ARGV[1], tonumber(ARGV[2])
 
+local refusal = no_primary()
+if refusal then
+    return refusal
+end
+
 local facts = call('HMGET', meta, 'format', 'counter', 'tag', 'forgotten')
 if facts[1] ~= '1' then
     return { 'place', facts[1] or '' }

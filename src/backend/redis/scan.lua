@@ -8,6 +8,11 @@
 local values = sub(KEYS[1], 1, -5) .. 'v:'
 local limit, enough = tonumber(ARGV[3]), tonumber(ARGV[4])
 
+local refusal = no_primary()
+if refusal then
+    return refusal
+end
+
 local format = call('HGET', KEYS[1], 'format')
 if format ~= '1' then
     return { 'place', format or '' }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use ::redis::{Cmd, Value};
+use ::redis::{Cmd, RedisError, Value};
 
+use super::keys::Keys;
 use super::link::Link;
 use super::script::Request;
 use super::trouble::Trouble;
@@ -23,44 +24,50 @@ const EVERY_SECOND: &str =
 const NOT_WHILE_REWRITING: &str = "the commits made while the append-only file is rewritten, in a crash of the \
                                    server's machine: no-appendfsync-on-rewrite is yes";
 
-/// Why keys may vanish.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "maxmemory-policy is {policy}, which drops keys where memory runs out: it must be noeviction or volatile-*"
-)]
-struct Evicts {
-    policy: String,
+/// What a server is asked before it is trusted.
+pub(super) fn question() -> Cmd {
+    let mut question = Cmd::new();
+    question.arg("INFO").arg("memory").arg("replication");
+    question
 }
 
-/// Why what is written would be lost, or be written beside what others write.
-#[derive(Debug, thiserror::Error)]
-#[error("it is a replica: writes belong to its primary")]
-struct Replica;
-
-/// Refuses a server that can't be a store at all: one that may drop our keys when memory runs out, a replica that takes
-/// writes of its own, and one that does not tell.
-pub(super) async fn fit(link: &Arc<Link>, deadlines: &Deadlines) -> Result<(), ConnectError> {
-    let mut command = Cmd::new();
-    command.arg("INFO").arg("memory").arg("replication");
-    let told = match link.call(&Request::reading(command), deadlines.read).await {
+/// Refuses a server that can't be a store at all, by its answer: one that may drop our keys when memory runs out, a replica,
+/// also one that takes writes of its own, and one that does not tell.
+pub(super) fn fit(answer: Result<Value, RedisError>) -> Result<(), Trouble> {
+    let told = match answer {
         Ok(Value::VerbatimString { text, .. }) => text,
         Ok(Value::BulkString(bytes)) => String::from_utf8(bytes).unwrap_or_default(),
-        Ok(_) => String::new(),
-        Err(undone) => return Err(undone.trouble.of_opening("run INFO", &link.endpoint())),
+        Ok(_) => return Err(Trouble::Unexpected),
+        Err(error) => {
+            return Err(match Trouble::of(&error) {
+                Trouble::Answered { code, .. } if !Trouble::code_passes(&code) => Trouble::Untold { code },
+                trouble => trouble,
+            });
+        }
     };
-    let fact = |name: &str| told.lines().filter_map(|line| line.split_once(':')).find(|fact| fact.0 == name);
-    let refused = |action, source| Err(ConnectError::Refused { action, source });
-    match fact("role") {
-        Some((_, "master")) => {}
-        _ => return refused("take writes", Replica.into()),
+    let facts = || told.lines().filter_map(|line| line.split_once(':'));
+    let fact = |name: &str| facts().find(|fact| fact.0 == name).map(|fact| fact.1);
+    if fact("role") != Some("master") {
+        return Err(Trouble::replica());
     }
     match fact("maxmemory_policy") {
-        Some((_, policy)) if policy == "noeviction" || policy.starts_with("volatile") => Ok(()),
-        Some(_) if fact("maxmemory").is_some_and(|(_, limit)| limit == "0") => Ok(()),
-        policy => {
-            let policy = policy.map_or("not told", |(_, policy)| policy).escape_debug().to_string();
-            refused("keep every key", Evicts { policy }.into())
+        Some(policy) if policy == "noeviction" || policy.starts_with("volatile") => Ok(()),
+        Some(_) if fact("maxmemory") == Some("0") => Ok(()),
+        Some(policy) => Err(Trouble::evicts(policy)),
+        None => Err(Trouble::evicts("not told")),
+    }
+}
+
+/// Goes to the node of a cluster that keeps the namespace: the settings of another one say nothing.
+pub(super) async fn reach(link: &Arc<Link>, keys: &Keys, deadlines: &Deadlines) -> Result<(), ConnectError> {
+    let mut look = Cmd::new();
+    look.arg("HGET").arg(&keys.meta).arg("format");
+    match link.call(&Request::reading(look), deadlines.connect).await {
+        Err(undone) if !matches!(undone.trouble, Trouble::Answered { .. }) || undone.trouble.passes() => {
+            Err(undone.trouble.of_opening("tell of the namespace", &link.endpoint()))
         }
+        // What else may be wrong with the key or with the rights to it, opening tells better.
+        _ => Ok(()),
     }
 }
 
@@ -103,5 +110,34 @@ fn pairs(answer: Value) -> Vec<(String, String)> {
             std::iter::from_fn(|| Some((flat.next()?, flat.next()?))).collect()
         }
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> Result<(), Trouble> {
+        fit(Ok(Value::BulkString(text.replace(' ', "\r\n").into_bytes())))
+    }
+
+    #[test]
+    fn a_server_is_fit_that_says_that_it_is_a_primary_and_drops_no_key_of_ours() {
+        for good in [
+            "role:master maxmemory:1 maxmemory_policy:noeviction",
+            "role:master maxmemory:1 maxmemory_policy:volatile-ttl",
+            "role:master maxmemory:0 maxmemory_policy:allkeys-lru",
+        ] {
+            assert_eq!(told(good), Ok(()), "{good}");
+        }
+        for (bad, why) in [
+            ("role:slave maxmemory:1 maxmemory_policy:noeviction", Trouble::replica()),
+            ("maxmemory:1 maxmemory_policy:noeviction", Trouble::replica()),
+            ("role:master maxmemory:1 maxmemory_policy:allkeys-lru", Trouble::evicts("allkeys-lru")),
+            ("role:master maxmemory_policy:allkeys-lru", Trouble::evicts("allkeys-lru")),
+            ("role:master maxmemory:1", Trouble::evicts("not told")),
+        ] {
+            assert_eq!(told(bad), Err(why), "{bad}");
+        }
     }
 }

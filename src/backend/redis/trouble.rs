@@ -29,6 +29,16 @@ pub(super) enum Trouble {
     /// A script met a key that has left this node of a cluster.
     #[error("the namespace is moving to another node of the cluster")]
     Moving,
+    /// It may drop keys that are not its own to drop.
+    #[error(
+        "maxmemory-policy is {policy}, which drops keys where memory runs out: it must be noeviction or volatile-*"
+    )]
+    Evicts { policy: String },
+    /// Redis does not say what must be known of it.
+    #[error(
+        "redis answered {code} to INFO, which tells whether it is a primary and drops no keys: the user needs `+info`"
+    )]
+    Untold { code: String },
     /// An answer that no release of this store gives.
     #[error("redis gave an answer that the store does not understand")]
     Unexpected,
@@ -40,7 +50,7 @@ pub(super) enum Trouble {
 /// Errors that Redis gives instead of running a command or a script, and what they mean.
 const REFUSALS: [(&str, &str); 15] = [
     ("OOM", "it is out of memory, and takes no writes before there is room or `maxmemory` is raised"),
-    ("READONLY", "it is a replica, and takes no writes"),
+    ("READONLY", "it is a replica: writes belong to its primary"),
     ("LOADING", "it is still loading its data"),
     ("BUSY", "it is busy with a script of another client"),
     ("MOVED", "another node of the cluster has the namespace"),
@@ -102,6 +112,18 @@ impl Trouble {
         }
     }
 
+    /// What a replica says, or would have to.
+    pub(super) fn replica() -> Self {
+        let (code, meaning) =
+            ("READONLY".to_owned(), "it is a replica: writes belong to its primary".to_owned());
+        Self::Answered { code, meaning }
+    }
+
+    /// A server may drop keys of ours, by its policy.
+    pub(super) fn evicts(policy: &str) -> Self {
+        Self::Evicts { policy: policy.escape_debug().to_string() }
+    }
+
     /// Nobody was reached, for a reason.
     pub(super) fn unreachable(endpoint: String, problem: impl Into<String>) -> Self {
         Self::Unreachable { endpoint, problem: problem.into() }
@@ -118,7 +140,11 @@ impl Trouble {
     /// Whether what was sent certainly was not and will not be done.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Unreachable { .. } | Self::Login | Self::Format(_) => Outcome::NotApplied,
+            Self::Unreachable { .. }
+            | Self::Login
+            | Self::Format(_)
+            | Self::Evicts { .. }
+            | Self::Untold { .. } => Outcome::NotApplied,
             Self::Answered { code, .. } if REFUSALS.iter().any(|(known, _)| known == code) => {
                 Outcome::NotApplied
             }
@@ -149,9 +175,16 @@ impl Trouble {
     pub(super) fn passes(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Late(_) | Self::Lost(_) | Self::Moving => true,
-            Self::Answered { code, .. } => PASSING.contains(&code.as_str()),
-            Self::Login | Self::Unexpected | Self::Format(_) => false,
+            // What its operator has set, its operator mends: what is stored is there.
+            Self::Evicts { .. } => true,
+            Self::Answered { code, .. } => Self::code_passes(code),
+            Self::Login | Self::Unexpected | Self::Format(_) | Self::Untold { .. } => false,
         }
+    }
+
+    /// Whether an error that Redis gave passes by itself.
+    pub(super) fn code_passes(code: &str) -> bool {
+        PASSING.contains(&code)
     }
 
     /// The error of a call that can't have changed anything.
@@ -171,6 +204,8 @@ impl Trouble {
             Self::Answered { code, .. } if NO_WRITES.contains(&code.as_str()) => {
                 ConnectError::Refused { action: "take writes", source: self.into() }
             }
+            Self::Evicts { .. } => ConnectError::Refused { action: "keep every key", source: self.into() },
+            Self::Untold { .. } => ConnectError::Refused { action: "run INFO", source: self.into() },
             _ if self.passes() => {
                 ConnectError::Unreachable { endpoint: endpoint.to_owned(), source: self.into() }
             }

@@ -6,6 +6,11 @@
 
 local meta, log = KEYS[1], KEYS[2]
 
+local refusal = no_primary()
+if refusal then
+    return refusal
+end
+
 local facts = call('HMGET', meta, 'format', 'epoch', 'floor', 'floor_tag')
 if facts[1] ~= '1' then
     return { 'place', facts[1] or '' }

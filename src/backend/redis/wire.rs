@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, PushInfo, PushKind, RedisError, Value};
 
-use super::script;
 use super::trouble::Trouble;
+use super::{script, settings};
 
 /// How many commands may wait to be written to one connection before callers wait.
 const QUEUED: usize = 1024;
@@ -21,9 +21,8 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Connects, logs in, and makes the scripts known: a script that the server must be sent first would cost a call twice
-    /// the time.
-    pub(super) async fn connect(client: &Client) -> Result<Self, Trouble> {
+    /// Connects, logs in, and looks at the server; `meta` is the key by which to tell whether the namespace lives there.
+    pub(super) async fn connect(client: &Client, meta: &str) -> Result<Self, Trouble> {
         let endpoint = client.get_connection_info().addr().to_string();
         let connecting = |error: RedisError| Trouble::connecting(&endpoint, &error);
         let broken = Arc::new(AtomicBool::new(false));
@@ -41,19 +40,28 @@ impl Wire {
             .set_push_sender(note);
         let connection = client.get_multiplexed_async_connection_with_config(&config).await;
         let mut wire = Self { connection: connection.map_err(connecting)?, broken };
-        wire.prepare().await.map_err(connecting)?;
+        let (found, told) = wire.prepare(meta).await.map_err(connecting)?;
+        let elsewhere = found.extract_error().is_err_and(|error| error.code() == Some("MOVED"));
+        // Which node of a cluster keeps the namespace, this one will say to whoever asks for it.
+        if !elsewhere {
+            settings::fit(told.extract_error())?;
+        }
         Ok(wire)
     }
 
-    /// A user may lack the right to load scripts: then each is sent whole where it is first needed.
-    async fn prepare(&mut self) -> Result<(), RedisError> {
+    /// What the server says of the namespace and of itself. It also makes the scripts known: one that must be sent whole
+    /// first would cost a call twice the time.
+    async fn prepare(&mut self, meta: &str) -> Result<(Value, Value), RedisError> {
         let mut preparing = Pipeline::new();
+        preparing.cmd("HGET").arg(meta).arg("format").add_command(settings::question());
         for source in script::sources() {
+            // A user may lack the right to: then each is sent whole where it is first needed.
             preparing.cmd("SCRIPT").arg("LOAD").arg(source);
         }
         let count = preparing.len();
-        self.connection.send_packed_commands(&preparing, 0, count).await?;
-        Ok(())
+        let mut answers = self.connection.send_packed_commands(&preparing, 0, count).await?.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil);
+        Ok((next(), next()))
     }
 
     pub(super) fn is_broken(&self) -> bool {

@@ -19,6 +19,7 @@ fn narrowed() -> Vec<String> {
         "xrange",
         "zscore",
         "zremrangebylex",
+        "info",
     ]);
     let keys = ["meta", "ids", "deleted", "log", "writes", "closed", "v:*"];
     let all_but =
