@@ -81,6 +81,8 @@ pub use options::Options;
 ///   [`Expired`](crate::store::Expired), and a write id from before that is refused, and [`Resolution::Unknown`]. Of the
 ///   ids that were resolved as not applied it keeps as many; while these are not yet outdated, further ones are
 ///   [`Resolution::Unknown`].
+/// - Where somebody deletes or trims the log by hand, whoever would skip a commit is [`Expired`](crate::store::Expired), and
+///   the write ids of its entries are [`Resolution::Unknown`]. These, and deletions of that time, stay for good.
 /// - A blind write overwrites also a record of which the value alone is damaged; a write that expects a version does not.
 ///   The script looks at the head of a record, and computes no checksum of its value: Lua would take half a millisecond for
 ///   each KiB.

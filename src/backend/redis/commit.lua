@@ -137,12 +137,14 @@ if counter % 16 == 0 then
     end
 end
 
--- The rights of the user may have been narrowed since the namespace was opened: what comes after the entry of the log. A
--- right to the keys is a matter of the whole script, and `HSET` stops it with the counter.
+-- The rights of the user may have been narrowed since the namespace was opened: the entry of the log, as a number without one
+-- is a gap to who watches, and what comes after it. A right to the keys is a matter of the whole script, and `HSET` stops it
+-- with the counter.
 local function denied(...)
     return redis.acl_check_cmd and not redis.acl_check_cmd(...)
 end
-if (changes and (denied('SET', KEYS[7], '') or denied('SETRANGE', KEYS[7], 2, '')))
+if denied('XADD', log, '*', 'a', 'b')
+    or (changes and (denied('SET', KEYS[7], '') or denied('SETRANGE', KEYS[7], 2, '')))
     or (comes_or_goes and (denied('ZADD', ids, 0, '') or denied('ZREM', ids, '') or denied('UNLINK', KEYS[7])))
     or ((comes_or_goes or leaving > 0) and denied('HDEL', deleted, ''))
     or (leaving > 0 and (denied('XRANGE', log, '-', '+') or denied('XTRIM', log, 'MAXLEN', 1)
@@ -150,7 +152,7 @@ if (changes and (denied('SET', KEYS[7], '') or denied('SETRANGE', KEYS[7], 2, ''
     return redis.error_reply('NOPERM the user may not run all that a commit needs')
 end
 
--- The counter first: a number that is left out harms nothing, and one that the log has already stops every later commit.
+-- The counter first: a number that is left out ends watches, and one that the log has already stops every later commit.
 call('HSET', meta, 'counter', position, 'tag', tag)
 call('XADD', log, position .. '-0', unpack(line))
 if write ~= '' then

@@ -54,3 +54,35 @@ local function no_primary()
     end
 end
 
+-- Where the log goes on behind a gap after a position: nothing where there is none. Commits have consecutive numbers, so what
+-- somebody deleted by hand is missed. Of the facts the counter is the fifth, its tag the sixth.
+local function behind_gap(log, position, facts)
+    local after = string.format('%.0f', position + 1)
+    local entry = call('XRANGE', log, after, '+', 'COUNT', 1)[1]
+    if not entry then
+        if position ~= facts[5] then
+            return facts[5], facts[6]
+        end
+        return
+    end
+    local number = string.match(entry[1], '^%d+')
+    if number ~= after then
+        return number, field(entry, 't')
+    end
+end
+
+-- Ends a watch, and names the oldest place, which must stand: where it is before the gap that was found after a position, or
+-- has one right after it, it is moved behind that. Of the facts the epoch is the second, the oldest place the third and its
+-- tag the fourth.
+local function expire(meta, log, facts, position, number, tag)
+    local floor, floor_tag = facts[3], facts[4]
+    if not number or tonumber(floor) > tonumber(position) then
+        number, tag = behind_gap(log, floor, facts)
+    end
+    if tag and tonumber(number) > tonumber(floor) then
+        floor, floor_tag = number, tag
+        call('HSET', meta, 'floor', floor, 'floor_tag', floor_tag)
+    end
+    return { 'expired', facts[2], floor, floor_tag }
+end
+

@@ -2,7 +2,8 @@
 --
 -- KEYS: meta, log. ARGV: the epoch, the position and its tag.
 --
--- It writes nothing and does not say so: a script that says so is also run by a replica, which may be behind.
+-- It writes only where somebody deleted of the log, and never says that it writes nothing: a script that says so is also run
+-- by a replica, which may be behind.
 
 local meta, log = KEYS[1], KEYS[2]
 local values = sub(meta, 1, -5) .. 'v:'
@@ -13,7 +14,7 @@ if refusal then
     return refusal
 end
 
-local facts = call('HMGET', meta, 'format', 'epoch', 'floor', 'floor_tag')
+local facts = call('HMGET', meta, 'format', 'epoch', 'floor', 'floor_tag', 'counter', 'tag')
 if not facts[1] then
     return { 'expired' }
 end
@@ -28,11 +29,14 @@ if entries[1] and string.match(entries[1][1], '^%d+') == position then
     stands, first = field(entries[1], 't') == tag, 2
 end
 if epoch ~= facts[2] or not stands then
-    return { 'expired', facts[2], facts[3], facts[4] }
+    return expire(meta, log, facts)
 end
 
 for at = first, #entries do
     local number, line = string.match(entries[at][1], '^%d+'), entries[at][2]
+    if tonumber(number) ~= position + 1 then
+        return expire(meta, log, facts, position, number, field(entries[at], 't'))
+    end
     position, tag = number, field(entries[at], 't') or ''
     local version = struct.pack('>I5', tonumber(number)) .. tag
     local changes = {}
@@ -54,5 +58,8 @@ for at = first, #entries do
 end
 if #entries >= first then
     return { 'idle', position, tag }
+end
+if position ~= facts[5] then
+    return expire(meta, log, facts, position, facts[5], facts[6])
 end
 return { 'nothing' }

@@ -2,7 +2,8 @@
 --
 -- KEYS: meta, log. ARGV: nothing to begin now; or the epoch, the position and the tag to begin after.
 --
--- It writes nothing and does not say so: a script that says so is also run by a replica, which may be behind.
+-- It writes only where somebody deleted of the log, and never says that it writes nothing: a script that says so is also run
+-- by a replica, which may be behind.
 
 local meta, log = KEYS[1], KEYS[2]
 
@@ -11,17 +12,18 @@ if refusal then
     return refusal
 end
 
-local facts = call('HMGET', meta, 'format', 'epoch', 'floor', 'floor_tag')
+local facts = call('HMGET', meta, 'format', 'epoch', 'floor', 'floor_tag', 'counter', 'tag')
 if facts[1] ~= '1' then
     return { 'place', facts[1] or '' }
 end
 
 if not ARGV[1] then
     local last = call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-    if last then
-        return { 'from', facts[2], string.match(last[1], '^%d+'), field(last, 't') }
+    if not last or string.match(last[1], '^%d+') ~= facts[5] then
+        -- No entry stands there. It is the oldest place now, or was it before.
+        call('HSET', meta, 'floor', facts[5], 'floor_tag', facts[6])
     end
-    return { 'from', facts[2], facts[3], facts[4] }
+    return { 'from', facts[2], facts[5], facts[6] }
 end
 
 local epoch, position, tag = ARGV[1], ARGV[2], ARGV[3]
@@ -32,6 +34,10 @@ if epoch == facts[2] and not stands then
     stands = entry and field(entry, 't') == tag
 end
 if epoch ~= facts[2] or not stands then
-    return { 'expired', facts[2], facts[3], facts[4] }
+    return expire(meta, log, facts)
+end
+local number, next_tag = behind_gap(log, position, facts)
+if number then
+    return expire(meta, log, facts, position, number, next_tag)
 end
 return { 'from', epoch, position, tag }

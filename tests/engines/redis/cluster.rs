@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ifmatch::store::Outcome;
 use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store};
 
-use super::{open, say, server, until};
+use super::{open, say, server, until, url};
 use crate::faults::patiently;
 use crate::server::{Server, free_port};
 
@@ -124,4 +124,27 @@ fn a_watcher_waits_while_its_namespace_moves() {
     });
 
     assert_eq!(told.unwrap().changes.len(), 2);
+}
+
+#[test]
+fn of_a_cluster_the_node_that_keeps_the_namespace_is_looked_at() {
+    let nodes = cluster();
+    let slot: u32 = say(nodes[0].address(), "CLUSTER KEYSLOT {looked-at}")[1..].parse().unwrap();
+    let home = usize::from(slot > 8191);
+    let [home, other] = [&nodes[home], &nodes[1 - home]];
+    let set = |node: &Server, policy: &str| {
+        assert_eq!(
+            say(node.address(), &format!("CONFIG SET maxmemory 50mb maxmemory-policy {policy}")),
+            "+OK"
+        );
+    };
+    let connect = |node: &Server| Redis::options().namespace("looked-at").connect(url(node.port)).wait();
+
+    // What the node drops that only shows the way is no key of ours.
+    set(other, "allkeys-lru");
+    let store = connect(other).unwrap();
+    put(&store, 1).unwrap();
+    set(other, "noeviction");
+    set(home, "allkeys-lru");
+    assert_eq!(connect(other).unwrap_err().to_string(), "the engine refused to keep every key");
 }

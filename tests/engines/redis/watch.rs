@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ifmatch::store::Changes;
-use ifmatch::{Commit, Entry, Error, Expected, Start, Store, Version};
+use ifmatch::store::{Changes, Cursor, Expired};
+use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store, Version};
 
 use super::{STRICT, fresh, open, say, server, shared, short, url};
 use crate::faults::patiently;
@@ -105,4 +105,89 @@ fn a_feed_whose_runtime_ended_says_so() {
 
     let ended = changes.next().wait().unwrap_err();
     assert!(matches!(ended, Error::Failed(_)), "{ended}");
+}
+
+/// What a watch from a cursor tells until the newest commit, and whether it ended as expired before.
+fn told(store: &dyn Store<[u8]>, from: Cursor, newest: Version) -> (Vec<Version>, bool) {
+    let mut told = Vec::new();
+    let mut changes = match store.watch(Start::After(from)).wait() {
+        Ok(changes) => changes,
+        Err(Error::Expired(expired)) => {
+            assert_stands(store, expired);
+            return (told, true);
+        }
+        Err(error) => panic!("{error}"),
+    };
+    while told.last() != Some(&newest) {
+        match changes.next().wait() {
+            Ok(batch) => told.push(batch.changes[0].version),
+            Err(Error::Expired(expired)) => {
+                assert_stands(store, expired);
+                return (told, true);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    (told, false)
+}
+
+/// A program that goes on where it is told to is not told again that it came too late.
+fn assert_stands(store: &dyn Store<[u8]>, expired: Expired) {
+    store.watch(Start::After(expired.oldest.unwrap())).wait().unwrap();
+}
+
+#[test]
+fn a_log_that_somebody_deleted_of_ends_each_watch_that_would_skip_a_commit() {
+    // Of ten commits, those that are deleted, counted from 0; and how many commits follow.
+    let deleted: [&[u64]; 6] =
+        [&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[0, 1, 2, 3], &[4, 5], &[9], &[0], &[3, 8, 9]];
+    for (deleted, later) in deleted.iter().flat_map(|deleted| [(deleted, 0), (deleted, 1), (deleted, 3)]) {
+        let namespace = format!("gap-{}-{}-{later}", deleted.len(), deleted[0]);
+        let store = open(Redis::options().namespace(&namespace), shared().port);
+        let mut changes = store.watch(Start::Now).wait().unwrap();
+        let mut waiting = store.watch(Start::Now).wait().unwrap();
+        let mut cursors = vec![changes.cursor().clone()];
+        let mut versions = Vec::new();
+        for number in 0..10 {
+            versions.push(put(&*store, number));
+            assert_eq!(next(&mut changes), versions[number as usize]);
+            cursors.push(changes.cursor().clone());
+        }
+        for gone in *deleted {
+            let number = versions[*gone as usize].to_bits().get() >> 24;
+            assert_eq!(
+                say(shared().address(), &format!("XDEL ifmatch:{{{namespace}}}:log {number}-0")),
+                ":1"
+            );
+        }
+        if deleted.len() == 10 {
+            assert_eq!(say(shared().address(), &format!("DEL ifmatch:{{{namespace}}}:log")), ":1");
+        }
+        let mut now = store.watch(Start::Now).wait().unwrap();
+        versions.extend((10..10 + later).map(|number| put(&*store, number)));
+        let newest = *versions.last().unwrap();
+
+        for (from, cursor) in cursors.into_iter().enumerate() {
+            let skipped = deleted.iter().any(|gone| *gone as usize >= from);
+            if from == versions.len() {
+                continue;
+            }
+            let (told, expired) = told(&*store, cursor, newest);
+            assert!(versions[from..].starts_with(&told), "{namespace}: from {from}: {told:?}");
+            assert!(expired || (!skipped && told == versions[from..]), "{namespace}: from {from}: {told:?}");
+            // Its own entry is what a place is known by, unless somebody began to watch there.
+            let unknown = (1..10).contains(&from) && deleted.contains(&(from as u64 - 1));
+            assert_eq!(expired, skipped || unknown, "{namespace}: from {from}");
+        }
+        // One that was begun before and reads only now, and one that was begun after it.
+        let ended = (0..11).find_map(|_| waiting.next().wait().err()).unwrap();
+        assert!(matches!(ended, Error::Expired(_)), "{ended}");
+        let last = put(&*store, 99);
+        versions.push(last);
+        assert!(versions[10..].iter().all(|version| next(&mut now) == *version));
+        // The one that had read all goes on where nothing is missing.
+        if !deleted.contains(&9) {
+            assert!(versions[10..].iter().all(|version| next(&mut changes) == *version));
+        }
+    }
 }
