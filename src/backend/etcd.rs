@@ -80,7 +80,8 @@ pub use options::Options;
 /// can't be read. A node that was started with `--unsafe-no-fsync` does not sync at all, and nothing tells a client.
 ///
 /// A restore from a backup is not told: it brings back the epoch, and etcd issues the same revisions again. Tokens from
-/// after the backup may then match what is written anew. Lay the namespace anew after a restore, by deleting the key
+/// after the backup may then match what is written anew, and a watcher that goes on from before it may be told a change that
+/// was lost, where etcd is as far again before anybody has asked it. Lay the namespace anew after a restore, by deleting the key
 /// `PREFIX/NAMESPACE:manifest`: then no old token matches.
 ///
 /// # Failures

@@ -127,6 +127,9 @@ impl Shared {
         let revision = revision(answer);
         if revision < before {
             self.newest.store(revision, Ordering::Release);
+            let mut recent = self.recent.lock();
+            let line = recent.line();
+            recent.forget(line);
         } else {
             self.newest.fetch_max(revision, Ordering::AcqRel);
         }

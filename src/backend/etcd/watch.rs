@@ -48,6 +48,10 @@ pub(super) struct Watch {
     manifest: Arc<Manifest>,
     /// The last revision that waits or was delivered, or of which it is known that it has nothing to deliver.
     position: i64,
+    /// The newest revision when the watch was begun.
+    seen: i64,
+    /// What the stream was begun under, see [`Recent`](super::recent::Recent).
+    line: u64,
     /// Of which node, and its watch.
     stream: Option<(usize, Watched)>,
     waiting: VecDeque<Revision>,
@@ -76,6 +80,8 @@ impl Watch {
             shared: Arc::clone(shared),
             manifest: shared.manifest(),
             position: 0,
+            seen: 0,
+            line: 0,
             stream: None,
             waiting: VecDeque::new(),
             is_listening: Arc::default(),
@@ -84,6 +90,7 @@ impl Watch {
         let seen = watch.look().await?;
         let epoch = seen.manifest.epoch;
         watch.manifest = seen.manifest;
+        watch.seen = seen.newest;
         watch.position = match after {
             None => seen.newest,
             // No revision 0 can be asked for, and nothing was ever there.
@@ -118,7 +125,7 @@ impl Watch {
     /// What the stream says next; nothing where it has ended.
     async fn receive(&mut self) -> Result<Option<WatchResponse>, Error> {
         if self.stream.is_none() {
-            let known = self.shared.recent.lock().after(self.manifest.epoch, self.position, TAKEN);
+            let known = self.shared.recent.lock().after(self.manifest.epoch, self.position, self.seen, TAKEN);
             if let Some((upto, revisions)) = known {
                 self.position = upto;
                 self.waiting.extend(revisions);
@@ -135,6 +142,8 @@ impl Watch {
         }
         self.shared.nodes.leave(*number);
         self.stream = None;
+        // Where all of etcd has ended, it may be another one that begins.
+        self.shared.recent.lock().forget(self.line);
         Ok(None)
     }
 
@@ -144,6 +153,7 @@ impl Watch {
             sleep(self.pause).await;
             self.pause = (self.pause * 2).clamp(PAUSES.0, PAUSES.1);
             let first = self.shared.keys.watched().0;
+            self.line = self.shared.recent.lock().line();
             let begun = self.shared.nodes.watch(self.shared.deadlines.read, first, self.options());
             match begun.await {
                 (number, Ok(stream)) => match self.check().await {
@@ -285,7 +295,7 @@ impl Watch {
         // All changes of one revision come in one response, so after the last of them nothing is missing.
         if let Some(last) = revisions.last() {
             let after = std::mem::replace(&mut self.position, last.number);
-            self.shared.recent.lock().add(self.manifest.epoch, after, last.number, &revisions);
+            self.shared.recent.lock().add(self.line, self.manifest.epoch, after, last.number, &revisions);
         }
         self.waiting.extend(revisions);
         Ok(())

@@ -122,6 +122,41 @@ fn a_restore_from_a_backup_is_not_told_and_a_namespace_laid_anew_tells_it() {
     assert_eq!(&*stale.current::<[u8]>().unwrap().value, b"overwrites what it has never seen");
 }
 
+#[test]
+fn after_a_restore_no_watcher_is_told_what_another_has_read_of_what_was_lost() {
+    // Whether anybody watches while it happens, and how many commits follow: fewer than were lost, or more.
+    for (watched, later) in [(true, 3), (false, 3), (true, 20)] {
+        let mut server = node(&[]);
+        let store = open(server.port, "lost").unwrap();
+        let mut changes = store.watch(Start::Now).wait().unwrap();
+        let start = changes.cursor().clone();
+        (0..5).for_each(|number| drop(put(&store, "kept", Expected::Any, &[number]).unwrap()));
+        let backup = server.directory().join("backup");
+        let backup = backup.to_str().unwrap();
+        etcdctl(server.port, &["snapshot", "save", backup]);
+        (0..8).for_each(|number| drop(put(&store, "lost", Expected::Any, &[number]).unwrap()));
+        // So that the store has read them.
+        (0..13).for_each(|_| drop(changes.next().wait().unwrap()));
+
+        let watching = watched.then(|| thread::spawn(move || changes.next().wait()));
+        restore(&mut server, backup);
+        let other = open(server.port, "lost").unwrap();
+        for number in 0..later {
+            patiently(|| put(&other, "new", Expected::Any, &[number]));
+        }
+        if let Some(watching) = watching {
+            // It ends, or goes on where nothing tells it.
+            let _ = watching.join().unwrap();
+        }
+
+        let mut resumed = patiently(|| store.watch(Start::After(start.clone())).wait());
+        let told: Vec<String> =
+            (0..5 + later).map(|_| resumed.next().wait().unwrap().changes[0].id.to_string()).collect();
+        let kept = told.iter().take_while(|id| *id == "kept").count();
+        assert!(kept == 5 && told[5..].iter().all(|id| id == "new"), "{watched} {later}: {told:?}");
+    }
+}
+
 /// Replaces the data of a node by a backup, as an operator does.
 pub(super) fn restore(server: &mut Server, backup: &str) {
     server.kill();
