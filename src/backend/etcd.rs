@@ -89,7 +89,8 @@ pub use options::Options;
 /// One node is asked until it fails; then it is the next one's turn. Reads are asked again, commits only where they
 /// certainly were not sent, as when the connection was refused or the node has no leader. Any other loss of an answer is
 /// [`Outcome::Unknown`](crate::store::Outcome::Unknown). A watcher goes on from where it was, on another node, by itself; while no
-/// node answers it waits.
+/// node answers it waits. Connecting has a deadline of its own, and goes on where a call's own passes first: the next call
+/// finds the connection. Where there are several nodes, a read gives each a third of its deadline, or half.
 ///
 /// Without a majority of the nodes nothing is written or read. TLS is for a client of the program's own:
 /// [`Options::with_client`].

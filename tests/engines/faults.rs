@@ -355,6 +355,28 @@ fn drop_after<T>(reply: Reply<'_, T>, patience: Duration) {
     }
 }
 
+/// Calls go well through a server that is far away, before and after each of some cuts. Of a cut the first calls only find it
+/// out: what they leave behind is what helps the next, as nothing else waits.
+#[cfg(any(feature = "etcd", feature = "redis"))]
+pub(crate) fn calls_go_well_at_a_distance(proxy: &crate::proxy::Proxy, store: &dyn Store<[u8]>) {
+    let (mut well, mut calls) = (0, 0);
+    for number in 0..8_u64 {
+        let put = || Commit::one(Entry::put("a", Expected::Any, number.to_be_bytes().into()));
+        let cut = Instant::now();
+        patiently(|| store.commit(put()).wait());
+        assert!(cut.elapsed() < Duration::from_secs(10), "recovered within {:?}", cut.elapsed());
+        for _ in 0..10 {
+            well += usize::from(store.commit(put()).wait().is_ok());
+            well += usize::from(store.get("a").wait().is_ok());
+            calls += 2;
+        }
+        proxy.cut_all();
+    }
+    println!("{well} of {calls} calls went well");
+    // A busy machine may be late now and then; who never recovers is late each time.
+    assert!(2 * well >= calls, "{well} of {calls} calls went well");
+}
+
 #[test]
 fn a_store_in_memory_passes_every_check_of_these() {
     let store: Arc<dyn Store<[u8]>> = Arc::new(ifmatch::Memory::<[u8]>::new());

@@ -4,8 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -222,8 +223,8 @@ impl Shared {
 }
 
 impl Wire {
-    fn carry_answers(&self, network: &Shared) -> io::Result<()> {
-        let mut bytes = vec![0; 64 * 1024];
+    fn carry_answers(self: &Arc<Self>, network: &Shared) -> io::Result<()> {
+        let (mut bytes, mut line) = (vec![0; 64 * 1024], None);
         loop {
             let length = (&self.server).read(&mut bytes)?;
             if length == 0 {
@@ -236,12 +237,35 @@ impl Wire {
                 Some(Fault::Delay) => thread::sleep(Duration::from_millis(20)),
                 _ => {}
             }
-            let pace = network.pace.load(Ordering::SeqCst) * length as u64 / 1024;
-            thread::sleep(Duration::from_micros(network.distance.load(Ordering::SeqCst) + pace));
+            thread::sleep(Duration::from_micros(network.pace.load(Ordering::SeqCst) * length as u64 / 1024));
+            let distance = Duration::from_micros(network.distance.load(Ordering::SeqCst));
+            if !distance.is_zero() {
+                // To connect takes a round trip of its own, which the first answer comes later by.
+                let connecting = if line.is_none() { distance } else { Duration::ZERO };
+                let line = line.get_or_insert_with(|| self.lay_line());
+                let due = Instant::now() + connecting + distance;
+                let _ = line.send((due, bytes[..length].to_vec()));
+                continue;
+            }
             if !self.silent.load(Ordering::SeqCst) {
                 (&self.client).write_all(&bytes[..length])?;
             }
         }
+    }
+
+    /// A long line to the client: many answers are on their way at once, and each arrives when it is due.
+    fn lay_line(self: &Arc<Self>) -> Sender<(Instant, Vec<u8>)> {
+        let (line, arriving) = mpsc::channel::<(Instant, Vec<u8>)>();
+        let wire = Arc::clone(self);
+        thread::spawn(move || {
+            for (due, answer) in arriving {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if !wire.silent.load(Ordering::SeqCst) && (&wire.client).write_all(&answer).is_err() {
+                    break;
+                }
+            }
+        });
+        line
     }
 
     fn cut(&self) {

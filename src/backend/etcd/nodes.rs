@@ -13,7 +13,7 @@ use etcd_client::{
     WatchStream,
 };
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::trouble::Trouble;
 
@@ -28,7 +28,7 @@ const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from
 ///
 /// Each has a client of its own: one for all of them keeps asking a dead node.
 pub(super) struct Nodes {
-    nodes: Vec<Node>,
+    nodes: Vec<Arc<Node>>,
     current: AtomicUsize,
 }
 
@@ -37,10 +37,19 @@ struct Node {
     endpoint: String,
     /// `None` where the program gave the client: then it is not for us to connect anew.
     connect: Option<ConnectOptions>,
-    link: Mutex<Option<Arc<Link>>>,
-    /// Held while connecting, so that only one call logs in.
-    connecting: tokio::sync::Mutex<()>,
+    connect_limit: Duration,
+    line: Mutex<Line>,
 }
+
+/// The connection of a node's calls, and the one that is being made.
+#[derive(Default)]
+struct Line {
+    link: Option<Arc<Link>>,
+    connecting: Option<Connecting>,
+}
+
+/// Where a connection that is being made will be found.
+type Connecting = tokio::sync::watch::Receiver<Option<Result<Arc<Link>, Trouble>>>;
 
 /// The clients of one connection.
 struct Link {
@@ -85,11 +94,9 @@ impl Nodes {
         if let Some((user, password)) = login {
             options = options.with_user(user, password).with_auto_token_refresh(true);
         }
-        let node = |endpoint| Node {
-            endpoint,
-            connect: Some(options.clone()),
-            link: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
+        let node = |endpoint| {
+            let connect = Some(options.clone());
+            Arc::new(Node { endpoint, connect, connect_limit, line: Mutex::default() })
         };
         Self { nodes: endpoints.into_iter().map(node).collect(), current: AtomicUsize::new(0) }
     }
@@ -99,10 +106,10 @@ impl Nodes {
         let node = Node {
             endpoint: "the given client".to_owned(),
             connect: None,
-            link: Mutex::new(Some(Arc::new(Link::new(client)))),
-            connecting: tokio::sync::Mutex::default(),
+            connect_limit: Duration::ZERO,
+            line: Mutex::new(Line { link: Some(Arc::new(Link::new(client))), connecting: None }),
         };
-        Self { nodes: vec![node], current: AtomicUsize::new(0) }
+        Self { nodes: vec![Arc::new(node)], current: AtomicUsize::new(0) }
     }
 
     /// Asks a node, and where that is allowed the next ones, until there is an answer or the time is over.
@@ -193,17 +200,23 @@ impl Nodes {
         let _ = self.current.compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    fn node(&self, number: usize) -> &Node {
+    fn node(&self, number: usize) -> &Arc<Node> {
         &self.nodes[number % self.nodes.len()]
     }
 }
 
 impl Node {
-    async fn ask<T, F>(&self, end: Instant, limit: Duration, ask: &impl Fn(&Link) -> F) -> Result<T, Trouble>
+    async fn ask<T, F>(
+        self: &Arc<Self>,
+        end: Instant,
+        limit: Duration,
+        ask: &impl Fn(&Link) -> F,
+    ) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, ClientError>>,
     {
         let link = self.link(end).await?;
+        let since = Instant::now();
         let mut renewed = false;
         loop {
             let answer = timeout_at(end, ask(&link)).await;
@@ -211,7 +224,10 @@ impl Node {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => Trouble::of(&self.endpoint, error),
                 Err(_) => {
-                    self.discard(&link);
+                    // One that was just made was hardly asked.
+                    if since.elapsed() >= limit.mul_f32(0.9) {
+                        self.discard(&link);
+                    }
                     return Err(Trouble::Late { endpoint: self.endpoint.clone(), limit });
                 }
             };
@@ -226,7 +242,7 @@ impl Node {
     }
 
     async fn watch(
-        &self,
+        self: &Arc<Self>,
         end: Instant,
         limit: Duration,
         key: Vec<u8>,
@@ -249,33 +265,65 @@ impl Node {
         }
     }
 
-    /// The connection, or a new one. Without a login that sends nothing yet.
-    async fn link(&self, end: Instant) -> Result<Arc<Link>, Trouble> {
-        if let Some(link) = &*self.link.lock() {
-            return Ok(Arc::clone(link));
-        }
-        let options = self.connect.clone();
-        let connected = timeout_at(end, async {
-            let _connecting = self.connecting.lock().await;
-            if let Some(link) = &*self.link.lock() {
+    /// The connection that is there, or a new one.
+    ///
+    /// It is made by a task: a call that waits for it no longer, because its deadline passed, leaves it to the next one.
+    async fn link(self: &Arc<Self>, end: Instant) -> Result<Arc<Link>, Trouble> {
+        let mut connecting = {
+            let mut line = self.line.lock();
+            if let Some(link) = &line.link {
                 return Ok(Arc::clone(link));
             }
-            let link = Arc::new(Link::new(Client::connect([&self.endpoint], options).await?));
-            *self.link.lock() = Some(Arc::clone(&link));
-            Ok(link)
+            // One that ended without a word, with its runtime, ends nobody else's waiting.
+            let under_way = line.connecting.take().filter(|connecting| connecting.has_changed().is_ok());
+            line.connecting.insert(under_way.unwrap_or_else(|| self.begin_connecting())).clone()
+        };
+        match timeout_at(end, connecting.wait_for(Option::is_some)).await {
+            Ok(Ok(connected)) => connected.clone().unwrap_or_else(|| Err(self.timed_out())),
+            _ => Err(self.timed_out()),
+        }
+    }
+
+    fn begin_connecting(self: &Arc<Self>) -> Connecting {
+        let (tell, connecting) = tokio::sync::watch::channel(None);
+        let node = Arc::clone(self);
+        tokio::spawn(async move {
+            let connected = timeout(node.connect_limit, node.connect()).await;
+            let connected = connected.unwrap_or_else(|_| Err(node.timed_out()));
+            let mut line = node.line.lock();
+            line.connecting = None;
+            line.link = connected.as_ref().ok().map(Arc::clone);
+            drop(line);
+            tell.send_replace(Some(connected));
         });
-        let unreachable =
-            |error| Trouble::Unreachable { endpoint: self.endpoint.clone(), source: Box::new(error) };
+        connecting
+    }
+
+    /// Connects, and logs in where there is a login.
+    async fn connect(&self) -> Result<Arc<Link>, Trouble> {
+        let connected = async {
+            let client = Client::connect([&self.endpoint], self.connect.clone()).await?;
+            // A client connects with its first call, in the time of that. What this one says does not matter.
+            let said = client.maintenance_client().status().await;
+            Ok((client, said.err()))
+        };
+        let unreachable = |source| Trouble::Unreachable { endpoint: self.endpoint.clone(), source };
         match connected.await {
-            Ok(Ok(link)) => Ok(link),
-            Ok(Err(error)) => match Trouble::of(&self.endpoint, error) {
-                refused @ Trouble::Refused { .. } => Err(refused),
+            Ok((client, said)) => match said.map(|error| Trouble::of(&self.endpoint, error)) {
+                Some(unreachable @ Trouble::Unreachable { .. }) => Err(unreachable),
+                _ => Ok(Arc::new(Link::new(client))),
+            },
+            Err(error) => match Trouble::of(&self.endpoint, error) {
                 // Whatever became of the login, no call was sent.
-                Trouble::Lost { source, .. } => Err(unreachable(*source)),
+                Trouble::Lost { source, .. } => Err(unreachable(source)),
                 other => Err(other),
             },
-            Err(_) => Err(unreachable(ClientError::IoError(io::ErrorKind::TimedOut.into()))),
         }
+    }
+
+    fn timed_out(&self) -> Trouble {
+        let source = Arc::new(ClientError::IoError(io::ErrorKind::TimedOut.into()));
+        Trouble::Unreachable { endpoint: self.endpoint.clone(), source }
     }
 
     /// Lets go of a connection that answers nothing: it may be broken without either side having been told.
@@ -283,11 +331,11 @@ impl Node {
         if self.connect.is_none() {
             return;
         }
-        let mut link = self.link.lock();
-        if link.as_ref().is_some_and(|link| Arc::ptr_eq(link, silent)) {
-            *link = None;
+        let mut line = self.line.lock();
+        if line.link.as_ref().is_some_and(|link| Arc::ptr_eq(link, silent)) {
+            line.link = None;
         }
-        drop(link);
+        drop(line);
         silent.gone.send_replace(true);
     }
 }

@@ -1,6 +1,7 @@
 //! [`Trouble`], why a call to etcd has no answer, and what may have become of it.
 
 use std::error::Error as StdError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::Error as ClientError;
@@ -21,7 +22,7 @@ const UNAVAILABLE: i32 = 14;
 const UNAUTHENTICATED: i32 = 16;
 
 /// Why a call to etcd has no answer. No text shows a login.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum Trouble {
     /// It can't have been sent.
     #[error("{endpoint} cannot be reached")]
@@ -40,13 +41,13 @@ pub(super) enum Trouble {
     Late { endpoint: String, limit: Duration },
 }
 
-/// What the client said. A box, since its own error prints its cause and does not give it.
-pub(super) type Cause = Box<ClientError>;
+/// What the client said, to all who waited for it. Its own error prints its cause and does not give it.
+pub(super) type Cause = Arc<ClientError>;
 
 impl Trouble {
     /// What the client's error says of a call to a node.
     pub(super) fn of(endpoint: &str, error: ClientError) -> Self {
-        let (endpoint, source) = (endpoint.to_owned(), Box::new(error));
+        let (endpoint, source) = (endpoint.to_owned(), Arc::new(error));
         let ClientError::GRpcStatus(status) = &*source else {
             return match &*source {
                 ClientError::InvalidArgs(_) | ClientError::InvalidUri(_) | ClientError::EndpointError(_) => {
@@ -122,10 +123,14 @@ impl Trouble {
     /// As the reason why a store can't be opened.
     pub(super) fn of_opening(self) -> ConnectError {
         match self {
-            Self::Refused { source, .. } => ConnectError::Refused { action: "open the namespace", source },
+            Self::Refused { source, .. } => {
+                ConnectError::Refused { action: "open the namespace", source: Box::new(source) }
+            }
             Self::Unreachable { endpoint, source }
             | Self::Leaderless { endpoint, source }
-            | Self::Lost { endpoint, source } => ConnectError::Unreachable { endpoint, source },
+            | Self::Lost { endpoint, source } => {
+                ConnectError::Unreachable { endpoint, source: Box::new(source) }
+            }
             Self::Late { ref endpoint, .. } => {
                 ConnectError::Unreachable { endpoint: endpoint.clone(), source: Box::new(self) }
             }

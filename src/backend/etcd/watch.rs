@@ -154,7 +154,8 @@ impl Watch {
             self.pause = (self.pause * 2).clamp(PAUSES.0, PAUSES.1);
             let first = self.shared.keys.watched().0;
             self.line = self.shared.recent.lock().line();
-            let begun = self.shared.nodes.watch(self.shared.deadlines.read, first, self.options());
+            // A stream has a connection of its own, which is part of beginning it.
+            let begun = self.shared.nodes.watch(self.shared.deadlines.connect, first, self.options());
             match begun.await {
                 (number, Ok(stream)) => match self.check().await {
                     Ok(()) => return Ok((number, stream)),
@@ -227,7 +228,7 @@ impl Watch {
 
     /// The revision up to which etcd was compacted. Only a watch that begins before it is told.
     async fn compacted_revision(&self) -> Option<i64> {
-        let limit = self.shared.deadlines.read;
+        let limit = self.shared.deadlines.connect;
         let from_the_first = WatchOptions::new().with_start_revision(1);
         let (_, stream) = self.shared.nodes.watch(limit, self.shared.keys.manifest(), from_the_first).await;
         let mut stream = stream.ok()?;

@@ -1,17 +1,18 @@
 //! How a namespace is found, or begun where there is nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::answer::ScriptAnswer;
 use super::keys::Keys;
 use super::link::Link;
 use super::script::OPEN;
 use super::trouble::Trouble;
-use crate::backend::engine::{ConnectError, Deadlines};
+use crate::backend::engine::ConnectError;
 use crate::base::random;
 
-/// Finds the namespace, or begins it where there is nothing.
-pub(super) async fn begin(link: &Arc<Link>, keys: &Keys, deadlines: &Deadlines) -> Result<(), ConnectError> {
+/// Finds the namespace within a limit of time, or begins it where there is nothing.
+pub(super) async fn begin(link: &Arc<Link>, keys: &Keys, limit: Duration) -> Result<(), ConnectError> {
     const ACTION: &str = "run scripts, which need Redis 7 or later";
     let names = [&keys.meta, &keys.ids, &keys.deleted, &keys.log, &keys.writes, &keys.closed];
     let call = OPEN
@@ -22,7 +23,7 @@ pub(super) async fn begin(link: &Arc<Link>, keys: &Keys, deadlines: &Deadlines) 
         .argument(&random().to_be_bytes()[..3])
         .repeatable();
     let opening = |trouble: Trouble| trouble.of_opening(ACTION, &link.endpoint());
-    let answer = link.call(&call, deadlines.read).await.map_err(|undone| opening(undone.trouble))?;
+    let answer = link.call(&call, limit).await.map_err(|undone| opening(undone.trouble))?;
     let mut answer = ScriptAnswer::new(answer).map_err(opening)?;
     match answer.word() {
         "open" => Ok(()),

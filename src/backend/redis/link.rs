@@ -8,7 +8,7 @@ use ::redis::{Client, ConnectionAddr, ProtocolVersion, RedisError, Value};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::script::Request;
 use super::trouble::Trouble;
@@ -104,20 +104,27 @@ impl Link {
             Ok(Err(trouble)) => trouble,
             Err(_) => Trouble::Late(limit),
         };
-        if let Some(wire) = used.as_ref().filter(|_| trouble.breaks_connection()) {
-            // One that gave no answer in time may never give one again.
-            wire.give_up();
+        if let Some((wire, since)) = &used {
+            // One that gave no answer in time may never give one again. One that was just made was hardly asked.
+            let hardly_asked = matches!(trouble, Trouble::Late(_)) && since.elapsed() < limit.mul_f32(0.9);
+            if trouble.breaks_connection() && !hardly_asked {
+                wire.give_up();
+            }
         }
         Err(Undone { trouble, sent: used.is_some() })
     }
 
     /// Whatever makes it send again has made sure that nothing was done.
-    async fn attempt(self: &Arc<Self>, call: &Request, used: &mut Option<Wire>) -> Result<Value, Trouble> {
+    async fn attempt(
+        self: &Arc<Self>,
+        call: &Request,
+        used: &mut Option<(Wire, Instant)>,
+    ) -> Result<Value, Trouble> {
         let mut whole = None;
         let (mut redirects, mut repeats) = (0, u32::from(call.repeatable));
         loop {
             let mut wire = self.wire().await?;
-            *used = Some(wire.clone());
+            *used = Some((wire.clone(), Instant::now()));
             let error = match wire.send(whole.as_ref().unwrap_or(&call.command)).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,

@@ -62,14 +62,15 @@ fn open(client: Client, keys: Keys, options: Options) -> Reply<'static, Redis, C
         Err(error) => return Reply::ready(Err(no_url(&error))),
     };
     let opening = async move {
-        // Connecting has its own time, which no call's deadline cuts short.
+        // Opening has the time of connecting, which no call's deadline cuts short.
+        let limit = options.deadlines.connect;
         link.wire().await.map_err(|trouble| trouble.of_opening("let us connect", &link.endpoint()))?;
-        settings::reach(&link, &keys, &options.deadlines).await?;
-        let durability = settings::durability(&link, &options.deadlines).await?;
+        settings::reach(&link, &keys, limit).await?;
+        let durability = settings::durability(&link, limit).await?;
         if let (true, Durability::Relaxed { may_lose }) = (options.strict, durability) {
             return Err(ConnectError::Relaxed { may_lose });
         }
-        begin(&link, &keys, &options.deadlines).await?;
+        begin(&link, &keys, limit).await?;
         Ok((link, keys, durability, options))
     };
     runtime.reply(opening).then(|opened| {

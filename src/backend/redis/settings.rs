@@ -1,6 +1,7 @@
 //! What the settings of a Redis server say about what it keeps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::{Cmd, RedisError, Value};
 
@@ -8,7 +9,7 @@ use super::keys::Keys;
 use super::link::Link;
 use super::script::Request;
 use super::trouble::Trouble;
-use crate::backend::engine::{ConnectError, Deadlines};
+use crate::backend::engine::ConnectError;
 use crate::store::Durability;
 
 /// The settings that decide what is kept.
@@ -59,10 +60,10 @@ pub(super) fn fit(answer: Result<Value, RedisError>) -> Result<(), Trouble> {
 }
 
 /// Goes to the node of a cluster that keeps the namespace: the settings of another one say nothing.
-pub(super) async fn reach(link: &Arc<Link>, keys: &Keys, deadlines: &Deadlines) -> Result<(), ConnectError> {
+pub(super) async fn reach(link: &Arc<Link>, keys: &Keys, limit: Duration) -> Result<(), ConnectError> {
     let mut look = Cmd::new();
     look.arg("HGET").arg(&keys.meta).arg("format");
-    match link.call(&Request::reading(look), deadlines.connect).await {
+    match link.call(&Request::reading(look), limit).await {
         Err(undone) if !matches!(undone.trouble, Trouble::Answered { .. }) || undone.trouble.passes() => {
             Err(undone.trouble.of_opening("tell of the namespace", &link.endpoint()))
         }
@@ -72,10 +73,10 @@ pub(super) async fn reach(link: &Arc<Link>, keys: &Keys, deadlines: &Deadlines) 
 }
 
 /// Which acknowledged commits survive a crash, by the settings of the server.
-pub(super) async fn durability(link: &Arc<Link>, deadlines: &Deadlines) -> Result<Durability, ConnectError> {
+pub(super) async fn durability(link: &Arc<Link>, limit: Duration) -> Result<Durability, ConnectError> {
     let mut command = Cmd::new();
     command.arg("CONFIG").arg("GET").arg(&NAMES);
-    let settings = match link.call(&Request::reading(command), deadlines.read).await {
+    let settings = match link.call(&Request::reading(command), limit).await {
         Ok(answer) => pairs(answer),
         // It may be forbidden, or the service may not have it.
         Err(undone) if matches!(undone.trouble, Trouble::Answered { .. }) && !undone.trouble.passes() => {

@@ -61,7 +61,7 @@ impl Shared {
 
     /// Somebody wiped the place: begins the namespace again.
     async fn begin_anew(&self) -> Result<(), Error> {
-        Ok(begin(&self.link, &self.keys, &self.deadlines).await?)
+        Ok(begin(&self.link, &self.keys, self.deadlines.read).await?)
     }
 
     pub(super) async fn get(&self, id: &str) -> Result<Option<Versioned<[u8]>>, Error> {

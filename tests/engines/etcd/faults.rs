@@ -9,9 +9,12 @@ use ifmatch::conformance::history::{Numbering, Workload};
 use ifmatch::store::{Abilities, Changes, Committed, Listed, Outcome, Page, Resolution, Scan, WriteId};
 use ifmatch::{Commit, Entry, Error, Etcd, Expected, Reply, Start, Store, Versioned};
 
+use ifmatch::engine::Deadlines;
+
 use super::{NODE, drawn, node, short, unused, url};
 use crate::faults::{
-    self, Totals, dropped_calls_leave_the_old_state_or_the_new_one, newest, patiently, runs,
+    self, Totals, calls_go_well_at_a_distance, dropped_calls_leave_the_old_state_or_the_new_one, newest,
+    patiently, runs,
 };
 use crate::proxy::{Fault, Proxy};
 
@@ -188,5 +191,20 @@ impl Store<[u8]> for Both {
 
     fn abilities(&self) -> Abilities {
         self.next().abilities()
+    }
+}
+
+#[test]
+fn a_store_with_tight_deadlines_opens_far_away_and_recovers_from_a_cut() {
+    let guarded = super::login::guarded(&[]);
+    for (port, login) in [(NODE.port, String::new()), (guarded.port, super::login::login())] {
+        let proxy = Proxy::new((std::net::Ipv4Addr::LOCALHOST, port).into());
+        proxy.move_away(Duration::from_millis(30));
+        let (tight, connect) = (Duration::from_millis(55), Duration::from_secs(5));
+        let deadlines = Deadlines { connect, read: tight, commit: tight };
+        let url = format!("etcd://{login}127.0.0.1:{}/app", proxy.port());
+        let store = Etcd::options().namespace(unused("far")).deadlines(deadlines).connect(&url).wait();
+
+        calls_go_well_at_a_distance(&proxy, &store.unwrap());
     }
 }

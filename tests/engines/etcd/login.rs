@@ -16,7 +16,7 @@ const PASSWORD: &str = "s3cr3t@:/";
 const ESCAPED: &str = "s3cr3t%40%3a%2f";
 
 /// A node that wants a login; the user `ann` may use the prefix `app/` and nothing else.
-fn guarded(more: &[&str]) -> Server {
+pub(super) fn guarded(more: &[&str]) -> Server {
     let server = node(more);
     let administer = |arguments: &[&str]| etcdctl(server.port, arguments);
     administer(&["user", "add", "root:toor"]);
@@ -27,6 +27,11 @@ fn guarded(more: &[&str]) -> Server {
     administer(&["user", "grant-role", "ann", "app"]);
     administer(&["auth", "enable"]);
     server
+}
+
+/// The part of a URL by which `ann` logs in.
+pub(super) fn login() -> String {
+    format!("ann:{ESCAPED}@")
 }
 
 fn every_text(error: &(dyn StdError + 'static)) -> String {
