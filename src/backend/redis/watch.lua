@@ -36,8 +36,4 @@ end
 if epoch ~= facts[2] or not stands then
     return expire(meta, log, facts)
 end
-local number, next_tag = behind_gap(log, position, facts)
-if number then
-    return expire(meta, log, facts, position, number, next_tag)
-end
 return { 'from', epoch, position, tag }

@@ -141,7 +141,7 @@ fn a_log_that_somebody_deleted_of_ends_each_watch_that_would_skip_a_commit() {
     // Of ten commits, those that are deleted, counted from 0; and how many commits follow.
     let deleted: [&[u64]; 6] =
         [&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], &[0, 1, 2, 3], &[4, 5], &[9], &[0], &[3, 8, 9]];
-    for (deleted, later) in deleted.iter().flat_map(|deleted| [(deleted, 0), (deleted, 1), (deleted, 3)]) {
+    for (deleted, later) in deleted.iter().flat_map(|deleted| [0, 1, 3].map(|later| (deleted, later))) {
         let namespace = format!("gap-{}-{}-{later}", deleted.len(), deleted[0]);
         let store = open(Redis::options().namespace(&namespace), shared().port);
         let mut changes = store.watch(Start::Now).wait().unwrap();
@@ -163,7 +163,7 @@ fn a_log_that_somebody_deleted_of_ends_each_watch_that_would_skip_a_commit() {
         if deleted.len() == 10 {
             assert_eq!(say(shared().address(), &format!("DEL ifmatch:{{{namespace}}}:log")), ":1");
         }
-        let mut now = store.watch(Start::Now).wait().unwrap();
+        let mut now = (later != 1).then(|| store.watch(Start::Now).wait().unwrap());
         versions.extend((10..10 + later).map(|number| put(&*store, number)));
         let newest = *versions.last().unwrap();
 
@@ -176,7 +176,8 @@ fn a_log_that_somebody_deleted_of_ends_each_watch_that_would_skip_a_commit() {
             assert!(versions[from..].starts_with(&told), "{namespace}: from {from}: {told:?}");
             assert!(expired || (!skipped && told == versions[from..]), "{namespace}: from {from}: {told:?}");
             // Its own entry is what a place is known by, unless somebody began to watch there.
-            let unknown = (1..10).contains(&from) && deleted.contains(&(from as u64 - 1));
+            let begun = from == 10 && now.is_some();
+            let unknown = from > 0 && !begun && deleted.contains(&(from as u64 - 1));
             assert_eq!(expired, skipped || unknown, "{namespace}: from {from}");
         }
         // One that was begun before and reads only now, and one that was begun after it.
@@ -184,7 +185,9 @@ fn a_log_that_somebody_deleted_of_ends_each_watch_that_would_skip_a_commit() {
         assert!(matches!(ended, Error::Expired(_)), "{ended}");
         let last = put(&*store, 99);
         versions.push(last);
-        assert!(versions[10..].iter().all(|version| next(&mut now) == *version));
+        if let Some(now) = &mut now {
+            assert!(versions[10..].iter().all(|version| next(now) == *version));
+        }
         // The one that had read all goes on where nothing is missing.
         if !deleted.contains(&9) {
             assert!(versions[10..].iter().all(|version| next(&mut changes) == *version));
