@@ -14,3 +14,5 @@ mod proxy;
 mod redis;
 mod runtime;
 mod server;
+#[cfg(any(feature = "etcd", feature = "redis"))]
+mod writes;

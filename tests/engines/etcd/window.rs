@@ -151,6 +151,13 @@ fn asking_after_more_write_ids_than_are_remembered_shuts_out_no_commit() {
 }
 
 #[test]
+fn ids_from_ahead_and_behind_refuse_no_fresh_commit_however_many_are_asked_for() {
+    let name = unused("skewed");
+
+    crate::writes::asking_refuses_no_fresh_commit([&small(&name, NODE.port), &small(&name, NODE.port)], 64);
+}
+
+#[test]
 fn an_id_from_ahead_is_refused_until_the_store_comes_there_and_no_longer() {
     // All who use one count its revisions on.
     let server = node(&[]);

@@ -297,6 +297,14 @@ fn asking_after_more_write_ids_than_are_remembered_shuts_out_no_commit() {
 }
 
 #[test]
+fn ids_from_ahead_and_behind_refuse_no_fresh_commit_however_many_are_asked_for() {
+    let store =
+        || Redis::options().namespace("skewed").history(64).connect(url(shared().port)).wait().unwrap();
+
+    crate::writes::asking_refuses_no_fresh_commit([&store(), &store()], 64);
+}
+
+#[test]
 fn versions_under_made_up_write_ids_have_tags_of_their_own() {
     let store = store();
     let place = u128::from(drawn(&store).place().unwrap().to_bits().get());
