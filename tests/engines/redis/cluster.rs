@@ -1,14 +1,16 @@
 //! A namespace on one node of a cluster, found from another node, and while it moves.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ifmatch::store::Outcome;
-use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store};
+use ifmatch::conformance::history::{Numbering, Workload};
+use ifmatch::store::{Durability, Outcome};
+use ifmatch::{Collection, Commit, Entry, Error, Expected, Redis, Start, Store};
 
 use super::{open, say, server, until, url};
-use crate::faults::patiently;
+use crate::faults::{self, Totals, patiently, runs};
 use crate::server::{Server, free_port};
 
 /// Two nodes that share the slots of a cluster.
@@ -147,4 +149,98 @@ fn of_a_cluster_the_node_that_keeps_the_namespace_is_looked_at() {
     set(other, "noeviction");
     set(home, "allkeys-lru");
     assert_eq!(connect(other).unwrap_err().to_string(), "the engine refused to keep every key");
+    set(home, "noeviction");
+    assert_eq!(say(home.address(), "CONFIG SET appendonly yes appendfsync always"), "+OK");
+    assert_eq!(connect(other).unwrap().abilities().durability, Durability::Strict);
+}
+
+/// Moves a slot from one node to the other, key by key, as an operator's tools do.
+fn move_slot(from: &Server, to: &Server, slot: u32) {
+    let said = |node: &Server, command: String| assert_eq!(say(node.address(), &command), "+OK", "{command}");
+    let id = |node: &Server| say(node.address(), "CLUSTER MYID");
+    said(to, format!("CLUSTER SETSLOT {slot} IMPORTING {}", id(from)));
+    said(from, format!("CLUSTER SETSLOT {slot} MIGRATING {}", id(to)));
+    // For a while all keys are still there: commits that need no other one go on.
+    thread::sleep(Duration::from_millis(20));
+    loop {
+        let keys = say(from.address(), &format!("CLUSTER GETKEYSINSLOT {slot} 1"));
+        let Some(key) = keys.split(' ').find(|key| !key.is_empty()) else { break };
+        let migrated = say(from.address(), &format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.port));
+        assert!(["+OK", "+NOKEY"].contains(&&*migrated), "{migrated}");
+    }
+    for node in [to, from] {
+        said(node, format!("CLUSTER SETSLOT {slot} NODE {}", id(to)));
+    }
+}
+
+/// Moves it to and fro until the flag is set and back; how often.
+fn move_to_and_fro(nodes: &[Server; 2], slot: u32, done: &AtomicBool) -> usize {
+    let home = usize::from(slot > 8191);
+    let mut moves = 0;
+    while moves % 2 == 1 || moves < 4 || !done.load(Ordering::SeqCst) {
+        let from = (home + moves) % 2;
+        move_slot(&nodes[from], &nodes[1 - from], slot);
+        moves += 1;
+        thread::sleep(Duration::from_millis(30));
+    }
+    moves
+}
+
+fn slot(nodes: &[Server; 2], name: &str) -> u32 {
+    say(nodes[0].address(), &format!("CLUSTER KEYSLOT {{{name}}}"))[1..].parse().unwrap()
+}
+
+#[test]
+fn one_order_explains_all_answers_while_the_namespace_moves_to_and_fro() {
+    let (nodes, mut totals, mut moves) = (cluster(), Totals::default(), 0);
+
+    for seed in 500..500 + runs(3) {
+        let name = format!("moving-{seed}");
+        let slot = slot(&nodes, &name);
+        let store = open(Redis::options().namespace(&name), nodes[seed as usize % 2].port);
+        let workload = Workload { threads: 8, calls: 2_500, ..Workload::new(seed) };
+        totals.add(&faults::run(store, &workload, Numbering::StoreWide, |done| {
+            moves += move_to_and_fro(&nodes, slot, done);
+        }));
+    }
+
+    println!("{moves} moves: {totals:?}");
+    assert!(totals.conflicts > 0 && totals.batches > 100, "{totals:?}");
+}
+
+#[test]
+fn counters_are_exact_while_the_namespace_moves_to_and_fro() {
+    let nodes = cluster();
+    let slot = slot(&nodes, "counted");
+    let increments = 4 * 500;
+    let stores = [0, 1].map(|node| open(Redis::options().namespace("counted"), nodes[node].port));
+    let counters = stores.map(|store| Collection::<u64>::json(store));
+    for id in ["left", "right"] {
+        counters[0].create(id, 0).wait().unwrap();
+    }
+
+    let (done, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let moves = thread::scope(|scope| {
+        let moving = scope.spawn(|| move_to_and_fro(&nodes, slot, &done));
+        let counting = [0, 1, 2, 3].map(|number: usize| {
+            let (counters, refused) = (&counters[number % 2], &refused);
+            scope.spawn(move || {
+                for round in 0..increments / 4 {
+                    let id = ["left", "right"][(number / 2 + round) % 2];
+                    while let Err(error) = counters.modify(id, |count| *count += 1).wait() {
+                        // Nothing that may have been applied is left unsettled, or the count would not be known.
+                        assert_eq!(error.outcome(), Outcome::NotApplied, "{error}");
+                        refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        });
+        counting.map(|counting| counting.join().unwrap());
+        done.store(true, Ordering::SeqCst);
+        moving.join().unwrap()
+    });
+
+    println!("{increments} increments over {moves} moves, {refused:?} calls refused in between");
+    let count = |id| patiently(|| counters[0].fetch(id).wait()).value;
+    assert_eq!(*count("left") + *count("right"), increments as u64);
 }
