@@ -1,16 +1,18 @@
 //! Three nodes, of which one is killed or paused.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ifmatch::conformance::history::{Numbering, Workload};
 use ifmatch::engine::Deadlines;
+use ifmatch::store::{Outcome, Scan};
 use ifmatch::{Commit, Entry, Etcd, Expected, Start, Store};
 
 use super::{etcdctl, member, try_etcdctl, unused};
 use crate::faults::{self, Totals, patiently, runs};
+use crate::proxy::Proxy;
 use crate::server::{Server, free_port};
 
 /// How long a cluster may take to choose a leader.
@@ -59,7 +61,12 @@ impl Cluster {
 
     /// A store that asks this node first.
     fn store(&self, first: usize) -> Arc<Etcd> {
-        let endpoint = |number: usize| format!("127.0.0.1:{}", self.0[(first + number) % 3].port);
+        Self::store_at(std::array::from_fn(|number| self.0[(first + number) % 3].port))
+    }
+
+    /// A store that asks these in turn.
+    fn store_at(ports: [u16; 3]) -> Arc<Etcd> {
+        let endpoint = |number: usize| format!("127.0.0.1:{}", ports[number]);
         let url = format!("etcd://{},{},{}/tests", endpoint(0), endpoint(1), endpoint(2));
         let second = Duration::from_secs(1);
         let deadlines = Deadlines { connect: second, read: second, commit: second };
@@ -134,16 +141,7 @@ fn a_member_that_is_removed_is_passed_over() {
     let put = || Commit::one(Entry::put("a", Expected::Any, (*b"x").into()));
     store.commit(put()).wait().unwrap();
 
-    let status = etcdctl(cluster.0[asked % 3].port, &["endpoint", "status", "-w", "json"]);
-    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
-    let member = status[0]["Status"]["header"]["member_id"].as_u64().unwrap();
-    let member = format!("{member:x}");
-    // Etcd wants all nodes to have known each other for 5 seconds before it lets go of one.
-    let end = Instant::now() + PATIENCE;
-    while try_etcdctl(cluster.0[(asked + 1) % 3].port, &["member", "remove", &member]).is_err() {
-        assert!(Instant::now() < end, "the member can't be removed");
-        thread::sleep(Duration::from_millis(100));
-    }
+    remove(&member_id(&cluster.0[asked % 3]), &cluster.0[(asked + 1) % 3]);
 
     let mut written = vec![changes.next().wait().unwrap().changes[0].version];
     for _ in 0..10 {
@@ -152,6 +150,128 @@ fn a_member_that_is_removed_is_passed_over() {
     assert!(store.get("a").wait().unwrap().is_some());
     // One whose answer was lost may come in between.
     while changes.next().wait().unwrap().changes[0].version != written[10] {}
+}
+
+/// What the members call a node.
+fn member_id(node: &Server) -> String {
+    let status = etcdctl(node.port, &["endpoint", "status", "-w", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    format!("{:x}", status[0]["Status"]["header"]["member_id"].as_u64().unwrap())
+}
+
+/// Lets another node remove a member.
+fn remove(member: &str, through: &Server) {
+    // Etcd wants all nodes to have known each other for 5 seconds before it lets go of one.
+    let end = Instant::now() + PATIENCE;
+    while let Err(problem) = try_etcdctl(through.port, &["member", "remove", member]) {
+        assert!(Instant::now() < end, "the member can't be removed: {problem}");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_member_that_is_replaced_loses_nothing() {
+    let mut cluster = Cluster::start();
+    // What stands at the address of a node changes, and the address stays.
+    let networks = [0, 1, 2].map(|number| Proxy::new(cluster.0[number].address()));
+    let replaced = cluster.leader();
+    let ports = std::array::from_fn(|number| networks[(replaced + number) % 3].port());
+    let store = Cluster::store_at(ports);
+    let rounds = Workload { calls: 2_000, ..workload(500) };
+    let mut under_way = Vec::new();
+
+    let totals = faults::run(store, &rounds, Numbering::StoreWide, |done| {
+        let [second, third] = [1, 2].map(|number| (replaced + number) % 3);
+        let gone = member_id(&cluster.0[replaced]);
+        cluster.0[replaced].kill();
+        networks[replaced].cut_all();
+        remove(&gone, &cluster.0[second]);
+        let peer = format!("http://127.0.0.1:{}", free_port());
+        etcdctl(cluster.0[second].port, &["member", "add", "four", "--peer-urls", &peer]);
+        let peer_of = |number: usize| {
+            let node = &cluster.0[number];
+            format!("{}={}", node.argument("--name"), node.argument("--initial-advertise-peer-urls"))
+        };
+        let members = format!("four={peer},{},{}", peer_of(second), peer_of(third));
+        cluster.0[replaced] = member("four", &peer, &members, &["--initial-cluster-state", "existing"]);
+        networks[replaced].redirect(cluster.0[replaced].address());
+        under_way.push(!done.load(Ordering::SeqCst));
+        cluster.leader();
+        // Of the two old ones each vote counts now: the new one makes the majority.
+        cluster.0[second].kill();
+        under_way.push(!done.load(Ordering::SeqCst));
+        thread::sleep(Duration::from_millis(500));
+        cluster.0[second].start_again();
+        wait_for(done);
+    });
+
+    println!("{totals:?}");
+    assert!(under_way == [true; 2] && totals.unknown > 0, "{under_way:?}, {totals:?}");
+}
+
+#[test]
+fn a_list_is_whole_and_never_goes_back_where_leaders_are_killed_in_its_midst() {
+    const IDS: usize = 1_500;
+    let mut cluster = Cluster::start();
+    let store = cluster.store(cluster.leader());
+    let id = |number: usize| format!("listed/{number:04}");
+    let value: Arc<[u8]> = vec![7; 4_000].into();
+    for some in (0..IDS).collect::<Vec<_>>().chunks(100) {
+        let ids: Vec<String> = some.iter().map(|number| id(*number)).collect();
+        let put = |id| Entry::put(id, Expected::Any, Arc::clone(&value));
+        patiently(|| store.commit(ids.iter().map(|id| put(&**id)).collect()).wait());
+    }
+
+    // Of the id that is written meanwhile, the newest version that was acknowledged.
+    let (acknowledged, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let (lists, failed, kills) = thread::scope(|scope| {
+        let (store, acknowledged, done) = (&store, &acknowledged, &done);
+        scope.spawn(move || {
+            while !done.load(Ordering::SeqCst) {
+                let put = Entry::put("listed/0700", Expected::Any, (*b"new").into());
+                if let Ok(committed) = store.commit(Commit::one(put)).wait() {
+                    acknowledged.store(committed.version().unwrap().to_bits().get(), Ordering::SeqCst);
+                }
+            }
+        });
+        let listing = scope.spawn(move || {
+            let (mut lists, mut failed) = (0, 0);
+            while !done.load(Ordering::SeqCst) {
+                let before = acknowledged.load(Ordering::SeqCst);
+                match store.scan(Scan::new("listed/", 2 * IDS)).wait() {
+                    Ok(page) => {
+                        assert!(!page.more && page.items.len() == IDS, "{} of {IDS}", page.items.len());
+                        let whole =
+                            page.items.iter().enumerate().all(|(number, item)| *item.0 == *id(number));
+                        assert!(whole, "an id is missing or comes twice");
+                        let written = page.items[700].1.version.to_bits().get();
+                        assert!(written >= before, "it went back from {before} to {written}");
+                        lists += 1;
+                    }
+                    Err(error) => {
+                        assert_eq!(error.outcome(), Outcome::NotApplied, "{error}");
+                        failed += 1;
+                    }
+                }
+            }
+            (lists, failed)
+        });
+        let mut kills = 0;
+        for _ in 0..5 {
+            let leader = cluster.leader();
+            thread::sleep(Duration::from_millis(300));
+            cluster.0[leader].kill();
+            kills += 1;
+            thread::sleep(Duration::from_millis(700));
+            cluster.0[leader].start_again();
+        }
+        done.store(true, Ordering::SeqCst);
+        let (lists, failed) = listing.join().unwrap();
+        (lists, failed, kills)
+    });
+
+    println!("{lists} lists of {IDS} ids, {failed} failed, {kills} leaders killed");
+    assert!(lists > 2 * kills, "{lists} lists, {failed} failed");
 }
 
 #[test]
