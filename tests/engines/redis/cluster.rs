@@ -214,7 +214,7 @@ fn counters_are_exact_while_the_namespace_moves_to_and_fro() {
     let slot = slot(&nodes, "counted");
     let increments = 4 * 500;
     let stores = [0, 1].map(|node| open(Redis::options().namespace("counted"), nodes[node].port));
-    let counters = stores.map(|store| Collection::<u64>::json(store));
+    let counters = stores.map(Collection::<u64>::json);
     for id in ["left", "right"] {
         counters[0].create(id, 0).wait().unwrap();
     }
@@ -235,7 +235,7 @@ fn counters_are_exact_while_the_namespace_moves_to_and_fro() {
                 }
             })
         });
-        counting.map(|counting| counting.join().unwrap());
+        counting.into_iter().for_each(|counting| counting.join().unwrap());
         done.store(true, Ordering::SeqCst);
         moving.join().unwrap()
     });

@@ -133,7 +133,7 @@ fn told(store: &dyn Store<[u8]>, from: Cursor, newest: Version) -> (Vec<Version>
 
 /// A program that goes on where it is told to is not told again that it came too late.
 fn assert_stands(store: &dyn Store<[u8]>, expired: Expired) {
-    store.watch(Start::After(expired.oldest.unwrap())).wait().unwrap();
+    let _stands = store.watch(Start::After(expired.oldest.unwrap())).wait().unwrap();
 }
 
 #[test]
