@@ -45,8 +45,8 @@ pub use options::Options;
 /// # Cost
 ///
 /// A read is one `GETEX`, and a commit of any size one script: one round trip each, over one connection that all callers
-/// share. A page is one script, and one without values sends 10 bytes of each record. A watcher costs one script a batch; all watchers of a store share one more connection,
-/// which waits for new commits. Redis runs one script at a time: a commit of one small value takes it some 14 µs, one of
+/// share. A page is one script, and one without values sends 10 bytes of each record. A watcher costs one script a batch; all
+/// watchers of a store share one more connection, which waits for new commits. Redis runs one script at a time: a commit of one small value takes it some 14 µs, one of
 /// 1,000 entries a few milliseconds, and each MiB of values a millisecond more.
 ///
 /// # Versions
@@ -91,10 +91,9 @@ pub use options::Options;
 /// - Everything is in the memory of Redis. Where that is full, commits that put values fail with
 ///   [`Outcome::NotApplied`](crate::store::Outcome::NotApplied); reads and deletions go on.
 /// - Past version 2^40 - 2 the namespace takes no more commits.
-/// - The keys begin with `ifmatch:{namespace}:`. A user with an ACL needs `~ifmatch:{namespace}:*`, `INFO` (opening asks
-///   whether the server is a replica, and which keys it drops), the commands of hashes,
-///   strings, sorted sets and streams, and `EVALSHA` and `EVAL`; a permission that is missing is told of when the store is
-///   opened.
+/// - The keys begin with `ifmatch:{namespace}:`. A user with an ACL needs `~ifmatch:{namespace}:*`, `INFO`, the commands of
+///   hashes, strings, sorted sets and streams, and `EVALSHA` and `EVAL`; a permission that is missing is told of when the store
+///   is opened. With `SCRIPT LOAD` as well, no call has to send its script first.
 ///
 /// # Failures
 ///
