@@ -1,6 +1,7 @@
 //! What becomes of tokens and cursors when the engine is wiped, replaced, restored or compacted, and formats.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
@@ -127,7 +128,8 @@ fn after_a_restore_no_watcher_is_told_what_another_has_read_of_what_was_lost() {
     // Whether anybody watches while it happens, and how many commits follow: fewer than were lost, or more.
     for (watched, later) in [(true, 3), (false, 3), (true, 20)] {
         let mut server = node(&[]);
-        let store = open(server.port, "lost").unwrap();
+        let network = Proxy::new(server.address());
+        let store = open(network.port(), "lost").unwrap();
         let mut changes = store.watch(Start::Now).wait().unwrap();
         let start = changes.cursor().clone();
         (0..5).for_each(|number| assert!(put(&store, "kept", Expected::Any, &[number]).is_ok()));
@@ -139,11 +141,15 @@ fn after_a_restore_no_watcher_is_told_what_another_has_read_of_what_was_lost() {
         (0..13).for_each(|_| drop(changes.next().wait().unwrap()));
 
         let watching = watched.then(|| thread::spawn(move || changes.next().wait()));
+        // The store sees of it what has become of it by then, and nothing in between.
+        network.redirect(SocketAddr::from((Ipv4Addr::LOCALHOST, 1)));
+        network.cut_all();
         restore(&mut server, backup);
         let other = open(server.port, "lost").unwrap();
         for number in 0..later {
             patiently(|| put(&other, "new", Expected::Any, &[number]));
         }
+        network.redirect(server.address());
         if let Some(watching) = watching {
             // It ends, or goes on where nothing tells it.
             let _ = watching.join().unwrap();
