@@ -355,6 +355,29 @@ fn drop_after<T>(reply: Reply<'_, T>, patience: Duration) {
     }
 }
 
+/// A store with a tight deadline recovers from a cut, whatever time it takes to connect beside that: where a call that waited
+/// for the connection took it along as it gave up, some would never.
+#[cfg(any(feature = "etcd", feature = "redis"))]
+pub(crate) fn every_deadline_recovers<S: Store<[u8]>>(
+    proxy: &crate::proxy::Proxy,
+    open: impl Fn(Duration) -> S,
+) {
+    for limit in (50..110).step_by(6).map(Duration::from_millis) {
+        let store = open(limit);
+        for number in 0..3_u64 {
+            let put = || Commit::one(Entry::put("a", Expected::Any, number.to_be_bytes().into()));
+            let cut = Instant::now();
+            patiently(|| store.commit(put()).wait());
+            assert!(
+                cut.elapsed() < Duration::from_secs(5),
+                "{limit:?}: recovered within {:?}",
+                cut.elapsed()
+            );
+            proxy.cut_all();
+        }
+    }
+}
+
 /// Calls go well through a server that is far away, before and after each of some cuts. Of a cut the first calls only find it
 /// out: what they leave behind is what helps the next, as nothing else waits.
 #[cfg(any(feature = "etcd", feature = "redis"))]

@@ -13,8 +13,8 @@ use ifmatch::engine::Deadlines;
 
 use super::{NODE, drawn, node, short, unused, url};
 use crate::faults::{
-    self, Totals, calls_go_well_at_a_distance, dropped_calls_leave_the_old_state_or_the_new_one, newest,
-    patiently, runs,
+    self, Totals, calls_go_well_at_a_distance, dropped_calls_leave_the_old_state_or_the_new_one,
+    every_deadline_recovers, newest, patiently, runs,
 };
 use crate::proxy::{Fault, Proxy};
 
@@ -200,12 +200,13 @@ fn a_store_with_tight_deadlines_opens_far_away_and_recovers_from_a_cut() {
     for (port, login) in [(NODE.port, String::new()), (guarded.port, super::login::login())] {
         let proxy = Proxy::new((std::net::Ipv4Addr::LOCALHOST, port).into());
         proxy.move_away(Duration::from_millis(30));
-        // A call that waits for a connection has not the time left to use it: the next one must find it.
-        let (tight, connect) = (Duration::from_millis(66), Duration::from_secs(5));
-        let deadlines = Deadlines { connect, read: tight, commit: tight };
         let url = format!("etcd://{login}127.0.0.1:{}/app", proxy.port());
-        let store = Etcd::options().namespace(unused("far")).deadlines(deadlines).connect(&url).wait();
+        let open = |limit| {
+            let deadlines = Deadlines { connect: Duration::from_secs(5), read: limit, commit: limit };
+            Etcd::options().namespace(unused("far")).deadlines(deadlines).connect(&url).wait().unwrap()
+        };
 
-        calls_go_well_at_a_distance(&proxy, &store.unwrap());
+        calls_go_well_at_a_distance(&proxy, &open(Duration::from_millis(66)));
+        every_deadline_recovers(&proxy, open);
     }
 }

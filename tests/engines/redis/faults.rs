@@ -13,7 +13,7 @@ use ifmatch::{Collection, Commit, Entry, Error, Expected, Retry, Start, Store};
 
 use super::{STRICT, drawn, fresh, open, say, server, shared, short, store, until, url};
 use crate::faults::newest;
-use crate::faults::{self, Totals, calls_go_well_at_a_distance, patiently, runs};
+use crate::faults::{self, Totals, calls_go_well_at_a_distance, every_deadline_recovers, patiently, runs};
 use crate::proxy::{Fault, Proxy};
 
 fn workload(seed: u64) -> Workload {
@@ -257,7 +257,7 @@ fn a_store_with_tight_deadlines_opens_far_away_and_recovers_from_a_cut() {
     // To send one only when it is missed would take each first call two round trips.
     assert!(!say(server.address(), "INFO errorstats").contains("NOSCRIPT"));
 
-    // A call that waits for a connection has not the time left to use it: the next one must find it.
-    let store = fresh().deadlines(limits(Duration::from_millis(66))).connect(url(proxy.port()));
-    calls_go_well_at_a_distance(&proxy, &store.wait().unwrap());
+    let open = |limit| fresh().deadlines(limits(limit)).connect(url(proxy.port())).wait().unwrap();
+    calls_go_well_at_a_distance(&proxy, &open(Duration::from_millis(100)));
+    every_deadline_recovers(&proxy, open);
 }
