@@ -1,7 +1,11 @@
 //! [`Postgres`], a store in a PostgreSQL database.
 
 mod alarm;
+mod connecting;
 mod cursor;
+mod ending;
+mod functions;
+mod laying;
 mod news;
 mod open;
 mod options;

@@ -3,9 +3,13 @@
 mod faults;
 mod feed;
 mod laws;
+mod load;
+mod moved;
 mod opening;
+mod plans;
 mod pooled;
 mod remembered;
+mod rights;
 mod rows;
 #[cfg(feature = "postgres-tls")]
 mod tls;
@@ -49,25 +53,21 @@ fn user() -> Option<u32> {
 
 /// An empty cluster to copy, since making one takes a second.
 fn template() -> &'static Directory {
-    static TEMPLATE: LazyLock<Directory> = LazyLock::new(|| {
-        let user = user();
-        let directory = Directory::new(user);
-        let mut initdb = Command::new(program("initdb", &ELSEWHERE, "postgresql"));
-        initdb.args([
-            "--no-sync",
-            "--auth=trust",
-            "--username=postgres",
-            "--encoding=UTF8",
-            "--locale=C",
-            "-D",
-        ]);
-        initdb.arg(directory.path().join("data")).current_dir(directory.path());
-        user.map(|user| initdb.uid(user));
-        let output = initdb.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        directory
-    });
+    static TEMPLATE: LazyLock<Directory> = LazyLock::new(new_cluster);
     &TEMPLATE
+}
+
+/// A new cluster. A copy of one can't be told from it.
+fn new_cluster() -> Directory {
+    let user = user();
+    let directory = Directory::new(user);
+    let mut initdb = Command::new(program("initdb", &ELSEWHERE, "postgresql"));
+    initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"]);
+    initdb.arg(directory.path().join("data")).current_dir(directory.path());
+    user.map(|user| initdb.uid(user));
+    let output = initdb.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    directory
 }
 
 /// A server of one's own, with these settings.

@@ -109,7 +109,6 @@ impl Proxy {
     }
 
     /// From now on the server is so far away, there and back.
-    #[cfg(any(feature = "etcd", feature = "redis"))]
     pub(crate) fn move_away(&self, round_trip: Duration) {
         self.shared.distance.store(round_trip.as_micros() as u64, Ordering::SeqCst);
     }

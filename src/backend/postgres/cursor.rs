@@ -89,10 +89,12 @@ impl Snapshot {
     }
 }
 
-/// The place that a row of epoch, transaction, version and snapshot names.
-pub(super) fn spot_of(row: &Row) -> Result<Spot, tokio_postgres::Error> {
+/// The place that a row of epoch, transaction, version and snapshot names. None where it has no epoch: the rows are of
+/// another cluster.
+pub(super) fn spot_of(row: &Row) -> Result<Option<Spot>, tokio_postgres::Error> {
+    let Some(epoch) = row.try_get(0)? else { return Ok(None) };
     let snapshot = Snapshot::parse(row.try_get(3)?).unwrap_or_default();
-    Ok(Spot::new(row.try_get(0)?, mark_of(row, 1)?.unwrap_or_default(), &snapshot))
+    Ok(Some(Spot::new(epoch, mark_of(row, 1)?.unwrap_or_default(), &snapshot)))
 }
 
 /// The mark in two columns of a row; none where there is no commit.

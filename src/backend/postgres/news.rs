@@ -66,7 +66,7 @@ async fn is_news(shared: &Shared, place: &mut Option<Spot>) -> bool {
     let asked = shared.engine.ask(budget, &shared.sql.newest, &[&shared.place.namespace, &running]).await;
     // Whoever looks for itself finds out what is wrong.
     let Ok(rows) = asked else { return true };
-    let Some((now, late)) = rows.first().and_then(|row| Some((spot_of(row).ok()?, row.try_get(4).ok()?)))
+    let Some((now, late)) = rows.first().and_then(|row| Some((spot_of(row).ok()??, row.try_get(4).ok()?)))
     else {
         return true;
     };

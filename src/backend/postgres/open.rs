@@ -10,10 +10,9 @@ use tokio_postgres::config::{Config, Host, TargetSessionAttrs};
 use tokio_postgres::{NoTls, Row};
 
 use super::Postgres;
-use super::alarm::Alarms;
 use super::options::Options;
 use super::session::{Budget, Engine, Parameter};
-use super::shared::Shared;
+use super::shared::{Shared, lock_patience};
 use super::sql::{FORMAT, SERVER, Sql, Statement};
 use super::trouble::{Cause, POOLED, Trouble, passes};
 use crate::backend::engine::{ConnectError, Runtime};
@@ -26,8 +25,7 @@ const OLDEST: i32 = 130_000;
 /// What connections of our own begin with, unless the URL says otherwise: the functions demand this isolation level, and
 /// a plan made while a table was small must not read all of it once it is large. The last one is read back, to find out
 /// whether they reach the server.
-const SETTINGS: &str =
-    r"-c default_transaction_isolation=read\ committed -c enable_seqscan=off -c ifmatch.settings=reached";
+const SETTINGS: &str = r"-c default_transaction_isolation=read\ committed -c enable_seqscan=off -c jit=off -c search_path=pg_catalog -c ifmatch.settings=reached";
 
 impl Options {
     /// Opens the store in the database of this URL, `postgres://user:password@host:port/database`, or of a list of
@@ -92,6 +90,8 @@ fn own_pool(options: &Options, url: &str) -> Result<(Pool, String), ConnectError
     }
     if options.prepares {
         let mut settings = SETTINGS.to_owned();
+        // A read that is given up, and can't be cancelled, waits no longer than this for a table that somebody locked.
+        let _ = write!(settings, " -c lock_timeout={}", lock_patience(options.deadlines.read));
         if let Some(given) = config.get_options() {
             let _ = write!(settings, " {given}");
         }
@@ -105,7 +105,10 @@ fn own_pool(options: &Options, url: &str) -> Result<(Pool, String), ConnectError
     config.tcp_user_timeout(options.deadlines.commit);
     let endpoint = endpoint(&config);
     let manager = manager(options, config);
-    let pool = Pool::builder(manager).max_size(options.connections).build();
+    let pool = Pool::builder(manager)
+        .max_size(options.connections)
+        .runtime(deadpool_postgres::Runtime::Tokio1)
+        .build();
     let pool =
         pool.map_err(|error| ConnectError::Refused { action: "make connections", source: error.into() })?;
     Ok((pool, endpoint))
@@ -151,13 +154,7 @@ fn open(
         }
     };
     let home = Arc::clone(runtime.home());
-    let engine = Engine {
-        pool,
-        prepares: options.prepares,
-        connecting: options.deadlines.connect,
-        handle: runtime.handle().clone(),
-        alarms: Alarms::default(),
-    };
+    let engine = Engine::new(&options, pool, runtime.handle().clone());
     let opened = async move {
         let budget = Budget::new(options.deadlines.connect);
         let opening = Opening { engine: &engine, budget, endpoint, settings };
@@ -168,15 +165,15 @@ fn open(
         if let (true, Durability::Relaxed { may_lose }) = (options.strict, durability) {
             return Err(ConnectError::Relaxed { may_lose });
         }
-        let epoch = random() as i64;
-        opening.ask(&sql.enter, &[&options.place.namespace, &epoch]).await?;
+        opening.ask(&sql.enter, &[&options.place.namespace, &(random() as i64)]).await?;
         drop(opening);
+        engine.prepare_ahead([&sql.get, &sql.commit_one, &sql.commit_many]);
         Ok(Postgres::from(Shared::new(options, engine, sql, durability, runtime)))
     };
     home.reply(opened)
 }
 
-const UNLOGGED: &str = "everything, in a crash of the server: the tables are unlogged";
+const UNLOGGED: &str = "everything, in a crash of the server: a table, or the sequence, is unlogged";
 
 /// What opening a store needs.
 struct Opening<'e> {
@@ -234,12 +231,22 @@ impl Opening<'_> {
                 return Err(ConnectError::Foreign { found });
             }
         }
-        if complete {
-            return self.read(&survey[0], 3);
+        if !complete {
+            let laid = self.engine.run(self.budget.left(), &sql.lay).await;
+            laid.map_err(|trouble| self.refusal("create its tables", trouble))?;
         }
-        let laid = self.engine.run(self.budget.left(), &sql.lay).await;
-        laid.map_err(|trouble| self.refusal("create its tables", trouble))?;
-        self.read(&self.ask(&sql.survey, &[]).await?[0], 3)
+        let survey = self.ask(&sql.survey, &[]).await?;
+        if self.read::<Option<bool>>(&survey[0], 4)? != Some(true) {
+            let found =
+                "the sequence of its versions has a cache, begins anew at its end, or counts down".to_owned();
+            return Err(ConnectError::Foreign { found });
+        }
+        let lacks: Option<String> = self.read(&self.ask(&sql.rights, &[]).await?[0], 0)?;
+        if let Some(lacks) = lacks {
+            let source = Cause::new(format!("the login lacks {lacks}")).into();
+            return Err(ConnectError::Refused { action: "grant the use of its tables", source });
+        }
+        self.read(&survey[0], 3)
     }
 
     async fn ask(

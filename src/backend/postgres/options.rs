@@ -94,6 +94,9 @@ impl Options {
     }
 
     /// The most connections at once. Default: 16, and at least one. Each call under way has one of its own.
+    ///
+    /// The server never has more of them: a call that is given up, or dropped for longer than 200 milliseconds, is cancelled
+    /// there, and its place is free once that is done.
     pub fn connections(self, most: usize) -> Self {
         Self { connections: most.max(1), ..self }
     }
@@ -104,6 +107,9 @@ impl Options {
     /// Without this, opening a store there fails with [`ConnectError::Refused`](crate::engine::ConnectError::Refused), whose source names this option. A read costs
     /// about a third more of the server's time with it. Such a proxy must leave the default isolation level at
     /// `read committed`.
+    ///
+    /// Nor are calls that are given up cancelled in the server, which ends some releases of such proxies: their connections
+    /// are kept until they are answered, for 30 seconds at most. So give the role a `lock_timeout` there.
     pub fn unprepared(self) -> Self {
         Self { prepares: false, ..self }
     }

@@ -42,6 +42,8 @@ pub(super) enum Verdict {
     Corrupt(Corrupt),
     /// Somebody who takes no locks changed the rows in between.
     Disturbed,
+    /// The rows were carried here from another cluster, and the namespace is to be entered anew. Nothing was applied.
+    Moved,
 }
 
 impl<'c> Parameters<'c> {
@@ -112,6 +114,7 @@ impl<'c> Parameters<'c> {
         Ok(match first.try_get::<_, i8>(0)? as u8 {
             b'a' | b'r' => Verdict::Applied(receipts(rows)?),
             b'x' => Verdict::Closed,
+            b'w' => Verdict::Moved,
             b'o' => Verdict::Reused,
             b'u' => Verdict::Outside { newest: first.try_get::<_, Option<i64>>(2)?.map(version) },
             b'f' => {

@@ -58,6 +58,7 @@ impl Place {
             ("{close}", "_close_1"),
             ("{resolve}", "_resolve_1"),
             ("{trim}", "_trim_1"),
+            ("{enter}", "_enter_1"),
         ];
         for (name, suffix) in names {
             text = text.replace(name, &format!("\"{schema}\".\"{table}{suffix}\""));

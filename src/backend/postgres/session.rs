@@ -1,5 +1,6 @@
 //! [`Engine`], the connections of a store, and [`Session`], one of them while a call has it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Object, Pool};
@@ -9,11 +10,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::alarm::Alarms;
+use super::connecting::{Ahead, Behind, Connecting};
+use super::ending::Ending;
+use super::options::Options;
 use super::sql::Statement;
 use super::trouble::{Cause, Trouble};
-
-/// How long a connection whose caller went away may take to finish what it is at.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// How often a statement that could not be sent is tried again.
 const UNSENT: u32 = 2;
@@ -23,12 +24,14 @@ pub(super) type Parameter<'p> = &'p (dyn ToSql + Sync);
 
 /// The connections of a store.
 pub(super) struct Engine {
-    pub(super) pool: Pool,
+    pool: Pool,
     /// Whether statements are prepared once a connection, which a proxy that pools transactions gets mixed up.
-    pub(super) prepares: bool,
-    pub(super) connecting: Duration,
-    pub(super) handle: Handle,
-    pub(super) alarms: Alarms,
+    prepares: bool,
+    connecting: Duration,
+    ahead: Arc<Ahead>,
+    behind: Behind,
+    ending: Ending,
+    alarms: Alarms,
 }
 
 /// What is left of the time that a call has.
@@ -64,6 +67,32 @@ impl Budget {
 }
 
 impl Engine {
+    pub(super) fn new(options: &Options, pool: Pool, handle: Handle) -> Self {
+        let behind = Behind::new(handle.clone(), &pool);
+        let ending = Ending {
+            handle,
+            cancels: options.prepares,
+            #[cfg(feature = "postgres-tls")]
+            tls: options.tls.clone(),
+        };
+        Self {
+            pool,
+            prepares: options.prepares,
+            connecting: options.deadlines.connect,
+            ahead: Arc::default(),
+            behind,
+            ending,
+            alarms: Alarms::default(),
+        }
+    }
+
+    /// Has these statements prepared on each connection before a call has it.
+    pub(super) fn prepare_ahead(&self, statements: [&Statement; 3]) {
+        if self.prepares {
+            self.ahead.set(statements);
+        }
+    }
+
     /// Sends a statement that may be sent any number of times, until it is answered or the time is over.
     pub(super) async fn ask(
         &self,
@@ -100,14 +129,14 @@ impl Engine {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Trouble> {
         let began = Instant::now();
-        let mut session = self.session(patience.min(self.connecting)).await?;
+        let mut session = self.session(patience).await?;
         let left = patience.saturating_sub(began.elapsed());
         session.query(self.prepares, left, statement, parameters).await
     }
 
     /// Sends statements that bring no rows.
     pub(super) async fn run(&self, patience: Duration, statements: &str) -> Result<(), Trouble> {
-        let mut session = self.session(patience.min(self.connecting)).await?;
+        let mut session = self.session(patience).await?;
         session.busy = true;
         let client = session.client();
         let ran = timeout(patience, client.batch_execute(statements)).await;
@@ -119,9 +148,9 @@ impl Engine {
     }
 
     async fn session(&self, patience: Duration) -> Result<Session<'_>, Trouble> {
-        match timeout(patience, self.pool.get()).await {
-            Ok(Ok(connection)) => Ok(Session { engine: self, connection: Some(connection), busy: false }),
-            Ok(Err(error)) => Err(Trouble::of_pool(&error)),
+        let connecting = Connecting::new(&self.pool, &self.ahead, self.connecting, &self.behind);
+        match timeout(patience, connecting).await {
+            Ok(obtained) => Ok(Session { engine: self, connection: Some(obtained?), busy: false }),
             Err(_) => Err(Trouble::NotSent(Cause::new(format!("no connection within {patience:?}")))),
         }
     }
@@ -129,8 +158,7 @@ impl Engine {
 
 /// One connection while a call has it.
 ///
-/// A call may be dropped at any moment, and its statement goes on in the engine. The connection is given back once that
-/// is answered, so that nobody else waits behind it.
+/// A call may be dropped at any moment, and its statement goes on in the engine: see [`Ending`].
 struct Session<'e> {
     engine: &'e Engine,
     connection: Option<Object>,
@@ -169,8 +197,8 @@ impl Session<'_> {
         match answer {
             Some(Err(trouble @ (Trouble::Lost(_) | Trouble::NotSent(_)))) => {
                 // Others may have broken with it: better to find out here than one call each.
-                drop(self.connection.take().map(Object::take));
                 self.engine.pool.retain(|client, _| !client.is_closed());
+                self.part();
                 Err(trouble)
             }
             Some(answer) => answer,
@@ -178,23 +206,24 @@ impl Session<'_> {
         }
     }
 
-    /// Closes a connection that does not answer, and all that are idle: what one of them can't reach, the others
-    /// probably can't either, and each would cost a call its time.
+    /// Gives up a connection that does not answer.
     fn give_up(&mut self) -> Trouble {
-        drop(self.connection.take().map(Object::take));
-        self.engine.pool.retain(|_, _| false);
+        self.part();
+        self.engine.ending.sound(&self.engine.pool);
         Trouble::Lost(Cause::new("no answer in time"))
+    }
+
+    fn part(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.engine.ending.given_up(connection);
+        }
     }
 }
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take().filter(|_| self.busy) else { return };
-        self.engine.handle.spawn(async move {
-            // Answered after everything that was sent before it.
-            if !matches!(timeout(DRAIN, connection.simple_query("")).await, Ok(Ok(_))) {
-                drop(Object::take(connection));
-            }
-        });
+        if let Some(connection) = self.connection.take().filter(|_| self.busy) {
+            self.engine.ending.dropped(connection);
+        }
     }
 }

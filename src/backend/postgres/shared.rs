@@ -15,12 +15,13 @@ use super::trouble::{Cause, Trouble};
 use super::watchers::Watchers;
 use crate::backend::engine::{Deadlines, Runtime};
 use crate::backend::limits::Limits;
+use crate::base::random;
 use crate::store::{
     Commit, Committed, Durability, Error, Failure, Listed, Outcome, Page, Refusal, Resolution, Scan,
     Versioned, WriteId, check_id,
 };
 
-/// The most entries one commit may have: each takes a lock, and the server has room for some 6,400.
+/// The most entries one commit may have.
 pub(super) const ENTRIES: usize = 1_000;
 
 /// The most bytes the values of one commit may have.
@@ -108,6 +109,10 @@ impl Shared {
     }
 
     pub(super) async fn commit(self: &Arc<Self>, commit: &Commit<'_, [u8]>) -> Result<Committed, Error> {
+        if let Some(hindered) = self.trimming.hindered() {
+            self.count_commit();
+            return Err(self.failure(hindered));
+        }
         let given = Parameters::new(&self.place.namespace, commit, self.trimming.most());
         let write = commit.remembered_write();
         let budget = Budget::new(self.deadlines.commit);
@@ -127,6 +132,15 @@ impl Shared {
                 }
                 Err(Setback::Error(error)) => return Err(error),
                 Err(Setback::Trouble(trouble)) => trouble,
+                Err(Setback::Moved) => match self.enter(budget).await {
+                    // Once more, and nothing was applied. Whoever moves again and again is told at the end of the time.
+                    Ok(()) if budget.pause(tried).await => {
+                        tried += 1;
+                        continue;
+                    }
+                    Ok(()) => Trouble::NotSent(Cause::new("the rows of the store are moved again and again")),
+                    Err(trouble) => trouble,
+                },
             };
             let again = match &trouble {
                 Trouble::NotSent(_) => sent || tried == 0,
@@ -170,6 +184,7 @@ impl Shared {
             (Verdict::Conflict(conflict), _) => conflict.into(),
             (Verdict::Corrupt(corrupt), _) => corrupt.into(),
             (Verdict::Disturbed, _) => return Err(Setback::Trouble(Trouble::disturbed())),
+            (Verdict::Moved, _) => return Err(Setback::Moved),
             (Verdict::Closed, Some(write)) => Refusal::Closed { write }.into(),
             (Verdict::Reused, Some(write)) => Refusal::Reused { write }.into(),
             // The refusal says that this sending was the first: who draws anew would write twice.
@@ -199,6 +214,7 @@ impl Shared {
         self.answer(verdict, None, false).map_err(|answer| match answer {
             Setback::Error(error) => error,
             Setback::Trouble(trouble) => self.read_failure(trouble),
+            Setback::Moved => self.failure("an answer about another statement"),
         })
     }
 
@@ -207,10 +223,17 @@ impl Shared {
         let (bytes, key, most) = (bytes(write).to_vec(), key(write), self.trimming.most());
         let patience = lock_patience(budget.share());
         let parameters: [session::Parameter<'_>; 5] = [&self.place.namespace, &bytes, &key, &most, &patience];
-        let rows = self.engine.ask(budget, &self.sql.resolve, &parameters).await;
-        let rows = rows.map_err(|trouble| self.read_failure(trouble))?;
-        let (first, entries) = rows.split_first().ok_or_else(|| self.failure("an answer without rows"))?;
-        Ok(match first.try_get::<_, i8>(0).map_err(|error| self.misread(&error))? as u8 {
+        let (rows, verdict) = loop {
+            let rows = self.engine.ask(budget, &self.sql.resolve, &parameters).await;
+            let rows = rows.map_err(|trouble| self.read_failure(trouble))?;
+            let first = rows.first().ok_or_else(|| self.failure("an answer without rows"))?;
+            match first.try_get::<_, i8>(0).map_err(|error| self.misread(&error))? as u8 {
+                b'w' => self.enter(budget).await.map_err(|trouble| self.read_failure(trouble))?,
+                verdict => break (rows, verdict),
+            }
+        };
+        let entries = &rows[1..];
+        Ok(match verdict {
             b'r' => Resolution::Applied(receipts(entries).map_err(|error| self.misread(&error))?),
             b'x' => {
                 self.count_commit();
@@ -229,10 +252,17 @@ impl Shared {
         self.runtime.handle().spawn(async move {
             let Self { engine, sql, place, trimming, .. } = &*shared;
             // What can't be trimmed now is trimmed the next time.
-            let _ =
+            let trimmed =
                 engine.ask(Budget::new(LONGEST_TRIM), &sql.trim, &[&place.namespace, &trimming.most()]).await;
-            trimming.done();
+            trimming.done(trimmed.map(drop));
         });
+    }
+
+    /// Begins the history of the namespace anew, where its rows were carried here from another cluster.
+    pub(super) async fn enter(&self, budget: Budget) -> Result<(), Trouble> {
+        let epoch = random() as i64;
+        self.engine.ask(budget, &self.sql.enter, &[&self.place.namespace, &epoch]).await?;
+        Ok(())
     }
 
     /// Refuses what the store can't hold, before anything is sent.
@@ -261,10 +291,12 @@ impl Shared {
 enum Setback {
     Error(Error),
     Trouble(Trouble),
+    /// The rows are not of this cluster. Nothing was applied.
+    Moved,
 }
 
 /// How many milliseconds the engine may wait for locks: it gives up before we do, so that the answer is certain.
-fn lock_patience(share: Duration) -> i32 {
+pub(super) fn lock_patience(share: Duration) -> i32 {
     i32::try_from((share * 9 / 10).as_millis()).unwrap_or(i32::MAX).max(1)
 }
 

@@ -159,8 +159,9 @@ fn is_error(refusal: &DbError) -> bool {
     refusal.parsed_severity() == Some(Severity::Error)
 }
 
-/// Whether a server that answers with this is likely to serve later.
+/// Whether a server that answers with this is likely to serve later. One that cancelled a statement was slow: it has a
+/// `statement_timeout`, or its operator has put an end to it.
 pub(super) fn passes(code: &SqlState) -> bool {
     let code = code.code();
-    code.starts_with("57P") || code.starts_with("53") || code.starts_with("08")
+    code.starts_with("57P") || code.starts_with("53") || code.starts_with("08") || code == "57014"
 }

@@ -171,7 +171,7 @@ fn a_commit_that_waits_too_long_for_a_lock_was_certainly_not_applied() {
 #[test]
 fn a_commit_waits_no_longer_for_many_locks_than_for_one() {
     let (port, name) = (shared_server().port, super::fresh_name());
-    let deadlines = Deadlines { commit: Duration::from_secs(6), ..Deadlines::default() };
+    let deadlines = Deadlines { commit: Duration::from_secs(10), ..Deadlines::default() };
     let store = open(&Postgres::options().namespace(&name).deadlines(deadlines), port);
     let puts = |number: u8| {
         let put = |id| Entry::put(id, Expected::Any, [number].into());

@@ -22,11 +22,16 @@ const ELSEWHERE: [&str; 1] = ["/usr/sbin"];
 
 /// One before the shared server, with so many connections for all clients, and these settings besides.
 fn bouncer(connections: u32, settings: &[&str]) -> Server {
+    bouncer_of(shared_server().port, connections, settings)
+}
+
+/// The same before another server.
+pub(super) fn bouncer_of(port: u16, connections: u32, settings: &[&str]) -> Server {
     let bouncer = program("pgbouncer", &ELSEWHERE, "pgbouncer");
     let settings = settings.join("\n");
     let file = format!(
         "[databases]
-* = host=127.0.0.1 port={} user=postgres pool_size={connections}
+* = host=127.0.0.1 port={port} user=postgres pool_size={connections}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {{port}}
@@ -34,8 +39,7 @@ unix_socket_dir =
 auth_type = any
 pool_mode = transaction
 max_client_conn = 1000
-{settings}",
-        shared_server().port
+{settings}"
     );
     // It takes its port from a file alone.
     let write_and_run = format!("echo '{file}' >pgbouncer.ini && exec {} pgbouncer.ini", bouncer.display());
