@@ -50,7 +50,8 @@ impl Options {
     /// Its connections must be of one primary server, have `read committed` as their default isolation level, and go to
     /// it directly, or through a proxy that keeps prepared statements (PgBouncer from 1.21 on, with
     /// `max_prepared_statements`), unless [`unprepared`](Self::unprepared) is set. [`connections`](Self::connections) has no
-    /// effect.
+    /// effect. Where they are encrypted, give [`tls`](Self::tls) too: it is with that that calls are cancelled. Operators in a
+    /// schema that is searched before PostgreSQL's own would be used.
     ///
     /// # Errors
     ///
