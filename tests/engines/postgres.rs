@@ -1,5 +1,6 @@
 //! The store on PostgreSQL, against private servers.
 
+mod clocks;
 mod faults;
 mod feed;
 mod laws;
@@ -15,6 +16,7 @@ mod rows;
 mod tls;
 
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,21 +74,36 @@ fn new_cluster() -> Directory {
 
 /// A server of one's own, with these settings.
 fn server(settings: &[&str]) -> Server {
+    server_in(copy(), settings)
+}
+
+/// A copy of an empty cluster.
+fn copy() -> Directory {
     let directory = Directory::new(user());
     let mut copy = Command::new("cp");
     copy.arg("-a").arg(template().path().join("data")).arg(directory.path());
     assert!(copy.status().unwrap().success());
-    server_in(directory, settings)
+    directory
+}
+
+/// A server that another program runs, which is given these arguments first.
+fn server_run_by(program: PathBuf, first: &[&str], settings: &[&str]) -> Server {
+    start(program, first, copy(), settings)
 }
 
 /// A server on the cluster in a directory.
 fn server_in(directory: Directory, settings: &[&str]) -> Server {
-    let mut arguments = vec!["-D", "{directory}/data", "-p", "{port}", "-k", "{directory}"];
+    start(program("postgres", &ELSEWHERE, "postgresql"), &[], directory, settings)
+}
+
+fn start(program: PathBuf, first: &[&str], directory: Directory, settings: &[&str]) -> Server {
+    let mut arguments = first.to_vec();
+    arguments.extend(["-D", "{directory}/data", "-p", "{port}", "-k", "{directory}"]);
     arguments.extend(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"]);
     for setting in settings {
         arguments.extend(["-c", setting]);
     }
-    let server = Server::start(program("postgres", &ELSEWHERE, "postgresql"), directory, user(), &arguments);
+    let server = Server::start(program, directory, user(), &arguments);
     // It accepts connections before it takes logins.
     open(&Postgres::options().namespace("start"), server.port);
     server

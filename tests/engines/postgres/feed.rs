@@ -150,3 +150,60 @@ fn a_watcher_of_large_values_on_a_slow_network_goes_on() {
     proxy.slow_down(Duration::ZERO);
     assert_eq!(seen, ids);
 }
+
+#[test]
+fn a_prepared_transaction_that_is_left_behind_is_told_once_it_ends_whatever_came_after() {
+    let mut server = server(&["fsync=off", "max_prepared_transactions=4"]);
+    let port = server.port;
+    let name = fresh_name();
+    let options = Postgres::options().namespace(&name);
+    let store = open(&options, port);
+    let from = store.watch(Start::Now).wait().unwrap().cursor().clone();
+    let commit = |id: &str| {
+        format!(
+            "BEGIN; SELECT ifmatch_commit_one_1('{name}', NULL, NULL, NULL, false, 64, 1, 1000, '{id}', 'p', 'a', 0, 0, '');
+             PREPARE TRANSACTION '{id}'"
+        )
+    };
+    // A proxy of two-phase commits would do so around a commit of the store, and somebody else around anything.
+    psql(port, &commit("kept"));
+    psql(port, &commit("undone"));
+    psql(
+        port,
+        "CREATE TABLE beside (id integer); BEGIN; INSERT INTO beside VALUES (1); PREPARE TRANSACTION 'other'",
+    );
+
+    for number in 0..50 {
+        put(&store, "early", number);
+    }
+    // Whoever writes its id waits for it, in vain.
+    let waits = Deadlines { commit: Duration::from_millis(300), ..Deadlines::default() };
+    let hasty = open(&options.clone().deadlines(waits), port);
+    let held =
+        hasty.commit(Commit::one(Entry::put("kept", Expected::Any, (*b"v").into()))).wait().unwrap_err();
+    assert_eq!(held.outcome(), ifmatch::store::Outcome::NotApplied);
+    let mut changes = store.watch(Start::After(from.clone())).wait().unwrap();
+    let told: Vec<String> =
+        (0..50).map(|_| changes.next().wait().unwrap().changes[0].id.to_string()).collect();
+    assert!(told.iter().all(|id| id == "early"), "{told:?}");
+
+    // They outlive a crash.
+    super::crash(&mut server);
+    crate::faults::patiently(|| store.get("early").wait());
+    psql(port, "COMMIT PREPARED 'kept'; ");
+    psql(port, "ROLLBACK PREPARED 'undone'");
+    psql(port, "COMMIT PREPARED 'other'");
+
+    assert_eq!(&*changes.next().wait().unwrap().changes[0].id, "kept");
+    crate::faults::patiently(|| {
+        store.commit(Commit::one(Entry::put("undone", Expected::Absent, (*b"v").into()))).wait()
+    });
+    assert_eq!(&*changes.next().wait().unwrap().changes[0].id, "undone");
+    // From the beginning it is each of them once.
+    let mut again = store.watch(Start::After(from)).wait().unwrap();
+    let mut all: Vec<String> =
+        (0..52).map(|_| again.next().wait().unwrap().changes[0].id.to_string()).collect();
+    all.retain(|id| id != "early");
+    all.sort();
+    assert_eq!(all, ["kept", "undone"]);
+}

@@ -80,7 +80,7 @@ fn a_call_that_is_dropped_or_given_up_leaves_no_statement_behind() {
     let name = fresh_name();
     let store = open(&Postgres::options().namespace(&name).deadlines(deadlines), server.port);
     store.commit(Commit::one(put("a"))).wait().unwrap();
-    let lock = "BEGIN; LOCK TABLE ifmatch IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(3)";
+    let lock = "BEGIN; LOCK TABLE ifmatch IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(6)";
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ifmatch' AND wait_event_type = 'Lock'";
 
     thread::scope(|scope| {
@@ -161,7 +161,7 @@ fn commits_that_lock_ids_and_commits_that_lock_parts_exclude_each_other() {
     thread::scope(|scope| {
         for (worker, many) in [1, 1, 1, 5, 32, 33, 100].into_iter().enumerate() {
             let (store, add) = (&stores[worker % 2], &add);
-            scope.spawn(move || (0..20).for_each(|_| add(store, many)));
+            scope.spawn(move || (0..(400 / many).max(20)).for_each(|_| add(store, many)));
         }
     });
 

@@ -104,6 +104,12 @@ fn the_first_commit_after_a_move_is_applied_once_and_a_question_is_answered() {
     }
 
     assert_eq!(*counter.fetch("n").wait().unwrap().value, 10);
+    // They are in the new history: whoever looks at it later finds them there.
+    let write = counter.write_id();
+    let stamped = Commit::one(Entry::put("stamped", Expected::Absent, Arc::new(1))).with_write(write);
+    counter.store().commit(stamped).wait().unwrap();
+    let _changes = counter.store().watch(Start::Now).wait().unwrap();
+    assert!(matches!(counter.store().resolve(write).wait().unwrap(), Resolution::Applied(_)));
     let resolved = counter.store().resolve(asked).wait().unwrap();
     assert!(matches!(resolved, Resolution::NotApplied | Resolution::Unknown), "{resolved:?}");
     // Of several ids too, and where the question comes first.
@@ -186,8 +192,9 @@ fn functions_of_others_that_fit_better_are_not_called() {
         );
     }
     psql(server.port, "ALTER ROLE postgres SET search_path = public, pg_catalog");
+    // With the settings of the store, and with those of the role.
     let options = options();
-    let stores = [(); 2].map(|()| Arc::new(open(&options, server.port)));
+    let stores = [options.clone(), options.unprepared()].map(|options| Arc::new(open(&options, server.port)));
     let applied = AtomicU64::new(0);
 
     thread::scope(|scope| {
