@@ -76,10 +76,10 @@ fn a_timeout_for_statements_ends_no_feed() {
     let mut changes = watched.watch(Start::Now).wait().unwrap();
 
     // Its looks meet the timeout meanwhile.
-    let lock = "BEGIN; LOCK TABLE ifmatch_log; SELECT pg_sleep(1.5)";
-    psql(server.port, lock);
+    let next = std::thread::spawn(move || changes.next().wait());
+    psql(server.port, "BEGIN; LOCK TABLE ifmatch_log; SELECT pg_sleep(1.5)");
     put(&store, 1).unwrap();
 
-    assert_eq!(&*changes.next().wait().unwrap().changes[0].id, "a");
+    assert_eq!(&*next.join().unwrap().unwrap().changes[0].id, "a");
     drop(open(&Postgres::options().namespace(&name), server.port));
 }
