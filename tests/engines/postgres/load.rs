@@ -109,6 +109,9 @@ fn many_large_commits_at_once_leave_room_for_others() {
     let done = AtomicUsize::new(0);
 
     thread::scope(|scope| {
+        // All have their locks, and wait for this one.
+        scope.spawn(|| psql(server.port, "BEGIN; LOCK TABLE ifmatch_places; SELECT pg_sleep(2)"));
+        while psql(server.port, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'") == "0" {}
         for worker in 0..16 {
             let (store, done) = (&stores[worker % 2], &done);
             scope.spawn(move || {
