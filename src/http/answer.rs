@@ -47,6 +47,8 @@ pub struct Answer<T: ?Sized> {
     modified: Option<SystemTime>,
     /// The date of the state that a read has already, where the date is what decides.
     has: Option<SystemTime>,
+    /// Whether it was given before.
+    replayed: bool,
 }
 
 /// What was done.
@@ -138,7 +140,13 @@ impl<T: ?Sized> Answer<T> {
     }
 
     fn of(did: Did, now: Option<Versioned<T>>) -> Self {
-        Self { did, now, location: None, tag: Tag::Told, modified: None, has: None }
+        Self { did, now, location: None, tag: Tag::Told, modified: None, has: None, replayed: false }
+    }
+
+    /// The same as one that was given before.
+    #[cfg(feature = "idempotency")]
+    pub(super) fn replayed(self) -> Self {
+        Self { replayed: true, ..self }
     }
 
     /// The same with the `Location` of what was created: the path of the collection, and below it the id, escaped. What was
@@ -223,9 +231,9 @@ impl<T: ?Sized> Answer<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn map<U>(self, show: impl FnOnce(&T) -> U) -> Answer<U> {
-        let Self { did, now, location, tag, modified, has } = self;
+        let Self { did, now, location, tag, modified, has, replayed } = self;
         let now = now.map(|now| Versioned { version: now.version, value: Arc::new(show(&now.value)) });
-        Answer { did, now, location, tag, modified, has }
+        Answer { did, now, location, tag, modified, has, replayed }
     }
 
     /// The HTTP status: 200, 201, 204 or 304.
@@ -243,6 +251,12 @@ impl<T: ?Sized> Answer<T> {
     /// Whether the write created the resource.
     pub fn is_created(&self) -> bool {
         matches!(self.did, Did::Created(_))
+    }
+
+    /// Whether it is the answer to an earlier request with the same `Idempotency-Key`, so that nothing was applied for this one:
+    /// [`Keys`](crate::http::Keys) gives those.
+    pub fn is_replayed(&self) -> bool {
+        self.replayed
     }
 
     /// Whether the value has others' changes too, which came in between. The client has to take it over: were it to go on from its

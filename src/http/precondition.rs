@@ -435,7 +435,7 @@ impl Preconditions {
     }
 
     /// Refuses a write whose key nobody keeps.
-    fn check_key(&self) -> Result<(), Error> {
+    pub(crate) fn check_key(&self) -> Result<(), Error> {
         match &self.key {
             Keyed::Untaken(Ok(_)) => Err(Refusal::KeyNotKept.into()),
             Keyed::Untaken(Err(fault)) => Err(fault.refuse()),

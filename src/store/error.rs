@@ -118,8 +118,8 @@ impl Error {
         }
     }
 
-    /// The same error, of a resource in the collection of this name: a conflict, or that something was not found, says so then,
-    /// unless it names one already.
+    /// The same error, of a resource in the collection of this name: a conflict, that something was not found, or does not decode,
+    /// says so then, unless it names one already.
     ///
     /// ```
     /// # use ifmatch::{Conflict, Error};
@@ -137,6 +137,9 @@ impl Error {
             }
             Self::NotFound(missing) if missing.collection.is_none() => {
                 Self::NotFound(missing.in_collection(name))
+            }
+            Self::Corrupt(corrupt) if corrupt.collection().is_none() => {
+                Self::Corrupt(corrupt.in_collection(name))
             }
             other => other,
         }
@@ -471,6 +474,7 @@ pub struct Corrupt(Box<CorruptInner>);
 
 #[derive(Debug)]
 struct CorruptInner {
+    collection: Option<Arc<str>>,
     id: Box<str>,
     version: Version,
     source: Box<dyn StdError + Send + Sync>,
@@ -479,7 +483,18 @@ struct CorruptInner {
 impl Corrupt {
     /// The bytes stored at `id` in `version` do not decode, and `source` says why.
     pub fn new(id: &str, version: Version, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self(Box::new(CorruptInner { id: id.into(), version, source: source.into() }))
+        Self(Box::new(CorruptInner { collection: None, id: id.into(), version, source: source.into() }))
+    }
+
+    /// The same in a collection of this name.
+    pub fn in_collection(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.0.collection = Some(name.into());
+        self
+    }
+
+    /// The name of the collection, where it is one of several and that is known.
+    pub fn collection(&self) -> Option<&str> {
+        self.0.collection.as_deref()
     }
 
     /// Where the bytes are.
@@ -495,7 +510,11 @@ impl Corrupt {
 
 impl fmt::Display for Corrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the stored bytes of `{}`, version {}, do not decode", shown(self.id()), self.version())
+        write!(f, "the stored bytes of `{}`", shown(self.id()))?;
+        if let Some(collection) = self.collection() {
+            write!(f, " of `{collection}`")?;
+        }
+        write!(f, ", version {}, do not decode", self.version())
     }
 }
 

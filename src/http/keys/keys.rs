@@ -3,28 +3,28 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::collection::{Along, Collection, Database, DatabaseTransaction, Exit};
+use crate::collection::{Along, Collection, Database, DatabaseTransaction, Exit, ThreadTimer, Timer};
 use crate::http::answer::Answer;
-use crate::http::keys::age;
+use crate::http::keys::marks::Marks;
 use crate::http::keys::record::Record;
 use crate::http::keys::request::KeyedRequest;
-use crate::store::{Action, Entry, Error, Expected, Outcome, Refusal, Reply, Resource, Version, Versioned};
+use crate::http::keys::ride::{Fate, Ride};
+use crate::store::{Error, Reply, Resource, Versioned};
 
 /// How many answers are kept that nobody says more of.
 const MOST: usize = 100_000;
 
+/// How many of one caller.
+const EACH: usize = 10_000;
+
 /// How long an answer is kept that nobody says more of.
 const LASTS: Duration = Duration::from_secs(24 * 3_600);
-
-/// How many answers are forgotten in one commit: two entries each, and an engine takes 128.
-const FORGOTTEN: usize = 32;
 
 /// The answers to requests that are to apply once, by their [`Idempotency-Key`](crate::http::Key): a handle, which clones share.
 /// Feature `idempotency`.
@@ -34,11 +34,14 @@ const FORGOTTEN: usize = 32;
 /// is answered, or has not and can be sent again; and no key is ever "in progress". A refusal is not kept: a request that was
 /// refused may be sent again under its key, corrected or not.
 ///
-/// An answer is kept in two collections of the database, that of the name given and one whose name begins with it. It has the
-/// value, as JSON, so that a value has to leave room for it in what the store takes as one.
+/// An answer is kept in the collection of the name given. It has the value, as JSON, so that a value has to leave room for it in
+/// what the store takes as one.
 ///
-/// The answers are forgotten when they are [too old](Self::lasting) or [too many](Self::keeping), the oldest first: a few with
-/// every 16th write that is kept, in a commit of their own.
+/// The answers are forgotten when they are [too old](Self::lasting), [too many](Self::keeping), or
+/// [too many of one caller](Self::keeping_each), the oldest first: now and then after one was kept, in commits of their own. Which is
+/// the oldest is told by their versions, which the stores of this crate give in the order of their commits, whatever any clock says.
+/// How old it is tells a clock that runs in this process and can't be set; [`lasting`](Self::lasting) has more. So a step of the clock of
+/// the wall makes nothing old.
 ///
 /// ```
 /// use ifmatch::http::{Keys, Preconditions};
@@ -63,36 +66,13 @@ const FORGOTTEN: usize = 32;
 /// ```
 #[derive(Clone)]
 pub struct Keys {
-    database: Database,
-    records: Collection<Record>,
-    /// Since when there is which of them.
-    ages: Collection<()>,
-    most: usize,
-    lasts: Duration,
-    kept: Arc<Mutex<Kept>>,
-}
-
-/// How many answers are kept, as far as this handle and its clones know.
-#[derive(Default)]
-struct Kept {
-    /// `None` until they were counted.
-    answers: Option<usize>,
-    /// Those since the last look for what may be forgotten.
-    since: usize,
-    /// Those since the last count.
-    counted: usize,
-}
-
-/// What rides along with the write of a request.
-struct Ride {
-    request: KeyedRequest,
-    age: String,
-    records: Collection<Record>,
-    ages: Collection<()>,
-    /// Whether the answer is kept.
-    recorded: AtomicBool,
-    /// Whether the store lost the answer to the last write.
-    in_doubt: AtomicBool,
+    pub(super) database: Database,
+    pub(super) records: Collection<Record>,
+    pub(super) most: usize,
+    pub(super) each: usize,
+    pub(super) lasts: Duration,
+    pub(super) timer: Arc<dyn Timer>,
+    pub(super) marks: Arc<Mutex<Marks>>,
 }
 
 impl Keys {
@@ -100,8 +80,8 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Collection`](crate::store::Refusal::Collection) where the name can't be that of a collection, or is longer
-    /// than 59 bytes, or one of the collections is open with another type.
+    /// [`Refusal::Collection`](crate::store::Refusal::Collection) where the name can't be that of a collection, or that is open with
+    /// another type.
     ///
     /// ```
     /// # use ifmatch::{Database, http::Keys};
@@ -111,17 +91,17 @@ impl Keys {
     pub fn new(database: &Database, name: &str) -> Result<Self, Error> {
         Ok(Self {
             records: database.collection(name)?,
-            ages: database.collection(&format!("{name}.ages"))?,
             database: database.clone(),
             most: MOST,
+            each: EACH,
             lasts: LASTS,
-            kept: Arc::default(),
+            timer: Arc::new(ThreadTimer),
+            marks: Arc::default(),
         })
     }
 
-    /// The same, which keep at most this many answers, of all callers together, and some dozens more for a moment. Default: 100,000.
-    /// Where several processes write to one store, each counts its own, and all anew at its first write and whenever it has kept a
-    /// 16th of this many: so much more there may be for each of them.
+    /// The same, which keep at most this many answers of all callers together. Default: 100,000. They are counted by chance, after one
+    /// of as many answers as a 16th of this: about so many more there are before some are forgotten, however many processes write.
     ///
     /// ```
     /// # use ifmatch::{Database, http::Keys};
@@ -133,8 +113,26 @@ impl Keys {
         Self { most: answers.max(1), ..self }
     }
 
-    /// The same, which keep an answer for as long as this, if it does not have to give way earlier. Default: 24 hours. A client
-    /// that sends a request again after that applies it again; the age of an answer is told by the clock of whoever kept it.
+    /// The same, which keep at most this many answers of one caller, and a 16th more as above. Default: 10,000. So a caller who draws
+    /// keys without end pushes out its own answers and nobody else's. Where all callers are one to the service, this is the
+    /// number that holds.
+    ///
+    /// ```
+    /// # use ifmatch::{Database, http::Keys};
+    /// let keys = Keys::new(&Database::in_memory(), "keys")?.keeping_each(1_000);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    #[must_use]
+    pub fn keeping_each(self, answers: usize) -> Self {
+        Self { each: answers.max(1), ..self }
+    }
+
+    /// The same, which keep an answer for as long as this at least, if it does not have to give way to newer ones. Default: 24 hours.
+    /// A client that sends a request again after that may apply it again.
+    ///
+    /// It is measured by the [`Timer`] of the process that forgets, from when it has first seen an answer as new as this one. So it may
+    /// be longer: by a 16th of the time, until the next answer is kept, and where a process ends before that by the life of the next
+    /// one. A program that always ends sooner forgets by number alone. No setting of a clock makes it shorter.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -144,7 +142,20 @@ impl Keys {
     /// ```
     #[must_use]
     pub fn lasting(self, lasts: Duration) -> Self {
-        Self { lasts, ..self }
+        // What one handle has measured is nothing to one that keeps answers longer.
+        Self { lasts, marks: Arc::default(), ..self }
+    }
+
+    /// The same answers on another clock, as for tests.
+    ///
+    /// ```
+    /// # use ifmatch::{Database, collection::ThreadTimer, http::Keys};
+    /// let keys = Keys::new(&Database::in_memory(), "keys")?.timer(ThreadTimer);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    #[must_use]
+    pub fn timer(self, timer: impl Timer) -> Self {
+        Self { timer: Arc::new(timer), marks: Arc::default(), ..self }
     }
 
     /// Makes a write once: `call` gets the collection as a handle whose write keeps its answer, and does one call of
@@ -156,14 +167,15 @@ impl Keys {
     /// For a request that was answered before, `call` runs again, and what it commits is refused: it should have no other effects.
     /// A second write of it is refused too. A put without a precondition reads first.
     ///
-    /// It costs a hash of the request, the value as JSON once more, and two more entries in the commit.
+    /// It costs a hash of the request, the value as JSON once more, and one more entry in the commit.
     ///
     /// # Errors
     ///
     /// 422 where the key was that of a request that asked for something else
     /// ([`Refusal::KeyReused`](crate::store::Refusal::KeyReused)). [`Refusal::Collection`](crate::store::Refusal::Collection) where
     /// the collection is of another database. [`Refusal::Encode`](crate::store::Refusal::Encode) where the value would not read
-    /// back from its JSON. Those of `call`, with nothing kept.
+    /// back from its JSON. [`Error::Corrupt`] where what is kept can't be read as this type; it names the collection of the keys, and the
+    /// id there. Those of `call`, with nothing kept.
     pub fn once<'a, T, E, Fut>(
         &'a self,
         request: Option<KeyedRequest>,
@@ -178,21 +190,21 @@ impl Keys {
         Reply::pending(async move {
             let Some(request) = request else { return call(on.clone()).await.map(Answer::bare) };
             // Under one path there may be another collection, by the name of a host or a tenant.
-            let ride = Arc::new(self.ride(request.within(on.name().unwrap_or_default())));
+            let request = request.within(on.name().unwrap_or_default());
+            let ride = Arc::new(Ride::new(request, &self.records));
             let rides = Arc::clone(&ride);
             let escort = Arc::new(move |id: &str, along: &mut Along<'_>| rides.along::<T>(id, along));
-            let answered = call(on.keyed(escort, &self.records)?).await;
-            match answered {
-                Ok(answer) if ride.recorded.load(Ordering::Acquire) => {
-                    self.tidy().await;
+            match (call(on.keyed(escort, &self.records)?).await, ride.fate()) {
+                (Ok(answer), Fate::Kept(version)) => {
+                    self.tidy(&ride.request, version).await;
                     Ok(answer.bare())
                 }
                 // Nothing had to be written: but if the same came again later, it might have to be.
-                Ok(answer) => Ok(self.keep(&ride, answer.bare()).await?),
+                (Ok(answer), _) => Ok(self.keep(&ride, answer.bare()).await?),
                 // It may be that the key is known, or that the write was applied and the store did not say so. Where that can't be
                 // told, what the call was refused for may be no more than that it was applied.
-                Err(error) => match self.recorded(&ride.request).await {
-                    Ok(Some(record)) => Ok(record.value.answer(record.version)?),
+                (Err(error), _) => match self.recorded(&ride.request).await {
+                    Ok(Some(record)) => Ok(self.replay(&ride, &record)?),
                     // What a look failed with says nothing of the write.
                     Ok(None) | Err(Error::Failed(_)) => Err(error),
                     Err(other) => Err(other.into()),
@@ -202,7 +214,8 @@ impl Keys {
     }
 
     /// Has the transaction keep `answer` for this request: where an answer to its key is kept already, the commit is a
-    /// [`Conflict`](crate::Conflict), and [`answered`](Self::answered) has that answer.
+    /// [`Conflict`](crate::Conflict), and [`answered`](Self::answered) has that answer. What is kept so is forgotten with what
+    /// [`once`](Self::once) keeps, and by [`sweep`](Self::sweep).
     ///
     /// # Errors
     ///
@@ -253,7 +266,7 @@ impl Keys {
         request: &KeyedRequest,
         answer: &A,
     ) -> Result<(), Error> {
-        self.write_in(transaction, &self.ride(request.clone()), Record::of_transaction(request, answer)?)
+        transaction.create(&self.records, &request.id, Record::of_transaction(request, answer)?)
     }
 
     /// The answer that a transaction has kept for this request, with the version of what it wrote.
@@ -261,14 +274,15 @@ impl Keys {
     /// # Errors
     ///
     /// 422 where the key was that of a request that asked for something else;
-    /// [`Error::Corrupt`] where the answer is of another type.
+    /// [`Error::Corrupt`], of the collection of the keys, where the answer is of another type.
     pub fn answered<'a, A: Resource + Serialize + DeserializeOwned>(
         &'a self,
         request: &'a KeyedRequest,
     ) -> Reply<'a, Option<Versioned<A>>> {
         Reply::pending(async move {
             let Some(found) = self.recorded(request).await? else { return Ok(None) };
-            Ok(Some(Versioned::new(found.version, found.value.value::<A>(found.version)?)))
+            let value = found.value.value::<A>(request, found.version);
+            Ok(Some(Versioned::new(found.version, value.map_err(|error| self.records.told(error))?)))
         })
     }
 
@@ -280,22 +294,21 @@ impl Keys {
             .map(drop)
     }
 
-    fn ride(&self, request: KeyedRequest) -> Ride {
-        Ride {
-            age: age::of(&request.id, SystemTime::now()),
-            request,
-            records: self.records.clone(),
-            ages: self.ages.clone(),
-            recorded: AtomicBool::new(false),
-            in_doubt: AtomicBool::new(false),
-        }
-    }
-
     /// The record of the same request.
     async fn recorded(&self, request: &KeyedRequest) -> Result<Option<Versioned<Record>>, Error> {
-        let found = self.records.get(&request.id).await?;
+        let found = self.records.get(&request.id).await.map_err(|error| self.records.told(error))?;
         found.as_ref().map_or(Ok(()), |found| found.value.check(request))?;
         Ok(found)
+    }
+
+    fn replay<T>(&self, ride: &Ride, found: &Versioned<Record>) -> Result<Answer<T>, Error>
+    where
+        T: Resource + Serialize + DeserializeOwned,
+    {
+        let answer = found.value.answer(&ride.request, found.version);
+        let answer = answer.map_err(|error| self.records.told(error))?;
+        // Its own record, as far as anybody knows: the client hears of it for the first time.
+        Ok(if ride.fate() == Fate::InDoubt { answer.bare() } else { answer })
     }
 
     /// Keeps the answer to a request that wrote nothing, and gives the one that is kept.
@@ -303,150 +316,21 @@ impl Keys {
     where
         T: Resource + Serialize + DeserializeOwned,
     {
-        let mut transaction = self.database.transaction();
-        self.write_in(&mut transaction, ride, Record::of_answer(&ride.request, &answer)?)?;
-        let Err(error) = transaction.commit().await else {
-            self.tidy().await;
-            return Ok(answer);
+        let request = &ride.request;
+        let error = match self.records.create(&request.id, Record::of_answer(request, &answer)?).await {
+            Ok(kept) => {
+                self.tidy(request, Some(kept.version)).await;
+                return Ok(answer);
+            }
+            Err(error) => error,
         };
-        match self.recorded(&ride.request).await {
-            Ok(Some(found)) => found.value.answer(found.version),
+        match self.recorded(request).await {
+            Ok(Some(found)) => self.replay(ride, &found),
             // The store lost the answer to the write, and has told since that it was applied: with its record.
-            Err(Error::Failed(_)) if ride.in_doubt.load(Ordering::Acquire) => Ok(answer),
+            Err(Error::Failed(_)) if ride.fate() == Fate::InDoubt => Ok(answer),
             Ok(None) => Err(error),
             Err(other) => Err(other),
         }
-    }
-
-    fn write_in(
-        &self,
-        transaction: &mut DatabaseTransaction,
-        ride: &Ride,
-        record: Record,
-    ) -> Result<(), Error> {
-        transaction.create(&self.records, &ride.request.id, record)?;
-        transaction.put(&self.ages, &ride.age, ());
-        Ok(())
-    }
-
-    /// Forgets what is due, with every 16th answer. What fails here is left to the next time: the answer is kept.
-    async fn tidy(&self) {
-        let Some(answers) = self.due() else { return };
-        let left = self.forget(answers).await;
-        // Another process forgets too, or somebody has written here: all are counted again.
-        self.kept.lock().answers = left.ok().flatten();
-    }
-
-    /// How many answers are kept as far as is known, where it is time to look for what may be forgotten.
-    fn due(&self) -> Option<Option<usize>> {
-        let every = (FORGOTTEN / 2).min(self.most);
-        let mut kept = self.kept.lock();
-        kept.since += 1;
-        kept.counted += 1;
-        kept.answers = kept.answers.map(|answers| answers + 1);
-        if kept.since < every && kept.answers.is_some() {
-            return None;
-        }
-        kept.since = 0;
-        // What other processes keep and forget shows in a count alone: each costs 16 ids for each answer that was kept since.
-        if kept.counted >= every.max(self.most / 16) {
-            kept.answers = None;
-        }
-        if kept.answers.is_none() {
-            kept.counted = 0;
-        }
-        // One counts, and for the others it is as if there were few.
-        let answers = kept.answers;
-        kept.answers = Some(answers.unwrap_or(0));
-        Some(answers)
-    }
-
-    /// Forgets what is due, and tells how many are left; `None` where nobody knows.
-    async fn forget(&self, counted: Option<usize>) -> Result<Option<usize>, Error> {
-        let answers = match counted {
-            Some(answers) => answers,
-            None => self.count().await?,
-        };
-        let page = self.ages.scan_ids("", None, FORGOTTEN).await?;
-        let (now, excess) = (SystemTime::now(), answers.saturating_sub(self.most));
-        let is_due = |at: usize, id: &str| {
-            // A clock that was set back makes nothing old.
-            let age = age::read(id).map(|(_, since)| now.duration_since(since).unwrap_or_default());
-            at < excess || age.is_none_or(|age| age > self.lasts)
-        };
-        let due: Vec<(&str, Version)> = page
-            .items
-            .iter()
-            .map(|(id, version)| (&**id, *version))
-            .enumerate()
-            .filter_map(|(at, item)| is_due(at, item.0).then_some(item))
-            .collect();
-        match self.forget_all(&due).await {
-            Ok(()) => Ok(Some(answers.saturating_sub(due.len()))),
-            // What can go does.
-            Err(Error::Conflict(_)) => {
-                for one in &due {
-                    self.forget_one(*one).await?;
-                }
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Forgets one that may have been forgotten by others, in whole or in part.
-    async fn forget_one(&self, (id, version): (&str, Version)) -> Result<(), Error> {
-        let forgotten = match self.forget_all(&[(id, version)]).await {
-            Err(Error::Conflict(_)) => self.ages.delete(id, version).await.map(drop),
-            done => done,
-        };
-        match forgotten {
-            Err(Error::Conflict(_)) => Ok(()),
-            done => done,
-        }
-    }
-
-    async fn forget_all(&self, ages: &[(&str, Version)]) -> Result<(), Error> {
-        let mut transaction = self.database.transaction();
-        for (id, version) in ages {
-            transaction.check(&self.ages, id, *version)?;
-            transaction.delete(&self.ages, id);
-            if let Some((record, _)) = age::read(id) {
-                transaction.check(&self.records, record, *version)?;
-                transaction.delete(&self.records, record);
-            }
-        }
-        transaction.commit().await.map(drop)
-    }
-
-    async fn count(&self) -> Result<usize, Error> {
-        let (mut pages, mut answers) = (self.ages.list_ids("").page_size(1_000), 0);
-        while let Some(page) = pages.next().await? {
-            answers += page.items.len();
-        }
-        Ok(answers)
-    }
-}
-
-impl Ride {
-    /// Adds the answer to a write to its commit.
-    fn along<T: Resource + Serialize + DeserializeOwned>(
-        self: &Arc<Self>,
-        id: &str,
-        along: &mut Along<'_>,
-    ) -> Result<Exit, Error> {
-        let what = "to keep the key of a write that is not at hand";
-        let entry = along.own::<T>(id).ok_or(Refusal::Unsupported { what })?;
-        debug_assert!(!matches!(entry.action, Action::Check), "what only checks has no escort");
-        let record = Record::of_entry(&self.request, &entry)?;
-        along.add(&self.records, Entry::put(&self.request.id, Expected::Absent, record.into()))?;
-        along.add(&self.ages, Entry::put(&self.age, Expected::Any, Arc::new(())))?;
-        let ride = Arc::clone(self);
-        Ok(Exit::then(move |outcome| {
-            ride.recorded.store(outcome.is_ok(), Ordering::Release);
-            let in_doubt = outcome.is_err_and(|error| error.outcome() == Outcome::Unknown);
-            ride.in_doubt.store(in_doubt, Ordering::Release);
-        }))
     }
 }
 
@@ -455,6 +339,7 @@ impl fmt::Debug for Keys {
         f.debug_struct("Keys")
             .field("name", &self.records.name())
             .field("most", &self.most)
+            .field("each", &self.each)
             .field("lasts", &self.lasts)
             .finish_non_exhaustive()
     }

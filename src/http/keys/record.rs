@@ -99,25 +99,38 @@ impl Record {
     }
 
     /// The answer again, by the version of the record.
-    pub(super) fn answer<T>(&self, recorded: Version) -> Result<Answer<T>, Error>
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::KeyReused`] where it is that of a transaction, and those of [`value`](Self::value).
+    pub(super) fn answer<T>(&self, request: &KeyedRequest, recorded: Version) -> Result<Answer<T>, Error>
     where
         T: Resource + Serialize + DeserializeOwned,
     {
         let version = self.version.unwrap_or(recorded);
-        let value = || Ok::<_, Error>(Versioned::new(version, self.value::<T>(recorded)?));
-        Ok(match self.did {
+        let value = || Ok::<_, Error>(Versioned::new(version, self.value::<T>(request, recorded)?));
+        let answer = match self.did {
             Did::Created => Answer::created(&self.id, value()?),
             Did::Changed => Answer::changed(value()?),
             Did::Merged => merged(&self.id, value()?),
             Did::Deleted => Answer::deleted(),
             Did::Committed => return Err(Refusal::KeyReused.into()),
-        })
+        };
+        Ok(answer.replayed())
     }
 
     /// The value of the answer.
-    pub(super) fn value<A: Serialize + DeserializeOwned>(&self, recorded: Version) -> Result<A, Error> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] of the record: what it was kept of may be as good as ever.
+    pub(super) fn value<A: Serialize + DeserializeOwned>(
+        &self,
+        request: &KeyedRequest,
+        recorded: Version,
+    ) -> Result<A, Error> {
         let text = self.value.as_deref().unwrap_or("null");
-        Json.decode(text.as_bytes()).map_err(|fault| Corrupt::new(&self.id, recorded, fault).into())
+        Json.decode(text.as_bytes()).map_err(|fault| Corrupt::new(&request.id, recorded, fault).into())
     }
 }
 

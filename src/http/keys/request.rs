@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 use crate::http::key::Key;
 use crate::store::Version;
 
+/// How many digits of the hash of a caller an id begins with.
+const CALLER: usize = 16;
+
 /// A request that is to be applied once, by its [`Key`]. Who sent it, how and where to is the scope of the key; what it asks for has
 /// to be the same each time.
 ///
@@ -47,15 +50,28 @@ impl Key {
         payload: &[&[u8]],
     ) -> KeyedRequest {
         let scope = [caller, method, path, &self.text].map(str::as_bytes);
-        KeyedRequest { id: hash(&scope), fingerprint: hash(payload), merge_base: self.merge_base }
+        // What is kept for one caller stands together, so that it can be counted.
+        let id = format!("{}.{}", &hash(&[caller.as_bytes()])[..CALLER], hash(&scope));
+        KeyedRequest { id, fingerprint: hash(payload), merge_base: self.merge_base }
     }
 }
 
 impl KeyedRequest {
     /// The same of one collection alone.
     pub(super) fn within(self, collection: &str) -> Self {
-        Self { id: hash(&[self.id.as_bytes(), collection.as_bytes()]), ..self }
+        let id = format!("{}{}", self.caller(), hash(&[self.id.as_bytes(), collection.as_bytes()]));
+        Self { id, ..self }
     }
+
+    /// What the ids of all records of its caller begin with.
+    pub(super) fn caller(&self) -> &str {
+        caller_of(&self.id)
+    }
+}
+
+/// What the ids of all records of one caller begin with.
+pub(super) fn caller_of(id: &str) -> &str {
+    id.split_inclusive('.').next().unwrap_or(id)
 }
 
 /// Of a list of texts, each behind its length: no two lists run into the same bytes.
@@ -99,5 +115,15 @@ mod tests {
         assert_eq!(other.id, first.id);
         assert_ne!(other.fingerprint, first.fingerprint);
         assert!(!format!("{first:?}").contains(&first.id));
+    }
+
+    #[test]
+    fn the_records_of_one_caller_stand_together_and_no_others_among_them() {
+        let caller = |scope, collection| request(scope, "1").within(collection).caller().to_owned();
+        let ann = caller(["ann", "PUT", "/a", "k"], "notes");
+
+        assert_eq!((ann.len(), &ann[CALLER..]), (CALLER + 1, "."));
+        assert_eq!(caller(["ann", "POST", "/b", "l"], "others"), ann);
+        assert_ne!(caller(["bob", "PUT", "/a", "k"], "notes"), ann);
     }
 }

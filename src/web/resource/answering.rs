@@ -201,6 +201,8 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
     {
         let query = parts.uri.query();
         if let Some(write) = parameter(query, "resolve")? {
+            // Nothing is written that could be kept.
+            self.preconditions(parts).check_key()?;
             return self.resolve(&write).await;
         }
         let given = parameter(query, "id")?;

@@ -17,7 +17,8 @@ use crate::web::response;
 /// A layer that refuses requests which do not say what state they are based on, also of handlers that never look.
 ///
 /// Default: `PUT`, `PATCH` and `DELETE` need `If-Match`, or `If-None-Match: *`, else 428; a header that can't be read is 400; and
-/// a `POST` may not name tags in `If-Match`, 412. Whether what they say holds is judged by the call that writes. A request for what
+/// a `POST` may not name tags in `If-Match`, 412. An `Idempotency-Key` of a write is refused with 501, as no handler that never looks
+/// keeps it; see [`keyed`](Self::keyed). Whether what they say holds is judged by the call that writes. A request for what
 /// is not there, or by a method that its path does not have, is refused by this layer first: put it on the routes it is for.
 ///
 /// ```
@@ -33,6 +34,7 @@ use crate::web::response;
 pub struct Require {
     by: By,
     terms: Terms,
+    keyed: bool,
     report: Option<Report>,
 }
 
@@ -58,7 +60,7 @@ pub enum Basis {
 impl Require {
     /// By method: required of `PUT`, `PATCH` and `DELETE`, unjudged with `POST`, else optional.
     pub fn new() -> Self {
-        Self { by: Arc::new(|_| None), terms: Terms::new().required(), report: None }
+        Self { by: Arc::new(|_| None), terms: Terms::new().required(), keyed: false, report: None }
     }
 
     /// By what a request says before its body: method, path, headers, extensions. `None` leaves it to the method, as
@@ -70,6 +72,28 @@ impl Require {
     /// `If-Match: *` is not enough where something is required: it says that there is something, and not what.
     pub fn without_star(self) -> Self {
         Self { terms: self.terms.without_star(), ..self }
+    }
+
+    /// A request with an `Idempotency-Key` passes: what is behind keeps it, by [`Keys`](crate::http::Keys), or refuses it by itself, as
+    /// every call of [`http`](crate::http) does. Without this a write that has one is refused with 501, and with 400 where the key
+    /// can't be read: a handler that does not know of keys would apply it twice.
+    ///
+    /// ```
+    /// use ifmatch::http::Keys;
+    /// use ifmatch::web::{resource, tower::Require};
+    /// use ifmatch::{Database, Error};
+    /// use tower_layer::Layer;
+    ///
+    /// let office = Database::in_memory();
+    /// let keys = Keys::new(&office, "keys")?;
+    /// let notes = resource("/notes", office.collection::<String>("notes")?).idempotent(&keys, |_| "all".to_string())?;
+    /// let notes = Require::new().keyed().layer(notes);
+    /// # Ok::<_, Error>(())
+    /// ```
+    #[cfg(feature = "idempotency")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "idempotency")))]
+    pub fn keyed(self) -> Self {
+        Self { keyed: true, ..self }
     }
 
     /// Refuses nothing, and shows what it would have refused to `report`: to see which clients a rule would break.
@@ -86,15 +110,22 @@ impl Require {
     }
 
     fn judge(&self, head: &Parts) -> Result<(), Problem> {
-        let said = || Preconditions::from_headers(&head.headers);
-        match (self.by)(head).unwrap_or_else(|| by_method(head)) {
-            Basis::Required | Basis::Merging if head.method.is_safe() => Ok(()),
+        let basis = (self.by)(head).unwrap_or_else(|| by_method(head));
+        // No read minds a key.
+        let is_safe = head.method.is_safe();
+        if is_safe && basis != Basis::Unjudged {
+            return Ok(());
+        }
+        let said = Preconditions::from_headers(&head.headers);
+        if !self.keyed && !is_safe {
+            said.check_key()?;
+        }
+        match basis {
             // The call that writes judges it, and refuses it where nothing is merged.
-            Basis::Merging if said().asks_to_be_merged() => Ok(()),
-            Basis::Required | Basis::Merging => said().under(self.terms).suffice().map_err(Problem::new),
+            Basis::Merging if said.asks_to_be_merged() => Ok(()),
+            Basis::Required | Basis::Merging => said.under(self.terms).suffice().map_err(Problem::new),
             Basis::Optional => Ok(()),
             Basis::Unjudged => {
-                let said = said();
                 said.suffice()?;
                 match said.names_tags() {
                     true => Err(Problem::without_tag()),
@@ -121,7 +152,10 @@ impl Default for Require {
 
 impl fmt::Debug for Require {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Require").field("terms", &self.terms).finish_non_exhaustive()
+        f.debug_struct("Require")
+            .field("terms", &self.terms)
+            .field("keyed", &self.keyed)
+            .finish_non_exhaustive()
     }
 }
 

@@ -145,6 +145,19 @@ fn a_key_that_can_not_be_read_or_kept_is_refused_and_no_read_minds() {
 }
 
 #[test]
+fn a_question_what_became_of_a_write_takes_no_key() {
+    let mut served = Served::new();
+    let write = served.notes.write_id();
+    drop(served.notes.create("a", json!(1)).wait().unwrap());
+    let path = format!("?resolve={write}");
+
+    let refused = served.ask("POST", &path, &[key("k1")], &Value::Null);
+    assert_eq!((refused.status, &*refused.reason()), (501, "key-not-kept"));
+    assert_eq!(served.ask("POST", &path, &[key("k 1")], &Value::Null).status, 400);
+    assert_eq!(served.ask("POST", &path, &[], &Value::Null).status, 200);
+}
+
+#[test]
 fn keys_of_another_database_are_refused_before_anything_is_served() {
     let keys = Keys::new(&Database::in_memory(), "keys").unwrap();
     let [alone, other] =

@@ -1,9 +1,8 @@
 //! The verbs on a collection, and transactions, with a key.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use ifmatch::history::History;
 use ifmatch::http::{self, Answer, Keys, Patch, Preconditions};
@@ -13,8 +12,7 @@ use ifmatch::store::{
     Abilities, Changes, Committed, Failure, Listed, Outcome, Page, Refusal, Resolution, Scan, WriteId,
 };
 use ifmatch::{
-    Collection, Commit, Conflict, Database, Error, Expected, Memory, Observed, Reply, Retry, Start, Store,
-    Versioned,
+    Collection, Commit, Conflict, Database, Error, Expected, Memory, Reply, Retry, Start, Store, Versioned,
 };
 
 type Note = Vec<u64>;
@@ -456,87 +454,6 @@ fn records_of_another_database_are_refused_and_nothing_is_written() {
     assert_eq!((office.now(), alone.now()), (None, None));
 }
 
-/// Puts under as many keys, each of its own.
-fn put_many(keys: &Keys, notes: &Collection<Note>, from: u64, to: u64) {
-    for number in from..to {
-        let mut request = Preconditions::from_headers([("Idempotency-Key", format!("k{number}"))]);
-        let key = request.take_key().unwrap().map(|key| key.request("ann", "PUT", "/a", b""));
-        let put = |notes: Collection<Note>| async move { notes.put_if("a", &request, vec![number]).await };
-        drop(keys.once::<_, Error, _>(key, notes, put).wait().unwrap());
-    }
-}
-
-/// How many entries the collection of this name has.
-fn entries<T>(office: &Database, name: &str) -> usize
-where
-    T: Send + Sync + 'static + serde::Serialize + serde::de::DeserializeOwned,
-{
-    let (mut pages, mut entries) = (office.collection::<T>(name).unwrap().list_ids(""), 0);
-    while let Some(page) = pages.next().wait().unwrap() {
-        entries += page.items.len();
-    }
-    entries
-}
-
-#[test]
-fn answers_are_bounded_in_number_and_the_oldest_go_first() {
-    let office = Office::new();
-    let keys = office.keys.clone().keeping(50);
-    put_many(&keys, &office.notes, 0, 500);
-    assert!((50..=50 + 32).contains(&entries::<()>(&office.office, "keys.ages")), "many are left");
-
-    let before = office.now();
-    put_many(&keys, &office.notes, 460, 500);
-    assert_eq!(office.now(), before, "the newest are known");
-    put_many(&keys, &office.notes, 0, 1);
-    assert_ne!(office.now(), before, "the oldest is not");
-}
-
-#[test]
-fn answers_are_bounded_in_time_and_another_handle_forgets_them_too() {
-    let office = Office::new();
-    put_many(&office.keys, &office.notes, 0, 100);
-    assert_eq!(entries::<()>(&office.office, "keys.ages"), 100);
-    thread::sleep(Duration::from_millis(5));
-
-    let short = Keys::new(&office.office, "keys").unwrap().lasting(Duration::from_millis(2));
-    put_many(&short, &office.notes, 100, 300);
-
-    assert!(entries::<()>(&office.office, "keys.ages") < 150);
-}
-
-#[test]
-fn what_others_have_forgotten_is_not_taken_for_kept() {
-    let office = Office::new();
-    let keys = office.keys.clone().keeping(100);
-    put_many(&keys, &office.notes, 0, 100);
-    let other = Keys::new(&office.office, "keys").unwrap().lasting(Duration::ZERO);
-    put_many(&other, &office.notes, 100, 300);
-    assert!(entries::<()>(&office.office, "keys.ages") < 50);
-
-    put_many(&keys, &office.notes, 300, 364);
-
-    assert!(entries::<()>(&office.office, "keys.ages") >= 64, "young ones are gone");
-}
-
-#[test]
-fn forgetting_costs_a_constant_number_of_commits() {
-    let commits = std::sync::Arc::new(AtomicUsize::new(0));
-    let counted = std::sync::Arc::clone(&commits);
-    let observed = Observed::new(Memory::<[u8]>::new(), move |event| {
-        if matches!(event.operation, ifmatch::layer::Operation::Commit { .. }) {
-            counted.fetch_add(1, Ordering::Relaxed);
-        }
-    });
-    let office = Office::over(Database::new(observed));
-    let keys = office.keys.clone().keeping(100);
-    put_many(&keys, &office.notes, 0, 300);
-
-    let before = commits.load(Ordering::Relaxed);
-    put_many(&keys, &office.notes, 300, 460);
-    assert_eq!(commits.load(Ordering::Relaxed) - before, 160 + 10, "one in 16");
-}
-
 #[test]
 fn an_error_of_the_programs_own_is_told_as_it_is() {
     #[derive(Debug)]
@@ -557,7 +474,9 @@ fn an_error_of_the_programs_own_is_told_as_it_is() {
     let refused =
         office.keys.once(key("1"), &office.notes, |_| async { Err::<Answer<Note>, _>(Own::Full) }).wait();
     assert!(matches!(refused, Err(Own::Full)));
-    put_many(&office.keys, &office.notes, 1, 2);
+    let put =
+        |notes: Collection<Note>| async move { notes.create_if("a", &Preconditions::none(), vec![1]).await };
+    drop(office.keys.once::<_, Error, _>(key("2"), &office.notes, put).wait());
     let state = || Error::from(Conflict::state("a", "odd", "it is odd"));
     let known =
         office.keys.once(key("1"), &office.notes, |_| async { Err::<Answer<Note>, _>(Own::Store(state())) });
