@@ -15,6 +15,8 @@ use crate::store::{
 /// One call of a user on a collection, and the only place that sends again.
 pub(crate) struct Call<'a> {
     retry: &'a Retry,
+    /// The name of the collection, for the report.
+    collection: Option<&'a str>,
     began: Instant,
     attempts: u32,
     conflicts: u32,
@@ -34,7 +36,12 @@ struct TooLate(Duration);
 
 impl<'a> Call<'a> {
     pub(crate) fn new(retry: &'a Retry) -> Self {
-        Self { retry, began: retry.clock().now(), attempts: 0, conflicts: 0, waits: 0 }
+        Self { retry, collection: None, began: retry.clock().now(), attempts: 0, conflicts: 0, waits: 0 }
+    }
+
+    /// The same in the collection of this name.
+    pub(crate) fn within(self, collection: Option<&'a str>) -> Self {
+        Self { collection, ..self }
     }
 
     /// How many commits were sent and reads failed so far.
@@ -62,8 +69,8 @@ impl<'a> Call<'a> {
 
     pub(crate) fn report(&self, id: Option<&str>, effect: Effect<'_>) {
         if self.retry.reports() {
-            let Self { attempts, conflicts, .. } = *self;
-            let report = Report { id, attempts, conflicts, elapsed: self.elapsed(), effect };
+            let Self { collection, attempts, conflicts, .. } = *self;
+            let report = Report { id, collection, attempts, conflicts, elapsed: self.elapsed(), effect };
             self.retry.tell(&report);
         }
     }

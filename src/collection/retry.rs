@@ -68,6 +68,8 @@ type Hook = Arc<dyn Fn(&Report<'_>) + Send + Sync>;
 pub struct Report<'a> {
     /// The id that was to be changed; `None` for a transaction.
     pub id: Option<&'a str>,
+    /// The name of its collection, where that is one of a [`Database`](crate::Database).
+    pub collection: Option<&'a str>,
     /// How many tries it took: commits sent and reads that failed.
     pub attempts: u32,
     /// How many of them ended in a conflict. Of a call that did not fail, all were made up for.

@@ -137,7 +137,7 @@ impl<'a, T: Resource + Clone + PartialEq, F, M: FnMut() -> T + Send + 'a> Rounds
         Fut: Future<Output = Result<T, E>> + Send,
     {
         Reply::pending(async move {
-            let mut call = Call::new(self.collection.retry());
+            let mut call = Call::new(self.collection.retry()).within(self.collection.name());
             let ended = self.rounds(&mut call, begun).await;
             call.report(
                 Some(self.id),

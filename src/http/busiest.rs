@@ -22,7 +22,7 @@ pub struct Busy {
 }
 
 impl Busiest {
-    pub(super) fn count(&mut self, collection: Option<&str>, id: &str) {
+    pub(super) fn count(&mut self, collection: Option<&str>, id: &str, times: u64) {
         let named = |busy: &Busy| match collection {
             Some(collection) => {
                 busy.id.strip_prefix(collection).and_then(|rest| rest.strip_prefix('/')) == Some(id)
@@ -30,15 +30,15 @@ impl Busiest {
             None => *busy.id == *id,
         };
         if let Some(busy) = self.0.iter_mut().find(|busy| named(busy)) {
-            busy.conflicts += 1;
+            busy.conflicts += times;
             return;
         }
         let id = collection.map_or_else(|| id.into(), |collection| format!("{collection}/{id}").into());
         if self.0.len() < KEPT {
-            return self.0.push(Busy { id, conflicts: 1, uncertain: 0 });
+            return self.0.push(Busy { id, conflicts: times, uncertain: 0 });
         }
         let least = self.0.iter_mut().min_by_key(|busy| busy.conflicts).expect("there are 64");
-        *least = Busy { id, conflicts: least.conflicts + 1, uncertain: least.conflicts };
+        *least = Busy { id, conflicts: least.conflicts + times, uncertain: least.conflicts };
     }
 
     /// The busiest first.
@@ -59,8 +59,8 @@ mod tests {
 
         for turn in 0..100_000 {
             match turn % 20 {
-                0 => busiest.count(Some("articles"), "hot"),
-                _ => busiest.count(None, &turn.to_string()),
+                0 => busiest.count(Some("articles"), "hot", 1),
+                _ => busiest.count(None, &turn.to_string(), 1),
             }
         }
 
@@ -75,14 +75,15 @@ mod tests {
         let mut busiest = Busiest::default();
 
         for (id, times) in [("a", 2), ("b", 5), ("c", 1)] {
-            (0..times).for_each(|_| busiest.count(None, id));
+            (1..times).for_each(|_| busiest.count(None, id, 1));
+            busiest.count(None, id, 1);
         }
-        busiest.count(Some("c"), "b");
+        busiest.count(Some("c"), "b", 3);
 
         let counts: Vec<_> =
             busiest.sorted().into_iter().map(|busy| (busy.id, busy.conflicts, busy.uncertain)).collect();
         let expected =
-            [("b", 5), ("a", 2), ("c", 1), ("c/b", 1)].map(|(id, times)| (Box::from(id), times, 0));
+            [("b", 5), ("c/b", 3), ("a", 2), ("c", 1)].map(|(id, times)| (Box::from(id), times, 0));
         assert_eq!(counts, expected);
     }
 }

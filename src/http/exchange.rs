@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::http::cause::Cause;
+use crate::http::remark::Remark;
 use crate::http::status::reason;
 
 /// One request and what came of it, as far as versions go: what a layer in front of a service tells those who count. That of
@@ -53,6 +54,8 @@ pub enum Outcome {
     Read,
     /// A write that was applied: 2xx.
     Applied,
+    /// A write that was applied for an earlier request with the same `Idempotency-Key`, and was answered as then.
+    Replayed,
     /// It was answered with an error of ours: a conflict, a missing or malformed precondition, an unknown outcome. The word is
     /// its [`reason`](crate::http::reason).
     Refused(&'static str),
@@ -75,6 +78,16 @@ impl<'e> Exchange<'e> {
             (None, _) => Outcome::Other,
         };
         Self { method, status, outcome, blind: false, duration: Duration::ZERO, cause }
+    }
+
+    /// The same with what the response says beside its status.
+    pub fn remarked(self, remark: Option<&Remark>) -> Self {
+        let outcome = match (remark, self.outcome) {
+            (Some(Remark::Replayed), Outcome::Applied) => Outcome::Replayed,
+            (Some(Remark::Refused(reason)), Outcome::Other) => Outcome::Refused(reason),
+            (_, outcome) => outcome,
+        };
+        Self { outcome, ..self }
     }
 
     /// That the service failed without an answer.
@@ -104,11 +117,13 @@ fn writes(method: &str) -> bool {
 }
 
 impl Outcome {
-    /// The word for it in a log or a label: `read`, `applied`, `dropped`, `failed`, `other`, or the reason.
+    /// The word for it in a log or a label: `read`, `applied`, `replayed`, `dropped`, `failed`, `other`, or the
+    /// reason.
     pub fn label(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Applied => "applied",
+            Self::Replayed => "replayed",
             Self::Refused(reason) => reason,
             Self::Dropped => "dropped",
             Self::Failed => "failed",

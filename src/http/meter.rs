@@ -17,11 +17,12 @@ use metrics::{counter, histogram};
 
 use crate::collection::Report;
 use crate::http::exchange::Exchange;
+use crate::http::lag;
 use crate::http::tally::{absorbed, call_ending, commit_ending};
 use crate::layer::{Event, Operation};
 
-/// Counts a request: `ifmatch_requests_total`, `ifmatch_request_seconds`, `ifmatch_writes_total` and
-/// `ifmatch_blind_writes_total`. For [`Monitor`](crate::web::tower::Monitor).
+/// Counts a request: `ifmatch_requests_total`, `ifmatch_request_seconds`, `ifmatch_writes_total`, `ifmatch_blind_writes_total` and
+/// `ifmatch_version_lag`. For [`Monitor`](crate::web::tower::Monitor).
 pub fn request(exchange: &Exchange<'_>) {
     let outcome = exchange.outcome.label();
     counter!("ifmatch_requests_total", "outcome" => outcome).increment(1);
@@ -29,6 +30,9 @@ pub fn request(exchange: &Exchange<'_>) {
     if exchange.writes() {
         counter!("ifmatch_writes_total").increment(1);
         counter!("ifmatch_blind_writes_total").increment(exchange.blind.into());
+    }
+    if let Some(lag) = exchange.cause.and_then(|cause| lag::of(cause.error().conflict()?)) {
+        histogram!("ifmatch_version_lag").record(lag as f64);
     }
 }
 

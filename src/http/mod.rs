@@ -81,6 +81,7 @@ pub(crate) mod json;
 mod key;
 #[cfg(feature = "idempotency")]
 mod keys;
+mod lag;
 #[cfg(feature = "merge")]
 mod merge;
 #[cfg(feature = "metrics")]
@@ -94,6 +95,7 @@ mod precondition;
 #[cfg(feature = "resource")]
 mod prefer;
 mod problem;
+mod remark;
 mod required;
 #[cfg(any(feature = "merge", feature = "patch"))]
 mod seen;
@@ -125,6 +127,7 @@ pub use precondition::Preconditions;
 #[cfg(feature = "resource")]
 pub(crate) use prefer::Return;
 pub use problem::{PROBLEM_JSON, Problem};
+pub use remark::Remark;
 pub use required::Required;
 pub use status::{reason, retry_after, status};
 pub use tally::Tally;

@@ -14,6 +14,7 @@ use crate::http::expose::Expose;
 #[cfg(feature = "tonic")]
 use crate::http::facts::FailedId;
 use crate::http::facts::{Facts, Failed};
+use crate::http::remark::Remark;
 use crate::http::{path, status};
 #[cfg(feature = "merge")]
 use crate::merge::{Overlap, Overlaps};
@@ -170,6 +171,7 @@ impl Problem {
             Error::Refused(refusal) => inner.facts = id_of(refusal).map(Facts::about).unwrap_or_default(),
             Error::Corrupt(corrupt) => {
                 inner.facts = Facts::about(corrupt.id()).with_current(Some(corrupt.version()));
+                inner.facts.collection = corrupt.collection().map(Into::into);
             }
             Error::Failed(failure) => inner.write_id = failure.write(),
             Error::Expired(_) => {}
@@ -235,6 +237,13 @@ impl Problem {
     pub(crate) fn without_tag() -> Self {
         Self::of(412, "foreign-tag", "what the request is to has no entity tag that `If-Match` could name")
             .with_type("/problems/foreign-tag")
+    }
+
+    /// What the layers in front are told of a problem of ours that was made of no error.
+    #[cfg(any(feature = "actix", feature = "axum", feature = "resource", feature = "tower"))]
+    pub(crate) fn remark(&self) -> Option<Remark> {
+        let is_ours = self.0.cause.is_none() && self.0.r#type.starts_with("/problems/");
+        is_ours.then_some(Remark::Refused(self.0.reason))
     }
 
     /// The same with another status: overrides the table. A status that is no error becomes 500.

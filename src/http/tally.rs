@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 use crate::collection::{Effect, Report};
 use crate::http::busiest::{Busiest, Busy};
 use crate::http::exchange::{Exchange, Outcome};
+use crate::http::lag::{self, Lag};
 use crate::http::status::REASONS;
 use crate::layer::{Ending, Event, Operation};
 use crate::store;
-use crate::store::{Conflict, Error};
+use crate::store::Error;
 
 /// What a service counts of its conflicts, for a page that Prometheus reads: clones count together.
 ///
@@ -22,14 +23,20 @@ use crate::store::{Conflict, Error};
 ///
 /// | metric | of |
 /// |---|---|
-/// | `ifmatch_requests_total{outcome}` | requests: `read`, `applied`, `dropped`, `failed`, `other`, or the [`reason`](crate::http::reason) of the error |
+/// | `ifmatch_requests_total{outcome}` | requests: `read`, `applied`, `replayed` (by an `Idempotency-Key`), `dropped`, `failed`, `other`, or the [`reason`](crate::http::reason) of the error |
 /// | `ifmatch_request_seconds_sum`, `_count` | the time they took |
 /// | `ifmatch_writes_total`, `ifmatch_blind_writes_total` | requests that write, and those of them which say nothing of the state they are based on |
+/// | `ifmatch_version_lag_bucket{le}`, `_sum`, `_count` | requests that were refused as stale: by how much the version found is above the one that they were based on, as below |
 /// | `ifmatch_calls_total{ending}` | calls of `modify` and its kin: `applied`, `unchanged`, `refused`, `exhausted`, `conflict` (one that escaped), `failed` |
 /// | `ifmatch_attempts_total` | the commits that those sent, and their reads that failed |
 /// | `ifmatch_absorbed_total` | the conflicts that were made up for by another attempt of the same call |
 /// | `ifmatch_commits_total{ending}` | commits to the store: `applied`, `conflict`, `unknown`, `failed`, `dropped` |
 /// | `ifmatch_blind_entries_total` | what those wrote whatever was there |
+///
+/// The lag is in the measure of the store's versions. In memory and in a file that is the commits to the whole store in between. In
+/// PostgreSQL, Redis and etcd each commit counts 2^24, give or take one, as the lower bits of a version are no number; a store of
+/// one's own has a measure of its own, or none. What is behind by more than 2^48 is not counted, as one of the two is of another
+/// history: a store in memory begins anywhere with each start.
 ///
 /// A count costs a few nanoseconds, and one of a conflict a lock and a look at 64 ids beside.
 ///
@@ -55,7 +62,7 @@ use crate::store::{Conflict, Error};
 pub struct Tally(Arc<Counts>);
 
 /// The outcomes of requests that are no reasons.
-const PLAIN: [&str; 5] = ["read", "applied", "dropped", "failed", "other"];
+const PLAIN: [&str; 6] = ["read", "applied", "replayed", "dropped", "failed", "other"];
 
 const CALLS: [&str; 6] = ["applied", "unchanged", "refused", "exhausted", "conflict", "failed"];
 
@@ -67,6 +74,7 @@ struct Counts {
     nanoseconds: AtomicU64,
     writes: AtomicU64,
     blind: AtomicU64,
+    lag: Lag,
     calls: [AtomicU64; CALLS.len()],
     attempts: AtomicU64,
     absorbed: AtomicU64,
@@ -83,6 +91,7 @@ impl Default for Counts {
             nanoseconds: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             blind: AtomicU64::new(0),
+            lag: Lag::default(),
             calls: [const { AtomicU64::new(0) }; CALLS.len()],
             attempts: AtomicU64::new(0),
             absorbed: AtomicU64::new(0),
@@ -112,7 +121,11 @@ impl Tally {
         counts.writes.fetch_add(exchange.writes().into(), Ordering::Relaxed);
         counts.blind.fetch_add(exchange.blind.into(), Ordering::Relaxed);
         if let Some(conflict) = exchange.cause.and_then(|cause| cause.error().conflict()) {
-            self.conflict(conflict);
+            let decisive = conflict.decisive();
+            counts.busiest.lock().count(decisive.collection(), decisive.id(), 1);
+            if let Some(lag) = lag::of(conflict) {
+                counts.lag.count(lag);
+            }
         }
     }
 
@@ -121,7 +134,11 @@ impl Tally {
         let counts = &*self.0;
         add(&CALLS, &counts.calls, call_ending(report));
         counts.attempts.fetch_add(report.attempts.into(), Ordering::Relaxed);
-        counts.absorbed.fetch_add(absorbed(report), Ordering::Relaxed);
+        let absorbed = absorbed(report);
+        counts.absorbed.fetch_add(absorbed, Ordering::Relaxed);
+        if let Some(id) = report.id.filter(|_| absorbed > 0) {
+            counts.busiest.lock().count(report.collection, id, absorbed);
+        }
     }
 
     /// Counts a commit: for the hook of [`Observed`](crate::Observed). Other operations are not counted.
@@ -134,7 +151,8 @@ impl Tally {
         }
     }
 
-    /// The ids that the most conflicts of requests are about, the busiest first: 64 at most, each of the hot ones among them.
+    /// The ids that the most conflicts are about, the busiest first: those that requests ended in, and those that calls made up for. 64
+    /// at most, each of the hot ones among them. A transaction that made up for some does not tell of which id.
     /// For a page that not everybody sees.
     ///
     /// ```
@@ -148,11 +166,6 @@ impl Tally {
     /// ```
     pub fn busiest(&self) -> Vec<Busy> {
         self.0.busiest.lock().sorted()
-    }
-
-    fn conflict(&self, conflict: &Conflict) {
-        let decisive = conflict.decisive();
-        self.0.busiest.lock().count(decisive.collection(), decisive.id());
     }
 }
 
@@ -214,6 +227,7 @@ impl fmt::Display for Tally {
         writeln!(f, "ifmatch_request_seconds_sum {seconds}\nifmatch_request_seconds_count {requests}")?;
         single(f, "writes", &counts.writes)?;
         single(f, "blind_writes", &counts.blind)?;
+        counts.lag.fmt(f)?;
         writeln!(f, "# TYPE ifmatch_calls_total counter")?;
         labelled(f, "calls", "ending", &CALLS, &counts.calls)?;
         single(f, "attempts", &counts.attempts)?;

@@ -66,7 +66,7 @@ use serde::Serialize;
 
 #[cfg(feature = "patch")]
 use crate::http::Patch;
-use crate::http::{Answer, Cause, EntityTag, Preconditions, Problem, Required, Terms};
+use crate::http::{Answer, Cause, EntityTag, Preconditions, Problem, Remark, Required, Terms};
 use crate::store::{Error, Versioned};
 use crate::web::response;
 
@@ -241,6 +241,9 @@ fn sent(response: Response<Option<Bytes>>) -> HttpResponse {
     }
     if let Some(cause) = parts.extensions.get::<Cause>() {
         response.extensions_mut().insert(cause.clone());
+    }
+    if let Some(remark) = parts.extensions.get::<Remark>() {
+        response.extensions_mut().insert(*remark);
     }
     response
 }

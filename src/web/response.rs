@@ -20,6 +20,8 @@ use crate::http::Answer;
 #[cfg(feature = "tower")]
 use crate::http::Cause;
 use crate::http::Problem;
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
+use crate::http::Remark;
 
 /// The answer, with its body where one is to be sent.
 #[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
@@ -32,6 +34,7 @@ pub(super) fn of_answer<T: Serialize + ?Sized>(
     };
     *response.status_mut() = status(answer.status());
     insert(response.headers_mut(), answer.headers());
+    remark(&mut response, answer);
     Ok(response)
 }
 
@@ -41,7 +44,16 @@ pub(super) fn without_value<T: ?Sized>(answer: &Answer<T>) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = status(answer.status());
     insert(response.headers_mut(), answer.headers());
+    remark(&mut response, answer);
     response
+}
+
+/// Says that an answer was given before, for the layers in front.
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
+fn remark<B, T: ?Sized>(response: &mut Response<B>, answer: &Answer<T>) {
+    if answer.is_replayed() {
+        response.extensions_mut().insert(Remark::Replayed);
+    }
 }
 
 /// A value as JSON: 200.
@@ -55,7 +67,7 @@ pub(super) fn of_value<T: Serialize + ?Sized>(value: &T) -> Result<Response<Byte
     Ok(response)
 }
 
-/// The problem, with the error itself as a [`Cause`](crate::http::Cause) in the extensions of the response.
+/// The problem, with the error itself as a [`Cause`](crate::http::Cause) in the extensions of the response, or a [`Remark`].
 pub(super) fn of_problem(problem: &Problem) -> Response<Bytes> {
     let body = serde_json::to_vec(problem).expect("a problem is made of text and of JSON values");
     let mut response = Response::new(Bytes::from(body));
@@ -63,6 +75,9 @@ pub(super) fn of_problem(problem: &Problem) -> Response<Bytes> {
     insert(response.headers_mut(), problem.headers());
     if let Some(cause) = problem.cause() {
         response.extensions_mut().insert(cause.clone());
+    }
+    if let Some(remark) = problem.remark() {
+        response.extensions_mut().insert(remark);
     }
     response
 }

@@ -60,7 +60,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request, Response, Status};
 use tonic_types::StatusExt;
 
-use crate::http::{Answer, Cause, Expose, Preconditions, Problem, Required, Terms};
+use crate::http::{Answer, Cause, Expose, Preconditions, Problem, Remark, Required, Terms};
 use crate::store::{Error, Outcome};
 
 /// What tells a client of gRPC when to send a call again by itself; below zero: never (gRFC A6).
@@ -123,7 +123,11 @@ pub fn response<T: ?Sized, M: Default>(answer: Answer<T>, show: impl FnOnce(&T) 
         insert(&mut headers, name, value);
     }
     let message = answer.body().map_or_else(M::default, show);
-    Response::from_parts(MetadataMap::from_headers(headers), message, Extensions::new())
+    let mut extensions = Extensions::new();
+    if answer.is_replayed() {
+        extensions.insert(Remark::Replayed);
+    }
+    Response::from_parts(MetadataMap::from_headers(headers), message, extensions)
 }
 
 /// The status of an error, telling as much of the resource as its caller may know. There is no value in a status, so

@@ -10,13 +10,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use axum::routing::put;
-use ifmatch::http::{Exchange, Outcome, Tally};
+use ifmatch::http::{Exchange, Keys, Outcome, Tally};
 use ifmatch::store::{
     Abilities, Changes, Committed, Failure, Listed, Outcome as StoreOutcome, Page, Resolution, Scan, WriteId,
 };
 use ifmatch::web::resource;
 use ifmatch::web::tower::{Basis, Monitor, Problems, Require};
-use ifmatch::{Collection, Commit, Error, Memory, Observed, Reply, Retry, Start, Store, Versioned};
+use ifmatch::{Collection, Commit, Database, Error, Memory, Observed, Reply, Retry, Start, Store, Versioned};
 use parking_lot::Mutex;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -77,7 +77,7 @@ where
 fn what_a_request_has_to_say_is_required_of_handlers_that_never_look() {
     let bare = Bare::default();
     let mut service = Require::new().layer(bare.clone());
-    let rows: [Row; 12] = [
+    let rows: [Row; 17] = [
         ("PUT", &[], 428, "expectation-required"),
         ("PATCH", &[("if-none-match", "\"7\"")], 428, "expectation-required"),
         ("DELETE", &[("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")], 428, "expectation-required"),
@@ -90,6 +90,11 @@ fn what_a_request_has_to_say_is_required_of_handlers_that_never_look() {
         ("POST", &[], 200, ""),
         ("POST", &[("if-match", "*")], 200, ""),
         ("GET", &[("if-match", "7")], 200, ""),
+        ("POST", &[("idempotency-key", "k1")], 501, "key-not-kept"),
+        ("PUT", &[("idempotency-key", "\"k1\""), ("if-match", "\"7\"")], 501, "key-not-kept"),
+        ("LOCK", &[("idempotency-key", "k1")], 501, "key-not-kept"),
+        ("POST", &[("idempotency-key", "k 1")], 400, "malformed-precondition"),
+        ("GET", &[("idempotency-key", "k 1")], 200, ""),
     ];
 
     for (method, headers, status, reason) in rows {
@@ -131,6 +136,17 @@ fn a_rule_by_path_may_refuse_the_star_and_may_only_report() {
     assert_eq!(ask(&mut reporting, "PUT", "/ledger", &[]).0, 200);
     assert_eq!(ask(&mut reporting, "PUT", "/notes", &[]).0, 200);
     assert_eq!(*told.lock(), ["PUT /ledger expectation-required"]);
+}
+
+#[test]
+fn a_key_passes_to_what_keeps_it_and_the_rest_is_asked_for_all_the_same() {
+    let mut service = Require::new().keyed().layer(Bare::default());
+    let key = ("idempotency-key", "k1");
+
+    assert_eq!(ask(&mut service, "POST", "/", &[key]).0, 200);
+    assert_eq!(ask(&mut service, "PUT", "/", &[key, ("if-match", "*")]).0, 200);
+    assert_eq!(ask(&mut service, "PUT", "/", &[key]).0, 428);
+    assert_eq!(ask(&mut service, "POST", "/", &[key, ("if-match", "\"7\"")]).0, 412);
 }
 
 #[test]
@@ -276,7 +292,7 @@ fn the_numbers_of_a_known_run_are_exact_and_show_no_id_and_no_value() -> Result<
     let (requests, calls, commits) = (tally.clone(), tally.clone(), tally.clone());
     let counters = Collection::<u64>::new(Observed::new(Memory::new(), move |event| commits.event(event)))
         .with_retry(Retry::default().report(move |report| calls.call(report)));
-    counters.create("s3cr3t", 1).wait()?;
+    let first = counters.create("s3cr3t", 1).wait()?.version;
     // Somebody else is faster, once for each time that this is set.
     let faster = Arc::new(AtomicBool::new(false));
     let (raced, behind) = (Arc::clone(&faster), counters.clone());
@@ -311,7 +327,7 @@ fn the_numbers_of_a_known_run_are_exact_and_show_no_id_and_no_value() -> Result<
         assert_eq!(write(&mut client, "PUT", path, &tag, &(turn + 50).to_string()).0, 200);
     }
     for _ in 0..ESCAPED {
-        assert_eq!(write(&mut client, "PUT", path, "\"7\"", "8").0, 412);
+        assert_eq!(write(&mut client, "PUT", path, &format!("\"{first}\""), "8").0, 412);
     }
     for _ in 0..3 {
         let json = [("content-type", "application/json".to_owned()), ("x-strict", "1".to_owned())];
@@ -342,7 +358,71 @@ fn the_numbers_of_a_known_run_are_exact_and_show_no_id_and_no_value() -> Result<
     assert_eq!(of("ifmatch_blind_entries_total"), BLIND + ABSORBED);
     assert!(!text.contains("s3cr3t"), "{text}");
     let busiest = tally.busiest();
-    assert_eq!((&*busiest[0].id, busiest[0].conflicts), ("s3cr3t", ESCAPED));
+    assert_eq!((&*busiest[0].id, busiest[0].conflicts), ("s3cr3t", ESCAPED + ABSORBED));
+    assert_eq!(busiest.len(), 1);
+    // All of them were of the creation, and found what came of all commits since.
+    assert_eq!(of("ifmatch_version_lag_sum"), ESCAPED * (APPLIED + ABSORBED));
+    assert_eq!(of("ifmatch_version_lag_bucket{le=\"16\"}"), 0);
+    assert_eq!(of("ifmatch_version_lag_bucket{le=\"256\"}"), ESCAPED);
+    assert_eq!(of("ifmatch_version_lag_count"), ESCAPED);
+    Ok(())
+}
+
+#[test]
+fn what_was_answered_before_and_what_no_error_of_ours_refuses_are_counted_as_what_they_are()
+-> Result<(), Error> {
+    let tally = Tally::new();
+    let (requests, calls) = (tally.clone(), tally.clone());
+    let office = Database::in_memory();
+    let keys = Keys::new(&office, "keys")?;
+    let notes = office
+        .collection::<serde_json::Value>("notes")?
+        .with_retry(Retry::default().report(move |report| calls.call(report)));
+    notes.create("a", serde_json::json!(1)).wait()?;
+    let routes = resource("/notes", notes.clone()).terms(ifmatch::http::Terms::new());
+    let app = Router::new()
+        .nest_service("/notes", routes.idempotent(&keys, |_| String::new())?)
+        .layer(Require::new().keyed().by(|head| match head.headers.contains_key("x-strict") {
+            true => None,
+            false => Some(Basis::Optional),
+        }))
+        .layer(Monitor::new(move |exchange| requests.request(exchange)));
+    let serving = Serving::new(app);
+    let mut client = serving.client();
+    let json = ("content-type", "application/json".to_owned());
+    let key = ("idempotency-key", "k1".to_owned());
+
+    for _ in 0..3 {
+        assert_eq!(client.ask("POST", "/notes", &[json.clone(), key.clone()], "1").status, 201);
+        let minimal = [json.clone(), key.clone(), ("prefer", "return=minimal".to_owned())];
+        assert!(client.ask("PUT", "/notes/a", &minimal, "1").status < 300);
+        assert_eq!(client.ask("DELETE", "/notes/a", &[key.clone()], "").status, 204);
+    }
+    assert_eq!(client.ask("POST", "/notes", &[json.clone(), key.clone()], "2").status, 422);
+    assert_eq!(client.ask("POST", "/notes?resolve=1-2", &[key.clone()], "").status, 501);
+    let patch = [("content-type", "application/merge-patch+json".to_owned())];
+    assert_eq!(client.ask("PATCH", "/notes/a", &patch, "{").status, 400);
+    let tag = ("if-match", "\"7\"".to_owned());
+    assert_eq!(client.ask("GET", "/notes", &[tag.clone()], "").status, 412);
+    assert_eq!(client.ask("POST", "/notes", &[json, tag, ("x-strict", "1".to_owned())], "1").status, 412);
+    // A call that makes up for a conflict tells of which collection.
+    notes.create("b", serde_json::json!(1)).wait()?;
+    let mut raced = false;
+    notes
+        .modify("b", |note| {
+            if !std::mem::replace(&mut raced, true) {
+                notes.put("b", serde_json::json!(2)).wait().unwrap();
+            }
+            *note = serde_json::json!(3);
+        })
+        .wait()?;
+
+    let text = tally.to_string();
+    let of = |outcome: &str| number(&text, &format!("ifmatch_requests_total{{outcome=\"{outcome}\"}}"));
+    assert_eq!((of("applied"), of("replayed")), (3, 6));
+    assert_eq!((of("key-reused"), of("key-not-kept")), (1, 1));
+    assert_eq!((of("malformed-patch"), of("foreign-tag"), of("other")), (1, 2, 0));
+    assert_eq!((&*tally.busiest()[0].id, tally.busiest()[0].conflicts), ("notes/b", 1));
     Ok(())
 }
 

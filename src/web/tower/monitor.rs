@@ -88,7 +88,8 @@ where
             match &answer {
                 Ok(answer) => {
                     let cause = response::cause(answer.extensions());
-                    underway.end(Exchange::new(method.as_str(), answer.status().as_u16(), cause));
+                    let exchange = Exchange::new(method.as_str(), answer.status().as_u16(), cause);
+                    underway.end(exchange.remarked(answer.extensions().get()));
                 }
                 Err(_) => underway.end(Exchange::failed(method.as_str())),
             }
