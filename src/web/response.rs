@@ -11,6 +11,8 @@ use bytes::Bytes;
 #[cfg(feature = "tower")]
 use http::Extensions;
 use http::header::CONTENT_TYPE;
+#[cfg(any(feature = "axum", feature = "tower"))]
+use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 #[cfg(any(feature = "actix", feature = "axum", feature = "resource"))]
 use serde::Serialize;
@@ -109,15 +111,21 @@ const OF_BODY: [&str; 10] = [
 pub(super) fn instead_of<B>(response: Response<B>) -> Response<Bytes> {
     let (head, _) = response.into_parts();
     let mut problem = of_problem(&Problem::of_status(head.status.as_u16()));
+    keep(head, &mut problem);
+    problem
+}
+
+/// Keeps the extensions of a response that another takes the place of, and its headers but for those that describe its body.
+#[cfg(any(feature = "axum", feature = "tower"))]
+pub(super) fn keep<B>(head: Parts, response: &mut Response<B>) {
     // What is known of the refusal goes on to the layers in front.
-    *problem.extensions_mut() = head.extensions;
-    let own = problem.headers().clone();
+    response.extensions_mut().extend(head.extensions);
+    let own = response.headers().clone();
     for (name, value) in &head.headers {
         if !OF_BODY.contains(&name.as_str()) && !own.contains_key(name) {
-            problem.headers_mut().append(name, value.clone());
+            response.headers_mut().append(name, value.clone());
         }
     }
-    problem
 }
 
 /// The body of an answer of axum that has none. Its length is open, so that nobody writes `Content-Length: 0` into a 304, where that
@@ -150,6 +158,17 @@ pub(super) fn cause(extensions: &Extensions) -> Option<&Cause> {
         return Some(cause);
     }
     extensions.get()
+}
+
+/// Whether a call by gRPC failed, whatever the status of HTTP says.
+#[cfg(feature = "tower")]
+pub(super) fn is_failed_call(extensions: &Extensions) -> bool {
+    #[cfg(feature = "tonic")]
+    if let Some(status) = extensions.get::<::tonic::Status>() {
+        return status.code() != ::tonic::Code::Ok;
+    }
+    _ = extensions;
+    false
 }
 
 fn status(code: u16) -> StatusCode {

@@ -25,7 +25,8 @@
 //! `UNAVAILABLE` is what retry policies of gRPC send again. Where that could apply a write twice, the status forbids it, with
 //! `grpc-retry-pushback-ms: -1` in its metadata.
 //!
-//! A layer in front finds the error itself by [`cause_in`], as those of `web::tower` do.
+//! A layer in front finds the error itself by [`cause_in`], as those of `web::tower` do. `Require` and `Problems` of those answer
+//! with a status where they are told to by `grpc`.
 //!
 //! ```
 //! use ifmatch::web::tonic::{preconditions, required, response};

@@ -1,5 +1,5 @@
-//! Layers of tower in front of any service over the types of `http`: axum, a bare hyper service, and [`Monitor`] in front of tonic
-//! too, whose bodies the other two could not answer with. Feature `tower`.
+//! Layers of tower in front of any service over the types of `http`: axum, a bare hyper service, and with the feature `tonic` tonic,
+//! where `grpc` has [`Require`] and [`Problems`] answer in the words of gRPC. Feature `tower`.
 //!
 //! What a gateway promises and can't keep, since it sees no version: [`Require`] refuses writes that do not say what they are
 //! based on, [`Monitor`] tells how each request ended, and [`Problems`] gives the bare refusals of other layers a body. They
@@ -25,8 +25,13 @@
 
 mod monitor;
 mod problems;
+mod protocol;
 mod require;
 
 pub use monitor::{Monitor, Monitored};
 pub use problems::{Problems, WithProblems};
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+pub use protocol::Grpc;
+pub use protocol::{Http, Protocol};
 pub use require::{Basis, Require, Requiring};

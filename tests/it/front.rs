@@ -454,6 +454,121 @@ fn a_client_that_goes_away_is_told_apart() {
     assert_eq!(dropped(), 1);
 }
 
+/// In front of a service of gRPC. That of tonic, over a real connection, is in `examples/frameworks`.
+#[cfg(feature = "tonic")]
+mod grpc {
+    use tonic::{Code, Status};
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    /// The status of gRPC that a service answers with, and the metadata beside it.
+    fn call<S>(service: &mut S, path: &str, headers: &[(&str, &str)]) -> (Option<Status>, HeaderMap)
+    where
+        S: Service<Request<()>, Response = Response<Vec<u8>>, Error = Infallible>,
+        S::Future: Unpin,
+    {
+        let (status, body, headers) = ask(service, "POST", path, headers);
+        let told = Status::from_header_map(&headers);
+        assert!(told.is_none() || (status, &*body) == (200, ""), "{status} {body}");
+        (told, headers)
+    }
+
+    fn reason(status: &Status) -> String {
+        status.get_error_details().error_info().unwrap().reason.clone()
+    }
+
+    #[test]
+    fn what_is_required_of_a_call_is_refused_by_its_status() {
+        let by_path = |head: &axum::http::request::Parts| match head.uri.path() {
+            "/stock/Put" => Some(Basis::Required),
+            "/stock/Add" => Some(Basis::Unjudged),
+            _ => None,
+        };
+        let rows: [(&str, &[(&str, &str)], Option<(Code, &str)>); 9] = [
+            ("/stock/Put", &[], Some((Code::InvalidArgument, "expectation-required"))),
+            ("/stock/Put", &[("if-match", "7")], Some((Code::InvalidArgument, "malformed-precondition"))),
+            ("/stock/Put", &[("if-match", "\"7\"")], None),
+            ("/stock/Add", &[("if-match", "\"7\"")], Some((Code::FailedPrecondition, "foreign-tag"))),
+            ("/stock/Add", &[], None),
+            ("/stock/Get", &[("if-match", "\"7\"")], None),
+            ("/stock/Get", &[], None),
+            ("/stock/Add", &[("idempotency-key", "k1")], Some((Code::Unimplemented, "key-not-kept"))),
+            (
+                "/stock/Get",
+                &[("idempotency-key", "k 1")],
+                Some((Code::InvalidArgument, "malformed-precondition")),
+            ),
+        ];
+        let bare = Bare::default();
+        let mut service = Require::new().by(by_path).grpc().layer(bare.clone());
+
+        for (path, headers, refused) in rows {
+            let before = bare.asked.load(Ordering::Relaxed);
+            let (told, _) = call(&mut service, path, headers);
+            assert_eq!(bare.asked.load(Ordering::Relaxed) - before, usize::from(refused.is_none()), "{path}");
+            let told = told.map(|status| (status.code(), reason(&status)));
+            assert_eq!(told, refused.map(|(code, reason)| (code, reason.to_owned())), "{path} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_refusal_becomes_a_status_and_keeps_what_a_client_acts_on() {
+        for (status, code, reason_told) in [
+            (409, Code::Aborted, "conflict"),
+            (412, Code::FailedPrecondition, "precondition-failed"),
+            (423, Code::FailedPrecondition, "locked"),
+            (428, Code::InvalidArgument, "precondition-required"),
+        ] {
+            let bare = Bare { status: StatusCode::from_u16(status).unwrap(), ..Bare::default() };
+            let (told, headers) = call(&mut Problems::new().grpc().layer(bare), "/stock/Put", &[]);
+            let told = told.expect("a status");
+            assert_eq!((told.code(), &*reason(&told)), (code, reason_told));
+            assert_eq!(headers["content-type"], "application/grpc");
+            assert_eq!(
+                (&headers["retry-after"], &headers["set-cookie"]),
+                (&"7".parse().unwrap(), &"a=b".parse().unwrap())
+            );
+            assert!(!headers.contains_key("content-length"));
+        }
+        for status in [200, 404, 503] {
+            let bare = Bare { status: StatusCode::from_u16(status).unwrap(), ..Bare::default() };
+            assert!(call(&mut Problems::new().grpc().layer(bare), "/stock/Put", &[]).0.is_none(), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_failed_is_not_counted_as_applied_for_its_status_of_http() {
+        #[derive(Clone)]
+        struct Fails(Option<Status>);
+        impl Service<Request<()>> for Fails {
+            type Response = Response<Vec<u8>>;
+            type Error = Infallible;
+            type Future = Ready<Result<Response<Vec<u8>>, Infallible>>;
+
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn call(&mut self, _: Request<()>) -> Self::Future {
+                ready(Ok(self.0.clone().map_or_else(Response::default, Status::into_http)))
+            }
+        }
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&told);
+        let monitor = Monitor::new(move |exchange| kept.lock().push(exchange.outcome));
+        let stale = Error::from(ifmatch::Conflict::state("a1", "archived", "it is archived"));
+
+        for status in [None, Some(Status::not_found("none")), Some(Status::from(stale))] {
+            let mut service = monitor.layer(Fails(status));
+            let mut answer = service.call(Request::builder().method("POST").body(()).unwrap());
+            assert!(answer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        }
+
+        assert_eq!(*told.lock(), [Outcome::Applied, Outcome::Other, Outcome::Refused("state")]);
+    }
+}
+
 #[cfg(feature = "metrics")]
 mod meter {
     use std::collections::BTreeMap;

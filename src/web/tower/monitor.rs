@@ -10,7 +10,7 @@ use http::{Method, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::http::{Exchange, Preconditions};
+use crate::http::{Exchange, Outcome, Preconditions};
 use crate::web::response;
 
 /// A layer that shows how each request ended to one hook, as an [`Exchange`]: by the error in the response's extensions, whatever
@@ -88,7 +88,10 @@ where
             match &answer {
                 Ok(answer) => {
                     let cause = response::cause(answer.extensions());
-                    let exchange = Exchange::new(method.as_str(), answer.status().as_u16(), cause);
+                    let mut exchange = Exchange::new(method.as_str(), answer.status().as_u16(), cause);
+                    if cause.is_none() && response::is_failed_call(answer.extensions()) {
+                        exchange.outcome = Outcome::Other;
+                    }
                     underway.end(exchange.remarked(answer.extensions().get()));
                 }
                 Err(_) => underway.end(Exchange::failed(method.as_str())),

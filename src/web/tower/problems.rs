@@ -1,5 +1,6 @@
 //! [`Problems`], a body for refusals that have none of ours.
 
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,6 +9,9 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::web::response;
+#[cfg(feature = "tonic")]
+use crate::web::tower::protocol::Grpc;
+use crate::web::tower::protocol::{Http, Protocol};
 
 /// A layer that gives a bare 409, 412, 423 or 428 of another layer, or of a handler, the body of a problem (RFC 9457).
 ///
@@ -23,34 +27,50 @@ use crate::web::response;
 /// let app: Router = Router::new().route("/", put(|| async { StatusCode::CONFLICT })).layer(Problems::new());
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Problems(());
+pub struct Problems<P = Http>(PhantomData<P>);
 
 impl Problems {
     /// The layer.
     pub fn new() -> Self {
-        Self(())
+        Self(PhantomData)
+    }
+
+    /// The same in front of a service of gRPC: the refusal is a status, `ABORTED` for 409, `FAILED_PRECONDITION` for 412 and 423,
+    /// `INVALID_ARGUMENT` for 428, with the headers as its metadata. Without it a client hears `UNKNOWN`. Feature `tonic`.
+    ///
+    /// ```
+    /// use ifmatch::web::tower::Problems;
+    ///
+    /// // For `layer` of tonic's `Server`.
+    /// let problems = Problems::new().grpc();
+    /// ```
+    #[cfg(feature = "tonic")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+    pub fn grpc(self) -> Problems<Grpc> {
+        Problems(PhantomData)
     }
 }
 
-impl<S> Layer<S> for Problems {
-    type Service = WithProblems<S>;
+impl<S, P> Layer<S> for Problems<P> {
+    type Service = WithProblems<S, P>;
 
-    fn layer(&self, inner: S) -> WithProblems<S> {
-        WithProblems { inner }
+    fn layer(&self, inner: S) -> WithProblems<S, P> {
+        WithProblems { inner, protocol: PhantomData }
     }
 }
 
 /// A service behind [`Problems`].
 #[derive(Debug, Clone)]
-pub struct WithProblems<S> {
+pub struct WithProblems<S, P = Http> {
     inner: S,
+    protocol: PhantomData<P>,
 }
 
-impl<S, R, B> Service<Request<R>> for WithProblems<S>
+impl<S, R, B, P> Service<Request<R>> for WithProblems<S, P>
 where
     S: Service<Request<R>, Response = Response<B>>,
     S::Future: Send + 'static,
-    B: From<Vec<u8>>,
+    P: Protocol<B>,
 {
     type Response = Response<B>;
     type Error = S::Error;
@@ -62,13 +82,13 @@ where
 
     fn call(&mut self, request: Request<R>) -> Self::Future {
         let answer = self.inner.call(request);
-        Box::pin(async move { answer.await.map(with_problem) })
+        Box::pin(async move { answer.await.map(with_problem::<B, P>) })
     }
 }
 
-fn with_problem<B: From<Vec<u8>>>(answer: Response<B>) -> Response<B> {
+fn with_problem<B, P: Protocol<B>>(answer: Response<B>) -> Response<B> {
     match matches!(answer.status().as_u16(), 409 | 412 | 423 | 428) && response::is_bare(&answer) {
-        true => response::instead_of(answer).map(|body| B::from(body.into())),
+        true => P::instead_of(answer),
         false => answer,
     }
 }

@@ -2,17 +2,20 @@
 
 use std::fmt;
 use std::future::ready;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::http::{Preconditions, Problem, Terms};
-use crate::web::response;
+#[cfg(feature = "tonic")]
+use crate::web::tower::protocol::Grpc;
+use crate::web::tower::protocol::{Http, Protocol};
 
 /// A layer that refuses requests which do not say what state they are based on, also of handlers that never look.
 ///
@@ -30,12 +33,12 @@ use crate::web::response;
 /// let require = Require::new().by(|head| head.uri.path().starts_with("/ledger").then_some(Basis::Required));
 /// let app: Router = Router::new().route("/ledger/{id}", put(|| async { "…" })).layer(require.without_star());
 /// ```
-#[derive(Clone)]
-pub struct Require {
+pub struct Require<P = Http> {
     by: By,
     terms: Terms,
     keyed: bool,
     report: Option<Report>,
+    protocol: PhantomData<P>,
 }
 
 type By = Arc<dyn Fn(&Parts) -> Option<Basis> + Send + Sync>;
@@ -50,7 +53,7 @@ pub enum Basis {
     Required,
     /// As `Required`, or a `Merge-Base`: for what [merges](crate::docs::merging), as it is refused anywhere else.
     Merging,
-    /// What it says is left to the handler, which has to judge it.
+    /// What it says is left to the handler, which has to judge it, but for an `Idempotency-Key`.
     Optional,
     /// No handler judges it: `If-Match` with tags, which could only be dropped, is 412, since what such a request is to has no
     /// tag.
@@ -60,9 +63,35 @@ pub enum Basis {
 impl Require {
     /// By method: required of `PUT`, `PATCH` and `DELETE`, unjudged with `POST`, else optional.
     pub fn new() -> Self {
-        Self { by: Arc::new(|_| None), terms: Terms::new().required(), keyed: false, report: None }
+        Self {
+            by: Arc::new(|_| None),
+            terms: Terms::new().required(),
+            keyed: false,
+            report: None,
+            protocol: PhantomData,
+        }
     }
 
+    /// The same in front of a service of gRPC: what is refused is a status, and what a call has to say, in its metadata, is told
+    /// [`by`](Self::by) its path alone, as `/shop.Stock/Put`. Default: nothing, as each call is a `POST`, also one that reads; but an
+    /// `idempotency-key` is refused of all. Feature `tonic`.
+    ///
+    /// ```
+    /// use ifmatch::web::tower::{Basis, Require};
+    ///
+    /// let require = Require::new().by(|head| head.uri.path().ends_with("/Put").then_some(Basis::Required));
+    /// // For `layer` of tonic's `Server`.
+    /// let require = require.grpc();
+    /// ```
+    #[cfg(feature = "tonic")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+    pub fn grpc(self) -> Require<Grpc> {
+        let Self { by, terms, keyed, report, protocol: _ } = self;
+        Require { by, terms, keyed, report, protocol: PhantomData }
+    }
+}
+
+impl<P> Require<P> {
     /// By what a request says before its body: method, path, headers, extensions. `None` leaves it to the method, as
     /// [`new`](Self::new) does.
     pub fn by(self, by: impl Fn(&Parts) -> Option<Basis> + Send + Sync + 'static) -> Self {
@@ -109,8 +138,11 @@ impl Require {
         Self { report: Some(Arc::new(report)), ..self }
     }
 
-    fn judge(&self, head: &Parts) -> Result<(), Problem> {
-        let basis = (self.by)(head).unwrap_or_else(|| by_method(head));
+    fn judge<B>(&self, head: &Parts) -> Result<(), Problem>
+    where
+        P: Protocol<B>,
+    {
+        let basis = (self.by)(head).unwrap_or_else(|| P::basis(head));
         // No read minds a key.
         let is_safe = head.method.is_safe();
         if is_safe && basis != Basis::Unjudged {
@@ -136,21 +168,21 @@ impl Require {
     }
 }
 
-fn by_method(head: &Parts) -> Basis {
-    match head.method {
-        Method::PUT | Method::PATCH | Method::DELETE => Basis::Required,
-        Method::POST => Basis::Unjudged,
-        _ => Basis::Optional,
-    }
-}
-
 impl Default for Require {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for Require {
+// Hand-written: the derived impl would ask for a protocol that can be cloned.
+impl<P> Clone for Require<P> {
+    fn clone(&self) -> Self {
+        let Self { by, terms, keyed, report, protocol } = self;
+        Self { by: Arc::clone(by), terms: *terms, keyed: *keyed, report: report.clone(), protocol: *protocol }
+    }
+}
+
+impl<P> fmt::Debug for Require<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Require")
             .field("terms", &self.terms)
@@ -159,27 +191,28 @@ impl fmt::Debug for Require {
     }
 }
 
-impl<S> Layer<S> for Require {
-    type Service = Requiring<S>;
+impl<S, P> Layer<S> for Require<P> {
+    type Service = Requiring<S, P>;
 
-    fn layer(&self, inner: S) -> Requiring<S> {
+    fn layer(&self, inner: S) -> Requiring<S, P> {
         Requiring { inner, require: self.clone() }
     }
 }
 
 /// A service behind [`Require`].
 #[derive(Debug, Clone)]
-pub struct Requiring<S> {
+pub struct Requiring<S, P = Http> {
     inner: S,
-    require: Require,
+    require: Require<P>,
 }
 
-impl<S, R, B> Service<Request<R>> for Requiring<S>
+impl<S, R, B, P> Service<Request<R>> for Requiring<S, P>
 where
     S: Service<Request<R>, Response = Response<B>>,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
-    B: From<Vec<u8>> + Send + 'static,
+    B: Send + 'static,
+    P: Protocol<B>,
 {
     type Response = Response<B>;
     type Error = S::Error;
@@ -193,8 +226,7 @@ where
         let (head, body) = request.into_parts();
         match (self.require.judge(&head), &self.require.report) {
             (Err(problem), None) => {
-                let refused = response::of_problem(&problem).map(|body| B::from(body.into()));
-                return Box::pin(ready(Ok(refused)));
+                return Box::pin(ready(Ok(P::refusal(&problem))));
             }
             (Err(problem), Some(report)) => report(&head, &problem),
             (Ok(()), _) => {}

@@ -4,8 +4,11 @@
 
 use std::error::Error as StdError;
 
+use http::request::Parts;
 use ifmatch::Collection;
+use ifmatch::http::Tally;
 use ifmatch::web::tonic::{preconditions, required, response};
+use ifmatch::web::tower::{Basis, Monitor, Problems, Require};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Error as TransportError, Server};
@@ -57,12 +60,22 @@ type Answered<M> = Result<Response<M>, Status>;
 async fn main() -> Result<(), Box<dyn StdError>> {
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
     println!("listening on {}", listener.local_addr()?);
-    serve(listener).await.map_err(Into::into)
+    serve(listener, Tally::new()).await.map_err(Into::into)
 }
 
-async fn serve(listener: TcpListener) -> Result<(), TransportError> {
+/// What a call has to say before it comes to a handler, by its path: a service whose handlers all ask for it needs no such layer.
+fn basis(head: &Parts) -> Option<Basis> {
+    matches!(head.uri.path(), "/articles.Articles/Replace" | "/articles.Articles/Delete")
+        .then_some(Basis::Required)
+}
+
+async fn serve(listener: TcpListener, tally: Tally) -> Result<(), TransportError> {
     let office = Office { articles: Collection::in_memory() };
     Server::builder()
+        // The first one is in front of all others, and sees what they refuse.
+        .layer(Monitor::new(move |exchange| tally.request(exchange)))
+        .layer(Problems::new().grpc())
+        .layer(Require::new().by(basis).grpc())
         .add_service(rpc::articles_server::ArticlesServer::new(office))
         .serve_with_incoming(TcpListenerStream::new(listener))
         .await
@@ -198,7 +211,8 @@ mod tests {
     async fn every_call_of_the_table_is_answered_as_it_should_be() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener));
+        let tally = Tally::new();
+        tokio::spawn(serve(listener, tally.clone()));
         let mut client = Client::connect(format!("http://{address}")).await.unwrap();
 
         let expressed = |case: &&Case| !NOT_EXPRESSED.iter().any(|(call, _)| *call == case.call);
@@ -232,5 +246,63 @@ mod tests {
         }
         let list = client.list(Nothing {}).await.unwrap();
         assert!(list.get_ref().ids.contains(&"case-1".to_owned()));
+        let counted = |outcome: &str| {
+            let text = tally.to_string();
+            let line = format!("ifmatch_requests_total{{outcome=\"{outcome}\"}} ");
+            text.lines().find_map(|text| text.strip_prefix(&line)).unwrap().parse::<usize>().unwrap()
+        };
+        for reason in ["stale", "exists", "expectation-required", "malformed-precondition"] {
+            let asked =
+                CASES.iter().filter(expressed).filter(|case| case.status >= 400 && case.reason == reason);
+            assert_eq!(counted(reason), asked.count(), "{reason}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_layers_refuse_is_told_in_the_words_of_grpc() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, Tally::new()));
+        let mut client = Client::connect(format!("http://{address}")).await.unwrap();
+        let told = |answer: Told| {
+            let status = answer.unwrap_err();
+            (status.code(), status.get_error_details().error_info().unwrap().reason.clone())
+        };
+
+        let key = [("idempotency-key", "k1".to_owned())];
+        let keyed = told(ask(&mut client, "create", "a", &key).await);
+        assert_eq!(keyed, (Code::Unimplemented, "key-not-kept".to_owned()));
+        let star = [("if-match", "7".to_owned())];
+        let malformed = told(ask(&mut client, "replace", "a", &star).await);
+        assert_eq!(malformed, (Code::InvalidArgument, "malformed-precondition".to_owned()));
+        assert!(ask(&mut client, "create", "a", &[]).await.is_ok(), "what was refused was not applied");
+    }
+
+    /// Another layer in front of a service, which knows no gRPC.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_bare_refusal_of_another_layer_is_told_in_the_words_of_grpc() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let refusing =
+            tower::util::MapResponseLayer::new(|mut response: http::Response<tonic::body::Body>| {
+                *response.status_mut() = http::StatusCode::CONFLICT;
+                response.headers_mut().clear();
+                *response.body_mut() = tonic::body::Body::empty();
+                response
+            });
+        let office = Office { articles: Collection::in_memory() };
+        let serving = Server::builder()
+            .layer(Problems::new().grpc())
+            .layer(refusing)
+            .add_service(rpc::articles_server::ArticlesServer::new(office))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(serving);
+        let mut client = Client::connect(format!("http://{address}")).await.unwrap();
+
+        let refused = ask(&mut client, "create", "a", &[]).await.unwrap_err();
+
+        assert_eq!(refused.code(), Code::Aborted);
+        let details = refused.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "conflict");
     }
 }
