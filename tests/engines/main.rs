@@ -6,6 +6,8 @@ mod clients;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod faults;
+#[cfg(feature = "idempotency")]
+mod keys;
 mod leases;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -263,3 +263,11 @@ fn what_is_sent_again_and_can_not_be_settled_is_unknown_and_is_no_refusal_to_dra
         assert!(matches!(first, Error::Refused(Refusal::Outside { .. })), "{first:?}");
     }
 }
+
+#[cfg(feature = "idempotency")]
+#[test]
+fn a_keyed_request_whose_answer_is_lost_is_applied_once_and_told_the_same() {
+    let proxy = Proxy::new(shared_server().address());
+    let store: Arc<dyn Store<[u8]>> = Arc::new(open(&options().deadlines(DEADLINES), proxy.port()));
+    crate::keys::each_is_applied_once_and_told_the_same(store, &proxy, 3);
+}

@@ -261,3 +261,11 @@ fn a_store_with_tight_deadlines_opens_far_away_and_recovers_from_a_cut() {
     calls_go_well_at_a_distance(&proxy, &open(Duration::from_millis(100)));
     every_deadline_recovers(&proxy, open);
 }
+
+#[cfg(feature = "idempotency")]
+#[test]
+fn a_keyed_request_whose_answer_is_lost_is_applied_once_and_told_the_same() {
+    let proxy = Proxy::new(shared().address());
+    let store = open(fresh().deadlines(short()), proxy.port());
+    crate::keys::each_is_applied_once_and_told_the_same(store, &proxy, 3);
+}
