@@ -1,6 +1,7 @@
 //! How the answers of [`Keys`] are forgotten: those that are too many, and those that are too old.
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use crate::base::random;
 use crate::http::keys::keys::Keys;
@@ -14,9 +15,9 @@ const PAGE: usize = 1_000;
 const FORGOTTEN: usize = 64;
 
 /// Among how many answers there is one after which those of a bound are looked at: so a look, which is at the ids of as many as the
-/// bound, costs each answer 16 ids.
+/// bound, costs each answer 8 ids.
 fn every(bound: usize) -> u64 {
-    (bound as u64 / 16).max(1)
+    (bound as u64 / 8).max(1)
 }
 
 impl Keys {
@@ -50,12 +51,12 @@ impl Keys {
                     }
                 }
             }
-            let mut forgotten = 0;
-            for caller in crowded {
-                forgotten += self.forget(&caller, self.each, None).await?;
-            }
             let old = newest.and_then(|newest| self.note(Version::from_bits(newest)));
-            Ok(forgotten + self.forget("", self.most, old).await?)
+            let mut forgotten = 0;
+            for caller in &crowded {
+                forgotten += self.forget_whole(caller, self.each, None).await?;
+            }
+            Ok(forgotten + self.forget_whole("", self.most, old).await?)
         })
     }
 
@@ -79,48 +80,51 @@ impl Keys {
     }
 
     /// Forgets those of the answers whose ids begin with `prefix` that are more than `most`, the oldest first, and those up to
-    /// `old`. A record is written once, so that its version is that of its commit, and the oldest is the lowest.
+    /// `old`; no more at once than are remembered while it looks. A record is written once, so that its version
+    /// is that of its commit, and the oldest is the lowest.
     async fn forget(&self, prefix: &str, most: usize, old: Option<Version>) -> Result<usize, Error> {
-        let mut versions = Vec::new();
+        let remembered = most / 4 + FORGOTTEN;
+        let (mut answers, mut oldest) = (0, Vec::new());
         let mut pages = self.records.list_ids(prefix).page_size(PAGE);
         while let Some(page) = pages.next().await? {
-            versions.extend(page.items.iter().map(|(_, version)| version.to_bits()));
-        }
-        let excess = versions.len().saturating_sub(most);
-        let excess = excess.checked_sub(1).map(|at| *versions.select_nth_unstable(at).1);
-        match excess.max(old.map(Version::to_bits)) {
-            Some(last) => self.forget_up_to(prefix, last).await,
-            None => Ok(0),
-        }
-    }
-
-    async fn forget_up_to(&self, prefix: &str, last: NonZeroU64) -> Result<usize, Error> {
-        let mut forgotten = 0;
-        let mut pages = self.records.list_ids(prefix).page_size(PAGE);
-        while let Some(page) = pages.next().await? {
-            let due: Vec<(&str, Version)> = page
-                .items
-                .iter()
-                .filter(|(_, version)| version.to_bits() <= last)
-                .map(|(id, version)| (&**id, *version))
-                .collect();
-            for due in due.chunks(FORGOTTEN) {
-                match self.forget_all(due).await {
-                    // Others forget too: what can go does.
-                    Err(Error::Conflict(_)) => {
-                        for one in due {
-                            self.forget_one(*one).await?;
-                        }
-                    }
-                    done => done?,
-                }
-                forgotten += due.len();
+            answers += page.items.len();
+            oldest.extend(page.items);
+            if oldest.len() > 2 * remembered {
+                oldest.select_nth_unstable_by_key(remembered, |(_, version)| version.to_bits());
+                oldest.truncate(remembered);
             }
         }
-        Ok(forgotten)
+        oldest.sort_unstable_by_key(|(_, version)| version.to_bits());
+        let excess = answers.saturating_sub(most);
+        let is_due = |at: usize, version: Version| {
+            at < excess || old.is_some_and(|old| version.to_bits() <= old.to_bits())
+        };
+        let due = (0..).zip(&oldest).take_while(|(at, (_, version))| is_due(*at, *version)).count();
+        for due in oldest[..due].chunks(FORGOTTEN) {
+            match self.forget_all(due).await {
+                // Others forget too: what can go does.
+                Err(Error::Conflict(_)) => {
+                    for (id, version) in due {
+                        self.forget_one(id, *version).await?;
+                    }
+                }
+                done => done?,
+            }
+        }
+        Ok(due)
     }
 
-    async fn forget_all(&self, due: &[(&str, Version)]) -> Result<(), Error> {
+    async fn forget_whole(&self, prefix: &str, most: usize, old: Option<Version>) -> Result<usize, Error> {
+        let mut forgotten = 0;
+        loop {
+            match self.forget(prefix, most, old).await? {
+                0 => return Ok(forgotten),
+                some => forgotten += some,
+            }
+        }
+    }
+
+    async fn forget_all(&self, due: &[(Arc<str>, Version)]) -> Result<(), Error> {
         let mut transaction = self.database.transaction();
         for (id, version) in due {
             transaction.check(&self.records, id, *version)?;
@@ -130,7 +134,7 @@ impl Keys {
     }
 
     /// Forgets one that others may have forgotten.
-    async fn forget_one(&self, (id, version): (&str, Version)) -> Result<(), Error> {
+    async fn forget_one(&self, id: &str, version: Version) -> Result<(), Error> {
         match self.records.delete(id, version).await {
             Err(Error::Conflict(_)) => Ok(()),
             done => done.map(drop),

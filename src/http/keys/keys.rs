@@ -101,7 +101,7 @@ impl Keys {
     }
 
     /// The same, which keep at most this many answers of all callers together. Default: 100,000. They are counted by chance, after one
-    /// of as many answers as a 16th of this: about so many more there are before some are forgotten, however many processes write.
+    /// of as many answers as an eighth of this: about so many more there are before some are forgotten, however many processes write.
     ///
     /// ```
     /// # use ifmatch::{Database, http::Keys};
@@ -113,7 +113,7 @@ impl Keys {
         Self { most: answers.max(1), ..self }
     }
 
-    /// The same, which keep at most this many answers of one caller, and a 16th more as above. Default: 10,000. So a caller who draws
+    /// The same, which keep at most this many answers of one caller, and an eighth more as above. Default: 10,000. So a caller who draws
     /// keys without end pushes out its own answers and nobody else's. Where all callers are one to the service, this is the
     /// number that holds.
     ///
