@@ -396,14 +396,14 @@ fn what_was_answered_before_and_what_no_error_of_ours_refuses_are_counted_as_wha
         assert_eq!(client.ask("POST", "/notes", &[json.clone(), key.clone()], "1").status, 201);
         let minimal = [json.clone(), key.clone(), ("prefer", "return=minimal".to_owned())];
         assert!(client.ask("PUT", "/notes/a", &minimal, "1").status < 300);
-        assert_eq!(client.ask("DELETE", "/notes/a", &[key.clone()], "").status, 204);
+        assert_eq!(client.ask("DELETE", "/notes/a", std::slice::from_ref(&key), "").status, 204);
     }
     assert_eq!(client.ask("POST", "/notes", &[json.clone(), key.clone()], "2").status, 422);
-    assert_eq!(client.ask("POST", "/notes?resolve=1-2", &[key.clone()], "").status, 501);
+    assert_eq!(client.ask("POST", "/notes?resolve=1-2", std::slice::from_ref(&key), "").status, 501);
     let patch = [("content-type", "application/merge-patch+json".to_owned())];
     assert_eq!(client.ask("PATCH", "/notes/a", &patch, "{").status, 400);
     let tag = ("if-match", "\"7\"".to_owned());
-    assert_eq!(client.ask("GET", "/notes", &[tag.clone()], "").status, 412);
+    assert_eq!(client.ask("GET", "/notes", std::slice::from_ref(&tag), "").status, 412);
     assert_eq!(client.ask("POST", "/notes", &[json, tag, ("x-strict", "1".to_owned())], "1").status, 412);
     // A call that makes up for a conflict tells of which collection.
     notes.create("b", serde_json::json!(1)).wait()?;
@@ -462,6 +462,9 @@ mod grpc {
 
     use super::*;
 
+    /// Path, metadata, and the code and the reason where it is refused.
+    type Row = (&'static str, &'static [(&'static str, &'static str)], Option<(Code, &'static str)>);
+
     /// The status of gRPC that a service answers with, and the metadata beside it.
     fn call<S>(service: &mut S, path: &str, headers: &[(&str, &str)]) -> (Option<Status>, HeaderMap)
     where
@@ -485,7 +488,7 @@ mod grpc {
             "/stock/Add" => Some(Basis::Unjudged),
             _ => None,
         };
-        let rows: [(&str, &[(&str, &str)], Option<(Code, &str)>); 9] = [
+        let rows: [Row; 9] = [
             ("/stock/Put", &[], Some((Code::InvalidArgument, "expectation-required"))),
             ("/stock/Put", &[("if-match", "7")], Some((Code::InvalidArgument, "malformed-precondition"))),
             ("/stock/Put", &[("if-match", "\"7\"")], None),

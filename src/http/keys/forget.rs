@@ -64,7 +64,7 @@ impl Keys {
     /// count would be one of this process alone, and one for each caller.
     pub(super) async fn tidy(&self, request: &KeyedRequest, version: Option<Version>) {
         let old = version.and_then(|version| self.note(version));
-        let is_due = |bound| random() % every(bound) == 0;
+        let is_due = |bound| random().is_multiple_of(every(bound));
         // What fails here is left to the next time: the answer is kept, and the error is not one of the write.
         if is_due(self.each) {
             drop(self.forget(request.caller(), self.each, None).await);
