@@ -14,6 +14,7 @@ use crate::http::expose::Expose;
 #[cfg(feature = "tonic")]
 use crate::http::facts::FailedId;
 use crate::http::facts::{Facts, Failed};
+#[cfg(any(feature = "actix", feature = "axum", feature = "resource", feature = "tower"))]
 use crate::http::remark::Remark;
 use crate::http::{path, status};
 #[cfg(feature = "merge")]

@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::collection::{Along, Collection, Database, DatabaseTransaction, Exit, ThreadTimer, Timer};
+#[cfg(feature = "resource")]
+use crate::collection::Exit;
+use crate::collection::{Along, Collection, Database, DatabaseTransaction, ThreadTimer, Timer};
 use crate::http::answer::Answer;
 use crate::http::keys::marks::Marks;
 use crate::http::keys::record::Record;
