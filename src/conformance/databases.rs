@@ -14,6 +14,10 @@ use crate::conformance::race::{race, within};
 use crate::store::{Action, Commit, Committed, Entry, Error, Expected, Kind, Refusal, Scan, Start, block_on};
 
 pub use crate::conformance::leases::*;
+#[cfg(feature = "merge")]
+#[cfg_attr(docsrs, doc(cfg(feature = "merge")))]
+pub use crate::conformance::merged::*;
+pub use crate::conformance::past::*;
 
 /// How long the threads of one law may take as a whole.
 const BUDGET: Duration = Duration::from_secs(120);
@@ -613,7 +617,7 @@ pub fn check(name: &'static str, database: Database, run: for<'a> fn(&'a Databas
 }
 
 /// Turns all laws of databases into one `#[test]` each, in a module of the given name. The expression gives the database
-/// for one test.
+/// for one test. Those of drafts that are merged are among them where this crate has its feature `merge`.
 ///
 /// ```
 /// ifmatch::database_conformance!(in_memory, ifmatch::Database::in_memory());
@@ -636,7 +640,7 @@ macro_rules! database_conformance {
 #[macro_export]
 macro_rules! __database_laws {
     ($($what:tt)+) => {
-        $crate::__run_database_laws! {
+        $crate::__with_merge_laws! {
             $($what)+
             collections_see_their_own_alone
             a_commit_over_collections_is_all_or_nothing
@@ -655,7 +659,36 @@ macro_rules! __database_laws {
             of_many_who_wait_each_has_the_lease_alone
             a_rule_holds_between_any_two_values
             all_that_stands_in_the_way_is_told_at_once
+            a_predecessor_is_kept_with_its_change_or_not_at_all
+            the_versions_of_a_deleted_resource_are_kept
+            a_past_is_bounded_in_number_and_bytes
+            a_restored_value_is_a_new_version
+            of_8_writers_each_predecessor_is_kept_once
         }
+    };
+}
+
+/// The same list with those that need the feature `merge` of this crate, and not of the one that runs them.
+#[cfg(feature = "merge")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_merge_laws {
+    ($($what:tt)+) => {
+        $crate::__run_database_laws! {
+            $($what)+
+            no_disjoint_edit_is_lost_by_a_merge
+            an_overlap_is_told_and_writes_nothing
+            a_merge_is_made_of_what_it_replaces
+        }
+    };
+}
+
+#[cfg(not(feature = "merge"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_merge_laws {
+    ($($what:tt)+) => {
+        $crate::__run_database_laws! { $($what)+ }
     };
 }
 

@@ -48,6 +48,9 @@ pub mod history;
 mod law;
 mod leases;
 pub mod limits;
+#[cfg(feature = "merge")]
+mod merged;
+mod past;
 mod race;
 mod sample;
 pub mod scan;

@@ -1,22 +1,17 @@
 //! Several typed collections in one store.
 
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Poll};
 use std::thread;
-use std::time::Duration;
 
 use ifmatch::codec::Codec;
 use ifmatch::collection::{Along, Exit, Part, Step};
-use ifmatch::conformance::{databases, laws};
+use ifmatch::conformance::laws;
 use ifmatch::http::Preconditions;
 use ifmatch::layer::Event;
-use ifmatch::store::{
-    Abilities, Action, Batch, Changes, Committed, Feed, Listed, Page, Receipt, Refusal, Resolution, Scan,
-    WriteId,
-};
+use ifmatch::store::Refusal;
 use ifmatch::{
-    Cached, Collection, Commit, Database, Entry, Error, Expected, Guarded, Json, Memory, Observed, Reply,
-    Schema, Start, Store, Version, Versioned, database_conformance,
+    Cached, Collection, Commit, Database, Entry, Error, Expected, Guarded, Json, Memory, Observed, Schema,
+    Store, Version, database_conformance,
 };
 
 /// The laws that need ids longer than a collection's name leaves room for.
@@ -46,155 +41,10 @@ database_conformance!(
     over_a_small_store,
     Database::new(crate::later::Later { store: Memory::<[u8]>::new(), entries: 64 })
 );
-
-/// One way to break the store below a database.
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    /// Applies entry by entry.
-    Splits,
-    /// Takes one name for another that begins with it.
-    FoldsNames,
-    /// Leaves out what only is to be checked.
-    DropsChecks,
-    /// Leaves out the last of several entries.
-    DropsLast,
-    /// Loses every third batch of its feed.
-    FeedForgets,
-    /// Overwrites whatever is there.
-    Overwrites,
-}
-
-/// Each fault, and laws that must catch it. The others hold by what the database does itself.
-const CAUGHT: [(Fault, &[&str]); 6] = [
-    (
-        Fault::Splits,
-        &["a_commit_over_collections_is_all_or_nothing", "transfers_between_collections_keep_the_sum"],
-    ),
-    (Fault::FoldsNames, &["collections_see_their_own_alone"]),
-    (Fault::DropsChecks, &["reads_in_other_collections_are_checked"]),
-    (Fault::DropsLast, &["what_rides_along_is_never_applied_alone", "a_refusal_of_one_part_writes_nothing"]),
-    (Fault::FeedForgets, &["a_feed_shows_its_own_collection"]),
-    (Fault::Overwrites, &["transactions_stand_in_line_with_other_writers", "a_step_hears_of_every_commit"]),
-];
-
-struct Broken {
-    fault: Fault,
-    memory: Memory<[u8]>,
-}
-
-impl Broken {
-    fn id(&self, id: &str) -> String {
-        match self.fault {
-            Fault::FoldsNames => id.replacen("2/", "/", 1),
-            _ => id.to_owned(),
-        }
-    }
-}
-
-/// Long enough for others to come between, in every run.
-fn linger() {
-    thread::sleep(Duration::from_micros(200));
-}
-
-impl Store<[u8]> for Broken {
-    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
-        Reply::begin(async move { self.memory.get(&self.id(id)).await })
-    }
-
-    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
-        let ids: Vec<String> = commit.entries().iter().map(|entry| self.id(entry.id)).collect();
-        let all = commit.entries().len();
-        let entries = commit.entries().iter().zip(&ids).map(|(entry, id)| {
-            let mut entry = Entry { id, ..entry.clone() };
-            if matches!(self.fault, Fault::Overwrites) {
-                entry.condition = Expected::Any.into();
-            }
-            entry
-        });
-        let nothing = Receipt { version: None, replaced: None };
-        let answer = match self.fault {
-            Fault::Splits => {
-                let each = entries.map(|entry| {
-                    linger();
-                    Ok(self.memory.commit(Commit::one(entry)).wait()?.receipts()[0])
-                });
-                each.collect::<Result<Committed, Error>>()
-            }
-            Fault::DropsChecks => {
-                let kept = entries.filter(|entry| !matches!(entry.action, Action::Check));
-                let kept = self.memory.commit(kept.collect()).wait();
-                kept.map(|kept| {
-                    kept.receipts().iter().copied().chain([nothing].repeat(all)).take(all).collect()
-                })
-            }
-            Fault::DropsLast if all > 1 => {
-                let kept = self.memory.commit(entries.take(all - 1).collect()).wait();
-                kept.map(|kept| kept.receipts().iter().copied().chain([nothing]).collect())
-            }
-            Fault::Overwrites => {
-                linger();
-                self.memory.commit(entries.collect()).wait()
-            }
-            _ => self.memory.commit(entries.collect()).wait(),
-        };
-        Reply::ready(answer)
-    }
-
-    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
-        self.memory.resolve(write)
-    }
-
-    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
-        self.memory.scan(scan)
-    }
-
-    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
-        let changes = self.memory.watch(from);
-        let forgets = matches!(self.fault, Fault::FeedForgets);
-        changes.map(move |changes| match forgets {
-            true => Changes::new(changes.cursor().clone(), Forgetful { changes, batches: 0 }),
-            false => changes,
-        })
-    }
-
-    fn abilities(&self) -> Abilities {
-        self.memory.abilities()
-    }
-}
-
-struct Forgetful {
-    changes: Changes<[u8]>,
-    batches: usize,
-}
-
-impl Feed<[u8]> for Forgetful {
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<[u8]>, Error>> {
-        loop {
-            let batch = std::task::ready!(self.changes.poll_next(context))?;
-            self.batches += 1;
-            if !self.batches.is_multiple_of(3) {
-                return Poll::Ready(Ok(batch));
-            }
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.changes.is_idle()
-    }
-}
-
-#[test]
-fn each_fault_below_a_database_is_caught_by_its_laws() {
-    for (fault, names) in CAUGHT {
-        for name in names {
-            let law = databases::laws().into_iter().find(|law| law.name() == *name).unwrap();
-            let database = Database::new(Broken { fault, memory: Memory::new() });
-            let quiet = thread::Builder::new().name("a store broken on purpose".to_owned());
-            let run = quiet.spawn(move || law.check(database)).unwrap();
-            assert!(run.join().is_err(), "{name} lets {fault:?} pass");
-        }
-    }
-}
+database_conformance!(
+    over_layers,
+    Database::new(Observed::new(Guarded::new(Cached::new(Memory::<[u8]>::new())), |_: &Event<'_>| {}))
+);
 
 fn watched() -> (Arc<Mutex<Vec<String>>>, impl Fn(&Event<'_>) + Send + Sync + 'static) {
     let seen = Arc::new(Mutex::new(Vec::new()));

@@ -1,6 +1,7 @@
 //! Negative controls: a store broken on purpose in one way at a time, and the law that catches it in every run.
 
 mod commit;
+mod database;
 mod fault;
 mod feed;
 mod store;

@@ -1,0 +1,261 @@
+//! Negative controls of the laws of a database: a store below it that is broken in one way at a time, and laws that catch it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
+
+use ifmatch::conformance::databases;
+use ifmatch::store::{
+    Abilities, Action, Batch, Changes, Committed, Feed, Listed, Page, Receipt, Resolution, Scan, WriteId,
+};
+use ifmatch::{Commit, Database, Entry, Error, Expected, Memory, Reply, Start, Store, Version, Versioned};
+
+/// One way to break the store below a database.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// Applies entry by entry.
+    Splits,
+    /// Takes one name for another that begins with it.
+    FoldsNames,
+    /// Leaves out what only is to be checked.
+    DropsChecks,
+    /// Leaves out the last of several entries.
+    DropsLast,
+    /// Loses every third batch of its feed.
+    FeedForgets,
+    /// Overwrites whatever is there.
+    Overwrites,
+    /// Leaves out what is put in one commit with a deletion.
+    OnlyDeletes,
+    /// Makes no value shorter than it was.
+    NeverShrinks,
+    /// Takes a value that an id had before for the write that had made it.
+    Deduplicates,
+}
+
+/// Each fault, and laws that must catch it. The others hold by what the database does itself.
+const CAUGHT: [(Fault, &[&str]); 9] = [
+    (
+        Fault::Splits,
+        &[
+            "a_commit_over_collections_is_all_or_nothing",
+            "transfers_between_collections_keep_the_sum",
+            "a_predecessor_is_kept_with_its_change_or_not_at_all",
+            "of_8_writers_each_predecessor_is_kept_once",
+        ],
+    ),
+    (Fault::FoldsNames, &["collections_see_their_own_alone"]),
+    (Fault::DropsChecks, &["reads_in_other_collections_are_checked"]),
+    (
+        Fault::DropsLast,
+        &[
+            "what_rides_along_is_never_applied_alone",
+            "a_refusal_of_one_part_writes_nothing",
+            "a_predecessor_is_kept_with_its_change_or_not_at_all",
+        ],
+    ),
+    (Fault::FeedForgets, &["a_feed_shows_its_own_collection"]),
+    (
+        Fault::Overwrites,
+        &[
+            "transactions_stand_in_line_with_other_writers",
+            "a_step_hears_of_every_commit",
+            "of_8_writers_each_predecessor_is_kept_once",
+        ],
+    ),
+    (Fault::OnlyDeletes, &["the_versions_of_a_deleted_resource_are_kept"]),
+    (Fault::NeverShrinks, &["a_past_is_bounded_in_number_and_bytes"]),
+    (Fault::Deduplicates, &["a_restored_value_is_a_new_version"]),
+];
+
+#[cfg(feature = "merge")]
+const CAUGHT_MERGING: [(Fault, &[&str]); 1] = [(
+    Fault::Overwrites,
+    &[
+        "no_disjoint_edit_is_lost_by_a_merge",
+        "an_overlap_is_told_and_writes_nothing",
+        "a_merge_is_made_of_what_it_replaces",
+    ],
+)];
+#[cfg(not(feature = "merge"))]
+const CAUGHT_MERGING: [(Fault, &[&str]); 0] = [];
+
+struct Broken {
+    fault: Fault,
+    memory: Memory<[u8]>,
+    /// What each id ever had, and under which version.
+    had: Mutex<HashMap<(String, Arc<[u8]>), Version>>,
+}
+
+impl Broken {
+    fn new(fault: Fault) -> Self {
+        Self { fault, memory: Memory::new(), had: Mutex::default() }
+    }
+
+    fn id(&self, id: &str) -> String {
+        match self.fault {
+            Fault::FoldsNames => id.replacen("2/", "/", 1),
+            _ => id.to_owned(),
+        }
+    }
+
+    /// What stands there now, if it is longer than what is put.
+    fn longer(&self, id: &str, put: Arc<[u8]>) -> Arc<[u8]> {
+        let there = self.memory.get(id).wait().ok().flatten().map(|there| there.value);
+        there.filter(|there| there.len() > put.len()).unwrap_or(put)
+    }
+
+    /// The answer to the write that made the value, where an entry puts one that its id had before.
+    fn known(&self, entries: &[Entry<'_, [u8]>]) -> Option<Committed> {
+        let had = self.had.lock().unwrap();
+        let version = entries.iter().find_map(|entry| match &entry.action {
+            Action::Put(value) => had.get(&(entry.id.to_owned(), Arc::clone(value))).copied(),
+            Action::Check | Action::Delete => None,
+        })?;
+        Some(entries.iter().map(|_| Receipt { version: Some(version), replaced: None }).collect())
+    }
+
+    fn note(&self, entries: &[Entry<'_, [u8]>], committed: &Committed) {
+        for (entry, receipt) in entries.iter().zip(committed.receipts()) {
+            if let (Action::Put(value), Some(version)) = (&entry.action, receipt.version) {
+                self.had.lock().unwrap().insert((entry.id.to_owned(), Arc::clone(value)), version);
+            }
+        }
+    }
+}
+
+fn deletes(entry: &Entry<'_, [u8]>) -> bool {
+    matches!(entry.action, Action::Delete)
+}
+
+fn puts(entry: &Entry<'_, [u8]>) -> bool {
+    matches!(entry.action, Action::Put(_))
+}
+
+/// Long enough for others to come between, in every run.
+fn linger() {
+    thread::sleep(Duration::from_micros(200));
+}
+
+impl Store<[u8]> for Broken {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        Reply::begin(async move { self.memory.get(&self.id(id)).await })
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        let ids: Vec<String> = commit.entries().iter().map(|entry| self.id(entry.id)).collect();
+        let all = commit.entries().len();
+        let entries = commit.entries().iter().zip(&ids).map(|(entry, id)| {
+            let mut entry = Entry { id, ..entry.clone() };
+            match (self.fault, &entry.action) {
+                (Fault::Overwrites, _) => entry.condition = Expected::Any.into(),
+                (Fault::NeverShrinks, Action::Put(value)) => {
+                    entry.action = Action::Put(self.longer(id, Arc::clone(value)));
+                }
+                _ => {}
+            }
+            entry
+        });
+        let nothing = Receipt { version: None, replaced: None };
+        let answer = match self.fault {
+            Fault::Splits => {
+                let each = entries.map(|entry| {
+                    linger();
+                    Ok(self.memory.commit(Commit::one(entry)).wait()?.receipts()[0])
+                });
+                each.collect::<Result<Committed, Error>>()
+            }
+            Fault::DropsChecks => {
+                let kept = entries.filter(|entry| !matches!(entry.action, Action::Check));
+                let kept = self.memory.commit(kept.collect()).wait();
+                kept.map(|kept| {
+                    kept.receipts().iter().copied().chain([nothing].repeat(all)).take(all).collect()
+                })
+            }
+            Fault::OnlyDeletes if commit.entries().iter().any(deletes) => {
+                let kept = self.memory.commit(entries.filter(|entry| !puts(entry)).collect()).wait();
+                kept.map(|kept| {
+                    kept.receipts().iter().copied().chain([nothing].repeat(all)).take(all).collect()
+                })
+            }
+            Fault::Deduplicates => {
+                let entries: Vec<_> = entries.collect();
+                match self.known(&entries) {
+                    Some(known) => Ok(known),
+                    None => {
+                        let answer = self.memory.commit(entries.iter().cloned().collect()).wait();
+                        answer.inspect(|committed| self.note(&entries, committed))
+                    }
+                }
+            }
+            Fault::DropsLast if all > 1 => {
+                let kept = self.memory.commit(entries.take(all - 1).collect()).wait();
+                kept.map(|kept| kept.receipts().iter().copied().chain([nothing]).collect())
+            }
+            Fault::Overwrites => {
+                linger();
+                self.memory.commit(entries.collect()).wait()
+            }
+            _ => self.memory.commit(entries.collect()).wait(),
+        };
+        Reply::ready(answer)
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.memory.resolve(write)
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        self.memory.scan(scan)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
+        let changes = self.memory.watch(from);
+        let forgets = matches!(self.fault, Fault::FeedForgets);
+        changes.map(move |changes| match forgets {
+            true => Changes::new(changes.cursor().clone(), Forgetful { changes, batches: 0 }),
+            false => changes,
+        })
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.memory.abilities()
+    }
+}
+
+struct Forgetful {
+    changes: Changes<[u8]>,
+    batches: usize,
+}
+
+impl Feed<[u8]> for Forgetful {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Batch<[u8]>, Error>> {
+        loop {
+            let batch = std::task::ready!(self.changes.poll_next(context))?;
+            self.batches += 1;
+            if !self.batches.is_multiple_of(3) {
+                return Poll::Ready(Ok(batch));
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.changes.is_idle()
+    }
+}
+
+#[test]
+fn each_fault_below_a_database_is_caught_by_its_laws() {
+    super::silence();
+    for (fault, names) in CAUGHT.into_iter().chain(CAUGHT_MERGING) {
+        for name in names {
+            let law = databases::laws().into_iter().find(|law| law.name() == *name).unwrap();
+            let database = Database::new(Broken::new(fault));
+            let quiet = thread::Builder::new().name(super::QUIET.to_owned());
+            let run = quiet.spawn(move || law.check(database)).unwrap();
+            assert!(run.join().is_err(), "{name} lets {fault:?} pass");
+        }
+    }
+}
