@@ -5,23 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::collection::{Collection, Database, Definition};
-use crate::history::past::{Record, Versions};
+use crate::history::past::Versions;
+use crate::history::record::{AsJson, Record};
 use crate::history::recorder::{Author, Bounds, Recorder};
 use crate::store::{Condition, Error, Refusal, Reply, Resource, Version, Versioned};
 
 /// What the resources of a collection were: a handle, which clones share.
 ///
 /// Each resource has one record, under its own id, which every change of it writes along. It is bounded: 32 versions, and 256 KiB
-/// of their JSON, unless the program says otherwise. What is past that is gone, the oldest first.
+/// of their bytes, unless the program says otherwise. What is past that is gone, the oldest first.
 ///
 /// A change costs a read of what it writes over, one of the record, and the writing of both. Two changes of one resource are
 /// decided one after the other, as under a rule. Where a commit is sent again under a write id of the program's own, it is
 /// another one, as it keeps another past: ask [`resolve`](Collection::resolve) first.
-pub struct History<T> {
-    records: Collection<Record>,
+pub struct History<T: Resource> {
+    records: Collection<Record<T>>,
     bounds: Bounds,
     author: Option<Arc<Author<T>>>,
 }
@@ -44,7 +44,7 @@ impl<T: Resource> History<T> {
     /// ```
     pub fn new(database: &Database, name: &str) -> Result<Self, Error> {
         let bounds = Bounds { versions: 32, bytes: 256 * 1024, lasts: None };
-        Ok(Self { records: database.collection(name)?, bounds, author: None })
+        Ok(Self { records: database.collection_with(name, AsJson)?, bounds, author: None })
     }
 
     /// The same, of at most so many versions of each resource: no more than 10,000. Default: 32.
@@ -55,9 +55,10 @@ impl<T: Resource> History<T> {
         self
     }
 
-    /// The same, of at most so many bytes for each resource: the JSON of its values, their authors, and 200 bytes a version. The
-    /// record has to fit into the store as a text, which escapes may make twice as long: past the half of the store's limit
-    /// a write may be refused for it. Default: 256 KiB.
+    /// The same, of at most so many bytes for each resource: those that the collection's codec gives for its values, and in memory
+    /// those of their JSON, their authors, and 200 bytes a version. The record has to fit into the store as a text, which
+    /// escapes, or bytes that are no text, may make twice as long: past the half of the store's limit a write may be refused for
+    /// it. Default: 256 KiB.
     #[must_use]
     pub fn within(mut self, bytes: usize) -> Self {
         self.bounds.bytes = bytes;
@@ -96,8 +97,9 @@ impl<T: Resource> History<T> {
     /// What a resource was, also one that is deleted. One read.
     pub fn of<'a>(&'a self, id: &'a str) -> Reply<'a, Versions<T>> {
         self.records.get(id).map(move |found| {
-            let empty = || Arc::new(Record { kept: Default::default(), expired: 0 });
-            Versions::new(id, found.map_or_else(empty, |found| found.value))
+            let record = found.map_or_else(|| Arc::new(Record::empty()), |found| found.value);
+            let encoding = self.records.membership().and_then(|records| records.encoding_of_served());
+            Versions::new(id, record, encoding, self.records.name().unwrap_or_default())
         })
     }
 
@@ -129,10 +131,7 @@ impl<T: Resource> History<T> {
         id: &'a str,
         version: Version,
         condition: impl Into<Condition>,
-    ) -> Reply<'a, Versioned<T>>
-    where
-        T: Serialize + DeserializeOwned,
-    {
+    ) -> Reply<'a, Versioned<T>> {
         let condition = condition.into();
         Reply::pending(async move {
             self.check_of(to)?;
@@ -191,12 +190,14 @@ impl<T: Resource> History<T> {
     }
 }
 
-impl<T: Resource + Serialize + DeserializeOwned> Definition<T> {
-    /// Keeps what each resource was in `history`, in the commit of each change, whichever way it comes. A value that is only brought up to a newer [`Schema`](crate::Schema) was not changed.
+impl<T: Resource + Serialize> Definition<T> {
+    /// Keeps what each resource was in `history`, in the commit of each change, whichever way it comes. A value that is only brought
+    /// up to a newer [`Schema`](crate::Schema) was not changed.
     ///
-    /// The past is kept as JSON, whatever codec the collection has: one that hides values, or reads older ones, has no part in it.
-    /// A change is refused where what it writes over can't be read, or would not survive its way through JSON (which a store in
-    /// memory does not ask of what is put), and where the id is too long for the name of the history before it. Opening the
+    /// The past is kept as the collection's own codec gives it, and read through that: one that hides values hides those that are
+    /// over, and a [`Schema`](crate::Schema) reads those of earlier releases. In memory the values themselves are kept.
+    /// A change is refused where what it writes over can't be read or encoded, in memory where serde can't write it as JSON, by
+    /// the length of which it is bounded; and where the id is too long for the name of the history before it. Opening the
     /// collection fails where the history is of another database, or keeps another collection already.
     ///
     /// ```
@@ -217,13 +218,13 @@ impl<T: Resource + Serialize + DeserializeOwned> Definition<T> {
     }
 }
 
-impl<T> Clone for History<T> {
+impl<T: Resource> Clone for History<T> {
     fn clone(&self) -> Self {
         Self { records: self.records.clone(), bounds: self.bounds, author: self.author.clone() }
     }
 }
 
-impl<T> fmt::Debug for History<T> {
+impl<T: Resource> fmt::Debug for History<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("History").field("bounds", &self.bounds).finish_non_exhaustive()
     }

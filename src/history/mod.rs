@@ -17,8 +17,8 @@
 //! notes.delete("readme", Expected::Present).wait()?;
 //!
 //! let past = history.of("readme").wait()?;
-//! let versions: Vec<String> = past.versions().map(|past| past.value()).collect::<Result<_, _>>()?;
-//! assert_eq!(versions, ["hello, world", "hello"]); // the newest first
+//! let versions: Vec<_> = past.versions().map(|past| past.value()).collect::<Result<_, _>>()?;
+//! assert_eq!((&**versions[0], &**versions[1]), ("hello, world", "hello")); // the newest first
 //!
 //! let restored = history.restore(&notes, "readme", first.version, Expected::Absent).wait()?;
 //! assert_eq!(*restored.value, "hello");
@@ -29,6 +29,7 @@
 
 mod history;
 mod past;
+mod record;
 mod recorder;
 
 pub use history::History;

@@ -1,37 +1,14 @@
 //! [`Versions`], what a resource was, and [`Past`], one version of it.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Codec, Json};
-use crate::store::{Conflict, Corrupt, Error, Version};
-#[cfg(feature = "patch")]
-use crate::store::{Refusal, Resource};
-
-/// What a resource was, as it is kept: the oldest first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Record {
-    pub(super) kept: VecDeque<Arc<Kept>>,
-    /// How many versions there were before those.
-    pub(super) expired: u64,
-}
-
-/// A version that is over. Its value is text, so that one that the type no longer reads stands in the way of nothing, and no
-/// limit of depth counts it.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Kept {
-    pub(super) version: Version,
-    pub(super) text: String,
-    pub(super) until: SystemTime,
-    pub(super) ended: Ended,
-    pub(super) by: Option<String>,
-}
+use crate::collection::Encoding;
+use crate::history::record::{Form, Kept, Record};
+use crate::store::{Conflict, Corrupt, Error, Refusal, Resource, Version};
 
 /// How a version ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,25 +23,27 @@ pub enum Ended {
 /// The versions of one resource that are over, as far as they are kept; see [`History::of`](crate::history::History::of).
 pub struct Versions<T> {
     id: Box<str>,
-    record: Arc<Record>,
-    value: PhantomData<fn() -> T>,
+    record: Arc<Record<T>>,
+    /// Of the collection, where it is open and keeps bytes.
+    encoding: Option<Encoding>,
+    /// The name of the history.
+    history: Box<str>,
 }
 
 /// One version that is over; see [`Versions`].
 pub struct Past<'p, T> {
-    id: &'p str,
-    kept: &'p Kept,
-    value: PhantomData<fn() -> T>,
+    of: &'p Versions<T>,
+    kept: &'p Kept<T>,
 }
 
 impl<T> Versions<T> {
-    pub(super) fn new(id: &str, record: Arc<Record>) -> Self {
-        Self { id: id.into(), record, value: PhantomData }
+    pub(super) fn new(id: &str, record: Arc<Record<T>>, encoding: Option<Encoding>, history: &str) -> Self {
+        Self { id: id.into(), record, encoding, history: history.into() }
     }
 
     /// Those that are kept, the newest first.
     pub fn versions(&self) -> impl Iterator<Item = Past<'_, T>> {
-        self.record.kept.iter().rev().map(|kept| self.past(kept))
+        self.record.kept.iter().rev().map(|kept| Past { of: self, kept })
     }
 
     /// How many there were before those that are kept.
@@ -81,7 +60,7 @@ impl<T> Versions<T> {
     /// not among them, as it is not over.
     pub fn at(&self, version: Version) -> Result<Past<'_, T>, Error> {
         let kept = self.record.kept.iter().find(|kept| kept.version == version);
-        kept.map(|kept| self.past(kept)).ok_or_else(|| {
+        kept.map(|kept| Past { of: self, kept }).ok_or_else(|| {
             let (rule, what) = match self.expired() {
                 0 => ("no-such-version", "never had"),
                 _ => ("expired", "no longer has"),
@@ -89,21 +68,26 @@ impl<T> Versions<T> {
             Conflict::state(&self.id, rule, format!("its history {what} version {version}")).into()
         })
     }
-
-    fn past<'p>(&'p self, kept: &'p Kept) -> Past<'p, T> {
-        Past { id: &self.id, kept, value: PhantomData }
-    }
 }
 
-impl<T: Serialize + DeserializeOwned> Past<'_, T> {
-    /// What the resource was.
+impl<T: Resource> Past<'_, T> {
+    /// What the resource was, through the codec of its collection.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] where the type no longer reads it. The others can be read.
-    pub fn value(&self) -> Result<T, Error> {
-        let value = Json.decode(self.kept.text.as_bytes());
-        value.map_err(|fault| Corrupt::new(self.id, self.version(), fault).into())
+    /// [`Error::Corrupt`] where the codec no longer reads it. The others can be read. [`Refusal::Collection`] where the store
+    /// keeps bytes, and the collection was not opened yet: its codec is not known then.
+    pub fn value(&self) -> Result<Arc<T>, Error> {
+        let bytes = match &self.kept.value {
+            Form::Value { value, .. } => return Ok(Arc::clone(value)),
+            Form::Bytes(bytes) => bytes,
+        };
+        let Some(encoding) = &self.of.encoding else {
+            let problem = "keeps the history of a collection that is not open".into();
+            return Err(Refusal::Collection { name: self.of.history.clone(), problem }.into());
+        };
+        let value = encoding.decode(&self.of.id, bytes);
+        value.map_err(|fault| Corrupt::new(&self.of.id, self.version(), fault).into())
     }
 }
 
@@ -115,7 +99,7 @@ impl<T: Resource + Serialize> Past<'_, T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] where what is kept is no JSON, and [`Refusal::Encode`] where `later` can't be written as such.
+    /// Those of [`value`](Self::value), and [`Refusal::Encode`] where one of the two can't be written as JSON.
     ///
     /// ```
     /// use std::collections::BTreeMap;
@@ -135,10 +119,9 @@ impl<T: Resource + Serialize> Past<'_, T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn difference(&self, later: &T) -> Result<serde_json::Value, Error> {
-        let corrupt = |fault: serde_json::Error| Corrupt::new(self.id, self.version(), fault);
-        let earlier = serde_json::from_str(&self.kept.text).map_err(corrupt)?;
         let unwritable =
-            |source: serde_json::Error| Refusal::Encode { id: self.id.into(), source: source.into() };
+            |source: serde_json::Error| Refusal::Encode { id: self.of.id.clone(), source: source.into() };
+        let earlier = serde_json::to_value(&*self.value()?).map_err(unwritable)?;
         let later = serde_json::to_value(later).map_err(unwritable)?;
         serde_json::to_value(json_patch::diff(&earlier, &later)).map_err(|error| unwritable(error).into())
     }
@@ -160,6 +143,13 @@ impl<T> Past<'_, T> {
         self.kept.ended
     }
 
+    /// Whether the resource was something else between the version before this one and this one, of which nothing is known: it was
+    /// written by a program that does not record, or only brought up to a newer [`Schema`](crate::Schema). What was between a
+    /// deletion and a creation is not noticed.
+    pub fn is_after_gap(&self) -> bool {
+        self.kept.after_gap
+    }
+
     /// Who had made it, where the program says so; see [`History::by`](crate::history::History::by).
     pub fn by(&self) -> Option<&str> {
         self.kept.by.as_deref()
@@ -167,18 +157,13 @@ impl<T> Past<'_, T> {
 }
 
 // Hand-written: the derived impls would print the user's values.
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kept").field("version", &self.version).finish_non_exhaustive()
-    }
-}
-
 impl<T> fmt::Debug for Past<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Past")
             .field("version", &self.version())
             .field("until", &self.until())
             .field("ended", &self.ended())
+            .field("is_after_gap", &self.is_after_gap())
             .finish_non_exhaustive()
     }
 }

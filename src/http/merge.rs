@@ -156,11 +156,11 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Merging<'_,
         }
         // What the type no longer reads is gone as well.
         let Ok(base) = base.value() else { return Err(self.stale(theirs)) };
-        let merged = self.merge.typed(&base, &*self.mine, &*theirs.value);
+        let merged = self.merge.typed(&*base, &*self.mine, &*theirs.value);
         let merged =
             merged.map_err(|unmerged| unmerged.into_error(self.id, Condition::from(self.named), theirs))?;
         // The answer may be lost, and the same be sent again: that must not change anything more, as equal lines could.
-        match self.merge.typed(&base, &*self.mine, &merged) {
+        match self.merge.typed(&*base, &*self.mine, &merged) {
             Ok(again) if again != merged => Err(self.stale(theirs)),
             Ok(_) | Err(_) => Ok(merged),
         }

@@ -252,7 +252,7 @@ fn a_commit_over_two_collections_of_a_killed_process_is_there_as_a_whole_with_it
             assert_eq!(text.map(|text| text.version), beside.map(|count| count.version), "half a commit");
             // What it was before is there too: no version without its past, and no past of what was not applied.
             let past = history.of(&id).wait().unwrap();
-            let kept: Vec<u64> = past.versions().map(|past| past.value().unwrap()).collect();
+            let kept: Vec<u64> = past.versions().map(|past| *past.value().unwrap()).collect();
             let before: Vec<u64> = (1..there).rev().take(KEPT as usize).collect();
             assert_eq!(kept, before, "of {there}");
             let ended = told.ended.get(&writer).copied().unwrap_or(0);

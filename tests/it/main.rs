@@ -38,6 +38,7 @@ mod merge;
 mod once;
 #[cfg(all(feature = "axum", feature = "file"))]
 mod outbox;
+mod past;
 #[cfg(feature = "conformance")]
 mod recorded;
 mod reentry;

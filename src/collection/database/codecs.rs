@@ -10,6 +10,8 @@ use parking_lot::RwLock;
 use crate::codec::{Codec, Coding};
 use crate::collection::database::name::Name;
 use crate::collection::database::opaque::Opaque;
+#[cfg(feature = "json")]
+use crate::collection::database::opaque::downcast;
 use crate::store::Resource;
 
 /// How the values of each collection become bytes: by the codec of the name that their full id begins with.
@@ -23,6 +25,11 @@ struct Of<T, C> {
     codec: C,
     values: PhantomData<fn(&T)>,
 }
+
+/// How the values of one collection become bytes, for what keeps them beside it.
+#[cfg(feature = "json")]
+#[derive(Clone)]
+pub(crate) struct Encoding(Arc<dyn Coding<Opaque>>);
 
 /// Why a value is neither encoded nor decoded: none of them can happen to who comes through a collection.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +52,33 @@ impl Codecs {
         codec.unwrap_or_else(|| Arc::new(self.clone()))
     }
 
+    /// The codec of the collection of this name, if it is open.
+    #[cfg(feature = "json")]
+    pub(super) fn encoding_of(&self, name: &str) -> Option<Encoding> {
+        self.0.read().get(name).cloned().map(Encoding)
+    }
+
     fn of(&self, full_id: &str) -> Result<Arc<dyn Coding<Opaque>>, Odd> {
         self.0.read().get(Name::of_full(full_id)).cloned().ok_or(Odd::Name)
+    }
+}
+
+#[cfg(feature = "json")]
+impl Encoding {
+    pub(crate) fn encode<T: Resource>(
+        &self,
+        id: &str,
+        value: &T,
+    ) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
+        self.0.encode(id, value)
+    }
+
+    pub(crate) fn decode<T: Resource>(
+        &self,
+        id: &str,
+        bytes: &[u8],
+    ) -> Result<Arc<T>, Box<dyn StdError + Send + Sync>> {
+        Ok(downcast(self.0.decode(id, bytes)?).ok_or(Odd::Type)?)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 #[cfg(feature = "json")]
-use crate::codec::Json;
+use crate::codec::{Codec, Json};
 use crate::collection::collection::Collection;
 use crate::collection::database::codecs::Codecs;
 use crate::collection::database::definition::Definition;
@@ -179,15 +179,22 @@ impl Database {
     where
         T: Resource + serde::Serialize + serde::de::DeserializeOwned,
     {
+        self.collection_with(name, Json)
+    }
+
+    /// The same with its values in the form of another codec, where it is not open already.
+    #[cfg(feature = "json")]
+    pub(crate) fn collection_with<T: Resource>(
+        &self,
+        name: &str,
+        codec: impl Codec<T>,
+    ) -> Result<Collection<T>, Error> {
         let name = Name::new(name)?;
         if let Some(open) = self.opened(&name)? {
             return Ok(open);
         }
-        let (collection, add_codec) =
-            (Definition::new(self.clone(), name.clone()).build(), |codecs: &Codecs| {
-                codecs.add::<T, _>(&name, Json)
-            });
-        Ok(self.open_once(&name, collection, add_codec)?.0)
+        let collection = Definition::new(self.clone(), name.clone()).build();
+        Ok(self.open_once(&name, collection, |codecs| codecs.add(&name, codec))?.0)
     }
 
     /// A collection that is more than its values: what it is given here, every commit passes from then on, whichever way it

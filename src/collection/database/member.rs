@@ -8,6 +8,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::collection::database::along::Along;
+#[cfg(feature = "json")]
+use crate::collection::database::codecs::Encoding;
 use crate::collection::database::database::Database;
 use crate::collection::database::ground::Ground;
 #[cfg(feature = "json")]
@@ -102,6 +104,20 @@ impl Membership {
         let claims = self.claims.0.lock();
         let served = claims.get(self.name()).map(|served| &**served);
         Arc::ptr_eq(&self.ground, &other.ground) && served == Some(other.name())
+    }
+
+    /// How the collection of this name keeps its values, where it is open and the store keeps bytes.
+    #[cfg(feature = "json")]
+    pub(crate) fn encoding_of(&self, name: &str) -> Option<Encoding> {
+        self.ground.codecs()?.encoding_of(name)
+    }
+
+    /// The same of the one that it serves.
+    #[cfg(feature = "json")]
+    pub(crate) fn encoding_of_served(&self) -> Option<Encoding> {
+        let codecs = self.ground.codecs()?;
+        let claims = self.claims.0.lock();
+        codecs.encoding_of(claims.get(self.name())?)
     }
 
     /// The same below a layer of which the database knows nothing.

@@ -24,6 +24,8 @@ mod transaction;
 mod view;
 
 pub use along::Along;
+#[cfg(feature = "json")]
+pub(crate) use codecs::Encoding;
 pub use database::Database;
 pub use definition::Definition;
 #[cfg(feature = "json")]
