@@ -114,7 +114,11 @@ impl<'de, T> Deserialize<'de> for Form<T> {
             Written::Text(text) => return Ok(Self::Bytes(text.into_bytes().into())),
             Written::Hex(Hex { hex }) => hex,
         };
-        let byte = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        let byte = |pair: &[u8]| match pair {
+            [high, low] => u8::try_from(digit(*high)? * 16 + digit(*low)?).ok(),
+            _ => None,
+        };
         let bytes: Option<Arc<[u8]>> = hex.as_bytes().chunks(2).map(byte).collect();
         bytes.map(Self::Bytes).ok_or_else(|| D::Error::custom("not the digits of bytes"))
     }
@@ -175,12 +179,12 @@ mod tests {
         Record { kept: kept.collect(), expired: 7 }
     }
 
-    fn bytes(record: &Record<u8>) -> Vec<&[u8]> {
-        let of = |kept: &'_ Arc<Kept<u8>>| match &kept.value {
-            Form::Bytes(bytes) => Arc::clone(bytes),
-            Form::Value { .. } => panic!("nothing is encoded"),
+    fn bytes(record: &Record<u8>) -> Vec<Vec<u8>> {
+        let of = |kept: &Arc<Kept<u8>>| match &kept.value {
+            Form::Bytes(bytes) => bytes.to_vec(),
+            Form::Value { .. } => panic!("it was decoded"),
         };
-        record.kept.iter().map(|kept| &*Box::leak(of(kept).to_vec().into_boxed_slice())).collect()
+        record.kept.iter().map(of).collect()
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `PUT` of a value that is merged with what others made of its base, where the client asks for that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -11,7 +10,6 @@ use crate::collection::{Collection, Rounds};
 use crate::history::{Ended, History};
 use crate::http::answer::Answer;
 use crate::http::precondition::Preconditions;
-use crate::http::seen::Seen;
 use crate::merge::Merge;
 use crate::store::{
     Condition, Conflict, Error, Found, Intent, Mismatch, NotFound, Reply, Resource, Version, Versioned,
@@ -99,44 +97,63 @@ where
         if let Err(error) = request.check_kept_by(self) {
             return Reply::ready(Err(error.into()));
         }
-        let merging = Arc::new(Merging { id, named, mine, merge: merge.repeatable(), history });
-        let (theirs, merged) = (Seen::new(), Arc::new(AtomicBool::new(false)));
-        let (seen, told, check) = (theirs.clone(), Arc::clone(&merged), Arc::new(Mutex::new(check)));
+        let merge = merge.repeatable();
+        let turn = Mutex::new(Turn { theirs: None, check });
+        let merging = Arc::new(Merging { collection: self, id, named, mine, merge, history, turn });
+        let (told, ended) = (Arc::clone(&merging), Arc::clone(&merging));
         Rounds::of(self, id, move |_: T| {
-            let (merging, told, check) = (Arc::clone(&merging), Arc::clone(&told), Arc::clone(&check));
-            let theirs = theirs.get();
-            async move {
-                // It is noted before each round.
-                let theirs = theirs.ok_or_else(|| self.told(NotFound::new(id).into()))?;
-                told.store(theirs.version != merging.named, Ordering::Relaxed);
-                let value = merging.with(&theirs).await.map_err(|error| self.told(error))?;
-                (check.lock())(&value)?;
-                Ok(value)
-            }
+            let merging = Arc::clone(&merging);
+            async move { merging.decide().await }
         })
         .judged(move |now| {
-            seen.note(now);
+            told.turn.lock().theirs = Some(now.clone());
             Ok(())
         })
         .in_time()
-        .map(move |now| match merged.load(Ordering::Relaxed) {
-            true => Answer::merged(id, now),
-            false => Answer::changed(now),
-        })
+        .map(move |now| ended.answer(now))
     }
 }
 
-/// A value that is to be merged.
-struct Merging<'a, T: Resource> {
+/// A value that is to be merged, round after round.
+struct Merging<'a, T: Resource, C> {
+    collection: &'a Collection<T>,
     id: &'a str,
     /// The version of the base, as the client says.
     named: Version,
     mine: Arc<T>,
     merge: Merge,
     history: &'a History<T>,
+    turn: Mutex<Turn<T, C>>,
 }
 
-impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Merging<'_, T> {
+/// What changes from one round to the next.
+struct Turn<T, C> {
+    /// What stands there, noted before each round: the one that is applied replaces it.
+    theirs: Option<Versioned<T>>,
+    check: C,
+}
+
+impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned, C> Merging<'_, T, C> {
+    /// What is to be written over what stands there.
+    async fn decide<E: From<Error>>(&self) -> Result<T, E>
+    where
+        C: FnMut(&T) -> Result<(), E>,
+    {
+        let theirs = self.turn.lock().theirs.clone();
+        let theirs = theirs.ok_or_else(|| self.collection.told(NotFound::new(self.id).into()))?;
+        let value = self.with(&theirs).await.map_err(|error| self.collection.told(error))?;
+        (self.turn.lock().check)(&value)?;
+        Ok(value)
+    }
+
+    /// What the client hears of what stands there now.
+    fn answer(&self, now: Versioned<T>) -> Answer<T> {
+        match &self.turn.lock().theirs {
+            Some(theirs) if theirs.version != self.named => Answer::merged(self.id, now),
+            _ => Answer::changed(now),
+        }
+    }
+
     /// What both made of the base.
     async fn with(&self, theirs: &Versioned<T>) -> Result<T, Error> {
         if theirs.version == self.named {
@@ -152,6 +169,10 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Merging<'_,
             }
             if since.version() == self.named {
                 break;
+            }
+            // Whether it was deleted in between is not known.
+            if since.is_after_gap() {
+                return Err(self.stale(theirs));
             }
         }
         // What the type no longer reads is gone as well.
@@ -178,6 +199,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::Memory;
     use crate::collection::Database;
     use crate::http::{Terms, reason, status};
     use crate::merge::Overlaps;
@@ -205,14 +227,17 @@ mod tests {
     impl Office {
         /// With a note that somebody has changed since.
         fn new() -> (Self, Preconditions) {
-            let office = Database::in_memory();
-            let history = History::new(&office, "history").unwrap().keeping(2);
-            let notes = office.define("notes").unwrap().recorded(&history).open().unwrap();
-            let merge = Merge::new().at("/text", Lines).at("/views", Counter);
-            let this = Self { office, notes, history, merge };
+            let this = Self::in_database(Database::in_memory(), 2);
             let base = this.notes.create("a", note("t", "1\n2\n", 0)).wait().unwrap();
             this.notes.put("a", note("theirs", "1\n2\n", 0)).wait().unwrap();
             (this, asking(base.version))
+        }
+
+        fn in_database(office: Database, keeping: usize) -> Self {
+            let history = History::new(&office, "history").unwrap().keeping(keeping);
+            let notes = office.define("notes").unwrap().recorded(&history).open().unwrap();
+            let merge = Merge::new().at("/text", Lines).at("/views", Counter);
+            Self { office, notes, history, merge }
         }
 
         fn merge(&self, request: &Preconditions, mine: Note) -> Result<Answer<Note>, Error> {
@@ -320,6 +345,25 @@ mod tests {
         assert_eq!(status(&gone), 410);
         office.notes.create("a", note("another", "1\n2\n", 0)).wait().unwrap();
         assert_eq!(office.told(&request, note("t", "1\n2\n3\n", 0)), (409, "stale"));
+    }
+
+    #[test]
+    fn a_base_from_before_a_gap_in_the_history_is_not_merged_with() {
+        let bytes = Arc::new(Memory::<[u8]>::new());
+        let silent = Database::new(Arc::clone(&bytes)).collection::<Note>("notes").unwrap();
+        let office = Office::in_database(Database::new(bytes), 9);
+        let put = |notes: &Collection<Note>, views| notes.put("a", note("t", "1\n", views)).wait().unwrap();
+        let first = put(&office.notes, 0);
+        put(&office.notes, 1);
+        silent.delete("a", Expected::Present).wait().unwrap();
+        put(&silent, 2);
+        let second = put(&office.notes, 3);
+        put(&office.notes, 4);
+
+        let mine = note("mine", "1\n", 0);
+        assert_eq!(office.told(&asking(first.version), mine), (409, "stale"));
+        let answer = office.merge(&asking(second.version), note("mine", "1\n", 3)).unwrap();
+        assert_eq!(answer.body(), Some(&note("mine", "1\n", 4)));
     }
 
     #[test]

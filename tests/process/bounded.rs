@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use ifmatch::codec::Codec;
+use ifmatch::history::History;
 use ifmatch::store::WriteId;
-use ifmatch::{Collection, Commit, Entry, Error, Expected, Json, Memory, Start, Store};
+use ifmatch::{Collection, Commit, Database, Entry, Error, Expected, Json, Memory, Start, Store};
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
@@ -29,6 +30,13 @@ fn everything_is_bounded() {
     deletions_and_write_ids_are_forgotten();
     a_json_bomb_is_refused_before_it_goes_off();
     a_read_and_a_write_of_an_existing_id_allocate_nothing();
+    histories_stay_within_their_bounds(100_000);
+}
+
+#[test]
+#[ignore = "takes minutes: alone, and in release"]
+fn histories_are_bounded_under_a_million_writes() {
+    histories_stay_within_their_bounds(1_000_000);
 }
 
 fn slow_watchers_pin_nothing() {
@@ -102,4 +110,36 @@ fn a_read_and_a_write_of_an_existing_id_allocate_nothing() {
 
     assert!(version.is_some());
     assert_eq!(peak, 0, "bytes allocated by a write and a read");
+}
+
+fn histories_stay_within_their_bounds(writes: usize) {
+    const IDS: usize = 100;
+    const VERSIONS: usize = 8;
+    const BYTES: usize = 3_000;
+    for database in [Database::in_memory(), Database::new(Memory::<[u8]>::new())] {
+        let history = History::<String>::new(&database, "past").unwrap().keeping(VERSIONS).within(BYTES);
+        let texts = database.define::<String>("texts").unwrap().recorded(&history).open().unwrap();
+        let ids: Vec<String> = (0..IDS).map(|number| format!("id-{number}")).collect();
+        // Every other time as much as fits eight times, and more than fits that often.
+        let length = |number: usize| if number / (50 * IDS) % 2 == 0 { 100 } else { number % 700 };
+        let put =
+            |number: usize| drop(texts.put(&ids[number % IDS], "x".repeat(length(number))).wait().unwrap());
+        (0..100 * IDS).for_each(put);
+
+        let ((), kept, _) = measured(|| (100 * IDS..writes).for_each(put));
+
+        // Of each record at most what it may have, and what stands.
+        assert!(kept < IDS * (BYTES + 1_000), "{writes} writes with a history left {kept} bytes");
+        for id in &ids {
+            let past = history.of(id).wait().unwrap();
+            let lengths: Vec<usize> = past.versions().map(|past| past.value().unwrap().len()).collect();
+            let bytes: usize = lengths.iter().sum();
+            assert!(
+                lengths.len() <= VERSIONS && bytes <= BYTES,
+                "{} versions of {bytes} bytes",
+                lengths.len()
+            );
+            assert_eq!(lengths.len() as u64 + past.expired(), (writes / IDS - 1) as u64);
+        }
+    }
 }

@@ -34,12 +34,12 @@ pub(crate) fn document<T>(value: &T) -> Result<Value, Box<dyn StdError + Send + 
 where
     T: Serialize + DeserializeOwned + PartialEq,
 {
-    let text = serde_json::to_vec(value).map_err(|_| Fault::Unwritable)?;
-    limits::check(&text)?;
-    let document: Value = serde_json::from_slice(&text).map_err(Fault::from)?;
+    let text = serde_json::to_string(value).map_err(|_| Fault::Unwritable)?;
+    limits::check(text.as_bytes())?;
+    let document: Value = serde_json::from_str(&text).map_err(Fault::from)?;
     // By `==`, which sees what leaves no trace in the text, and by the text, which sees what a poor `==` does not compare.
     match T::deserialize(&document) {
-        Ok(back) if back == *value && reads_as(&text, &back) => Ok(document),
+        Ok(back) if back == *value && reads_as(text.as_bytes(), &back) => Ok(document),
         // The codec can tell the place of most of it.
         _ => Err(Json.encode(value).err().unwrap_or_else(|| NOT_AS_IT_IS.into())),
     }
@@ -56,6 +56,10 @@ where
         Err(error) if error.is_data() => Unkept::Misfit(place::at(document, error.column())),
         _ => unreadable(fault.to_string()),
     })?;
+    // Most documents are what the type writes: that is seen without another one being built.
+    if reads_as(&text, &value) {
+        return Ok(value);
+    }
     let again = serde_json::to_value(&value).map_err(|_| unreadable("it is no JSON".to_owned()))?;
     if again == *document {
         return Ok(value);
