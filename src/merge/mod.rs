@@ -32,6 +32,7 @@ mod merge;
 mod numbers;
 mod overlaps;
 mod rules;
+mod settling;
 mod sides;
 mod strategy;
 mod typed;

@@ -18,9 +18,6 @@ use crate::store::{Condition, Error, Refusal, Resource, Versioned};
 /// How often a document that the type does not hold is read again to find out why.
 const MOST_READS: usize = 64;
 
-/// How often what somebody decided may lead to a new question.
-const MOST_TURNS: usize = 16;
-
 /// Why values of a type were not merged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -101,36 +98,12 @@ impl Merge {
     }
 }
 
-impl Overlaps {
-    /// [`settle`](Self::settle) as a value of the type. Where the type can't hold together what was chosen, as a member of one
-    /// variant under the tag of another, `choose` is asked about that too.
-    ///
-    /// # Errors
-    ///
-    /// What is left where the type does not hold what was chosen at the end.
-    pub fn settle_as<T>(&self, mut choose: impl FnMut(&Overlap) -> Option<Value>) -> Result<T, Unmerged>
-    where
-        T: Serialize + DeserializeOwned + PartialEq,
-    {
-        let mut settled = self.settle(&mut choose);
-        let mut turns = 0;
-        loop {
-            let left = match back(self.merge(), &settled, || Arc::clone(self.documents())) {
-                Ok(value) => return Ok(value),
-                Err(left) => left,
-            };
-            let next = left.settle(&mut choose);
-            turns += 1;
-            if next == settled || turns == MOST_TURNS {
-                return Err(left.into());
-            }
-            settled = next;
-        }
-    }
-}
-
 /// The value that a merged document stands for, if the type holds all of it.
-fn back<T>(merge: &Merge, merged: &Value, documents: impl FnOnce() -> Arc<Documents>) -> Result<T, Overlaps>
+pub(super) fn back<T>(
+    merge: &Merge,
+    merged: &Value,
+    documents: impl FnOnce() -> Arc<Documents>,
+) -> Result<T, Overlaps>
 where
     T: Serialize + DeserializeOwned + PartialEq,
 {
