@@ -1,5 +1,5 @@
-//! Settings in a file, which a person edits while the threads of a daemon write them: what does not overlap is merged, and
-//! what does is asked.
+//! Settings in a file, which a person edits while the threads of a daemon write them: what does not overlap is merged, what
+//! does is asked, and what was saved can be undone.
 //!
 //! Run with `cargo run --features file,merge --example settings -- settings.ifmatch`, and type `help`.
 
@@ -8,15 +8,16 @@ use std::io::{self, Write as _};
 use std::thread;
 use std::time::Duration;
 
+use ifmatch::history::History;
 use ifmatch::merge::Strategy::{Counter, Set};
-use ifmatch::merge::{Merge, Overlap, Overlaps};
-use ifmatch::{Collection, Draft, Error, File};
+use ifmatch::merge::{Merge, Overlap, Overlaps, Unmerged};
+use ifmatch::{Collection, Database, Draft, Error, File, Versioned};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 const HELP: &str = "theme NAME | volume N | host NAME   change the draft
 colleague NAME                      somebody else sets the theme, and saves at once
-show | save | quit";
+show | save | undo | history | quit";
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 struct Settings {
@@ -32,6 +33,8 @@ struct Settings {
 enum Refused {
     #[error("the night theme is quiet: a volume of {0} is too much")]
     TooLoud(u8),
+    #[error("somebody has changed that again")]
+    Again(#[from] Unmerged),
     #[error(transparent)]
     Store(#[from] Error),
 }
@@ -46,7 +49,9 @@ fn sensible(settings: &Settings) -> Result<(), Refused> {
 
 fn main() -> Result<(), Box<dyn StdError>> {
     let path = std::env::args().nth(1).ok_or("settings FILE")?;
-    let settings = Collection::<Settings>::json(File::open(path)?);
+    let database = Database::new(File::open(path)?);
+    let history = History::<Settings>::new(&database, "settings.history")?;
+    let settings = database.define::<Settings>("settings")?.recorded(&history).open()?;
     settings.modify_or_create("all", Settings::default, |all| all.starts += 1).wait()?;
     let daemon = settings.clone();
     thread::spawn(move || {
@@ -57,6 +62,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
 
     let merge = Merge::new().at("/hosts", Set).at("/starts", Counter).at("/seconds", Counter);
     let mut draft = settings.edit("all").wait()?;
+    let mut saved = None;
     let mut lines = io::stdin().lines();
     while let Some(line) = lines.next().transpose()? {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -70,10 +76,28 @@ fn main() -> Result<(), Box<dyn StdError>> {
             ["colleague", name] => drop(settings.modify("all", |all| all.theme = name.to_owned()).wait()?),
             ["show"] => println!("{:?}", *draft),
             ["save"] => match save(&mut draft, &merge, &mut lines) {
-                Ok(()) => println!("saved: {:?}", *draft),
-                Err(Refused::TooLoud(volume)) => println!("not saved: {}", Refused::TooLoud(volume)),
+                Ok(now) => {
+                    println!("saved: {:?}", now.value);
+                    saved = Some(now);
+                }
                 Err(Refused::Store(error)) => return Err(error.into()),
+                Err(refused) => println!("not saved: {refused}"),
             },
+            ["undo"] => match saved.take() {
+                None => println!("nothing to undo"),
+                Some(last) => {
+                    match undo(&settings, &history, &merge, &last) {
+                        Ok(now) => println!("undone: {:?}", now.value),
+                        Err(refused) => println!("not undone: {refused}"),
+                    }
+                    draft = settings.edit("all").wait()?;
+                }
+            },
+            ["history"] => {
+                for past in history.of("all").wait()?.versions() {
+                    println!("{:?} ago: {:?}", past.until().elapsed()?, past.value()?);
+                }
+            }
             ["quit"] => break,
             _ => println!("{HELP}"),
         }
@@ -85,16 +109,31 @@ fn save(
     draft: &mut Draft<Settings>,
     merge: &Merge,
     lines: &mut impl Iterator<Item = io::Result<String>>,
-) -> Result<(), Refused> {
+) -> Result<Versioned<Settings>, Refused> {
     loop {
         let conflict = match draft.commit_or_merge(merge, sensible).wait() {
-            Ok(_) => return Ok(()),
+            Ok(saved) => return Ok(saved),
             Err(Refused::Store(Error::Conflict(conflict))) if Overlaps::of(&conflict).is_some() => conflict,
             Err(refused) => return Err(refused),
         };
         println!("somebody else has changed this");
         draft.settle(conflict, |overlap| choose(overlap, lines))?;
     }
+}
+
+/// Takes back what one save has changed, and nothing that came after it.
+fn undo(
+    settings: &Collection<Settings>,
+    history: &History<Settings>,
+    merge: &Merge,
+    saved: &Versioned<Settings>,
+) -> Result<Versioned<Settings>, Refused> {
+    let before = history.of("all").wait()?.before(saved.version)?.value()?;
+    let undo = |now: &mut Settings| {
+        *now = merge.typed(&*saved.value, &*before, now)?;
+        sensible(now)
+    };
+    settings.try_modify("all", undo).wait()
 }
 
 /// Asks until it is told; at the end of the input it is theirs.

@@ -72,7 +72,8 @@ impl<T: Resource> History<T> {
         self
     }
 
-    /// The same with the author of each version, as its value tells.
+    /// The same with the author of each version, as its value tells. Where values are merged, an author who saves twice in a row
+    /// has not changed that member, so that another's stays: it needs something new each time, as the time beside the name.
     ///
     /// ```
     /// use ifmatch::Database;
@@ -97,9 +98,8 @@ impl<T: Resource> History<T> {
     /// What a resource was, also one that is deleted. One read.
     pub fn of<'a>(&'a self, id: &'a str) -> Reply<'a, Versions<T>> {
         self.records.get(id).map(move |found| {
-            let record = found.map_or_else(|| Arc::new(Record::empty()), |found| found.value);
             let encoding = self.records.membership().and_then(|records| records.encoding_of_served());
-            Versions::new(id, record, encoding, self.records.name().unwrap_or_default())
+            Versions::new(id, found, encoding, self.records.name().unwrap_or_default())
         })
     }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::collection::Encoding;
 use crate::history::record::{Form, Kept, Record};
-use crate::store::{Conflict, Corrupt, Error, Refusal, Resource, Version};
+use crate::store::{Conflict, Corrupt, Error, Refusal, Resource, Version, Versioned};
 
 /// How a version ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub enum Ended {
 pub struct Versions<T> {
     id: Box<str>,
     record: Arc<Record<T>>,
+    /// That of the commit which wrote the record last: it made what took the place of the newest one.
+    written: Option<Version>,
     /// Of the collection, where it is open and keeps bytes.
     encoding: Option<Encoding>,
     /// The name of the history.
@@ -37,8 +39,15 @@ pub struct Past<'p, T> {
 }
 
 impl<T> Versions<T> {
-    pub(super) fn new(id: &str, record: Arc<Record<T>>, encoding: Option<Encoding>, history: &str) -> Self {
-        Self { id: id.into(), record, encoding, history: history.into() }
+    pub(super) fn new(
+        id: &str,
+        found: Option<Versioned<Record<T>>>,
+        encoding: Option<Encoding>,
+        history: &str,
+    ) -> Self {
+        let written = found.as_ref().map(|found| found.version);
+        let record = found.map_or_else(|| Arc::new(Record::empty()), |found| found.value);
+        Self { id: id.into(), record, written, encoding, history: history.into() }
     }
 
     /// Those that are kept, the newest first.
@@ -60,13 +69,50 @@ impl<T> Versions<T> {
     /// not among them, as it is not over.
     pub fn at(&self, version: Version) -> Result<Past<'_, T>, Error> {
         let kept = self.record.kept.iter().find(|kept| kept.version == version);
-        kept.map(|kept| Past { of: self, kept }).ok_or_else(|| {
-            let (rule, what) = match self.expired() {
-                0 => ("no-such-version", "never had"),
-                _ => ("expired", "no longer has"),
-            };
-            Conflict::state(&self.id, rule, format!("its history {what} version {version}")).into()
-        })
+        kept.map(|kept| Past { of: self, kept }).ok_or_else(|| self.missing(format!("version {version}")))
+    }
+
+    /// The one that this version, which may be the one that stands, took the place of: what is wanted back to undo a change.
+    ///
+    /// # Errors
+    ///
+    /// As [`at`](Self::at): where that is kept no longer, where there was none, as the resource was created then, and where it is
+    /// [not known](Past::is_after_gap).
+    ///
+    /// ```
+    /// use ifmatch::Database;
+    /// use ifmatch::history::History;
+    ///
+    /// let office = Database::in_memory();
+    /// let history = History::<u32>::new(&office, "counts.history")?;
+    /// let counts = office.define::<u32>("counts")?.recorded(&history).open()?;
+    /// let first = counts.create("a", 1).wait()?;
+    /// let second = counts.put("a", 2).wait()?;
+    ///
+    /// let past = history.of("a").wait()?;
+    /// assert_eq!(past.before(second.version)?.version(), first.version);
+    /// assert!(past.before(first.version).is_err());
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn before(&self, version: Version) -> Result<Past<'_, T>, Error> {
+        let kept = &self.record.kept;
+        let before = match kept.iter().position(|kept| kept.version == version) {
+            Some(at) if kept[at].after_gap => None,
+            Some(at) => at.checked_sub(1).and_then(|before| kept.get(before)),
+            None => kept.back().filter(|_| self.written == Some(version)),
+        };
+        let replaced = before.filter(|before| before.ended == Ended::Replaced);
+        replaced
+            .map(|kept| Past { of: self, kept })
+            .ok_or_else(|| self.missing(format!("anything from before version {version}")))
+    }
+
+    fn missing(&self, what: String) -> Error {
+        let (rule, has) = match self.expired() {
+            0 => ("no-such-version", "never had"),
+            _ => ("expired", "no longer has"),
+        };
+        Conflict::state(&self.id, rule, format!("its history {has} {what}")).into()
     }
 }
 

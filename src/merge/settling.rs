@@ -46,7 +46,7 @@ impl Overlaps {
 /// A document on its way to a value, and what was decided for it.
 struct Settling {
     document: Value,
-    /// By the places that the document has now.
+    /// By the places that the document has now, the oldest first: the last word counts.
     decided: Vec<(String, Decision)>,
 }
 
@@ -66,8 +66,6 @@ impl Settling {
         // From the end, so that an element that is taken out leaves the others at their places.
         for (overlap, chosen) in overlaps.list().iter().zip(chosen).rev() {
             let place = &overlap.pointer;
-            // What was decided inside is a part of what was shown.
-            self.decided.retain(|(decided, _)| decided != place && !is_below(decided, place));
             match element(overlaps.merge().rules(), &self.document, place).filter(|_| chosen.is_none()) {
                 Some((list, index, key)) => {
                     put(&mut self.document, place, None);
@@ -83,17 +81,21 @@ impl Settling {
         self.document != before
     }
 
-    /// Moves what was decided behind an element that was taken out.
+    /// Moves what was decided behind an element that was taken out, and forgets what was decided inside.
     fn move_up(&mut self, list: &str, index: usize) {
-        for (place, _) in &mut self.decided {
-            let Some(below) = place.strip_prefix(list).and_then(|below| below.strip_prefix('/')) else {
-                continue;
+        self.decided.retain_mut(|(place, _)| {
+            let below = place.strip_prefix(list).and_then(|below| below.strip_prefix('/'));
+            let Some((at, rest)) = below.map(|below| below.split_at(below.find('/').unwrap_or(below.len())))
+            else {
+                return true;
             };
-            let (at, rest) = below.split_at(below.find('/').unwrap_or(below.len()));
-            if let Some(at) = at.parse::<usize>().ok().filter(|at| *at > index) {
-                *place = format!("{list}/{}{rest}", at - 1);
+            match at.parse::<usize>() {
+                Ok(at) if at > index => *place = format!("{list}/{}{rest}", at - 1),
+                Ok(at) if at == index => return false,
+                _ => {}
             }
-        }
+            true
+        });
     }
 
     /// The same overlaps, with what was decided inside their places in both sides.

@@ -177,6 +177,32 @@ fn a_change_that_is_not_recorded_leaves_a_gap_that_is_told() {
 }
 
 #[test]
+fn what_a_version_took_the_place_of_is_told_or_nothing() {
+    let bytes = Arc::new(Memory::<[u8]>::new());
+    let (notes, history) = recorded(&Database::new(Arc::clone(&bytes)));
+    let put = |text: &str| notes.put("a", text.to_owned()).wait().unwrap().version;
+    let before = |version| {
+        let past = history.of("a").wait().unwrap();
+        past.before(version).map(|past| past.value().unwrap().to_string()).ok()
+    };
+    let [first, second, third] = ["0", "1", "2"].map(put);
+    assert_eq!([first, second, third].map(before), [None, Some("0".to_owned()), Some("1".to_owned())]);
+
+    notes.delete("a", Expected::Present).wait().unwrap();
+    let [created, after] = ["3", "4"].map(put);
+    assert_eq!(
+        [third, created, after].map(before),
+        [Some("1"), None, Some("3")].map(|text| text.map(str::to_owned))
+    );
+
+    let silent = Database::new(bytes).collection::<String>("notes").unwrap();
+    let silent = silent.put("a", "5".to_owned()).wait().unwrap().version;
+    assert_eq!(before(silent), None);
+    let known = put("6");
+    assert_eq!([silent, known].map(before), [None, Some("5".to_owned())]);
+}
+
+#[test]
 fn what_is_recorded_has_no_gap_whatever_happens_to_it() {
     for database in [Database::in_memory(), Database::new(Memory::<[u8]>::new())] {
         let (notes, history) = recorded(&database);
