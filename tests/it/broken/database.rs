@@ -85,9 +85,11 @@ const CAUGHT_MERGING: [(Fault, &[&str]); 0] = [];
 struct Broken {
     fault: Fault,
     memory: Memory<[u8]>,
-    /// What each id ever had, and under which version.
-    had: Mutex<HashMap<(String, Arc<[u8]>), Version>>,
+    had: Mutex<Had>,
 }
+
+/// What each id ever had, and under which version.
+type Had = HashMap<(String, Arc<[u8]>), Version>;
 
 impl Broken {
     fn new(fault: Fault) -> Self {
