@@ -1,11 +1,15 @@
 //! What is over, as the codec of its collection has it, and what is missing in it.
 
 use std::error::Error as StdError;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ifmatch::codec::Codec;
 use ifmatch::history::{Ended, History};
-use ifmatch::{Collection, Database, Error, Expected, Json, Memory, Schema, Store};
+use ifmatch::store::{Abilities, Changes, Committed, Listed, Page, Resolution, Scan, WriteId};
+use ifmatch::{
+    Collection, Commit, Database, Entry, Error, Expected, Json, Memory, Reply, Schema, Start, Store,
+    Versioned,
+};
 use serde::{Deserialize, Serialize};
 
 type Fault = Box<dyn StdError + Send + Sync>;
@@ -229,5 +233,66 @@ fn what_is_recorded_has_no_gap_whatever_happens_to_it() {
         put(&notes, "5");
         put(&notes, "6");
         assert_eq!(past(&history), seamless(&["4", "5"]));
+    }
+}
+
+/// Lets somebody come in between right after the next read of `notes/a`.
+struct Interrupted {
+    store: Memory<[u8]>,
+    between: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Store<[u8]> for Interrupted {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        let found = self.store.get(id).wait();
+        let between = if id == "notes/a" { self.between.lock().unwrap().take() } else { None };
+        between.into_iter().for_each(|between| between());
+        Reply::ready(found)
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        self.store.commit(commit)
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.store.resolve(write)
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        self.store.scan(scan)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
+        self.store.watch(from)
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.store.abilities()
+    }
+}
+
+#[test]
+fn a_creation_that_comes_right_after_a_deletion_replaces_nothing() {
+    for ruled in [false, true] {
+        let store = Arc::new(Interrupted { store: Memory::new(), between: Mutex::default() });
+        let database = Database::new(Arc::clone(&store));
+        let history = History::new(&database, "notes.history").unwrap();
+        let notes = database.define::<String>("notes").unwrap().recorded(&history);
+        let never = |old: Option<&String>, _: Option<&String>| old.is_none();
+        let notes = if ruled { notes.rule("created-once", "it is not changed", never) } else { notes };
+        let notes = notes.open().unwrap();
+        put(&notes, "0");
+
+        // Deleted past all rules, after the creation has looked at what it would write over.
+        let silent = Arc::clone(&store);
+        let delete = move || {
+            let delete = Commit::one(Entry::delete("notes/a", Expected::Present));
+            silent.store.commit(delete).wait().unwrap();
+        };
+        *store.between.lock().unwrap() = Some(Box::new(delete));
+        let created = notes.create("a", "1".to_owned()).wait();
+
+        assert_eq!(created.map(|created| created.value.to_string()).ok().as_deref(), Some("1"), "{ruled}");
+        assert_eq!(past(&history), [], "nothing was written over");
     }
 }

@@ -121,7 +121,8 @@ impl Joint {
         self.members.iter().find(|member| member.name().id_of(full_id).is_some())
     }
 
-    /// What the entries write over, of those that are decided on. `handed` is that of the first one.
+    /// What the entries write over, of those that are decided on. `handed` is that of the first one, unless the caller expects
+    /// something else: then the caller may have seen what is newer, as not everybody stands in line.
     async fn read(
         &self,
         commit: &Commit<'_, Opaque>,
@@ -131,8 +132,10 @@ impl Joint {
         for entry in commit.entries() {
             bases.push(match (self.decides(entry), handed.take_if(|_| self.decides(entry))) {
                 (false, _) => Base::Unread,
-                (true, Some(handed)) => Base::Read(Some(handed)),
-                (true, None) => self.base(entry.id).await?,
+                (true, Some(handed)) if entry.condition.expected.admits(Some(handed.version)) => {
+                    Base::Read(Some(handed))
+                }
+                (true, _) => self.base(entry.id).await?,
             });
         }
         Ok(bases)
@@ -151,7 +154,12 @@ impl Joint {
             Err(Clash::Expected(full_id)) => {
                 (Err(self.refute(&full_id, commit, bases, &riders).await), Vec::new())
             }
-            Ok((whole, places)) if refusals.is_empty() => {
+            // What was not decided on what the caller expects must not be applied, even where that comes true meanwhile. One under a
+            // write id may be known already, as its own first sending made what was read.
+            Ok((whole, places))
+                if refusals.is_empty()
+                    && (commit.write().is_some() || unexpected(commit, bases).is_empty()) =>
+            {
                 let entries = whole.entries().len();
                 let answer = self.ground.commit(whole).await;
                 let answer = answer.and_then(|committed| Ok(committed.complete(entries)?));
@@ -177,19 +185,36 @@ impl Joint {
         bases: &[Base<Opaque>],
         riders: &[Rider],
     ) -> Stop {
+        let was_refused = !refusals.is_empty();
         let checks = whole.into_entries().into_iter().map(|entry| Entry { action: Action::Check, ..entry });
         let refused = |more: Vec<Mismatch>| {
             let all = Conflict::new(refusals.into_iter().chain(more));
             Stop::Error(all.expect("a refusal is a mismatch").into())
         };
         match self.ground.commit(checks.collect()).await {
-            Ok(_) => refused(Vec::new()),
+            Ok(_) => match self.outrun(commit, bases, riders) {
+                Some(stop) => stop,
+                None => refused(Vec::new()),
+            },
             Err(Error::Failed(failure)) => Stop::Error(failure.not_applied().into()),
-            Err(error) => match self.judge(error, commit, bases, riders, true) {
+            Err(error) => match self.judge(error, commit, bases, riders, was_refused) {
                 Stop::Error(Error::Conflict(conflict)) => refused(conflict.into_mismatches()),
                 other => other,
             },
         }
+    }
+
+    /// Where all that the caller expects holds, but did not when the steps decided: they have to decide anew.
+    fn outrun(&self, commit: &Commit<'_, Opaque>, bases: &[Base<Opaque>], riders: &[Rider]) -> Option<Stop> {
+        let raced = unexpected(commit, bases);
+        let mismatches = raced.iter().map(|at| {
+            let entry = &commit.entries()[*at];
+            let found = bases[*at].known().map_or(Found::Nothing, Found::Value);
+            self.shown(Mismatch::new(entry.id, entry.condition, entry.intent(), found), riders)
+        });
+        let conflict = Conflict::new(mismatches.collect::<Vec<_>>())?;
+        let raced = raced.into_iter().map(|at| Raced { at, now: None }).collect();
+        Some(Stop::Raced(raced, conflict.into()))
     }
 
     /// What a commit comes to whose parts expect of one id what can't both hold: the look says whose fault that is.
@@ -266,6 +291,16 @@ impl Joint {
             None => mismatch,
         }
     }
+}
+
+/// The entries that were decided on something else than the caller expects there.
+fn unexpected(commit: &Commit<'_, Opaque>, bases: &[Base<Opaque>]) -> Vec<usize> {
+    let is_unexpected = |(entry, base): (&Entry<'_, Opaque>, &Base<Opaque>)| match base {
+        Base::Unread => false,
+        Base::Read(base) => !entry.condition.expected.admits(base.as_ref().map(|base| base.version)),
+    };
+    let pairs = commit.entries().iter().zip(bases).map(is_unexpected);
+    pairs.enumerate().filter(|(_, unexpected)| *unexpected).map(|(at, _)| at).collect()
 }
 
 /// The version that stands where a mismatch was found, if a value does.
