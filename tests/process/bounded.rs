@@ -121,7 +121,7 @@ fn histories_stay_within_their_bounds(writes: usize) {
         let texts = database.define::<String>("texts").unwrap().recorded(&history).open().unwrap();
         let ids: Vec<String> = (0..IDS).map(|number| format!("id-{number}")).collect();
         // Every other time as much as fits eight times, and more than fits that often.
-        let length = |number: usize| if number / (50 * IDS) % 2 == 0 { 100 } else { number % 700 };
+        let length = |number: usize| if (number / (50 * IDS)).is_multiple_of(2) { 100 } else { number % 700 };
         let put =
             |number: usize| drop(texts.put(&ids[number % IDS], "x".repeat(length(number))).wait().unwrap());
         (0..100 * IDS).for_each(put);
