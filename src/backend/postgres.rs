@@ -50,7 +50,7 @@ pub use options::Options;
 ///
 /// A commit writes its row, and a row of the log for the feed and its write id. Calls under way have a connection each.
 /// While somebody watches, the store asks the server for commits of other processes every 20 to 50 milliseconds, once
-/// for all watchers; its own commits reach them at once.
+/// for all watchers; its own commits reach them at once. To tell a commit costs a watcher a round trip.
 ///
 /// # Versions
 ///
@@ -71,8 +71,8 @@ pub use options::Options;
 ///   [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present) too: before release 18 a server has no function
 ///   for our checksum, and to have the client compare it first would be another round trip of each such write. The
 ///   server's own `data_checksums` finds damage on its disk before that.
-/// - A commit of more than 32 entries locks parts of the namespace, 64 in all, so that many at once leave the server room:
-///   others that write there wait until it has ended.
+/// - A commit of more than 32 entries, checks among them, locks parts of the namespace, of 64 in all, so that many at once leave
+///   the server room: others that write there wait until it has ended.
 /// - A transaction of anybody that stays open for long keeps the log from being trimmed, as it keeps PostgreSQL from
 ///   cleaning up its tables. Where the server refuses to trim it at all, 16 times in a row, commits are refused and say why.
 /// - Each transaction must see the latest state: the default isolation level has to be `read committed`, which
@@ -88,8 +88,8 @@ pub use options::Options;
 ///
 /// Where the rows are carried into another cluster, by a dump or by replication of their contents, also while the store is
 /// open, the next commit and the next look of a watcher find out, and begin a new history: cursors from before are
-/// [`Expired`](crate::store::Expired), write ids from before are [`Resolution::Unknown`], and versions go on above those that came
-/// along. A sequence that gives a version which is not above the one that stands there is refused, and nothing is changed.
+/// [`Expired`](crate::store::Expired), applied write ids from before are [`Resolution::Unknown`], and versions go on above those
+/// that came along. For that the server must have `pg_control_system`, as PostgreSQL's own does. A sequence that gives a version which is not above the one that stands there is refused, and nothing is changed.
 ///
 /// # Failures
 ///
@@ -98,7 +98,7 @@ pub use options::Options;
 /// tells what became of it. Without a write id it is unknown at once. So is one whose id was outdated when it was sent again, or that conflicted then and
 /// whose id could not be closed. A commit that waits too long for the locks of others, and one that the server refuses,
 /// come back with [`Outcome::NotApplied`](crate::store::Outcome::NotApplied). Connections are made anew as they are needed, and
-/// go on being made behind a call whose time is over. A call that is given up is cancelled in the server.
+/// go on being made behind a call whose time is over. A read that is given up is cancelled in the server.
 ///
 /// ```no_run
 /// use ifmatch::{Collection, Postgres};

@@ -26,7 +26,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("http", &["store", "codec", "collection", "layer", "merge", "history"]),
     ("web", &["base", "store", "collection", "http", "merge", "history"]),
     // The timer of `collection`, which simulated time is one of. No store: the laws know only the contract.
-    ("conformance", &["base", "store", "collection", "lease"]),
+    ("conformance", &["base", "store", "collection", "lease", "history", "merge"]),
     ("docs", &[]),
 ];
 

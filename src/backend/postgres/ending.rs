@@ -6,6 +6,7 @@ use deadpool_postgres::{Object, Pool, Timeouts};
 use tokio::pin;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{CancelToken, NoTls};
 
 /// How long a statement may go on whose caller went away, before it is cancelled.
@@ -15,10 +16,10 @@ const GRACE: Duration = Duration::from_millis(200);
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// How long the place of a statement is kept that can't be cancelled.
-const HELD: Duration = Duration::from_secs(30);
+const HELD: Duration = Duration::from_secs(10);
 
 /// How long until a server is asked again.
-const AGAIN: Duration = Duration::from_millis(50);
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// The last statement of a connection: with its answer the server has let go of it.
 const LAST: &str = "SELECT pg_catalog.pg_terminate_backend(pg_catalog.pg_backend_pid())";
@@ -34,56 +35,65 @@ const SOUND: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(super) struct Ending {
     pub(super) handle: Handle,
-    /// Whether statements are cancelled. A proxy that pools transactions may end altogether where somebody does (PgBouncer
-    /// 1.18), so behind one their end is waited for.
-    pub(super) cancels: bool,
+    /// Whether the connections are our own, and go to the server directly. A proxy that pools transactions may end altogether
+    /// where somebody cancels (PgBouncer 1.18), and connections of others are not ours to end.
+    pub(super) own: bool,
     #[cfg(feature = "postgres-tls")]
     pub(super) tls: Option<super::tls::Tls>,
 }
 
 impl Ending {
     /// Of a call that was dropped. What is answered soon keeps its connection.
-    pub(super) fn dropped(&self, connection: Object) {
+    pub(super) fn dropped(&self, connection: Object, cancels: bool) {
         let ending = self.clone();
         self.handle.spawn(async move {
             // Answered after everything that was sent before it.
             let answered = timeout(GRACE, connection.simple_query("")).await;
             if !matches!(answered, Ok(Ok(_))) {
-                ending.end(connection).await;
+                ending.end(connection, cancels).await;
             }
         });
     }
 
     /// Of a call whose answer did not come in its time, or whose connection broke.
-    pub(super) fn given_up(&self, connection: Object) {
+    pub(super) fn given_up(&self, connection: Object, cancels: bool) {
         let ending = self.clone();
-        self.handle.spawn(async move { ending.end(connection).await });
+        self.handle.spawn(async move { ending.end(connection, cancels).await });
     }
 
-    /// Has the server end what it is at, and closes the connection. It can't serve another call: a cancellation may come
-    /// late, and would meet that.
-    async fn end(&self, connection: Object) {
-        if !self.cancels {
-            if !matches!(timeout(HELD, connection.simple_query("")).await, Ok(Ok(_))) {
+    async fn end(&self, connection: Object, cancels: bool) {
+        if !self.own || !cancels {
+            // What writes gives up waiting for locks before its caller does.
+            let longest = if self.own { DRAIN } else { HELD };
+            if !matches!(timeout(longest, connection.simple_query("")).await, Ok(Ok(_))) {
                 drop(Object::take(connection));
             }
             return;
         }
-        let token = connection.cancel_token();
-        let ended = timeout(DRAIN, async {
-            // One that the cancellation meets itself is sent again.
-            while !connection.is_closed() {
-                let last = connection.simple_query(LAST);
-                pin!(last);
-                let _ = self.cancel(token.clone()).await;
-                // A server that can't be asked to ends the statement by its own `lock_timeout`.
-                while timeout(AGAIN, &mut last).await.is_err() {
-                    let _ = self.cancel(token.clone()).await;
-                }
-            }
-        });
-        let _ = ended.await;
+        let _ = timeout(DRAIN, self.cancel_and_close(&connection)).await;
         drop(Object::take(connection));
+    }
+
+    /// Has the server end what it is at, and then let go of the connection. It can't serve another call: a cancellation may
+    /// come late, and would meet that.
+    async fn cancel_and_close(&self, connection: &Object) {
+        let token = connection.cancel_token();
+        // A server that can't be asked to ends a read by its own `lock_timeout`. One may not know yet that a connection broke.
+        let _ = self.cancel(token.clone()).await;
+        loop {
+            let last = connection.simple_query(LAST);
+            pin!(last);
+            let answer = loop {
+                match timeout(AGAIN, &mut last).await {
+                    Ok(answer) => break answer,
+                    Err(_) => _ = self.cancel(token.clone()).await,
+                }
+            };
+            // One that the cancellation met itself is sent again.
+            if !answer.is_err_and(|error| error.code() == Some(&SqlState::QUERY_CANCELED)) {
+                return;
+            }
+        }
     }
 
     async fn cancel(&self, token: CancelToken) -> Result<(), tokio_postgres::Error> {
@@ -97,6 +107,9 @@ impl Ending {
     /// Asks all connections that are idle whether they live: what one of them could not reach, the others may not either,
     /// and each would cost a call its time.
     pub(super) fn sound(&self, pool: &Pool) {
+        if !self.own {
+            return;
+        }
         let none = Timeouts { wait: Some(Duration::ZERO), create: Some(Duration::ZERO), recycle: None };
         for _ in 0..pool.status().available {
             let pool = pool.clone();

@@ -59,7 +59,7 @@ BEGIN
         PERFORM pg_advisory_xact_lock(id_key);
         PERFORM set_config('lock_timeout', {left}, true);
     END IF;
-    SELECT p.forgotten, p.cluster <> {cluster} AS moved, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, t.version AS found, t.format,
+    SELECT p.forgotten, {moved} AS moved, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, t.version AS found, t.format,
            c.write AS closed, l.version AS logged, l.fingerprint, l.deeds, l.replaced
       INTO past
       FROM {places} p
@@ -223,7 +223,7 @@ BEGIN
         END IF;
         PERFORM set_config('lock_timeout', {left}, true);
     END LOOP;
-    SELECT p.forgotten, p.cluster <> {cluster} AS moved, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, c.write AS closed,
+    SELECT p.forgotten, {moved} AS moved, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, c.write AS closed,
            l.version AS logged, l.fingerprint, l.deeds, l.replaced
       INTO past
       FROM {places} p
@@ -360,7 +360,7 @@ BEGIN
     PERFORM set_config('lock_timeout', given_patience::text, true);
     -- The commit may be under way: its answer is known once it lets go of the lock.
     PERFORM pg_advisory_xact_lock(given_key);
-    SELECT p.forgotten, p.cluster <> {cluster} AS moved, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, c.write AS closed,
+    SELECT p.forgotten, {moved} AS moved, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, c.write AS closed,
            l.version AS logged, l.deeds, l.replaced
       INTO past
       FROM {places} p

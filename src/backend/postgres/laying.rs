@@ -9,7 +9,7 @@ pub(super) const LAYING: [&str; 7] = [TABLES, ENTER, CLOSE, COMMIT_ONE, COMMIT_M
 
 // The lock is the first statement: whoever waited for it finds everything there.
 const TABLES: &str = r#"
-SELECT pg_catalog.set_config('lock_timeout', '0', true);
+SELECT pg_catalog.set_config('lock_timeout', '0', true), pg_catalog.set_config('search_path', 'pg_catalog', true);
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('ifmatch {key}', 0::bigint));
 DO $do$ BEGIN
     -- Only then: whoever may not create schemas may still use one.
@@ -71,33 +71,38 @@ CREATE OR REPLACE FUNCTION {enter}(given_namespace text, given_epoch bigint) RET
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
     here bigint := {cluster};
+    highest bytea;
     newest bigint;
 BEGIN
     INSERT INTO {places} (namespace, format, epoch, cluster) VALUES (given_namespace, 1, given_epoch, here)
         ON CONFLICT DO NOTHING;
-    PERFORM FROM {places} WHERE namespace = given_namespace AND cluster = here;
+    PERFORM FROM {places} p WHERE namespace = given_namespace AND NOT {moved};
     IF FOUND THEN
         RETURN;
     END IF;
     -- Whoever comes while another is at it finds it done.
     PERFORM pg_advisory_xact_lock(hashtextextended('enter', hashtextextended('{key}', 1::bigint)));
-    PERFORM FROM {places} WHERE namespace = given_namespace AND cluster = here;
+    PERFORM FROM {places} p WHERE namespace = given_namespace AND NOT {moved};
     IF FOUND THEN
         RETURN;
     END IF;
-    SELECT greatest((SELECT max(version) FROM {resources}), (SELECT max(version) FROM {deleted}),
-                    (SELECT max(version) FROM {log})) >> 24
-      INTO newest;
-    -- Far past them: others may be counting on meanwhile.
-    IF newest >= coalesce(pg_sequence_last_value('{versions}'), 0) THEN
-        PERFORM setval('{versions}', newest + 1000000);
+    SELECT max(version) INTO newest FROM {log} WHERE namespace = given_namespace;
+    SELECT write INTO highest FROM {log}
+     WHERE namespace = given_namespace AND write IS NOT NULL ORDER BY write DESC LIMIT 1;
+    -- The log has the newest versions, but for a few that passed each other. Only where it is empty all are looked at.
+    IF newest IS NULL THEN
+        SELECT greatest((SELECT max(version) FROM {resources} WHERE namespace = given_namespace),
+                        (SELECT max(version) FROM {deleted} WHERE namespace = given_namespace))
+          INTO newest;
     END IF;
-    UPDATE {places}
-       SET epoch = given_epoch, cluster = here, floor = '0', forgotten = greatest(forgotten, (
-           SELECT write FROM {log}
-            WHERE namespace = given_namespace AND write IS NOT NULL ORDER BY write DESC LIMIT 1))
-     WHERE namespace = given_namespace;
+    -- Far past them: others may be counting on meanwhile.
+    IF (newest >> 24) + 1000 >= coalesce(pg_sequence_last_value('{versions}'), 0) THEN
+        PERFORM setval('{versions}', (newest >> 24) + 1000000);
+    END IF;
     DELETE FROM {log} WHERE namespace = given_namespace;
+    UPDATE {places}
+       SET epoch = given_epoch, cluster = here, floor = '0', forgotten = greatest(forgotten, highest)
+     WHERE namespace = given_namespace;
 END
 $function$;
 "#;
@@ -111,6 +116,7 @@ DECLARE
     -- No transaction before this one is still under way, so none can leave a commit behind the floor.
     settled xid8 := pg_snapshot_xmin(pg_current_snapshot());
     cut record;
+    slice record;
     highest_gone bytea;
     last_gone xid8;
     outdated bigint;
@@ -119,9 +125,20 @@ BEGIN
         hashtextextended('trim', hashtextextended(given_namespace, hashtextextended('{key}', 1::bigint)))) THEN
         RETURN;
     END IF;
+    PERFORM FROM {places} p WHERE namespace = given_namespace AND {moved};
+    IF FOUND THEN
+        RETURN;
+    END IF;
     SELECT l.xid, l.version INTO cut FROM {log} l
      WHERE l.namespace = given_namespace ORDER BY l.xid DESC OFFSET given_history LIMIT 1;
     IF FOUND THEN
+        -- Four times what has come since the last time, and no more: all that a long transaction has kept may take longer
+        -- than there is time.
+        SELECT l.xid, l.version INTO slice FROM {log} l
+         WHERE l.namespace = given_namespace ORDER BY l.xid OFFSET greatest(given_history / 4, 32) LIMIT 1;
+        IF slice.xid < cut.xid THEN
+            cut := slice;
+        END IF;
         WITH gone AS (
             DELETE FROM {log} l
              WHERE l.namespace = given_namespace AND l.xid <= cut.xid AND l.xid < settled

@@ -50,8 +50,8 @@ impl Options {
     /// Its connections must be of one primary server, have `read committed` as their default isolation level, and go to
     /// it directly, or through a proxy that keeps prepared statements (PgBouncer from 1.21 on, with
     /// `max_prepared_statements`), unless [`unprepared`](Self::unprepared) is set. [`connections`](Self::connections) has no
-    /// effect. Where they are encrypted, give [`tls`](Self::tls) too: it is with that that calls are cancelled. Operators in a
-    /// schema that is searched before PostgreSQL's own would be used.
+    /// effect. Calls that are given up are not cancelled in the server: see [`unprepared`](Self::unprepared). Operators in a schema
+    /// that is searched before PostgreSQL's own would be used.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ fn open(
         }
     };
     let home = Arc::clone(runtime.home());
-    let engine = Engine::new(&options, pool, runtime.handle().clone());
+    let engine = Engine::new(&options, pool, settings == Settings::Sent, runtime.handle().clone());
     let opened = async move {
         let budget = Budget::new(options.deadlines.connect);
         let opening = Opening { engine: &engine, budget, endpoint, settings };
@@ -187,7 +187,7 @@ struct Opening<'e> {
 impl Opening<'_> {
     /// Asks the server whether it can keep a store, and what its settings promise.
     async fn server(&self) -> Result<Durability, ConnectError> {
-        let statement = Statement { text: SERVER.to_owned(), types: Vec::new() };
+        let statement = Statement { text: SERVER.to_owned(), types: Vec::new(), cancels: true };
         let rows = self.ask(&statement, &[]).await?;
         let row = &rows[0];
         let refuse =

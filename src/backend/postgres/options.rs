@@ -95,8 +95,9 @@ impl Options {
 
     /// The most connections at once. Default: 16, and at least one. Each call under way has one of its own.
     ///
-    /// The server never has more of them: a call that is given up, or dropped for longer than 200 milliseconds, is cancelled
-    /// there, and its place is free once that is done.
+    /// The server has no more of them while it answers: a read that is given up, or dropped for longer than 200 milliseconds, is
+    /// cancelled there, a write ends by itself, and the place of either is free once that is done. Of a server that is silent
+    /// it is free after 2 seconds.
     pub fn connections(self, most: usize) -> Self {
         Self { connections: most.max(1), ..self }
     }
@@ -109,7 +110,7 @@ impl Options {
     /// `read committed`.
     ///
     /// Nor are calls that are given up cancelled in the server, which ends some releases of such proxies: their connections
-    /// are kept until they are answered, for 30 seconds at most. So give the role a `lock_timeout` there.
+    /// are kept until they are answered, for 10 seconds at most. So give the role a `lock_timeout` there.
     pub fn unprepared(self) -> Self {
         Self { prepares: false, ..self }
     }

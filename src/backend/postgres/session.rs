@@ -67,11 +67,12 @@ impl Budget {
 }
 
 impl Engine {
-    pub(super) fn new(options: &Options, pool: Pool, handle: Handle) -> Self {
+    /// `own` where the connections are of nobody else, and go to the server directly.
+    pub(super) fn new(options: &Options, pool: Pool, own: bool, handle: Handle) -> Self {
         let behind = Behind::new(handle.clone(), &pool);
         let ending = Ending {
             handle,
-            cancels: options.prepares,
+            own,
             #[cfg(feature = "postgres-tls")]
             tls: options.tls.clone(),
         };
@@ -131,6 +132,10 @@ impl Engine {
         let began = Instant::now();
         let mut session = self.session(patience).await?;
         let left = patience.saturating_sub(began.elapsed());
+        // The time of the server for locks is counted from the whole of it.
+        if left < patience / 4 {
+            return Err(Trouble::NotSent(Cause::new("a connection came too late")));
+        }
         session.query(self.prepares, left, statement, parameters).await
     }
 
@@ -143,14 +148,16 @@ impl Engine {
         session.busy = false;
         match ran {
             Ok(ran) => ran.map_err(|error| Trouble::of_answer(&error)),
-            Err(_) => Err(session.give_up()),
+            Err(_) => Err(session.give_up(false)),
         }
     }
 
     async fn session(&self, patience: Duration) -> Result<Session<'_>, Trouble> {
         let connecting = Connecting::new(&self.pool, &self.ahead, self.connecting, &self.behind);
         match timeout(patience, connecting).await {
-            Ok(obtained) => Ok(Session { engine: self, connection: Some(obtained?), busy: false }),
+            Ok(obtained) => {
+                Ok(Session { engine: self, connection: Some(obtained?), busy: false, cancels: false })
+            }
             Err(_) => Err(Trouble::NotSent(Cause::new(format!("no connection within {patience:?}")))),
         }
     }
@@ -164,6 +171,8 @@ struct Session<'e> {
     connection: Option<Object>,
     /// Whether a statement was sent and not answered.
     busy: bool,
+    /// Whether it may be cancelled.
+    cancels: bool,
 }
 
 impl Session<'_> {
@@ -178,7 +187,7 @@ impl Session<'_> {
         statement: &Statement,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, Trouble> {
-        self.busy = true;
+        (self.busy, self.cancels) = (true, statement.cancels);
         let client = self.client();
         let answer = self.engine.alarms.within(patience, async {
             if !prepares {
@@ -198,24 +207,24 @@ impl Session<'_> {
             Some(Err(trouble @ (Trouble::Lost(_) | Trouble::NotSent(_)))) => {
                 // Others may have broken with it: better to find out here than one call each.
                 self.engine.pool.retain(|client, _| !client.is_closed());
-                self.part();
+                self.part(statement.cancels);
                 Err(trouble)
             }
             Some(answer) => answer,
-            None => Err(self.give_up()),
+            None => Err(self.give_up(statement.cancels)),
         }
     }
 
     /// Gives up a connection that does not answer.
-    fn give_up(&mut self) -> Trouble {
-        self.part();
+    fn give_up(&mut self, cancels: bool) -> Trouble {
+        self.part(cancels);
         self.engine.ending.sound(&self.engine.pool);
         Trouble::Lost(Cause::new("no answer in time"))
     }
 
-    fn part(&mut self) {
+    fn part(&mut self, cancels: bool) {
         if let Some(connection) = self.connection.take() {
-            self.engine.ending.given_up(connection);
+            self.engine.ending.given_up(connection, cancels);
         }
     }
 }
@@ -223,7 +232,7 @@ impl Session<'_> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take().filter(|_| self.busy) {
-            self.engine.ending.dropped(connection);
+            self.engine.ending.dropped(connection, self.cancels);
         }
     }
 }

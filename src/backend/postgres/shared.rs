@@ -139,6 +139,8 @@ impl Shared {
                         continue;
                     }
                     Ok(()) => Trouble::NotSent(Cause::new("the rows of the store are moved again and again")),
+                    // Whatever became of that: the commit was not applied.
+                    Err(Trouble::Lost(cause)) => Trouble::NotSent(cause),
                     Err(trouble) => trouble,
                 },
             };

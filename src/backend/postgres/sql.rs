@@ -18,6 +18,9 @@ pub(super) const FORMAT: i16 = 1;
 pub(super) struct Statement {
     pub(super) text: String,
     pub(super) types: Vec<Type>,
+    /// Whether it may be cancelled. One that writes must not be: where a commit waits for a synchronous replica, to cancel it
+    /// ends that wait and keeps the commit, which the next statement would tell as applied before the replica has it.
+    pub(super) cancels: bool,
 }
 
 /// The statements for the tables of one place.
@@ -55,8 +58,15 @@ SELECT pg_catalog.current_setting('server_version_num')::integer,
        pg_catalog.current_setting('ifmatch.settings', true) IS NOT DISTINCT FROM 'reached'";
 
 /// What the templates have in common. One may have those after it.
-const PIECES: [(&str, &str); 8] = [
-    ("{epoch}", "CASE WHEN p.cluster = {cluster} THEN p.epoch END"),
+const PIECES: [(&str, &str); 9] = [
+    ("{epoch}", "CASE WHEN NOT {moved} THEN p.epoch END"),
+    // Whether the rows are of another cluster: it is named, or they bear numbers that this one has not come to.
+    (
+        "{moved}",
+        "(p.cluster <> {cluster} OR p.floor >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+          OR EXISTS (SELECT FROM {log} WHERE namespace = p.namespace
+                        AND xid >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())))",
+    ),
     // Which cluster this is, whose transactions have numbers of their own; and which table there, since clusters that were
     // copied from one are alike.
     (
@@ -95,14 +105,19 @@ impl Sql {
                 PIECES.iter().fold(template.to_owned(), |text, (name, piece)| text.replace(name, piece));
             place.fill(&text)
         };
-        let statement =
-            |template: &str, types: &[Type]| Statement { text: fill(template), types: types.to_vec() };
+        let statement = |template: &str, types: &[Type]| Statement {
+            text: fill(template),
+            types: types.to_vec(),
+            cancels: true,
+        };
+        let writing =
+            |template: &str, types: &[Type]| Statement { cancels: false, ..statement(template, types) };
         Self {
             get: statement(GET, &[Type::TEXT, Type::TEXT]),
             scan: statement(SCAN, &RANGE),
             scan_ids: statement(SCAN_IDS, &RANGE),
             check: statement(CHECK, &[Type::TEXT, Type::TEXT_ARRAY, Type::CHAR_ARRAY, Type::INT8_ARRAY]),
-            commit_one: statement(
+            commit_one: writing(
                 "SELECT * FROM {commit_one}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
                 &[
                     Type::TEXT,
@@ -121,7 +136,7 @@ impl Sql {
                     Type::BYTEA,
                 ],
             ),
-            commit_many: statement(
+            commit_many: writing(
                 "SELECT * FROM {commit_many}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
                 &[
                     Type::TEXT,
@@ -140,18 +155,18 @@ impl Sql {
                     Type::BYTEA_ARRAY,
                 ],
             ),
-            resolve: statement(
+            resolve: writing(
                 "SELECT * FROM {resolve}($1, $2, $3, $4, $5)",
                 &[Type::TEXT, Type::BYTEA, Type::INT8, Type::INT8, Type::INT4],
             ),
-            trim: statement("SELECT {trim}($1, $2)", &[Type::TEXT, Type::INT8]),
+            trim: writing("SELECT {trim}($1, $2)", &[Type::TEXT, Type::INT8]),
             newest: statement(NEWEST, &[Type::TEXT, Type::TEXT_ARRAY]),
             oldest: statement(OLDEST, &[Type::TEXT]),
             read: statement(READ_LOG, &[Type::TEXT, Type::TEXT, Type::INT8, Type::TEXT_ARRAY]),
             survey: statement(SURVEY, &[]),
             format: statement("SELECT pg_catalog.max(format) FROM {places}", &[]),
             rights: statement(RIGHTS, &[]),
-            enter: statement("SELECT {enter}($1, $2)", &[Type::TEXT, Type::INT8]),
+            enter: writing("SELECT {enter}($1, $2)", &[Type::TEXT, Type::INT8]),
             lay: fill(&LAYING.concat()),
         }
     }
@@ -263,8 +278,8 @@ SELECT pg_catalog.string_agg(missing, ', ') FROM (
                    ('{places}', 'SELECT'), ('{places}', 'INSERT'), ('{places}', 'UPDATE')) AS w (name, what)
      WHERE NOT pg_catalog.has_table_privilege(w.name::pg_catalog.regclass::pg_catalog.oid, w.what)
     UNION ALL
-    SELECT 'USAGE on {versions}'
-     WHERE NOT pg_catalog.has_sequence_privilege('{versions}'::pg_catalog.regclass::pg_catalog.oid, 'USAGE')
+    SELECT pg_catalog.concat(w.what, ' on {versions}') FROM (VALUES ('USAGE'), ('UPDATE')) AS w (what)
+     WHERE NOT pg_catalog.has_sequence_privilege('{versions}'::pg_catalog.regclass::pg_catalog.oid, w.what)
     UNION ALL
     SELECT 'EXECUTE on pg_control_system'
      WHERE NOT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')) lacks";

@@ -123,6 +123,11 @@ impl Trouble {
             .contains(code)
     }
 
+    /// Whether tables or functions are not there, as while somebody carries them here, or the server could not read what it is.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Refused(code, _) if ["42P01", "42883", "42703", "3F000", "XX000"].contains(&code.code()))
+    }
+
     /// Whether it waited too long for the locks of others.
     pub(super) fn is_wait(&self) -> bool {
         matches!(self, Self::Refused(code, _) if *code == SqlState::LOCK_NOT_AVAILABLE)

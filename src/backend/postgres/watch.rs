@@ -1,11 +1,13 @@
 //! The feed of a namespace to one watcher.
 
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::sleep;
 use tokio_postgres::Row;
 
@@ -17,6 +19,7 @@ use super::sql::Statement;
 use super::stored::{Stored, version};
 use super::trouble::Trouble;
 use super::watchers::relay;
+use crate::backend::engine::RuntimeEnded;
 use crate::store::{Batch, Change, ChangeKind, Changes, Error, Expired, Feed, Start};
 
 /// How long a watcher waits before it asks again an engine that does not answer.
@@ -31,14 +34,15 @@ pub(super) enum Look {
 }
 
 /// A look that is under way.
-type Looking = Pin<Box<dyn Future<Output = Result<Look, Error>> + Send>>;
+type Looking = JoinHandle<Result<Look, Error>>;
 
 /// The feed of a namespace to one watcher. It keeps its place, what it has read and not told, and nothing in the engine.
 struct Watch {
     shared: Arc<Shared>,
     key: u64,
     place: Spot,
-    /// A look at the log that is under way. It goes on when a `next` is dropped.
+    /// A look at the log that is under way. It goes on when a `next` is dropped, in a task of its own, so that it keeps no
+    /// connection from others.
     looking: Option<Looking>,
     /// Which news were there at the last look that found nothing; `None` where there may be more.
     known: Option<u64>,
@@ -158,7 +162,9 @@ async fn look_patiently(shared: Arc<Shared>, place: Spot) -> Result<Look, Error>
     loop {
         match look(&shared, &place).await {
             Ok(look) => return Ok(look),
-            Err(trouble) if !trouble.passes() => return Err(shared.read_failure(trouble)),
+            Err(trouble) if !trouble.passes() && !trouble.is_missing() => {
+                return Err(shared.read_failure(trouble));
+            }
             Err(_) => sleep(pause).await,
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -203,16 +209,21 @@ impl Feed<[u8]> for Watch {
                 }
                 self.known = Some(news);
                 let look = look_patiently(Arc::clone(&self.shared), self.place.clone());
-                self.looking = Some(Box::pin(look));
+                self.looking = Some(self.shared.runtime.handle().spawn(look));
             }
             let looking = self.looking.as_mut().expect("a look is under way");
             let handle = self.shared.runtime.handle();
             let _entered = handle.enter();
             let waker = relay(handle, context.waker());
-            let Poll::Ready(found) = looking.as_mut().poll(&mut Context::from_waker(&waker)) else {
+            let Poll::Ready(found) = Pin::new(looking).poll(&mut Context::from_waker(&waker)) else {
                 return Poll::Pending;
             };
             self.looking = None;
+            let found = match found.map_err(JoinError::try_into_panic) {
+                Ok(found) => found,
+                Err(Ok(panic)) => resume_unwind(panic),
+                Err(Err(_)) => return Poll::Ready(Err(RuntimeEnded.into())),
+            };
             let news = self.known.unwrap_or_default();
             if let Some(told) = self.take(found, news).transpose() {
                 return Poll::Ready(told);
@@ -227,9 +238,9 @@ impl Feed<[u8]> for Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // What was under way ends in the runtime: it may be all that keeps a connection.
-        let _entered = self.shared.runtime.handle().enter();
-        drop(self.looking.take());
+        if let Some(looking) = self.looking.take() {
+            looking.abort();
+        }
         self.shared.watchers.leave(self.key);
     }
 }

@@ -5,7 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ifmatch::engine::Deadlines;
-use ifmatch::{Commit, Entry, Error, Expected, Postgres, Store};
+use ifmatch::store::{Outcome, Resolution};
+use ifmatch::{Commit, Entry, Error, Expected, Postgres, Start, Store};
 
 use super::pooled::bouncer_of;
 use super::{fresh_name, open, options, psql, server, url};
@@ -202,4 +203,59 @@ fn calls_shorter_than_it_takes_to_connect_recover_after_a_cut() {
 
     println!("{answered} of 160 answered");
     assert!(answered > 120, "{answered} of 160 answered");
+}
+
+#[test]
+fn a_feed_that_nobody_asks_keeps_no_connection() {
+    let store = open(&options().connections(1), super::shared_server().port);
+    let mut changes = store.watch(Start::Now).wait().unwrap();
+    store.commit(Commit::one(put("a"))).wait().unwrap();
+    {
+        let mut next = std::pin::pin!(changes.next());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let _ = next.as_mut().poll(&mut context);
+    }
+
+    assert!(store.get("a").wait().unwrap().is_some());
+}
+
+#[test]
+fn a_commit_that_waits_for_a_synchronous_replica_is_not_told_as_applied() {
+    let server = server(&["fsync=off"]);
+    let deadlines =
+        Deadlines { read: Duration::from_secs(1), commit: Duration::from_secs(1), ..Deadlines::default() };
+    let store = open(&options().deadlines(deadlines), server.port);
+    let write = super::drawn(&store);
+    let set = |change: &str| {
+        psql(server.port, &format!("ALTER SYSTEM {change}"));
+        psql(server.port, "SELECT pg_reload_conf()");
+    };
+    let send = || store.commit(Commit::one(put("a")).with_write(write)).wait();
+    // There is none of that name.
+    set("SET synchronous_standby_names = 'standby'");
+    while psql(server.port, "SHOW synchronous_standby_names") != "standby" {}
+
+    // The first is under way when it is dropped, the second when its time is over.
+    {
+        let mut call = std::pin::pin!(store.commit(Commit::one(put("a")).with_write(write)));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        while psql(server.port, waits) == "0" {
+            assert!(call.as_mut().poll(&mut context).is_pending());
+        }
+    }
+    for _ in 0..3 {
+        let sent = send();
+        assert!(
+            matches!(&sent, Err(error) if error.outcome() == Outcome::Unknown || error.conflict().is_none()),
+            "{sent:?}"
+        );
+        let resolved = store.resolve(write).wait();
+        assert!(resolved.is_err(), "{resolved:?}");
+    }
+
+    set("RESET synchronous_standby_names");
+    let resolved = crate::faults::patiently(|| store.resolve(write).wait());
+    assert!(matches!(resolved, Resolution::Applied(_)), "{resolved:?}");
+    assert!(send().is_ok());
 }

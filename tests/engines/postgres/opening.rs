@@ -246,7 +246,6 @@ fn what_a_dump_has_carried_into_another_cluster_begins_a_new_feed() {
 
     // As the rows look there: transactions of a cluster that is not this one.
     psql(server.port, "UPDATE ifmatch_log SET xid = (xid::text::bigint + 1000000)::text::xid8");
-    psql(server.port, "UPDATE ifmatch_places SET cluster = 1");
     let carried = open(&options, server.port);
 
     assert!(matches!(carried.watch(Start::After(cursor)).wait(), Err(Error::Expired(_))));

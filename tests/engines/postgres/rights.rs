@@ -8,7 +8,7 @@ use super::{fresh_name, open, psql, server};
 
 /// A role that may do everything the store needs with the tables that there are.
 const ROLE: &str = "CREATE ROLE app LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app; \
-                    GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO app";
+                    GRANT USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA public TO app";
 
 fn connect(port: u16, name: &str) -> Result<Postgres, ConnectError> {
     let options = Postgres::options().namespace(name).history(64);
@@ -33,9 +33,10 @@ fn a_login_that_lacks_a_right_does_not_open_and_is_told_which() {
         ("UPDATE", "ifmatch_places"),
         ("INSERT", "ifmatch"),
         ("USAGE", "ifmatch_versions"),
+        ("UPDATE", "ifmatch_versions"),
     ];
     for (right, table) in rights {
-        let kind = if right == "USAGE" { "SEQUENCE" } else { "TABLE" };
+        let kind = if table == "ifmatch_versions" { "SEQUENCE" } else { "TABLE" };
         psql(server.port, &format!("REVOKE {right} ON {kind} {table} FROM app"));
 
         let refused = connect(server.port, &name).unwrap_err();
@@ -44,7 +45,13 @@ fn a_login_that_lacks_a_right_does_not_open_and_is_told_which() {
         assert!(told.contains(&format!("{right} on \"public\".\"{table}\"")), "{refused}: {told}");
         psql(server.port, &format!("GRANT {right} ON {kind} {table} TO app"));
     }
-    connect(server.port, &name).unwrap();
+    let store = connect(server.port, &name).unwrap();
+    // What it takes to go on where the rows were carried here without their sequence.
+    psql(
+        server.port,
+        "UPDATE ifmatch_places SET cluster = 1; ALTER SEQUENCE ifmatch_versions RESTART WITH 1",
+    );
+    put(&store, 2).unwrap();
 }
 
 #[test]
