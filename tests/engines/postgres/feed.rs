@@ -177,7 +177,7 @@ fn a_prepared_transaction_that_is_left_behind_is_told_once_it_ends_whatever_came
         put(&store, "early", number);
     }
     // Whoever writes its id waits for it, in vain.
-    let waits = Deadlines { commit: Duration::from_millis(300), ..Deadlines::default() };
+    let waits = Deadlines { commit: Duration::from_secs(5), ..Deadlines::default() };
     let hasty = open(&options.clone().deadlines(waits), port);
     let held =
         hasty.commit(Commit::one(Entry::put("kept", Expected::Any, (*b"v").into()))).wait().unwrap_err();

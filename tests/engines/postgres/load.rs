@@ -1,5 +1,6 @@
 //! What holds under load, behind locks, and with little time.
 
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,8 +10,9 @@ use ifmatch::store::{Outcome, Resolution};
 use ifmatch::{Commit, Entry, Error, Expected, Postgres, Start, Store};
 
 use super::pooled::bouncer_of;
-use super::{fresh_name, open, options, psql, server, url};
+use super::{ELSEWHERE, fresh_name, open, options, psql, server, url};
 use crate::proxy::Proxy;
+use crate::server::program;
 
 fn put<'c>(id: &'c str) -> Entry<'c, [u8]> {
     Entry::put(id, Expected::Any, (*b"v").into())
@@ -81,26 +83,31 @@ fn a_call_that_is_dropped_or_given_up_leaves_no_statement_behind() {
     let deadlines = Deadlines { read: Duration::from_secs(60), ..Deadlines::default() };
     let store = open(&options().deadlines(deadlines), server.port);
     store.commit(Commit::one(put("a"))).wait().unwrap();
-    let lock = "BEGIN; LOCK TABLE ifmatch IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(6)";
+    let mut holder = Command::new(program("psql", &ELSEWHERE, "postgresql-client"))
+        .args(["-h", "127.0.0.1", "-U", "postgres", "-qX", "-p", &server.port.to_string(), "-c"])
+        .arg("BEGIN; LOCK TABLE ifmatch IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(600)")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ifmatch' AND wait_event_type = 'Lock'";
 
-    thread::scope(|scope| {
-        let holder = scope.spawn(|| psql(server.port, lock));
-        while psql(server.port, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'") == "0" {}
-        for _ in 0..4 {
-            let mut call = std::pin::pin!(store.get("a"));
-            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-            let end = Instant::now() + Duration::from_secs(1);
-            while Instant::now() < end && psql(server.port, waiting) == "0" {
-                assert!(call.as_mut().poll(&mut context).is_pending());
-            }
+    while psql(server.port, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'") == "0" {}
+    for _ in 0..4 {
+        let mut call = std::pin::pin!(store.get("a"));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let end = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < end && psql(server.port, waiting) == "0" {
+            assert!(call.as_mut().poll(&mut context).is_pending());
         }
-        // All of them are dropped, and the table is locked still.
-        while psql(server.port, waiting) != "0" {
-            assert!(!holder.is_finished(), "they waited until the lock was gone");
-        }
-        assert!(!holder.is_finished(), "they waited until the lock was gone");
-    });
+    }
+    // All of them are dropped, and the table is locked still.
+    let end = Instant::now() + Duration::from_secs(30);
+    while psql(server.port, waiting) != "0" {
+        assert!(Instant::now() < end, "they wait for the lock still");
+    }
+    assert!(holder.try_wait().unwrap().is_none(), "the lock is gone");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
 }
 
 #[test]
