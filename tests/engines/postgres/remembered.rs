@@ -204,3 +204,19 @@ fn what_the_functions_say_of_a_write_id_is_the_same_for_one_entry_and_for_many()
         ["f", "f", "u"]
     );
 }
+
+#[test]
+fn what_a_long_transaction_has_kept_is_trimmed_piece_by_piece_once_it_ends() {
+    let (server, name) = (server(&["fsync=off", "max_prepared_transactions=2"]), fresh_name());
+    let store = open(&Postgres::options().namespace(&name).history(64), server.port);
+    psql(server.port, "BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'long'");
+    for _ in 0..400 {
+        version(&store, put("a", Expected::Any, b"v"));
+    }
+    assert_eq!(count(server.port, "ifmatch_log", &name), 400);
+
+    psql(server.port, "ROLLBACK PREPARED 'long'");
+    version(&store, put("a", Expected::Any, b"v"));
+
+    commit_until(&store, || count(server.port, "ifmatch_log", &name) <= 100);
+}
