@@ -22,8 +22,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
     // The codec for the way of a value through its JSON and back.
     ("merge", &["store", "codec", "collection"]),
     ("table", &["store", "collection"]),
-    // The JSON codec for patches only: they change the text of a value.
-    ("http", &["store", "codec", "collection", "layer", "merge", "history"]),
+    // The JSON codec for patches only: they change the text of a value. Of the base the dice that say who forgets old answers.
+    ("http", &["base", "store", "codec", "collection", "layer", "merge", "history"]),
     ("web", &["base", "store", "collection", "http", "merge", "history"]),
     // The timer of `collection`, which simulated time is one of. No store: the laws know only the contract.
     ("conformance", &["base", "store", "collection", "lease", "history", "merge"]),
