@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::ending::Ending;
 use super::sql::Statement;
 use super::trouble::{Cause, Trouble};
 
@@ -39,13 +40,22 @@ impl Behind {
 
 impl Connecting {
     /// Begins to obtain a connection, from the pool or a new one, which may take its own `longest`.
-    pub(super) fn new(pool: &Pool, ahead: &Arc<Ahead>, longest: Duration, behind: &Behind) -> Self {
-        let (pool, ahead) = (pool.clone(), Arc::clone(ahead));
+    pub(super) fn new(
+        pool: &Pool,
+        ahead: &Arc<Ahead>,
+        longest: Duration,
+        behind: &Behind,
+        ending: &Ending,
+    ) -> Self {
+        let (pool, ahead, ending) = (pool.clone(), Arc::clone(ahead), ending.clone());
         let way = async move {
             let obtained = timeout(longest, async {
                 let connection = pool.get().await.map_err(|error| Trouble::of_pool(&error))?;
-                ahead.prepare(&connection).await;
-                Ok(connection)
+                let mut preparing = Preparing { connection: Some(connection), ending };
+                if let Some(connection) = &preparing.connection {
+                    ahead.prepare(connection).await;
+                }
+                preparing.connection.take().ok_or_else(|| Trouble::NotSent(Cause::new("no connection")))
             });
             let late = |_| Err(Trouble::NotSent(Cause::new(format!("no connection within {longest:?}"))));
             obtained.await.unwrap_or_else(late)
@@ -76,6 +86,20 @@ impl Drop for Connecting {
                 drop(way.await);
                 drop(room);
             });
+        }
+    }
+}
+
+/// A connection on which statements are prepared. That waits for tables that somebody locked, and may be dropped meanwhile.
+struct Preparing {
+    connection: Option<Object>,
+    ending: Ending,
+}
+
+impl Drop for Preparing {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.ending.dropped(connection, true);
         }
     }
 }

@@ -59,7 +59,7 @@ BEGIN
         PERFORM pg_advisory_xact_lock(id_key);
         PERFORM set_config('lock_timeout', {left}, true);
     END IF;
-    SELECT p.forgotten, {moved} AS moved, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, t.version AS found, t.format,
+    SELECT p.forgotten, {history} AS history, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, t.version AS found, t.format,
            c.write AS closed, l.version AS logged, l.fingerprint, l.deeds, l.replaced
       INTO past
       FROM {places} p
@@ -71,9 +71,13 @@ BEGIN
         RAISE EXCEPTION 'the tables were emptied' USING ERRCODE = '55000';
     END IF;
     told_place := 1;
-    IF past.moved THEN
-        told_verdict := 'w';
-        RETURN;
+    -- A connection asks once a history: it can't come to another cluster.
+    IF current_setting('ifmatch.history', true) IS DISTINCT FROM past.history THEN
+        IF (SELECT {moved} FROM {places} p WHERE p.namespace = given_namespace) THEN
+            told_verdict := 'w';
+            RETURN;
+        END IF;
+        PERFORM set_config('ifmatch.history', past.history, false);
     END IF;
     IF past.logged IS NOT NULL AND past.fingerprint IS DISTINCT FROM given_fingerprint THEN
         told_verdict := 'o';
@@ -223,7 +227,7 @@ BEGIN
         END IF;
         PERFORM set_config('lock_timeout', {left}, true);
     END LOOP;
-    SELECT p.forgotten, {moved} AS moved, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, c.write AS closed,
+    SELECT p.forgotten, {history} AS history, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, c.write AS closed,
            l.version AS logged, l.fingerprint, l.deeds, l.replaced
       INTO past
       FROM {places} p
@@ -233,10 +237,14 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the tables were emptied' USING ERRCODE = '55000';
     END IF;
-    IF past.moved THEN
-        told_verdict := 'w';
-        RETURN NEXT;
-        RETURN;
+    -- A connection asks once a history: it can't come to another cluster.
+    IF current_setting('ifmatch.history', true) IS DISTINCT FROM past.history THEN
+        IF (SELECT {moved} FROM {places} p WHERE p.namespace = given_namespace) THEN
+            told_verdict := 'w';
+            RETURN NEXT;
+            RETURN;
+        END IF;
+        PERFORM set_config('ifmatch.history', past.history, false);
     END IF;
     IF past.logged IS NOT NULL AND past.fingerprint IS DISTINCT FROM given_fingerprint THEN
         told_verdict := 'o';
@@ -360,7 +368,7 @@ BEGIN
     PERFORM set_config('lock_timeout', given_patience::text, true);
     -- The commit may be under way: its answer is known once it lets go of the lock.
     PERFORM pg_advisory_xact_lock(given_key);
-    SELECT p.forgotten, {moved} AS moved, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, c.write AS closed,
+    SELECT p.forgotten, {history} AS history, pg_sequence_last_value('{versions}') << 24 | 16777215 AS newest, c.write AS closed,
            l.version AS logged, l.deeds, l.replaced
       INTO past
       FROM {places} p
@@ -370,10 +378,14 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the tables were emptied' USING ERRCODE = '55000';
     END IF;
-    IF past.moved THEN
-        told_verdict := 'w';
-        RETURN NEXT;
-        RETURN;
+    -- A connection asks once a history: it can't come to another cluster.
+    IF current_setting('ifmatch.history', true) IS DISTINCT FROM past.history THEN
+        IF (SELECT {moved} FROM {places} p WHERE p.namespace = given_namespace) THEN
+            told_verdict := 'w';
+            RETURN NEXT;
+            RETURN;
+        END IF;
+        PERFORM set_config('ifmatch.history', past.history, false);
     END IF;
     IF past.logged IS NOT NULL THEN
         told_verdict := 'r';

@@ -153,7 +153,8 @@ impl Engine {
     }
 
     async fn session(&self, patience: Duration) -> Result<Session<'_>, Trouble> {
-        let connecting = Connecting::new(&self.pool, &self.ahead, self.connecting, &self.behind);
+        let connecting =
+            Connecting::new(&self.pool, &self.ahead, self.connecting, &self.behind, &self.ending);
         match timeout(patience, connecting).await {
             Ok(obtained) => {
                 Ok(Session { engine: self, connection: Some(obtained?), busy: false, cancels: false })

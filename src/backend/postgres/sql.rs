@@ -58,8 +58,9 @@ SELECT pg_catalog.current_setting('server_version_num')::integer,
        pg_catalog.current_setting('ifmatch.settings', true) IS NOT DISTINCT FROM 'reached'";
 
 /// What the templates have in common. One may have those after it.
-const PIECES: [(&str, &str); 9] = [
+const PIECES: [(&str, &str); 10] = [
     ("{epoch}", "CASE WHEN NOT {moved} THEN p.epoch END"),
+    ("{history}", "(p.namespace || ' ' || p.epoch)"),
     // Whether the rows are of another cluster: it is named, or they bear numbers that this one has not come to.
     (
         "{moved}",

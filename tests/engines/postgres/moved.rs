@@ -113,10 +113,10 @@ fn the_first_commit_after_a_move_is_applied_once_and_a_question_is_answered() {
     let resolved = counter.store().resolve(asked).wait().unwrap();
     assert!(matches!(resolved, Resolution::NotApplied | Resolution::Unknown), "{resolved:?}");
     // Of several ids too, and where the question comes first.
-    psql(after.port, "UPDATE ifmatch_places SET cluster = 1");
+    psql(after.port, "UPDATE ifmatch_places SET cluster = 1, epoch = epoch + 1");
     let resolved = counter.store().resolve(counter.write_id()).wait().unwrap();
     assert!(matches!(resolved, Resolution::NotApplied | Resolution::Unknown), "{resolved:?}");
-    psql(after.port, "UPDATE ifmatch_places SET cluster = 1");
+    psql(after.port, "UPDATE ifmatch_places SET cluster = 1, epoch = epoch + 1");
     let both = ["a", "b"].map(|id| Entry::put(id, Expected::Absent, std::sync::Arc::new(1)));
     counter.store().commit(both.into_iter().collect()).wait().unwrap();
 }

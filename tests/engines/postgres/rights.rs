@@ -49,7 +49,7 @@ fn a_login_that_lacks_a_right_does_not_open_and_is_told_which() {
     // What it takes to go on where the rows were carried here without their sequence.
     psql(
         server.port,
-        "UPDATE ifmatch_places SET cluster = 1; ALTER SEQUENCE ifmatch_versions RESTART WITH 1",
+        "UPDATE ifmatch_places SET cluster = 1, epoch = epoch + 1; ALTER SEQUENCE ifmatch_versions RESTART WITH 1",
     );
     put(&store, 2).unwrap();
 }
