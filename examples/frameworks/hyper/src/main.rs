@@ -148,6 +148,15 @@ async fn list(articles: &Articles) -> Result<Response<Body>, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http::Method;
+    use hyper::body::SizeHint;
+    use ifmatch::http::Tally;
+    use ifmatch::web::tower::{Basis, Monitor, Problems, Require};
+    use tower::{ServiceBuilder, ServiceExt};
+
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
@@ -157,5 +166,82 @@ mod tests {
         tokio::spawn(serve(listener));
 
         tokio::task::spawn_blocking(move || trial::drive(address, &[])).await.unwrap();
+    }
+
+    /// A body that layers can make of bytes, too.
+    struct Sent(Body);
+
+    impl From<Vec<u8>> for Sent {
+        fn from(bytes: Vec<u8>) -> Self {
+            Self(Either::Left(Full::new(bytes.into())))
+        }
+    }
+
+    impl hyper::body::Body for Sent {
+        type Data = Bytes;
+        type Error = <Body as hyper::body::Body>::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Pin::new(&mut self.0).poll_frame(context)
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_end_stream()
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.0.size_hint()
+        }
+    }
+
+    /// What a request has to say before it comes to a handler: of all others the handlers ask by themselves.
+    fn basis(head: &Parts) -> Option<Basis> {
+        let is_of_one = head.uri.path().starts_with("/articles/");
+        let has_to = is_of_one && matches!(head.method, Method::PUT | Method::DELETE);
+        Some(if has_to { Basis::Required } else { Basis::Optional })
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn so_it_is_behind_the_layers_which_count_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (articles, tally) = (Articles::in_memory(), Tally::new());
+        let counts = tally.clone();
+        let layered = ServiceBuilder::new()
+            .layer(Monitor::new(move |exchange| counts.request(exchange)))
+            .layer(Problems::new())
+            .layer(Require::new().by(basis))
+            .service_fn(move |request: Request<Incoming>| {
+                let articles = articles.clone();
+                async move {
+                    let answer = answer(&articles, request).await.unwrap_or_else(refused);
+                    Ok::<_, Infallible>(answer.map(Sent))
+                }
+            });
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let layered = layered.clone();
+                let service = service_fn(move |request| layered.clone().oneshot(request));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service),
+                );
+            }
+        });
+
+        tokio::task::spawn_blocking(move || trial::drive(address, &[])).await.unwrap();
+
+        let text = tally.to_string();
+        let counted = |outcome: &str| {
+            let line = format!("ifmatch_requests_total{{outcome=\"{outcome}\"}} ");
+            text.lines().find_map(|text| text.strip_prefix(&line)).unwrap().parse::<usize>().unwrap()
+        };
+        for reason in ["stale", "exists", "expectation-required", "malformed-precondition"] {
+            let asked = trial::CASES.iter().filter(|case| case.status >= 400 && case.reason == reason);
+            assert_eq!(counted(reason), asked.count(), "{reason}");
+        }
     }
 }
