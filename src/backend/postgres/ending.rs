@@ -30,8 +30,8 @@ const SOUND: Duration = Duration::from_millis(500);
 /// What becomes of connections whose statements nobody waits for.
 ///
 /// A statement goes on in the server when its caller is gone, and waits there for the locks of others: were its connection
-/// only closed, and another made, the server would soon have no room left for anybody. So it is cancelled, and its place in
-/// the pool is not free before that.
+/// only closed, and another made, the server would soon have no room left for anybody. So a read is cancelled, a write ends by
+/// its own patience, and the place of either in the pool is not free before that.
 #[derive(Clone)]
 pub(super) struct Ending {
     pub(super) handle: Handle,

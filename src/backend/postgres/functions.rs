@@ -42,14 +42,7 @@ DECLARE
     next bigint;
     deed "char" := given_deed;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'a commit needs the isolation level read committed' USING ERRCODE = '0A000';
-    END IF;
-    PERFORM set_config('lock_timeout', given_patience::text, true);
-    IF given_write IS NOT NULL AND NOT pg_try_advisory_xact_lock(given_key) THEN
-        PERFORM pg_advisory_xact_lock(given_key);
-        PERFORM set_config('lock_timeout', {left}, true);
-    END IF;
+    {begin}
     id_key := hashtextextended(given_id, {seed});
     IF NOT pg_try_advisory_xact_lock_shared({part}, (id_key >> 58)::integer) THEN
         PERFORM pg_advisory_xact_lock_shared({part}, (id_key >> 58)::integer);
@@ -192,14 +185,7 @@ DECLARE
     next bigint;
     done "char"[];
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'a commit needs the isolation level read committed' USING ERRCODE = '0A000';
-    END IF;
-    PERFORM set_config('lock_timeout', given_patience::text, true);
-    IF given_write IS NOT NULL AND NOT pg_try_advisory_xact_lock(given_key) THEN
-        PERFORM pg_advisory_xact_lock(given_key);
-        PERFORM set_config('lock_timeout', {left}, true);
-    END IF;
+    {begin}
     -- Parts and keys in one order, a part before the keys in it: nobody waits for one who waits for them.
     FOR wanted IN
         SELECT k.key >> 58 AS part, CASE WHEN cardinality(given_ids) > {few} THEN NULL ELSE k.key END AS key,

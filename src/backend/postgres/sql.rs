@@ -58,7 +58,19 @@ SELECT pg_catalog.current_setting('server_version_num')::integer,
        pg_catalog.current_setting('ifmatch.settings', true) IS NOT DISTINCT FROM 'reached'";
 
 /// What the templates have in common. One may have those after it.
-const PIECES: [(&str, &str); 10] = [
+const PIECES: [(&str, &str); 11] = [
+    // How a commit begins: with its patience, and alone with its write id.
+    (
+        "{begin}",
+        "IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'a commit needs the isolation level read committed' USING ERRCODE = '0A000';
+    END IF;
+    PERFORM set_config('lock_timeout', given_patience::text, true);
+    IF given_write IS NOT NULL AND NOT pg_try_advisory_xact_lock(given_key) THEN
+        PERFORM pg_advisory_xact_lock(given_key);
+        PERFORM set_config('lock_timeout', {left}, true);
+    END IF;",
+    ),
     ("{epoch}", "CASE WHEN NOT {moved} THEN p.epoch END"),
     ("{history}", "(p.namespace || ' ' || p.epoch)"),
     // Whether the rows are of another cluster: it is named, or they bear numbers that this one has not come to.

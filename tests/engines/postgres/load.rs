@@ -193,12 +193,13 @@ fn calls_shorter_than_it_takes_to_connect_recover_after_a_cut() {
     let network = Proxy::new(server.address());
     let deadlines = Deadlines {
         connect: Duration::from_secs(5),
-        read: Duration::from_millis(120),
-        commit: Duration::from_millis(120),
+        read: Duration::from_millis(130),
+        commit: Duration::from_millis(130),
     };
     // While it is opened there is no hurry.
     let store = options().deadlines(deadlines).connect(&url(network.port())).wait().unwrap();
-    network.move_away(Duration::from_millis(50));
+    // There is time to ask once, and not for a statement to be prepared before.
+    network.move_away(Duration::from_millis(80));
     store.commit(Commit::one(put("a"))).wait().ok();
     network.cut_all();
 
@@ -206,10 +207,10 @@ fn calls_shorter_than_it_takes_to_connect_recover_after_a_cut() {
         0 => store.get("a").wait().is_ok(),
         _ => store.commit(Commit::one(put("a"))).wait().is_ok(),
     };
-    let answered = (0..160).filter(|number| call(*number)).count();
+    let answered = (0..100).filter(|number| call(*number)).count();
 
-    println!("{answered} of 160 answered");
-    assert!(answered > 120, "{answered} of 160 answered");
+    println!("{answered} of 100 answered");
+    assert!(answered > 70, "{answered} of 100 answered");
 }
 
 #[test]
