@@ -240,6 +240,8 @@ fn what_is_recorded_has_no_gap_whatever_happens_to_it() {
 struct Interrupted {
     store: Memory<[u8]>,
     between: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// Whether commits get write ids, as to a store that loses answers.
+    stamped: bool,
 }
 
 impl Store<[u8]> for Interrupted {
@@ -267,14 +269,16 @@ impl Store<[u8]> for Interrupted {
     }
 
     fn abilities(&self) -> Abilities {
-        self.store.abilities()
+        let mut abilities = self.store.abilities();
+        abilities.may_lose_answers = self.stamped;
+        abilities
     }
 }
 
 #[test]
 fn a_creation_that_comes_right_after_a_deletion_replaces_nothing() {
-    for ruled in [false, true] {
-        let store = Arc::new(Interrupted { store: Memory::new(), between: Mutex::default() });
+    for (ruled, stamped) in [(false, false), (true, false), (false, true), (true, true)] {
+        let store = Arc::new(Interrupted { store: Memory::new(), between: Mutex::default(), stamped });
         let database = Database::new(Arc::clone(&store));
         let history = History::new(&database, "notes.history").unwrap();
         let notes = database.define::<String>("notes").unwrap().recorded(&history);
@@ -292,7 +296,11 @@ fn a_creation_that_comes_right_after_a_deletion_replaces_nothing() {
         *store.between.lock().unwrap() = Some(Box::new(delete));
         let created = notes.create("a", "1".to_owned()).wait();
 
-        assert_eq!(created.map(|created| created.value.to_string()).ok().as_deref(), Some("1"), "{ruled}");
+        assert_eq!(
+            created.map(|created| created.value.to_string()).ok().as_deref(),
+            Some("1"),
+            "{ruled} {stamped}"
+        );
         assert_eq!(past(&history), [], "nothing was written over");
     }
 }

@@ -1,5 +1,6 @@
 //! [`Joint`], one commit of what several collections and their steps want.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::collection::database::ground::Ground;
@@ -41,6 +42,9 @@ impl Deciding {
         self.lines.is_quiet()
     }
 }
+
+/// The largest version of all, which no store issues.
+const NEVER: Version = Version::from_bits(NonZeroU64::MAX);
 
 /// Why a commit was not applied.
 enum Stop {
@@ -155,12 +159,16 @@ impl Joint {
                 (Err(self.refute(&full_id, commit, bases, &riders).await), Vec::new())
             }
             // What was not decided on what the caller expects must not be applied, even where that comes true meanwhile. One under a
-            // write id may be known already, as its own first sending made what was read.
-            Ok((whole, places))
+            // write id may be known already, as its own first sending made what was read: so that is sent, to be answered where it is
+            // known, and applied nowhere.
+            Ok((mut whole, places))
                 if refusals.is_empty()
                     && (commit.write().is_some() || unexpected(commit, bases).is_empty()) =>
             {
                 let entries = whole.entries().len();
+                for at in unexpected(commit, bases) {
+                    whole.entries_mut()[at].condition.expected = Expected::Version(NEVER);
+                }
                 let answer = self.ground.commit(whole).await;
                 let answer = answer.and_then(|committed| Ok(committed.complete(entries)?));
                 (answer.map_err(|error| self.judge(error, commit, bases, &riders, false)), places)
