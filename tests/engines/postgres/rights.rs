@@ -69,7 +69,7 @@ fn a_history_that_can_not_be_trimmed_any_more_is_told_before_it_grows_without_bo
     assert!(told.contains("history") && told.contains("42501"), "{told}");
     psql(server.port, "GRANT DELETE ON ifmatch_log TO app");
     // The next trim goes well, which is begun by a commit and ends beside it.
-    assert!((0..10_000).any(|number| put(&store, number).is_ok()));
+    crate::faults::patiently(|| put(&store, 0));
 }
 
 #[test]
