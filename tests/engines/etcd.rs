@@ -19,6 +19,7 @@ use ifmatch::store::{Abilities, Durability, WriteId};
 use ifmatch::{Encoded, Etcd, Json, Store, conformance, database_conformance};
 
 use crate::faults::newest;
+use crate::patience;
 use crate::server::{Directory, Server, free_port, program};
 
 /// One node that all tests share that don't disturb it.
@@ -61,6 +62,7 @@ fn try_etcdctl(port: u16, arguments: &[&str]) -> Result<String, String> {
 
 /// A name that no other test uses.
 fn unused(what: &str) -> String {
+    patience::watch();
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     format!("{what}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
 }

@@ -9,6 +9,7 @@ mod faults;
 #[cfg(feature = "idempotency")]
 mod keys;
 mod leases;
+mod patience;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod proxy;

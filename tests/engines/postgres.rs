@@ -12,6 +12,7 @@ mod pooled;
 mod remembered;
 mod rights;
 mod rows;
+mod session;
 #[cfg(feature = "postgres-tls")]
 mod tls;
 
@@ -28,7 +29,10 @@ use ifmatch::postgres::Options;
 use ifmatch::store::WriteId;
 use ifmatch::{Postgres, Store};
 
+use session::Session;
+
 use crate::faults::newest;
+use crate::patience;
 use crate::server::{Directory, Server, program};
 
 /// Where Debian's packages put the programs.
@@ -116,6 +120,7 @@ pub(crate) fn url(port: u16) -> String {
 /// One server for the tests that leave it as it is. It syncs nothing, since no machine loses power here, and others may
 /// keep the disk busy.
 pub(crate) fn shared_server() -> &'static Server {
+    patience::watch();
     static SERVER: LazyLock<Server> = LazyLock::new(|| server(&["fsync=off"]));
     &SERVER
 }
@@ -199,27 +204,23 @@ fn is_alive(process: &str) -> bool {
     status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
 
-/// Holds the lock of an id for some seconds.
-fn hold_lock(namespace: &str, id: &str, seconds: f32) -> String {
+fn key_of(namespace: &str, id: &str) -> String {
     format!(
-        "SELECT pg_advisory_xact_lock(hashtextextended('{id}', hashtextextended('{namespace}',
-            hashtextextended('public.ifmatch', 0)))), pg_sleep({seconds})"
+        "hashtextextended('{id}', hashtextextended('{namespace}', hashtextextended('public.ifmatch', 0)))"
     )
 }
 
-/// Holds locks as [`hold_lock`] does, until what it returns is joined. They are held when it returns.
-fn holding(port: u16, namespace: &str, id: &str, seconds: f32) -> thread::JoinHandle<String> {
-    let held = hold_lock(namespace, id, seconds);
-    let is_held = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query = '{}'",
-        held.replace('\'', "''")
-    );
-    let holder = thread::spawn(move || psql(port, &held));
-    while psql(port, &is_held) == "0" {
-        thread::sleep(Duration::from_millis(5));
-    }
-    holder
+/// Takes the lock of an id, for a [`Session`] to hold.
+fn lock_of(namespace: &str, id: &str) -> String {
+    format!("SELECT pg_advisory_xact_lock({})", key_of(namespace, id))
 }
 
-/// How many such locks are held.
-const ADVISORY_LOCKS: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+/// How many commits wait for the lock of an id.
+fn waiting_for(port: u16, namespace: &str, id: &str) -> usize {
+    let count = format!(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'
+            AND (classid::bigint << 32) | objid::bigint = {}",
+        key_of(namespace, id)
+    );
+    psql(port, &count).parse().unwrap()
+}

@@ -18,7 +18,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ifmatch::engine::{ConnectError, Deadlines};
@@ -27,6 +26,7 @@ use ifmatch::store::WriteId;
 use ifmatch::{Redis, Store};
 
 use crate::faults::newest;
+use crate::patience;
 use crate::server::{Directory, Server, program};
 
 /// Settings under which a crash loses nothing.
@@ -41,6 +41,7 @@ fn server(settings: &[&str]) -> Server {
 
 /// One server for all tests that do not harm it. It keeps nothing on disk.
 pub(crate) fn shared() -> &'static Server {
+    patience::watch();
     static SHARED: LazyLock<Server> = LazyLock::new(|| server(&["--appendonly", "no"]));
     &SHARED
 }
@@ -81,15 +82,6 @@ fn drawn(store: &(impl Store<[u8]> + ?Sized)) -> WriteId {
 fn short() -> Deadlines {
     let limit = Duration::from_millis(400);
     Deadlines { connect: limit, read: limit, commit: limit }
-}
-
-/// Waits until something holds.
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < end, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Says a command to a server, in words that hold no blanks, and gives the whole answer as text.

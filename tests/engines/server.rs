@@ -11,6 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs, process};
 
+use crate::patience;
+
 /// How long a server may take until it accepts connections.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -78,6 +80,7 @@ impl Server {
         user: Option<u32>,
         arguments: &[&str],
     ) -> Self {
+        patience::watch();
         let port = free_port();
         let fill = |argument: &&str| {
             argument
@@ -147,9 +150,10 @@ impl Server {
         self.signal("-STOP");
         // A thread on another core goes on for a moment.
         let tasks = format!("/proc/{}/task", self.running.as_ref().expect("it runs").process);
+        // One that has ended does too.
         let stopped = |task: &fs::DirEntry| {
             let state = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            state.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with('T'))
+            state.rsplit(')').next().is_none_or(|rest| rest.trim_start().starts_with(['T', 'Z', 'X']))
         };
         let Ok(_) = fs::read_dir(&tasks) else { return };
         while !fs::read_dir(&tasks).unwrap().all(|task| task.is_ok_and(|task| stopped(&task))) {

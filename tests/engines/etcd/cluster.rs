@@ -12,6 +12,7 @@ use ifmatch::{Commit, Entry, Etcd, Expected, Start, Store};
 
 use super::{etcdctl, member, try_etcdctl, unused};
 use crate::faults::{self, Totals, patiently, runs};
+use crate::patience::Ending;
 use crate::proxy::Proxy;
 use crate::server::{Server, free_port};
 
@@ -226,6 +227,7 @@ fn a_list_is_whole_and_never_goes_back_where_leaders_are_killed_in_its_midst() {
     let (acknowledged, done) = (AtomicU64::new(0), AtomicBool::new(false));
     let (lists, failed, kills) = thread::scope(|scope| {
         let (store, acknowledged, done) = (&store, &acknowledged, &done);
+        let ending = Ending::new(done);
         scope.spawn(move || {
             while !done.load(Ordering::SeqCst) {
                 let put = Entry::put("listed/0700", Expected::Any, (*b"new").into());
@@ -265,7 +267,7 @@ fn a_list_is_whole_and_never_goes_back_where_leaders_are_killed_in_its_midst() {
             thread::sleep(Duration::from_millis(700));
             cluster.0[leader].start_again();
         }
-        done.store(true, Ordering::SeqCst);
+        ending.now();
         let (lists, failed) = listing.join().unwrap();
         (lists, failed, kills)
     });

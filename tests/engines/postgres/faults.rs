@@ -1,7 +1,7 @@
 //! What holds while the network and the server do what they like.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,9 @@ use ifmatch::engine::Deadlines;
 use ifmatch::store::{Outcome, Refusal, Resolution, WriteId};
 use ifmatch::{Commit, Entry, Error, Expected, Postgres, Store};
 
-use super::{crash, drawn, open, options, processes, server, shared_server, signal};
+use super::{Session, crash, drawn, open, options, processes, server, shared_server, signal};
 use crate::faults::{self, Totals, dropped_calls_leave_the_old_state_or_the_new_one, patiently};
+use crate::patience::until;
 use crate::proxy::{Fault, Proxy};
 
 /// Short ones, so that a half-open connection costs less than a run.
@@ -150,18 +151,10 @@ fn a_commit_that_waits_too_long_for_a_lock_was_certainly_not_applied() {
     let store = open(&Postgres::options().namespace(&name).deadlines(deadlines), port);
     let put = |number: u8| store.commit(Commit::one(Entry::put("a", Expected::Any, [number].into()))).wait();
     put(1).unwrap();
-    let held = AtomicBool::new(false);
 
-    let waited = thread::scope(|scope| {
-        scope.spawn(|| {
-            held.store(true, Ordering::SeqCst);
-            super::psql(port, &super::hold_lock(&name, "a", 1.5));
-        });
-        while !held.load(Ordering::SeqCst) || super::psql(port, super::ADVISORY_LOCKS) == "0" {
-            thread::sleep(Duration::from_millis(5));
-        }
-        put(2).unwrap_err()
-    });
+    let holder = Session::begin(port, &super::lock_of(&name, "a"));
+    let waited = put(2).unwrap_err();
+    drop(holder);
 
     assert_eq!(waited.outcome(), Outcome::NotApplied, "{waited:?}");
     assert_eq!(*store.get("a").wait().unwrap().unwrap().value, [1]);
@@ -186,9 +179,14 @@ fn a_commit_waits_no_longer_for_many_locks_than_for_one() {
     let (first, second) = order.split_at(1);
 
     // The first is let go of before the commit gives up, and then it waits for the second.
-    let _holders =
-        [(second, 60.0), (first, 4.0)].map(|(id, seconds)| super::holding(port, &name, id, seconds));
-    let waited = puts(2).unwrap_err();
+    let _held = Session::begin(port, &super::lock_of(&name, second));
+    let holder = Session::begin(port, &super::lock_of(&name, first));
+    let waited = thread::scope(|scope| {
+        let waits = scope.spawn(|| puts(2).unwrap_err());
+        until("it does not wait", || waits.is_finished() || super::waiting_for(port, &name, first) == 1);
+        drop(holder);
+        waits.join().unwrap()
+    });
 
     assert_eq!(waited.outcome(), Outcome::NotApplied, "{waited:?}");
     assert_eq!(*store.get("b").wait().unwrap().unwrap().value, [1]);
@@ -206,13 +204,18 @@ fn a_conflict_whose_answer_is_lost_again_and_again_is_told_as_the_conflict() {
         };
         let found = put(ids, Expected::Absent, drawn(&store)).unwrap().receipts()[0].version;
         // Four connections that have the statement prepared, since all of these wait at once.
-        let holder = super::holding(shared_server().port, &name, "a", 2.0);
+        let holder = Session::begin(shared_server().port, &super::lock_of(&name, "a"));
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| put(ids, Expected::Absent, drawn(&store)).unwrap_err());
             }
+            // All of them where that is locked first, and else behind the first that waits for it.
+            until("they do not wait", || {
+                let waiting = |id: &&str| super::waiting_for(shared_server().port, &name, id);
+                ids.iter().map(waiting).sum::<usize>() == 4
+            });
+            drop(holder);
         });
-        holder.join().unwrap();
         let (write, dropped) = (drawn(&store), proxy.happened(Fault::DropAnswer));
 
         (0..3).for_each(|_| proxy.plan(Fault::DropAnswer));

@@ -1,6 +1,5 @@
 //! The feed on a PostgreSQL server: what the laws, which see one store alone, can't provoke.
 
-use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -9,9 +8,8 @@ use ifmatch::conformance::watch::a_watcher_left_behind_expires;
 use ifmatch::engine::Deadlines;
 use ifmatch::{Commit, Entry, Error, Expected, Postgres, Start, Store, Version};
 
-use super::{ELSEWHERE, fresh_name, open, options, psql, server, shared_server};
+use super::{Session, fresh_name, open, options, psql, server, shared_server};
 use crate::proxy::Proxy;
-use crate::server::program;
 
 fn put(store: &Postgres, id: &str, number: u64) -> Version {
     let entry = Entry::put(id, Expected::Any, number.to_be_bytes().into());
@@ -54,20 +52,12 @@ fn a_transaction_that_commits_late_is_not_missed() {
     let store = open(&Postgres::options().namespace(&name), port);
     let mut changes = store.watch(Start::Now).wait().unwrap();
     // A commit that has its number in the engine, and stays open while others come and go.
-    let mut late = Command::new(program("psql", &ELSEWHERE, "postgresql-client"))
-        .args(["-h", "127.0.0.1", "-U", "postgres", "-qAtX", "-p", &port.to_string(), "-c"])
-        .arg(format!(
-            "BEGIN; SELECT ifmatch_commit_one_1('{name}', NULL, NULL, NULL, false, 64, 1, 1000, 'late', 'p', 'a', 0, 0, '');
-             SELECT pg_sleep(1); COMMIT"
-        ))
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let open_ones =
-        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%late%pg_sleep%' AND wait_event = 'PgSleep'";
-    while psql(port, open_ones) == "0" {
-        thread::sleep(Duration::from_millis(5));
-    }
+    let mut late = Session::begin(
+        port,
+        &format!(
+            "SELECT ifmatch_commit_one_1('{name}', NULL, NULL, NULL, false, 64, 1, 1000, 'late', 'p', 'a', 0, 0, '')"
+        ),
+    );
 
     let mut cursors = vec![changes.cursor().clone()];
     let mut seen = Vec::new();
@@ -77,7 +67,7 @@ fn a_transaction_that_commits_late_is_not_missed() {
         seen.push(batch.changes[0].id.to_string());
         cursors.push(batch.cursor);
     }
-    assert!(late.wait().unwrap().success());
+    late.run("COMMIT");
     seen.push(changes.next().wait().unwrap().changes[0].id.to_string());
 
     assert_eq!(seen, ["early", "early", "early", "early", "early", "late"]);

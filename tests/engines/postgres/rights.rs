@@ -4,7 +4,8 @@ use ifmatch::engine::ConnectError;
 use ifmatch::store::Outcome;
 use ifmatch::{Commit, Entry, Expected, Postgres, Start, Store};
 
-use super::{fresh_name, open, psql, server};
+use super::{Session, fresh_name, open, psql, server};
+use crate::patience::until;
 
 /// A role that may do everything the store needs with the tables that there are.
 const ROLE: &str = "CREATE ROLE app LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app; \
@@ -84,7 +85,9 @@ fn a_timeout_for_statements_ends_no_feed() {
 
     // Its looks meet the timeout meanwhile.
     let next = std::thread::spawn(move || changes.next().wait());
-    psql(server.port, "BEGIN; LOCK TABLE ifmatch_log; SELECT pg_sleep(1.5)");
+    let holder = Session::begin(server.port, "LOCK TABLE ifmatch_log");
+    until("no look meets the timeout", || server.log().matches("due to statement timeout").count() > 1);
+    drop(holder);
     put(&store, 1).unwrap();
 
     assert_eq!(&*next.join().unwrap().unwrap().changes[0].id, "a");

@@ -9,8 +9,9 @@ use ifmatch::conformance::history::{Numbering, Workload};
 use ifmatch::store::{Durability, Outcome};
 use ifmatch::{Collection, Commit, Entry, Error, Expected, Redis, Start, Store};
 
-use super::{open, say, server, until, url};
+use super::{open, say, server, url};
 use crate::faults::{self, Totals, patiently, runs};
+use crate::patience::{Ending, until};
 use crate::server::{Server, free_port};
 
 /// Two nodes that share the slots of a cluster.
@@ -162,7 +163,9 @@ fn move_slot(from: &Server, to: &Server, slot: u32) {
     said(from, format!("CLUSTER SETSLOT {slot} MIGRATING {}", id(to)));
     // For a while all keys are still there: commits that need no other one go on.
     thread::sleep(Duration::from_millis(20));
+    let end = Instant::now() + Duration::from_secs(60);
     loop {
+        assert!(Instant::now() < end, "the slot does not become empty");
         let keys = say(from.address(), &format!("CLUSTER GETKEYSINSLOT {slot} 1"));
         let Some(key) = keys.split(' ').find(|key| !key.is_empty()) else { break };
         let migrated = say(from.address(), &format!("MIGRATE 127.0.0.1 {} {key} 0 5000", to.port));
@@ -221,13 +224,16 @@ fn counters_are_exact_while_the_namespace_moves_to_and_fro() {
 
     let (done, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
     let moves = thread::scope(|scope| {
+        let ending = Ending::new(&done);
         let moving = scope.spawn(|| move_to_and_fro(&nodes, slot, &done));
         let counting = [0, 1, 2, 3].map(|number: usize| {
             let (counters, refused) = (&counters[number % 2], &refused);
             scope.spawn(move || {
                 for round in 0..increments / 4 {
                     let id = ["left", "right"][(number / 2 + round) % 2];
+                    let end = Instant::now() + Duration::from_secs(60);
                     while let Err(error) = counters.modify(id, |count| *count += 1).wait() {
+                        assert!(Instant::now() < end, "{id} is not to be had: {error}");
                         // Nothing that may have been applied is left unsettled, or the count would not be known.
                         assert_eq!(error.outcome(), Outcome::NotApplied, "{error}");
                         refused.fetch_add(1, Ordering::Relaxed);
@@ -236,7 +242,7 @@ fn counters_are_exact_while_the_namespace_moves_to_and_fro() {
             })
         });
         counting.into_iter().for_each(|counting| counting.join().unwrap());
-        done.store(true, Ordering::SeqCst);
+        ending.now();
         moving.join().unwrap()
     });
 

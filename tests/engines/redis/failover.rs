@@ -7,8 +7,9 @@ use std::sync::Arc;
 use ifmatch::store::{Resolution, Scan};
 use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store, Version};
 
-use super::{STRICT, drawn, say, server, until, url};
+use super::{STRICT, drawn, say, server, url};
 use crate::faults::patiently;
+use crate::patience::until;
 use crate::proxy::Proxy;
 use crate::server::Server;
 

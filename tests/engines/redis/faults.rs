@@ -11,9 +11,10 @@ use ifmatch::engine::Deadlines;
 use ifmatch::store::{Outcome, Refusal, Resolution, Scan, WriteId};
 use ifmatch::{Collection, Commit, Entry, Error, Expected, Retry, Start, Store};
 
-use super::{STRICT, drawn, fresh, open, say, server, shared, short, store, until, url};
+use super::{STRICT, drawn, fresh, open, say, server, shared, short, store, url};
 use crate::faults::newest;
 use crate::faults::{self, Totals, calls_go_well_at_a_distance, every_deadline_recovers, patiently, runs};
+use crate::patience::until;
 use crate::proxy::{Fault, Proxy};
 
 fn workload(seed: u64) -> Workload {

@@ -6,7 +6,8 @@ use ifmatch::engine::ConnectError;
 use ifmatch::store::{Outcome, Scan};
 use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store};
 
-use super::{STRICT, drawn, fresh, say, server, until, url};
+use super::{STRICT, drawn, fresh, say, server, url};
+use crate::patience::until;
 use crate::server::Server;
 
 fn put(store: &Redis, number: u64) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! The feed where connections break, watchers are slow or many, and servers come and go.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use ifmatch::{Commit, Entry, Error, Expected, Redis, Start, Store, Version};
 
 use super::{STRICT, fresh, open, say, server, shared, short, url};
 use crate::faults::patiently;
+use crate::patience::Ending;
 use crate::proxy::Proxy;
 
 fn put(store: &dyn Store<[u8]>, number: u64) -> Version {
@@ -26,20 +27,19 @@ fn a_watcher_resumes_by_itself_without_a_gap_or_a_repetition() {
     let proxy = Proxy::new(shared().address());
     let watched = open(fresh().deadlines(short()), proxy.port());
     let mut changes = watched.watch(Start::Now).wait().unwrap();
-    let written = AtomicUsize::new(0);
+    let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let cut = scope.spawn(|| {
-            while written.load(Ordering::SeqCst) < 30 {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
                 proxy.cut_all();
                 thread::sleep(Duration::from_millis(7));
             }
         });
-        let mut numbers = 0..;
-        while !cut.is_finished() {
-            let version = put(&watched, numbers.next().unwrap());
+        let _ending = Ending::new(&done);
+        for number in 0..30 {
+            let version = put(&watched, number);
             // A commit whose answer was lost comes twice here, without a write id: read on to the one that is known.
             while next(&mut changes) != version {}
-            written.fetch_add(1, Ordering::SeqCst);
         }
     });
 }
