@@ -26,8 +26,8 @@ use std::{fs, thread};
 
 use ifmatch::engine::ConnectError;
 use ifmatch::postgres::Options;
-use ifmatch::store::WriteId;
-use ifmatch::{Postgres, Store};
+use ifmatch::store::{Outcome, WriteId};
+use ifmatch::{Error, Postgres, Store};
 
 use session::Session;
 
@@ -213,6 +213,13 @@ fn key_of(namespace: &str, id: &str) -> String {
 /// Takes the lock of an id, for a [`Session`] to hold.
 fn lock_of(namespace: &str, id: &str) -> String {
     format!("SELECT pg_advisory_xact_lock({})", key_of(namespace, id))
+}
+
+/// What commits are told that wait for a lock longer than they may. On a busy machine an answer may come after the call has
+/// given it up, so that some say less than is known.
+fn refused_in_time(commit: impl Fn() -> Error) -> Error {
+    let refused = || Some(commit()).filter(|error| error.outcome() == Outcome::NotApplied);
+    (0..10).find_map(|_| refused()).expect("it is known that it was not applied")
 }
 
 /// How many commits wait for the lock of an id.
