@@ -68,6 +68,7 @@
 mod answer;
 #[cfg(feature = "patch")]
 mod apply;
+mod asked;
 mod busiest;
 mod cause;
 mod date;
@@ -97,7 +98,7 @@ mod prefer;
 mod problem;
 mod remark;
 mod required;
-#[cfg(any(feature = "merge", feature = "patch"))]
+#[cfg(feature = "patch")]
 mod seen;
 mod status;
 mod tally;

@@ -4,15 +4,16 @@ use std::time::SystemTime;
 
 use crate::collection::Collection;
 use crate::http::answer::Answer;
+use crate::http::asked::{Asked, Evaluation, IF_MATCH};
 use crate::http::date;
+#[cfg(feature = "merge")]
 use crate::http::etag::Comparison;
 use crate::http::field::{Fault, Tags};
 use crate::http::key::{IDEMPOTENCY_KEY, Key, KeyFault};
 use crate::http::terms::Terms;
-use crate::store::{
-    Condition, Conflict, Error, Expected, Found, Intent, Mismatch, NotFound, Origin, Refusal, Resource,
-    Version, Versioned,
-};
+#[cfg(any(feature = "idempotency", feature = "merge"))]
+use crate::store::Version;
+use crate::store::{Condition, Error, Expected, Found, Intent, NotFound, Refusal, Resource, Versioned};
 
 /// How a request says which state it is based on.
 const HOW: &str = "`If-Match` with its entity tag, or `If-None-Match: *` for none";
@@ -20,7 +21,6 @@ const HOW_BUT_STAR: &str = "`If-Match` with its entity tag, and not `*`, or `If-
 const HOW_BUT_DATE: &str =
     "`If-Match` with its entity tag, or `If-None-Match: *` for none; a date is too coarse to tell";
 
-const IF_MATCH: &str = "If-Match";
 const IF_NONE_MATCH: &str = "If-None-Match";
 const IF_MODIFIED_SINCE: &str = "If-Modified-Since";
 const IF_UNMODIFIED_SINCE: &str = "If-Unmodified-Since";
@@ -87,21 +87,6 @@ enum Freshness {
     Send,
     /// The caller has this state already.
     NotModified,
-}
-
-/// What came of the preconditions where the resource is as found.
-enum Evaluation {
-    Holds,
-    IfMatchFailed,
-    IfNoneMatchFailed,
-}
-
-/// Headers that could be read.
-#[derive(Clone, Copy)]
-struct Asked<'a> {
-    if_match: Option<&'a Tags>,
-    if_none_match: Option<&'a Tags>,
-    terms: Terms,
 }
 
 impl Preconditions {
@@ -479,84 +464,6 @@ impl Preconditions {
     }
 }
 
-impl Asked<'_> {
-    fn origin(&self) -> Origin {
-        match (self.if_match, self.if_none_match) {
-            (None, None) => Origin::Argument,
-            _ => Origin::Protocol,
-        }
-    }
-
-    /// RFC 9110 §13.2.2, steps 1 and 3.
-    fn evaluate(&self, found: Option<Version>) -> Evaluation {
-        let admits = |tags: Option<&Tags>, comparison| tags.map(|tags| tags.admit(found, comparison));
-        if admits(self.if_match, self.strongly()) == Some(false) {
-            return Evaluation::IfMatchFailed;
-        }
-        if admits(self.if_none_match, self.weakly()) == Some(true) {
-            return Evaluation::IfNoneMatchFailed;
-        }
-        Evaluation::Holds
-    }
-
-    fn judge<T: Resource + ?Sized>(&self, id: &str, intent: Intent, found: Found<T>) -> Result<(), Error> {
-        match (self.evaluate(found.version()), self.if_none_match) {
-            (Evaluation::Holds, _) => Ok(()),
-            (Evaluation::IfMatchFailed, _) => Err(self.if_match_failed(id, intent, found)),
-            (Evaluation::IfNoneMatchFailed, Some(Tags::Any)) => {
-                Err(conflict(id, Expected::Absent, intent, found))
-            }
-            // "Not this version": no expectation says that, and something was found.
-            (Evaluation::IfNoneMatchFailed, _) => Err(conflict(id, Expected::Present, intent, found)),
-        }
-    }
-
-    fn if_match_failed<T: Resource + ?Sized>(&self, id: &str, intent: Intent, found: Found<T>) -> Error {
-        match self.if_match {
-            // The tag of this very state, but for what a proxy did to it: with a new read it would come back so again.
-            Some(tags @ Tags::Listed(_))
-                if self.named() == Expected::Present || tags.admit(found.version(), Comparison::Lenient) =>
-            {
-                self.unmatchable(id, tags)
-            }
-            _ => conflict(id, self.named(), intent, found),
-        }
-    }
-
-    /// The refusal of tags that can match no version, as they are compared.
-    fn unmatchable(&self, id: &str, tags: &Tags) -> Error {
-        match tags.versions(Comparison::Lenient).next() {
-            Some(_) => Refusal::AlteredCondition { id: id.into(), name: IF_MATCH }.into(),
-            None => Refusal::ForeignCondition { id: id.into(), name: IF_MATCH }.into(),
-        }
-    }
-
-    /// What `If-Match` expected: the first version of its list, else that there is something.
-    fn named(&self) -> Expected {
-        let named = self.if_match.and_then(|tags| tags.versions(self.strongly()).next());
-        named.map_or(Expected::Present, Expected::Version)
-    }
-
-    /// The version that `If-Match` names, where it names exactly one. Tags beside it that are not ours never match.
-    fn only_version(&self, tags: &Tags) -> Option<Version> {
-        let mut versions = tags.versions(self.strongly());
-        let first = versions.next()?;
-        versions.all(|other| other == first).then_some(first)
-    }
-
-    fn strongly(&self) -> Comparison {
-        if self.terms.are_lenient() { Comparison::Lenient } else { Comparison::Strong }
-    }
-
-    fn weakly(&self) -> Comparison {
-        if self.terms.are_lenient() { Comparison::Lenient } else { Comparison::Weak }
-    }
-}
-
-fn conflict<T: Resource + ?Sized>(id: &str, expected: Expected, intent: Intent, found: Found<T>) -> Error {
-    Conflict::from(Mismatch::new(id, Condition::from_protocol(expected), intent, found)).into()
-}
-
 /// The date of the only line, in any of the three forms of RFC 9110 §5.6.7. What can't be read is as if absent, as the RFC
 /// wants.
 fn date_of<L: AsRef<[u8]>>(lines: &[L]) -> Option<SystemTime> {
@@ -568,6 +475,7 @@ fn date_of<L: AsRef<[u8]>>(lines: &[L]) -> Option<SystemTime> {
 mod tests {
     use super::*;
     use crate::http::{reason, status};
+    use crate::store::Origin;
     use crate::store::{Entry, Kind};
 
     fn version(text: &str) -> Version {

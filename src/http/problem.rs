@@ -1,25 +1,23 @@
 //! [`Problem`], the body of an answer that is an error (RFC 9457).
 
+mod body;
+mod read;
+mod with;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
+use self::body::Body;
 use crate::http::cause::Cause;
 use crate::http::etag::EntityTag;
-#[cfg(feature = "json")]
-use crate::http::expose::Expose;
-#[cfg(feature = "tonic")]
-use crate::http::facts::FailedId;
 use crate::http::facts::{Facts, Failed};
 #[cfg(any(feature = "actix", feature = "axum", feature = "resource", feature = "tower"))]
 use crate::http::remark::Remark;
-use crate::http::{path, status};
-#[cfg(feature = "merge")]
-use crate::merge::{Overlap, Overlaps};
-use crate::store::{Advice, Conflict, Error, Kind, Origin, Refusal, Version, WriteId, whole_seconds};
+use crate::http::status;
+use crate::store::{Advice, Conflict, Error, Kind, Origin, Refusal, whole_seconds};
 
 /// The content type of a problem body.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -67,58 +65,10 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// assert_eq!((&body["current_etag"], &body["resource_url"]), (&"\"3\"".into(), &"/articles/a1".into()));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Serialize)]
-#[serde(transparent)]
-pub struct Problem(Box<Inner>);
-
 // In a box: a handler returns it as the error of a `Result`.
 #[derive(Clone, Serialize)]
-struct Inner {
-    r#type: Cow<'static, str>,
-    title: &'static str,
-    status: u16,
-    detail: Cow<'static, str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance: Option<Box<str>>,
-    reason: &'static str,
-    #[serde(serialize_with = "word")]
-    retry: Advice,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
-    retry_after: Option<Duration>,
-    #[serde(flatten)]
-    facts: Facts,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    write_id: Option<WriteId>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    conflicting_paths: Vec<Box<str>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    mismatches: Vec<Failed>,
-    #[cfg(feature = "json")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    current: Option<serde_json::Value>,
-    #[cfg(feature = "merge")]
-    #[serde(flatten)]
-    unmerged: Option<Unmerged>,
-    #[cfg(feature = "json")]
-    #[serde(flatten)]
-    own: serde_json::Map<String, serde_json::Value>,
-    /// Of the resource that the request is about, where that is known.
-    #[serde(skip)]
-    etag: Option<EntityTag>,
-    /// Headers beyond those that a problem has by itself.
-    #[serde(skip)]
-    headers: Vec<(&'static str, String)>,
-    #[serde(skip)]
-    cause: Option<Cause>,
-}
-
-/// What a merge left, and what it made of the rest.
-#[cfg(feature = "merge")]
-#[derive(Clone, Serialize)]
-struct Unmerged {
-    overlaps: Vec<Overlap>,
-    merged: serde_json::Value,
-}
+#[serde(transparent)]
+pub struct Problem(Box<Body>);
 
 impl Problem {
     /// The problem that an error or a conflict amounts to, by the default table. It keeps the error, for
@@ -189,7 +139,7 @@ impl Problem {
     /// assert_eq!((problem.status(), problem.type_uri()), (415, "about:blank"));
     /// ```
     pub fn of(status: u16, reason: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        let problem = Self(Box::new(Inner {
+        let problem = Self(Box::new(Body {
             // RFC 9457 §4.2.1: of a problem that says no more than its status.
             r#type: "about:blank".into(),
             title: "",
@@ -247,314 +197,6 @@ impl Problem {
         is_ours.then_some(Remark::Refused(self.0.reason))
     }
 
-    /// The same with another status: overrides the table. A status that is no error becomes 500.
-    ///
-    /// ```
-    /// # use ifmatch::http::Problem;
-    /// # use ifmatch::store::NotFound;
-    /// let hidden = Problem::new(NotFound::deleted("a1")).with_status(404);
-    /// assert_eq!(hidden.status(), 404);
-    /// assert_eq!(hidden.with_status(204).status(), 500);
-    /// ```
-    pub fn with_status(mut self, status: u16) -> Self {
-        self.0.status = if (400..=599).contains(&status) { status } else { 500 };
-        self.0.title = status::phrase(self.0.status);
-        self
-    }
-
-    /// The same with another sentence for people. It goes to the caller.
-    ///
-    /// ```
-    /// # use ifmatch::http::Problem;
-    /// let problem = Problem::of_status(406).with_detail("this service answers JSON only");
-    /// assert_eq!(problem.detail(), "this service answers JSON only");
-    /// ```
-    pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
-        self.0.detail = detail.into();
-        self
-    }
-
-    /// The same with one more header, as `Allow` of a 405. Its name is in lower case; a value that is no printable ASCII is
-    /// left out, as no header can hold it.
-    ///
-    /// ```
-    /// # use ifmatch::http::Problem;
-    /// let problem = Problem::of_status(405).with_header("allow", "GET, PUT");
-    /// assert!(problem.headers().contains(&("allow", "GET, PUT".to_string())));
-    /// ```
-    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        let value = value.into();
-        if value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-            self.0.headers.push((name, value));
-        }
-        self
-    }
-
-    /// The same with a URI of the program's own for what kind of problem it is.
-    ///
-    /// ```
-    /// # use ifmatch::http::Problem;
-    /// let problem = Problem::of(409, "sold-out", "there is none left").with_type("https://example.org/sold-out");
-    /// assert_eq!(problem.type_uri(), "https://example.org/sold-out");
-    /// ```
-    pub fn with_type(mut self, uri: impl Into<Cow<'static, str>>) -> Self {
-        self.0.r#type = uri.into();
-        self
-    }
-
-    /// The same with the URI of this occurrence, for instance the path of the request.
-    ///
-    /// ```
-    /// # use ifmatch::http::Problem;
-    /// # use ifmatch::store::NotFound;
-    /// let problem = Problem::new(NotFound::new("a1")).with_instance("/articles/a1");
-    /// assert_eq!(serde_json::to_value(problem)?["instance"], "/articles/a1");
-    /// # Ok::<_, serde_json::Error>(())
-    /// ```
-    pub fn with_instance(mut self, instance: impl Into<Box<str>>) -> Self {
-        self.0.instance = Some(instance.into());
-        self
-    }
-
-    /// The same with the URL of the resource it is about: the path of the collection, and below it the id, escaped. Nothing
-    /// is added where it is about none.
-    ///
-    /// ```
-    /// # use ifmatch::{Collection, http::Problem};
-    /// let notes = Collection::<String>::in_memory();
-    /// notes.create("a b", "hello".to_string()).wait()?;
-    /// let taken = notes.create("a b", "mine".to_string()).wait().unwrap_err();
-    /// assert_eq!(Problem::new(taken).at("/notes").resource_url(), Some("/notes/a%20b"));
-    /// # Ok::<_, ifmatch::Error>(())
-    /// ```
-    pub fn at(mut self, base: &str) -> Self {
-        let url = self.resource_id().map(|id| path::below(base, id).into());
-        self.0.facts.resource_url = url;
-        self
-    }
-
-    /// The same with the paths that both sides changed, where a merge could not decide. What the caller can do is merge.
-    ///
-    /// ```
-    /// # use ifmatch::{Conflict, http::Problem};
-    /// # let conflict = Conflict::state("a1", "overlap", "both changed the title");
-    /// let problem = Problem::new(conflict).with_conflicting_paths(["/title"]);
-    /// assert_eq!(serde_json::to_value(problem)?["retry"], "merge");
-    /// # Ok::<_, serde_json::Error>(())
-    /// ```
-    pub fn with_conflicting_paths<P: Into<Box<str>>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
-        self.0.conflicting_paths = paths.into_iter().map(Into::into).collect();
-        self.0.retry = Advice::Merge;
-        self
-    }
-
-    /// The same with the current value of a conflict, the one its `current_version` speaks of, as the member
-    /// `current`. Only for callers who may read it.
-    ///
-    /// Nothing is added where the problem is of no conflict, where that has no value of type `T`, and where the value
-    /// can't be written as JSON. So a handler for errors of several resource types asks for each of them in turn.
-    ///
-    /// ```
-    /// # use ifmatch::http::Problem;
-    /// # use ifmatch::{Conflict, Versioned};
-    /// let article = Versioned::<String>::new("3".parse()?, "text".to_string());
-    /// let conflict = Conflict::state("a1", "archived", "it is archived").with_current(&article);
-    ///
-    /// let problem = Problem::new(conflict).with_current::<u64>().with_current::<String>();
-    /// assert_eq!(serde_json::to_value(problem)?["current"], "text");
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    #[cfg(feature = "json")]
-    pub fn with_current<T: crate::store::Resource + Serialize + ?Sized>(mut self) -> Self {
-        let conflict = self.0.cause.as_ref().and_then(|cause| cause.error().conflict());
-        let current = conflict.and_then(|conflict| conflict.current::<T>());
-        if let Some(json) = current.and_then(|current| serde_json::to_value(&*current.value).ok()) {
-            self.0.current = Some(json);
-        }
-        self
-    }
-
-    /// The same with as much of the resource as the caller may read. Members of the program's own stay.
-    #[cfg(feature = "json")]
-    pub fn exposing<T: crate::store::Resource + Serialize + ?Sized>(mut self, level: Expose) -> Self {
-        match level {
-            Expose::Full => {
-                self = self.with_current::<T>();
-                #[cfg(feature = "merge")]
-                self.show_overlaps::<T>();
-                self
-            }
-            Expose::Version => {
-                self.hide_values();
-                self
-            }
-            Expose::Nothing => self.telling_nothing(),
-        }
-    }
-
-    /// The same with nothing of any resource.
-    #[cfg(any(feature = "json", feature = "tonic"))]
-    pub(crate) fn telling_nothing(mut self) -> Self {
-        let inner = &mut *self.0;
-        inner.detail = inner.title.into();
-        inner.facts = Facts::default();
-        inner.etag = None;
-        inner.mismatches.clear();
-        inner.conflicting_paths.clear();
-        #[cfg(feature = "json")]
-        self.hide_values();
-        self
-    }
-
-    #[cfg(feature = "json")]
-    fn hide_values(&mut self) {
-        self.0.current = None;
-        #[cfg(feature = "merge")]
-        (self.0.unmerged = None);
-    }
-
-    #[cfg(feature = "merge")]
-    fn show_overlaps<T: crate::store::Resource + ?Sized>(&mut self) {
-        let conflict = self.0.cause.as_ref().and_then(|cause| cause.error().conflict());
-        let shown = conflict.filter(|conflict| conflict.current::<T>().is_some());
-        if let Some(overlaps) = shown.and_then(|conflict| Overlaps::of(conflict)) {
-            let (overlaps, merged) = (overlaps.list().to_vec(), overlaps.merged().clone());
-            self.0.unmerged = Some(Unmerged { overlaps, merged });
-        }
-    }
-
-    /// The same with a member of the program's own. Those that a problem has itself stay as they are, and nothing is added
-    /// where the value can't be written as JSON.
-    ///
-    /// ```
-    /// # use ifmatch::http::Problem;
-    /// let problem = Problem::of(409, "sold-out", "there is none left").with_member("back_on", "2026-12-01");
-    /// assert_eq!(serde_json::to_value(problem)?["back_on"], "2026-12-01");
-    /// # Ok::<_, serde_json::Error>(())
-    /// ```
-    #[cfg(feature = "json")]
-    pub fn with_member(mut self, name: &str, value: impl Serialize) -> Self {
-        if !MEMBERS.contains(&name)
-            && let Ok(json) = serde_json::to_value(value)
-        {
-            self.0.own.insert(name.to_owned(), json);
-        }
-        self
-    }
-
-    /// The error it was made of; `None` for a problem of the program's [own](Self::of).
-    pub fn cause(&self) -> Option<&Cause> {
-        self.0.cause.as_ref()
-    }
-
-    /// The HTTP status: 400 to 599.
-    pub fn status(&self) -> u16 {
-        self.0.status
-    }
-
-    /// The machine-readable word.
-    pub fn reason(&self) -> &'static str {
-        self.0.reason
-    }
-
-    /// The URI of its kind, `type` in the body.
-    pub fn type_uri(&self) -> &str {
-        &self.0.r#type
-    }
-
-    /// The phrase of the status.
-    pub fn title(&self) -> &'static str {
-        self.0.title
-    }
-
-    /// The sentence for people.
-    pub fn detail(&self) -> &str {
-        &self.0.detail
-    }
-
-    /// The URI of this occurrence.
-    pub fn instance(&self) -> Option<&str> {
-        self.0.instance.as_deref()
-    }
-
-    /// What the caller can do about it.
-    pub fn retry(&self) -> Advice {
-        self.0.retry
-    }
-
-    /// How long the caller should wait, where waiting helps.
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
-    }
-
-    /// The collection of a [`Database`](crate::Database) that the resource is in.
-    pub fn collection(&self) -> Option<&str> {
-        self.0.facts.collection.as_deref()
-    }
-
-    /// The id of the resource it is about.
-    pub fn resource_id(&self) -> Option<&str> {
-        self.0.facts.resource_id.as_deref()
-    }
-
-    /// The URL of the resource it is about, after [`at`](Self::at).
-    pub fn resource_url(&self) -> Option<&str> {
-        self.0.facts.resource_url.as_deref()
-    }
-
-    /// The version that was expected and not found.
-    pub fn expected_version(&self) -> Option<Version> {
-        self.0.facts.expected_version
-    }
-
-    /// The version of the value that is there.
-    pub fn current_version(&self) -> Option<Version> {
-        self.0.facts.current_version
-    }
-
-    /// The entity tag of the value that is there.
-    pub fn current_etag(&self) -> Option<EntityTag> {
-        self.current_version().map(EntityTag::from)
-    }
-
-    /// The rule of the program that refused.
-    pub fn rule(&self) -> Option<&str> {
-        self.0.facts.rule.as_deref()
-    }
-
-    /// Who holds the locked resource.
-    pub fn holder(&self) -> Option<&str> {
-        self.0.facts.holder.as_deref()
-    }
-
-    /// What to resolve an unknown outcome by.
-    pub fn write_id(&self) -> Option<WriteId> {
-        self.0.write_id
-    }
-
-    /// What both sides of a merge changed.
-    pub fn conflicting_paths(&self) -> impl Iterator<Item = &str> {
-        self.0.conflicting_paths.iter().map(|path| &**path)
-    }
-
-    /// The word for what the caller can do about it.
-    #[cfg(feature = "tonic")]
-    pub(crate) fn advised(&self) -> &'static str {
-        word_of(self.0.retry)
-    }
-
-    /// Each id of a conflict that failed.
-    #[cfg(feature = "tonic")]
-    pub(crate) fn failed(&self) -> impl Iterator<Item = FailedId<'_>> {
-        let conflict = self.cause().is_some_and(|cause| cause.error().conflict().is_some());
-        let one = match conflict && self.0.mismatches.is_empty() {
-            true => FailedId::of(self.reason(), &self.0.facts, self.detail()),
-            false => None,
-        };
-        let several = self.0.mismatches.iter();
-        one.into_iter().chain(several.filter_map(|one| FailedId::of(one.reason, &one.facts, &one.detail)))
-    }
-
     /// The headers that belong to the body: `Content-Type`, `Cache-Control: no-store`, the `ETag` of the current
     /// state if there is a value, and `Retry-After` in whole seconds, rounded up.
     ///
@@ -579,33 +221,6 @@ impl Problem {
         headers
     }
 }
-
-/// The members that a problem has itself, as a program may not name its own.
-#[cfg(feature = "json")]
-const MEMBERS: [&str; 22] = [
-    "type",
-    "title",
-    "status",
-    "detail",
-    "instance",
-    "reason",
-    "retry",
-    "retry_after",
-    "collection",
-    "resource_id",
-    "resource_url",
-    "expected_version",
-    "current_version",
-    "current_etag",
-    "write_id",
-    "rule",
-    "holder",
-    "conflicting_paths",
-    "overlaps",
-    "merged",
-    "mismatches",
-    "current",
-];
 
 fn id_of(refusal: &Refusal) -> Option<&str> {
     match refusal {
@@ -632,24 +247,6 @@ fn id_of(refusal: &Refusal) -> Option<&str> {
         | Refusal::Outside { .. }
         | Refusal::VersionsExhausted => None,
     }
-}
-
-// By reference, as serde asks for it.
-fn word<S: Serializer>(advice: &Advice, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(word_of(*advice))
-}
-
-fn word_of(advice: Advice) -> &'static str {
-    match advice {
-        Advice::Refetch => "refetch",
-        Advice::Merge => "merge",
-        Advice::Wait => "wait",
-        Advice::Never => "never",
-    }
-}
-
-fn seconds<S: Serializer>(wait: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    wait.map(whole_seconds).serialize(serializer)
 }
 
 impl From<Error> for Problem {
@@ -686,12 +283,16 @@ impl fmt::Debug for Problem {
 
 #[cfg(all(test, feature = "json"))]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
+    use super::body::MEMBERS;
     use super::*;
+    use crate::http::expose::Expose;
     use crate::store::{
         Condition, Corrupt, Expected, Failure, Found, IdProblem, Intent, Mismatch, NotFound, Outcome,
-        Versioned,
+        Version, Versioned, WriteId,
     };
 
     fn version(text: &str) -> Version {
