@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,9 @@ use ifmatch::{Commit, Entry, Error, Expected, Reply, Start, Store, Version, Vers
 
 /// How long a store may take to serve again once the network and the server are well.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a feed may tell nothing while there are clients.
+const SILENCE: Duration = Duration::from_secs(300);
 
 /// What runs found.
 #[derive(Debug, Default)]
@@ -168,7 +171,8 @@ struct Watched {
 fn watch(store: &dyn Store<[u8]>, mut changes: Changes<[u8]>, last: &str) -> Watched {
     let mut watched = Watched { batches: Vec::new(), resumed: 0 };
     loop {
-        match changes.next().wait() {
+        // The server may be gone for good, and whoever found that out waits for this thread.
+        match within(changes.next(), SILENCE).expect("the feed tells nothing any more") {
             Ok(batch) => {
                 let ended = batch.changes.iter().any(|change| &*change.id == last);
                 watched
@@ -302,7 +306,7 @@ pub(crate) fn dropped_calls_leave_the_old_state_or_the_new_one(
                 for call in 0..calls.div_ceil(THREADS) {
                     let number = thread << 32 | call;
                     // Up to a millisecond: before it is sent, on its way, and after its answer has come.
-                    drop_after(
+                    within(
                         store.commit(pair(number)),
                         Duration::from_micros(number.wrapping_mul(7919) % 1_000),
                     );
@@ -334,8 +338,8 @@ fn the_pair_is_whole(store: &dyn Store<[u8]>, left: &str, right: &str) {
     }
 }
 
-/// Polls a reply for a while as an executor would, then drops it, answered or not.
-fn drop_after<T>(reply: Reply<'_, T>, patience: Duration) {
+/// Polls a reply for a while as an executor would, then drops it. Its answer, if that came.
+fn within<T>(reply: Reply<'_, T>, patience: Duration) -> Option<Result<T, Error>> {
     struct Unpark(Thread);
 
     impl Wake for Unpark {
@@ -347,10 +351,11 @@ fn drop_after<T>(reply: Reply<'_, T>, patience: Duration) {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut reply = pin!(reply);
     let end = Instant::now() + patience;
-    while reply.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-        let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
-            return;
-        };
+    loop {
+        if let Poll::Ready(answer) = reply.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(answer);
+        }
+        let left = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
         thread::park_timeout(left);
     }
 }

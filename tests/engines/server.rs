@@ -51,9 +51,16 @@ impl Directory {
     /// A new one, which belongs to `user` if one is given.
     pub(crate) fn new(user: Option<u32>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("ifmatch-engines-{}-{number}", process::id()));
-        fs::create_dir_all(&path).unwrap();
+        // A process of the same number may have left one.
+        let path = loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = env::temp_dir().join(format!("ifmatch-engines-{}-{number}", process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => break path,
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("no directory: {error}"),
+            }
+        };
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
         if let Some(user) = user {
             chown(&path, Some(user), None).unwrap();

@@ -26,7 +26,11 @@ fn no_answer_is_wrong_while_the_clock_of_the_server_is_set() {
         postgres.display()
     );
     let put = || Commit::one(Entry::put("a", Expected::Any, (*b"v").into()));
-    let set = |directory: &std::path::Path, step: &str| fs::write(directory.join("clock"), step).unwrap();
+    // At once: a server that reads half of it ends.
+    let set = |directory: &std::path::Path, step: &str| {
+        fs::write(directory.join("next"), step).unwrap();
+        fs::rename(directory.join("next"), directory.join("clock")).unwrap();
+    };
     let server = server_run_by(PathBuf::from("/bin/sh"), &["-c", &run, "sh"], &["fsync=off"]);
     let store: Arc<dyn Store<[u8]>> = Arc::new(open(&options(), server.port));
     let asked = open(&options().history(64), server.port);
