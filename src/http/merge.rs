@@ -181,9 +181,9 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned, C> Merging<
         let merged =
             merged.map_err(|unmerged| unmerged.into_error(self.id, Condition::from(self.named), theirs))?;
         // The answer may be lost, and the same be sent again: that must not change anything more, as equal lines could.
-        match self.merge.typed(&*base, &*self.mine, &merged) {
-            Ok(again) if again != merged => Err(self.stale(theirs)),
-            Ok(_) | Err(_) => Ok(merged),
+        match self.merge.changes_more(&*base, &*self.mine, &merged) {
+            true => Err(self.stale(theirs)),
+            false => Ok(merged),
         }
     }
 

@@ -30,8 +30,9 @@ where
     /// another state of the same one, and merged with.
     ///
     /// Where the outcome is unknown, or this is dropped before its end, the draft stays as it was, and its changes may have been
-    /// applied. To commit it again is safe: strategies that give the same when a change is merged twice merge, and with
-    /// [`Counter`](crate::merge::Strategy::Counter) or a closure of one's own, which may not, it is the conflict of
+    /// applied, and so it is after a transaction that [saved](crate::DatabaseTransaction::save) it. To commit it again is safe:
+    /// what gives the same when it is merged twice merges, and what may not, as with
+    /// [`Counter`](crate::merge::Strategy::Counter), a closure of one's own or equal lines, is the conflict of
     /// [`commit`](Self::commit) unless the base is still the stored state. Open another draft then.
     ///
     /// # Errors
@@ -80,7 +81,7 @@ where
                 base: self.base(),
                 mine,
                 merge,
-                may_merge: !(doubted_before && merge.rules().adds_up()),
+                in_doubt: doubted_before,
                 validate,
                 stand: Stand::Out,
                 beaten: false,
@@ -183,8 +184,8 @@ struct Rounds<'a, T: Resource, V> {
     base: &'a Versioned<T>,
     mine: Arc<T>,
     merge: &'a Merge,
-    /// Not where what is stored may be its own earlier commit, which would be counted twice.
-    may_merge: bool,
+    /// Whether what is stored may be its own earlier commit, which is not to be counted twice.
+    in_doubt: bool,
     validate: V,
     stand: Stand<'a, T>,
     /// Whether it lost a race in its turn.
@@ -233,7 +234,8 @@ where
                 (Err(Error::Conflict(conflict)), _) => conflict,
                 (Err(error), _) => return Err(error.into()),
             };
-            let theirs = stale(&conflict, self.collection, self.id).filter(|_| self.may_merge);
+            let may_merge = !(self.in_doubt && self.merge.rules().adds_up());
+            let theirs = stale(&conflict, self.collection, self.id).filter(|_| may_merge);
             let Some(theirs) = theirs else {
                 return Err(Error::from(conflict).into());
             };
@@ -244,6 +246,9 @@ where
             self.knows(&theirs);
             let merged = self.merge.typed(&*self.base.value, &*self.mine, &*theirs.value);
             value = Arc::new(merged.map_err(|unmerged| self.refusal(unmerged, &theirs))?);
+            if self.in_doubt && self.merge.changes_more(&*self.base.value, &*self.mine, &*value) {
+                return Err(Error::from(conflict).into());
+            }
             for_state = theirs.version;
         }
     }

@@ -98,6 +98,17 @@ impl Merge {
     }
 }
 
+impl Merge {
+    /// Whether what was merged would be changed once more, were the same change to come again, as lines that are equal could.
+    pub(crate) fn changes_more<T>(&self, base: &T, mine: &T, merged: &T) -> bool
+    where
+        T: Serialize + DeserializeOwned + PartialEq,
+    {
+        // What would be refused changes nothing.
+        self.typed(base, mine, merged).is_ok_and(|again| again != *merged)
+    }
+}
+
 /// The value that a merged document stands for, if the type holds all of it.
 pub(super) fn back<T>(
     merge: &Merge,
