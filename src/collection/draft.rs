@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::collection::collection::Collection;
-use crate::store::{Commit, Entry, Outcome, Reply, Resource, Versioned};
+use crate::store::{Commit, Entry, Outcome, Reply, Resource, Version, Versioned};
 
 /// A private copy of a resource, from [`Collection::edit`], that is changed at leisure and then committed.
 ///
@@ -39,13 +40,37 @@ pub struct Draft<T: Resource> {
     /// The base's own until the first mutable use.
     value: Arc<T>,
     /// Where a transaction puts the new base once it has committed.
-    saved: Option<Saved<T>>,
+    saved: Option<Arc<Saved<T>>>,
     /// Whether a commit of it was sent, and nobody knows what came of it: what is stored may have its changes already.
     in_doubt: bool,
 }
 
 /// The place for what a transaction made of a draft.
-pub(crate) type Saved<T> = Arc<OnceLock<Versioned<T>>>;
+pub(crate) struct Saved<T> {
+    value: Arc<T>,
+    now: OnceLock<Versioned<T>>,
+    /// From when it is sent until it is known what came of it.
+    in_doubt: AtomicBool,
+}
+
+/// How far a transaction is with a draft that it saves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Saving {
+    Sent,
+    /// What was sent was not applied.
+    Refused,
+    Committed(Version),
+}
+
+impl<T> Saved<T> {
+    pub(crate) fn note(&self, saving: Saving) {
+        if let Saving::Committed(version) = saving {
+            // Each save has a place of its own, so it can't be taken.
+            let _ = self.now.set(Versioned { version, value: Arc::clone(&self.value) });
+        }
+        self.in_doubt.store(matches!(saving, Saving::Sent), Ordering::Release);
+    }
+}
 
 impl<T: Resource + Clone> Collection<T> {
     /// Opens a private copy of a resource, to be changed and then committed.
@@ -81,7 +106,7 @@ impl<T: Resource> Draft<T> {
 
     /// The state the draft is based on: the one it was opened with, or last committed as.
     pub fn base(&self) -> &Versioned<T> {
-        self.saved.as_ref().and_then(|saved| saved.get()).unwrap_or(&self.base)
+        self.saved.as_ref().and_then(|saved| saved.now.get()).unwrap_or(&self.base)
     }
 
     /// Bases the draft on another state, whose value it then replaces when it is committed. The draft's own value
@@ -133,11 +158,12 @@ impl<T: Resource> Draft<T> {
         })
     }
 
-    /// For a transaction: the value, if it was touched, and where the new base is to be put.
-    pub(crate) fn save(&mut self) -> Option<(Arc<T>, Saved<T>)> {
+    /// For a transaction: the value, if it was touched, and where what becomes of it is to be noted.
+    pub(crate) fn save(&mut self) -> Option<(Arc<T>, Arc<Saved<T>>)> {
         let value = self.touched()?;
-        let saved = Saved::default();
-        self.saved = Some(Arc::clone(&saved));
+        let saved =
+            Saved { value: Arc::clone(&value), now: OnceLock::new(), in_doubt: AtomicBool::new(false) };
+        let saved = Arc::clone(self.saved.insert(Arc::new(saved)));
         Some((value, saved))
     }
 
@@ -190,8 +216,15 @@ impl<T: Resource> Draft<T> {
     }
 
     fn take_saved(&mut self) {
-        if let Some(saved) = self.saved.take().and_then(|saved| saved.get().cloned()) {
-            self.base = saved;
+        let Some(saved) = self.saved.take() else { return };
+        // First: where it is no longer in doubt, there is the new base.
+        let in_doubt = saved.in_doubt.load(Ordering::Acquire);
+        match saved.now.get() {
+            Some(now) => {
+                self.base = now.clone();
+                self.in_doubt = false;
+            }
+            None => self.in_doubt |= in_doubt,
         }
     }
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::collection::call::Call;
+use crate::collection::draft::Saving;
 use crate::collection::slot::{Slot, as_read};
 use crate::collection::stamps::Stamps;
 use crate::store::{
-    Action, Commit, Committed, Condition, Conflict, Error, Expected, Kind, Mismatch, Receipt, Refusal,
-    Resource, Store, Version, Versioned,
+    Action, Commit, Committed, Condition, Conflict, Error, Expected, Kind, Mismatch, Outcome, Receipt,
+    Refusal, Resource, Store, Versioned,
 };
 
 /// What a transaction knows of all its ids.
@@ -18,13 +19,13 @@ pub(super) struct Slots<T: ?Sized> {
     /// In the order in which the ids were first named.
     slots: Vec<Slot<T>>,
     by_id: HashMap<Arc<str>, usize>,
-    /// The values that drafts were saved with, and who is told their versions.
+    /// The values that drafts were saved with, and who is told what becomes of them.
     saved: Vec<(usize, Arc<T>, Tell)>,
     seen: Seen,
 }
 
-/// Told the version of a draft that was saved.
-type Tell = Box<dyn FnOnce(Version) + Send + Sync>;
+/// Told how far the transaction is with a draft that it saves.
+type Tell = Box<dyn Fn(Saving) + Send + Sync>;
 
 /// What a transaction has read, shared with `transact`, which has to know it where the work fails and the transaction
 /// is gone.
@@ -100,13 +101,8 @@ impl<T: Resource + ?Sized> Slots<T> {
         slot.expect(base)
     }
 
-    /// Puts a draft's value, whose version `tell` is told once it is committed.
-    pub(super) fn save(
-        &mut self,
-        id: &str,
-        value: Arc<T>,
-        tell: impl FnOnce(Version) + Send + Sync + 'static,
-    ) {
+    /// Puts a draft's value, and has `tell` told what becomes of it.
+    pub(super) fn save(&mut self, id: &str, value: Arc<T>, tell: impl Fn(Saving) + Send + Sync + 'static) {
         let at = self.place(id);
         self.slots[at].action = Action::Put(Arc::clone(&value));
         self.saved.push((at, value, Box::new(tell)));
@@ -123,13 +119,25 @@ impl<T: Resource + ?Sized> Slots<T> {
             return Ok(committed);
         }
         let commit: Commit<'_, T> = self.slots.iter().map(Slot::entry).collect();
-        let committed = call.commit(store, stamps, &commit, None).await?;
-        let committed = committed.complete(self.slots.len())?;
-        for (at, value, tell) in self.saved.drain(..) {
-            // What was saved may have been written over, or deleted, later in the transaction.
-            let stands = matches!(&self.slots[at].action, Action::Put(last) if Arc::ptr_eq(last, &value));
-            if let Some(version) = committed.receipt(at)?.version.filter(|_| stands) {
-                tell(version);
+        // What was saved may have been written over, or deleted, later in the transaction.
+        let slots = &self.slots;
+        let stands = |at: usize, value: &Arc<T>| matches!(&slots[at].action, Action::Put(last) if Arc::ptr_eq(last, value));
+        self.saved.retain(|(at, value, _)| stands(*at, value));
+        // So it stays where the answer is never taken.
+        self.saved.iter().for_each(|(_, _, tell)| tell(Saving::Sent));
+        let answer = call.commit(store, stamps, &commit, None).await;
+        let committed = match answer.and_then(|committed| Ok(committed.complete(self.slots.len())?)) {
+            Ok(committed) => committed,
+            Err(error) => {
+                if error.outcome() != Outcome::Unknown {
+                    self.saved.iter().for_each(|(_, _, tell)| tell(Saving::Refused));
+                }
+                return Err(error);
+            }
+        };
+        for (at, _, tell) in self.saved.drain(..) {
+            if let Some(version) = committed.receipt(at)?.version {
+                tell(Saving::Committed(version));
             }
         }
         Ok(committed)

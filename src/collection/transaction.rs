@@ -9,7 +9,7 @@ use crate::collection::draft::Draft;
 use crate::collection::slot::Slot;
 use crate::collection::slots::{Seen, Slots};
 use crate::collection::transact::Tried;
-use crate::store::{Committed, Condition, Conflict, Error, NotFound, Reply, Resource, Versioned};
+use crate::store::{Committed, Condition, Conflict, Error, NotFound, Reply, Resource};
 
 /// Reads and writes of several ids that are committed as one, from [`Collection::transaction`].
 ///
@@ -287,11 +287,7 @@ impl<T: Resource> Transaction<T> {
         self.slots.expect_base(draft.id(), draft.base().into())?;
         // Only from here on: a save that is refused leaves the draft waiting for one before it.
         if let Some((value, saved)) = draft.save() {
-            let kept = Arc::clone(&value);
-            self.slots.save(draft.id(), value, move |version| {
-                // Each save has a place of its own, so it can't be taken.
-                let _ = saved.set(Versioned { version, value: kept });
-            });
+            self.slots.save(draft.id(), value, move |saving| saved.note(saving));
         }
         Ok(())
     }

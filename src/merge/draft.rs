@@ -324,6 +324,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::collection::Database;
     use crate::collection::testing::{Fault, Pace, Scripted};
     use crate::merge::strategy::Strategy;
 
@@ -441,6 +442,91 @@ mod tests {
                 assert_eq!(*anew.commit_or_merge(&merge, |_| Ok::<_, Error>(())).wait().unwrap().value, 10);
             }
         }
+    }
+
+    /// Takes the reply's end: nobody can tell, or it is dropped.
+    fn lose<A>(mut reply: Reply<'_, A>, dropped: bool) {
+        if dropped {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(std::pin::Pin::new(&mut reply).poll(&mut context).is_pending());
+        } else {
+            assert_eq!(reply.wait().map(drop).unwrap_err().outcome(), Outcome::Unknown);
+        }
+    }
+
+    #[test]
+    fn a_change_that_a_transaction_may_have_counted_is_not_counted_again() {
+        let merge = Merge::new().at("", Strategy::Counter);
+        let fine = |_: &u64| Ok::<_, Error>(());
+        for (fault, dropped) in [(Fault::LoseAnswer, false), (Fault::HangApplied, true)] {
+            let mut store = Scripted::<[u8]>::losing(&[Fault::None, fault]);
+            store.forgets = true;
+            let office = Database::new(store);
+            let counts = office.collection::<u64>("counts").unwrap();
+            counts.create("a", 5).wait().unwrap();
+            let mut draft = counts.edit("a").wait().unwrap();
+            *draft += 1;
+            let mut transaction = office.transaction();
+            transaction.save(&mut draft).unwrap();
+            lose(transaction.commit(), dropped);
+
+            for _ in 0..2 {
+                let again = draft.commit_or_merge(&merge, fine).wait().unwrap_err();
+                assert_eq!(again.conflict().unwrap().kind(), &Kind::Stale, "{fault:?}");
+            }
+            assert_eq!(*counts.fetch("a").wait().unwrap().value, 6);
+        }
+    }
+
+    #[test]
+    fn a_draft_that_a_transaction_has_not_saved_is_merged() {
+        let merge = Merge::new().at("", Strategy::Counter);
+        let office = Database::new(Scripted::<[u8]>::losing(&[]));
+        let counts = office.collection::<u64>("counts").unwrap();
+        counts.create("a", 5).wait().unwrap();
+        for refused in [true, false] {
+            let mut draft = counts.edit("a").wait().unwrap();
+            let base = *draft;
+            *draft += 1;
+            let mut transaction = office.transaction();
+            transaction.save(&mut draft).unwrap();
+            if refused {
+                transaction.create(&counts, "b", 1).unwrap();
+                counts.put("b", 2).wait().unwrap();
+                assert!(matches!(transaction.commit().wait(), Err(Error::Conflict(_))));
+            } else {
+                // It was never sent.
+                drop(transaction.commit());
+            }
+            counts.put("a", base + 10).wait().unwrap();
+
+            let saved = draft.commit_or_merge(&merge, |_| Ok::<_, Error>(())).wait().unwrap();
+
+            assert_eq!(*saved.value, base + 11);
+        }
+    }
+
+    #[test]
+    fn lines_that_may_have_been_added_are_not_added_again() {
+        let text = |lines: &str| lines.replace(' ', "\n");
+        let fine = |_: &String| Ok::<_, Error>(());
+        let mut store = Scripted::losing(&[Fault::None, Fault::None, Fault::None, Fault::LoseAnswer]);
+        store.forgets = true;
+        let notes = Collection::new(Arc::new(store));
+        notes.create("a", text("a a ")).wait().unwrap();
+        let mut draft = notes.edit("a").wait().unwrap();
+        *draft = text("a b a a ");
+        notes.put("a", text("c a a ")).wait().unwrap();
+        let merge = Merge::new().at("", Strategy::Lines);
+        let lost = draft.commit_or_merge(&merge, fine).wait().unwrap_err();
+        assert_eq!(lost.outcome(), Outcome::Unknown);
+        let both = notes.fetch("a").wait().unwrap();
+
+        let again = draft.commit_or_merge(&merge, fine).wait().unwrap_err();
+
+        assert_eq!(again.conflict().unwrap().kind(), &Kind::Stale);
+        assert!(Overlaps::of(&again).is_none());
+        assert_eq!(notes.fetch("a").wait().unwrap(), both);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::collection::slot::Slot;
 use crate::collection::slots::{Seen, Slots};
 use crate::collection::transact::Tried;
 use crate::store::{
-    Committed, Condition, Conflict, Entry, Error, Failure, NotFound, Outcome, Reply, Resource, Versioned,
+    Committed, Condition, Conflict, Entry, Error, Failure, NotFound, Outcome, Reply, Resource,
 };
 
 /// Reads and writes of several collections of a [`Database`] that are committed as one, from
@@ -209,11 +209,7 @@ impl DatabaseTransaction {
         let full_id = self.full_id(draft.collection(), draft.id())?;
         self.slots.expect_base(&full_id, draft.base().into()).map_err(|error| shown(error, &member))?;
         if let Some((value, saved)) = draft.save() {
-            let kept = Arc::clone(&value);
-            self.slots.save(&full_id, value, move |version| {
-                // Each save has a place of its own, so it can't be taken.
-                let _ = saved.set(Versioned { version, value: kept });
-            });
+            self.slots.save(&full_id, value, move |saving| saved.note(saving));
         }
         Ok(())
     }
