@@ -107,6 +107,12 @@ impl<T> Versions<T> {
             .ok_or_else(|| self.missing(format!("anything from before version {version}")))
     }
 
+    /// The version that the last write made which was recorded.
+    #[cfg(feature = "merge")]
+    pub(crate) fn written(&self) -> Option<Version> {
+        self.written
+    }
+
     fn missing(&self, what: String) -> Error {
         let (rule, has) = match self.expired() {
             0 => ("no-such-version", "never had"),

@@ -169,6 +169,13 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned, C> Merging<
             }
             if since.version() == self.named {
                 break;
+        // The last write was not recorded, and nor may a deletion before it be. Where there is another one by now it was a race
+        // that is lost: what is merged here is refused, and merged anew.
+        if past.written() != Some(theirs.version)
+            && self.collection.get(self.id).await?.is_some_and(|now| now.version == theirs.version)
+        {
+            return Err(self.stale(theirs));
+        }
             }
             // Whether it was deleted in between is not known.
             if since.is_after_gap() {
@@ -199,7 +206,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::Memory;
     use crate::collection::Database;
     use crate::http::{Terms, reason, status};
     use crate::merge::Overlaps;
@@ -209,9 +215,11 @@ mod tests {
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     struct Note {
         title: String,
+    use crate::layer::{Event, Operation};
         text: String,
         views: u32,
     }
+    use crate::{Memory, Observed};
 
     fn note(title: &str, text: &str, views: u32) -> Note {
         Note { title: title.to_owned(), text: text.to_owned(), views }
@@ -373,6 +381,43 @@ mod tests {
             let request = Preconditions::from_headers(headers.iter().copied()).under(Terms::new());
             office.told(&request, note("mine", "", 0))
         };
+    #[test]
+    fn a_base_from_before_what_was_not_recorded_is_not_merged_with() {
+        let bytes = Arc::new(Memory::<[u8]>::new());
+        let silent = Database::new(Arc::clone(&bytes)).collection::<Note>("notes").unwrap();
+        let office = Office::in_database(Database::new(bytes), 9);
+        let put = |notes: &Collection<Note>, views| notes.put("a", note("t", "1\n", views)).wait().unwrap();
+        let first = put(&office.notes, 0);
+        put(&office.notes, 1);
+        silent.delete("a", Expected::Present).wait().unwrap();
+        put(&silent, 2);
+
+        assert_eq!(office.told(&asking(first.version), note("mine", "1\n", 0)), (409, "stale"));
+    }
+
+    #[test]
+    fn what_is_recorded_while_the_history_is_read_is_merged_with_too() {
+        let faster = Arc::new(Mutex::new(None::<Collection<Note>>));
+        let called = Arc::clone(&faster);
+        // Somebody is faster, between the read of what stands there and that of its history.
+        let store = Observed::new(Memory::<[u8]>::new(), move |event: &Event<'_>| {
+            let is_read = event.operation == (Operation::Get { id: "notes/a" });
+            let faster = is_read.then(|| called.lock().take()).flatten();
+            if let Some(notes) = faster {
+                notes.put("a", note("later", "0\n1\n2\n", 0)).wait().unwrap();
+            }
+        });
+        let office = Office::in_database(Database::new(store), 9);
+        let base = office.notes.put("a", note("t", "1\n2\n", 0)).wait().unwrap();
+        office.notes.put("a", note("theirs", "1\n2\n", 0)).wait().unwrap();
+        *faster.lock() = Some(office.notes.clone());
+
+        let answer = office.merge(&asking(base.version), note("t", "1\n2\n3\n", 0));
+
+        assert!(faster.lock().is_none());
+        assert_eq!(answer.unwrap().body(), Some(&note("later", "0\n1\n2\n3\n", 0)));
+    }
+
 
         for other in [("If-Match", "\"7\""), ("If-None-Match", "*"), ("If-Unmodified-Since", "never")] {
             assert_eq!(told(&[("merge-base", "\"1\""), other]), (400, "malformed-precondition"), "{other:?}");
