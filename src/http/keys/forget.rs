@@ -46,7 +46,7 @@ impl Keys {
                         (caller, answers) = (caller_of(id).to_owned(), 0);
                     }
                     answers += 1;
-                    if answers == self.each + 1 {
+                    if Some(answers) == self.each.checked_add(1) {
                         crowded.push(caller.clone());
                     }
                 }
@@ -76,7 +76,9 @@ impl Keys {
 
     /// Notes that there is this version by now, and tells up to which all is too old, where that is news.
     fn note(&self, version: Version) -> Option<Version> {
-        self.marks.lock().note(self.timer.now(), version, self.lasts)
+        // The program's own clock, and not under the lock.
+        let now = self.timer.now();
+        self.marks.lock().note(now, version, self.lasts)
     }
 
     /// Forgets those of the answers whose ids begin with `prefix` that are more than `most`, the oldest first, and those up to

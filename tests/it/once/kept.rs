@@ -240,3 +240,44 @@ fn a_record_that_can_not_be_read_is_told_as_one_of_the_keys_and_not_as_the_resou
     assert_eq!(told(broken), (Some("keys".to_owned()), id));
     assert_eq!(*office.notes.fetch("a").wait().unwrap().value, 7);
 }
+
+#[test]
+fn a_bound_that_is_none_bounds_nothing() {
+    let office = Office::new();
+    let keys = office.keys().keeping(usize::MAX).keeping_each(usize::MAX);
+    office.put(&keys, "ann", 1).unwrap();
+
+    assert_eq!(keys.sweep().wait().unwrap(), 0);
+}
+
+/// A clock that asks the keys themselves.
+#[derive(Clone)]
+struct Asking(Arc<Mutex<Option<Keys>>>);
+
+impl Timer for Asking {
+    fn now(&self) -> Instant {
+        let keys = self.0.lock().take();
+        if let Some(keys) = keys {
+            keys.sweep().wait().unwrap();
+        }
+        Instant::now()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        ThreadTimer.sleep(duration)
+    }
+}
+
+#[test]
+fn a_clock_may_call_the_keys() {
+    let office = Office::new();
+    let clock = Asking(Arc::default());
+    let keys = office.keys().timer(clock.clone());
+    office.put(&keys, "ann", 1).unwrap();
+    *clock.0.lock() = Some(keys.clone());
+
+    let (give, given) = std::sync::mpsc::channel();
+    thread::spawn(move || give.send(keys.sweep().wait().unwrap()));
+
+    assert_eq!(given.recv_timeout(Duration::from_secs(60)).expect("it never comes to an end"), 0);
+}
