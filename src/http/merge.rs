@@ -98,7 +98,7 @@ where
             return Reply::ready(Err(error.into()));
         }
         let merge = merge.repeatable();
-        let turn = Mutex::new(Turn { theirs: None, check });
+        let turn = Mutex::new(Turn { theirs: None, check: Some(check) });
         let merging = Arc::new(Merging { collection: self, id, named, mine, merge, history, turn });
         let (told, ended) = (Arc::clone(&merging), Arc::clone(&merging));
         Rounds::of(self, id, move |_: T| {
@@ -106,7 +106,9 @@ where
             async move { merging.decide().await }
         })
         .judged(move |now| {
-            told.turn.lock().theirs = Some(now.clone());
+            let before = told.turn.lock().theirs.replace(now.clone());
+            // Not under the lock, where it is the last handle of the value.
+            drop(before);
             Ok(())
         })
         .in_time()
@@ -130,7 +132,7 @@ struct Merging<'a, T: Resource, C> {
 struct Turn<T, C> {
     /// What stands there, noted before each round: the one that is applied replaces it.
     theirs: Option<Versioned<T>>,
-    check: C,
+    check: Option<C>,
 }
 
 impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned, C> Merging<'_, T, C> {
@@ -142,15 +144,20 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned, C> Merging<
         let theirs = self.turn.lock().theirs.clone();
         let theirs = theirs.ok_or_else(|| self.collection.told(NotFound::new(self.id).into()))?;
         let value = self.with(&theirs).await.map_err(|error| self.collection.told(error))?;
-        (self.turn.lock().check)(&value)?;
-        Ok(value)
+        // The program's own, and no lock is held meanwhile. Rounds come one after another.
+        let check = self.turn.lock().check.take();
+        let mut check = check.expect("it is back after each round");
+        let checked = check(&value);
+        self.turn.lock().check = Some(check);
+        checked.map(|()| value)
     }
 
     /// What the client hears of what stands there now.
     fn answer(&self, now: Versioned<T>) -> Answer<T> {
-        match &self.turn.lock().theirs {
-            Some(theirs) if theirs.version != self.named => Answer::merged(self.id, now),
-            _ => Answer::changed(now),
+        let replaced = self.turn.lock().theirs.as_ref().map(|theirs| theirs.version);
+        match replaced.is_some_and(|replaced| replaced != self.named) {
+            true => Answer::merged(self.id, now),
+            false => Answer::changed(now),
         }
     }
 
@@ -162,13 +169,6 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned, C> Merging<
         // Not before theirs was read: what is over by then is there, unless it is kept no longer.
         let past = self.history.of(self.id).await?;
         let Ok(base) = past.at(self.named) else { return Err(self.stale(theirs)) };
-        // What was deleted since, and what stands there now, are two resources.
-        for since in past.versions() {
-            if since.ended() == Ended::Deleted {
-                return Err(self.stale(theirs));
-            }
-            if since.version() == self.named {
-                break;
         // The last write was not recorded, and nor may a deletion before it be. Where there is another one by now it was a race
         // that is lost: what is merged here is refused, and merged anew.
         if past.written() != Some(theirs.version)
@@ -176,6 +176,13 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned, C> Merging<
         {
             return Err(self.stale(theirs));
         }
+        // What was deleted since, and what stands there now, are two resources.
+        for since in past.versions() {
+            if since.ended() == Ended::Deleted {
+                return Err(self.stale(theirs));
+            }
+            if since.version() == self.named {
+                break;
             }
             // Whether it was deleted in between is not known.
             if since.is_after_gap() {
@@ -208,18 +215,18 @@ mod tests {
     use super::*;
     use crate::collection::Database;
     use crate::http::{Terms, reason, status};
+    use crate::layer::{Event, Operation};
     use crate::merge::Overlaps;
     use crate::merge::Strategy::{Counter, Lines};
     use crate::store::{Advice, Expected};
+    use crate::{Memory, Observed};
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     struct Note {
         title: String,
-    use crate::layer::{Event, Operation};
         text: String,
         views: u32,
     }
-    use crate::{Memory, Observed};
 
     fn note(title: &str, text: &str, views: u32) -> Note {
         Note { title: title.to_owned(), text: text.to_owned(), views }
@@ -375,13 +382,6 @@ mod tests {
     }
 
     #[test]
-    fn a_request_says_of_one_state_that_it_is_its_base_and_nothing_else() {
-        let (office, _) = Office::new();
-        let told = |headers: &[(&str, &str)]| {
-            let request = Preconditions::from_headers(headers.iter().copied()).under(Terms::new());
-            office.told(&request, note("mine", "", 0))
-        };
-    #[test]
     fn a_base_from_before_what_was_not_recorded_is_not_merged_with() {
         let bytes = Arc::new(Memory::<[u8]>::new());
         let silent = Database::new(Arc::clone(&bytes)).collection::<Note>("notes").unwrap();
@@ -418,6 +418,13 @@ mod tests {
         assert_eq!(answer.unwrap().body(), Some(&note("later", "0\n1\n2\n3\n", 0)));
     }
 
+    #[test]
+    fn a_request_says_of_one_state_that_it_is_its_base_and_nothing_else() {
+        let (office, _) = Office::new();
+        let told = |headers: &[(&str, &str)]| {
+            let request = Preconditions::from_headers(headers.iter().copied()).under(Terms::new());
+            office.told(&request, note("mine", "", 0))
+        };
 
         for other in [("If-Match", "\"7\""), ("If-None-Match", "*"), ("If-Unmodified-Since", "never")] {
             assert_eq!(told(&[("merge-base", "\"1\""), other]), (400, "malformed-precondition"), "{other:?}");

@@ -15,7 +15,9 @@ impl<T: Resource> Seen<T> {
     }
 
     pub(super) fn note(&self, now: &Versioned<T>) {
-        *self.0.lock() = Some(now.clone());
+        let before = self.0.lock().replace(now.clone());
+        // Not under the lock, where it is the last handle of the value.
+        drop(before);
     }
 
     pub(super) fn get(&self) -> Option<Versioned<T>> {
