@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::thread::panicking;
 use std::time::{Duration, Instant};
 
 use crate::collection::{Along, Exit, Part, Step};
@@ -15,7 +16,7 @@ use crate::store::{
 /// and traces.
 ///
 /// The hook runs once an operation, when its answer is here, on the thread that takes the answer; for a reply that is
-/// dropped before that, when it is dropped. It runs outside every lock, and may call the store. What it costs, every
+/// dropped before that, when it is dropped, unless its thread panics. It runs outside every lock, and may call the store. What it costs, every
 /// call costs, beside two readings of the clock; a reply that was ready stays ready. A panic in it reaches the caller,
 /// after the operation has taken place.
 ///
@@ -137,7 +138,7 @@ pub enum Ending<'e> {
     Done,
     /// With this error.
     Failed(&'e Error),
-    /// Its reply was dropped while it was pending (or the store panicked). Whether a commit was applied is unknown.
+    /// Its reply was dropped while it was pending. Whether a commit was applied is unknown. A thread that panics tells of none.
     Dropped,
 }
 
@@ -260,7 +261,8 @@ fn report(hook: &impl Fn(&Event<'_>), operation: Operation<'_>, started: Instant
     hook(&Event { operation, duration: started.elapsed(), ending });
 }
 
-/// An operation whose reply is pending. Dropped before its end, it says so.
+/// An operation whose reply is pending. Dropped before its end, it says so; not while the thread panics, when a hook that
+/// panics too would end the program.
 struct Underway<'a, H: Fn(&Event<'_>)> {
     hook: &'a H,
     operation: Operation<'a>,
@@ -278,7 +280,7 @@ impl<H: Fn(&Event<'_>)> Underway<'_, H> {
 
 impl<H: Fn(&Event<'_>)> Drop for Underway<'_, H> {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.ended && !panicking() {
             report(self.hook, self.operation, self.started, Ending::Dropped);
         }
     }
@@ -307,7 +309,7 @@ impl<H: Fn(&Event<'_>)> PartUnderway<H> {
 
 impl<H: Fn(&Event<'_>)> Drop for PartUnderway<H> {
     fn drop(&mut self) {
-        if !self.ended {
+        if !self.ended && !panicking() {
             self.end(Ending::Dropped);
         }
     }
@@ -385,6 +387,19 @@ mod tests {
 
     fn poll_once<A>(reply: &mut Reply<'_, A>) -> bool {
         std::pin::pin!(reply).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn a_thread_that_panics_calls_no_hook() {
+        let store =
+            Observed::new(Probe::<str>::late(), |_: &Event<'_>| panic!("a hook that panics ends no program"));
+
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let mut reply = store.get("a");
+            assert!(poll_once(&mut reply), "it is pending");
+        }));
+
+        assert!(panicked.is_err());
     }
 
     #[test]
