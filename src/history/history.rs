@@ -212,9 +212,12 @@ impl<T: Resource + Serialize> Definition<T> {
     /// ```
     pub fn recorded(self, history: &History<T>) -> Self {
         let History { records, bounds, author } = history.clone();
-        let serves = records.membership().is_some_and(|records| records.serve(self.name()));
-        let other = (!serves).then(|| history.refused("keeps the history of another collection"));
-        self.beside(&records).refused(other).step(Recorder { records, bounds, author })
+        let (own, name) = (history.clone(), self.name().to_owned());
+        let claim = move || {
+            let serves = own.records.membership().is_some_and(|records| records.serve(&name));
+            (!serves).then(|| own.refused("keeps the history of another collection"))
+        };
+        self.beside(&records).claiming(claim).step(Recorder { records, bounds, author })
     }
 }
 

@@ -319,6 +319,19 @@ fn a_history_of_another_database_is_refused_when_the_collection_is_opened() {
 }
 
 #[test]
+fn a_definition_that_is_never_opened_keeps_no_history_from_others() {
+    let database = Database::in_memory();
+    let history = History::<String>::new(&database, "notes.history").unwrap();
+    drop(database.define::<String>("others").unwrap().recorded(&history));
+
+    let notes = database.define::<String>("notes").unwrap().recorded(&history).open().unwrap();
+    put(&notes, "a", "1");
+    put(&notes, "a", "2");
+
+    assert_eq!(history.of("a").wait().unwrap().versions().count(), 1);
+}
+
+#[test]
 fn what_is_forgotten_is_gone_and_known_to_have_been_there() {
     let database = Database::in_memory();
     let (notes, history) = notes(&database);

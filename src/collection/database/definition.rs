@@ -50,12 +50,17 @@ pub struct Definition<T: Resource> {
     rules: usize,
     /// Why it can't be opened, where what it was given does not fit.
     fault: Option<Error>,
+    /// What it takes hold of as it is opened, and why it could not. A definition may never be opened.
+    claims: Vec<Claim>,
 }
+
+type Claim = Box<dyn FnOnce() -> Option<Error> + Send + Sync>;
 
 impl<T: Resource> Definition<T> {
     pub(super) fn new(database: Database, name: Name) -> Self {
         let reads = Arc::new(View::new(&database, name.clone(), Vec::new(), true).for_reads());
-        Self { database, name, reads, layered: false, steps: Vec::new(), rules: 0, fault: None }
+        let (steps, claims) = (Vec::new(), Vec::new());
+        Self { database, name, reads, layered: false, steps, rules: 0, fault: None, claims }
     }
 
     /// A layer that is also a step, as [`Guarded`](crate::Guarded), [`Cached`](crate::Cached) and
@@ -87,6 +92,13 @@ impl<T: Resource> Definition<T> {
     #[cfg(feature = "json")]
     pub(crate) fn refused(mut self, fault: Option<Error>) -> Self {
         self.fault = self.fault.or(fault);
+        self
+    }
+
+    /// What is to be done as it is opened, and refuses to open it where that fails.
+    #[cfg(feature = "json")]
+    pub(crate) fn claiming(mut self, claim: impl FnOnce() -> Option<Error> + Send + Sync + 'static) -> Self {
+        self.claims.push(Box::new(claim));
         self
     }
 
@@ -235,7 +247,8 @@ impl<T: Resource> Definition<T> {
     }
 
     fn open_new(mut self, add_codec: impl FnOnce(&Codecs)) -> Result<Collection<T>, Error> {
-        if let Some(fault) = self.fault.take() {
+        let claims = std::mem::take(&mut self.claims);
+        if let Some(fault) = self.fault.take().or_else(|| claims.into_iter().find_map(|claim| claim())) {
             return Err(fault);
         }
         let (database, name) = (self.database.clone(), self.name.clone());
