@@ -10,7 +10,7 @@ use std::thread;
 
 use ifmatch::collection::{Along, Exit, Part, Step};
 use ifmatch::store::Action;
-use ifmatch::{Collection, Database, Entry, Error, Expected, File, Start};
+use ifmatch::{Collection, Database, Entry, Error, Expected, File, Start, Version};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -103,7 +103,7 @@ fn send(outbox: &Collection<Event>) -> Result<(), Error> {
             };
             for change in &batch.changes {
                 if let Some(event) = change.value() {
-                    deliver(outbox, &change.id, event)?;
+                    deliver(outbox, &change.id, change.version, event)?;
                 }
             }
         }
@@ -114,17 +114,20 @@ fn deliver_all(outbox: &Collection<Event>) -> Result<(), Error> {
     let mut pages = outbox.list("");
     while let Some(page) = pages.next().wait()? {
         for (id, event) in &page.items {
-            deliver(outbox, id, &event.value)?;
+            deliver(outbox, id, event.version, &event.value)?;
         }
     }
     Ok(())
 }
 
 /// Delivers, and only then takes the event out. Who dies in between delivers it again: the receiver knows it by its id.
-fn deliver(outbox: &Collection<Event>, id: &str, event: &Event) -> Result<(), Error> {
+fn deliver(outbox: &Collection<Event>, id: &str, version: Version, event: &Event) -> Result<(), Error> {
     print(&format!("delivered {} {}", event.order, event.amended));
-    outbox.delete(id, Expected::Any).wait()?;
-    Ok(())
+    match outbox.delete(id, version).wait() {
+        // It is out already, or another one was put in its place: that one is delivered by itself.
+        Err(Error::Conflict(_) | Error::NotFound(_)) => Ok(()),
+        deleted => deleted.map(drop),
+    }
 }
 
 /// A line on standard output, at once and as a whole. Nobody may be listening.
