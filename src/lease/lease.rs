@@ -183,7 +183,9 @@ impl Lease {
             transaction.check(self.owners(), &self.id, self.token)?;
             transaction.delete(self.owners(), &self.id);
             transaction.delete(self.leases.beats(), &self.id);
-            transaction.commit().await.map(drop).map_err(|error| self.told(error))
+            transaction.commit().await.map_err(|error| self.told(error))?;
+            self.leases.watched().forget(&self.id);
+            Ok(())
         })
     }
 

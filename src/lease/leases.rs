@@ -1,17 +1,14 @@
 //! [`Leases`], who holds what in a database.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use crate::collection::{Collection, Database, Gate, ThreadTimer, Timer};
 use crate::lease::lease::{Lease, told};
 use crate::lease::record::{Ended, Heartbeat, Held, Ownership};
-use crate::lease::waiting::Seen;
 use crate::lease::waiting::Waiting;
+use crate::lease::watched::Watched;
 use crate::store::{Error, Page, Reply, Version};
 
 /// How long a lease lasts that nobody says more of.
@@ -39,8 +36,8 @@ pub struct Leases {
     timer: Arc<dyn Timer>,
     /// Those who wait in this process, in the order in which they came.
     waiting: Arc<Gate<Ownership>>,
-    /// What those who waited have seen of holders.
-    watched: Arc<Mutex<HashMap<String, Seen>>>,
+    /// What those who looked have seen of holders.
+    watched: Arc<Watched>,
 }
 
 impl Leases {
@@ -377,7 +374,7 @@ impl Leases {
         &self.waiting
     }
 
-    pub(super) fn watched(&self) -> &Mutex<HashMap<String, Seen>> {
+    pub(super) fn watched(&self) -> &Watched {
         &self.watched
     }
 }

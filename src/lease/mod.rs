@@ -75,6 +75,7 @@ mod lease;
 mod leases;
 mod record;
 mod waiting;
+mod watched;
 
 pub use lease::Lease;
 pub use leases::Leases;

@@ -6,6 +6,7 @@ use crate::collection::DatabaseTransaction;
 use crate::lease::lease::{Lease, first_of};
 use crate::lease::leases::{Leases, trail_of};
 use crate::lease::record::{Ended, Heartbeat, Ownership};
+use crate::lease::watched::Beat;
 use crate::store::{
     Changes, Committed, Conflict, Error, Expected, IdProblem, MAX_ID_BYTES, Refusal, Start, Version,
     Versioned, shortened,
@@ -20,9 +21,6 @@ const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 /// The longest one where nobody tells of a release.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
-/// Of how many leases it is remembered what was seen of their holders.
-const MOST_WATCHED: usize = 16_384;
-
 /// One who wants a lease.
 pub(super) struct Waiting<'a> {
     leases: &'a Leases,
@@ -30,14 +28,6 @@ pub(super) struct Waiting<'a> {
     owner: &'a str,
     /// Not only looks, or acquires at once.
     waits: bool,
-}
-
-/// A holder's heartbeat, and since when it has been this one by the clock of whoever looks. A version never comes back, so
-/// that counts whenever it is seen again.
-pub(super) struct Seen {
-    token: Version,
-    beat: Option<Version>,
-    since: Instant,
 }
 
 impl<'a> Waiting<'a> {
@@ -127,7 +117,7 @@ impl<'a> Waiting<'a> {
         transaction.delete(self.leases.beats(), self.id);
         match transaction.commit().await {
             Ok(_) => {
-                self.leases.watched().lock().remove(self.id);
+                self.leases.watched().forget(self.id);
                 Ok(true)
             }
             // Its holder lives, or somebody was faster.
@@ -141,7 +131,9 @@ impl<'a> Waiting<'a> {
         let beat = self.leases.beats().get(self.id).await?.map(|beat| beat.version);
         // Not before the answer: what is counted has to be less than the time that truly passed.
         let now = self.leases.clock().now();
-        Ok((beat, now.saturating_duration_since(self.seen(held.version, beat, now))))
+        let seen = Beat { token: held.version, beat, lasts: held.value.lasts() };
+        let since = self.leases.watched().since(self.id, seen, self.waits, now);
+        Ok((beat, now.saturating_duration_since(since)))
     }
 
     /// What ends the holder's lease, if the holder is as silent as it was, and keeps why.
@@ -157,25 +149,6 @@ impl<'a> Waiting<'a> {
         let ended = Ended::new(&held.value.owner, self.owner, &reason);
         transaction.create(self.leases.trails(), &self.leases.trail_id(self.id, held.version), ended)?;
         Ok(transaction)
-    }
-
-    /// Since when the heartbeat of the holder has been this one.
-    fn seen(&self, token: Version, beat: Option<Version>, now: Instant) -> Instant {
-        let mut watched = self.leases.watched().lock();
-        match watched.get(self.id) {
-            Some(seen) if (seen.token, seen.beat) == (token, beat) => seen.since,
-            _ => {
-                if watched.len() >= MOST_WATCHED {
-                    // Who waits goes first, and who only looks counts nothing.
-                    if !self.waits {
-                        return now;
-                    }
-                    watched.clear();
-                }
-                watched.insert(self.id.to_owned(), Seen { token, beat, since: now });
-                now
-            }
-        }
     }
 
     /// Waits until something happens to the lease, and no longer than this.
@@ -227,7 +200,7 @@ impl<'a> Waiting<'a> {
         match answer {
             Ok(committed) => {
                 let token = committed.put_version(0)?;
-                self.leases.watched().lock().remove(self.id);
+                self.leases.watched().forget(self.id);
                 Ok(Some(Lease::new(self.leases.clone(), self.id, self.owner, token, begun)))
             }
             Err(Error::Conflict(_)) => Ok(None),

@@ -740,3 +740,23 @@ fn more_leases_than_can_be_watched_keep_nobody_who_waits_from_counting() -> Resu
     assert!(lease.token().to_bits() > dead.token().to_bits());
     Ok(())
 }
+
+#[test]
+fn leases_that_are_over_keep_no_sweep_from_ending_others() -> Result<(), Error> {
+    let (office, clock) = (Database::in_memory(), ByHand::new());
+    let leases = Leases::new(&office, "leases")?.lasting(LASTS).timer(clock.clone());
+    // Those of another process end where nobody is told here.
+    let elsewhere = Leases::new(&office, "leases")?.lasting(LASTS);
+    for id in 0..16_400 {
+        let lease = elsewhere.acquire(&id.to_string(), "ann").wait()?;
+        assert!(leases.acquire(lease.id(), "bob").wait().is_err());
+        lease.release().wait()?;
+    }
+    clock.pass(LASTS);
+    let _dead = elsewhere.acquire("z", "ann").wait()?;
+
+    assert_eq!(leases.sweep("sweeper").wait()?, 0);
+    clock.pass(LASTS);
+    assert_eq!(leases.sweep("sweeper").wait()?, 1);
+    Ok(())
+}
