@@ -45,6 +45,8 @@ pub(crate) struct Ticket<'a, T: ?Sized> {
     gate: &'a Gate<T>,
     id: &'a str,
     number: u64,
+    /// How long the line may stand still before this one leaves it.
+    stall: Duration,
     /// What the next one is to start from: the newest value this one knows.
     pub(crate) known: Option<Versioned<T>>,
 }
@@ -90,7 +92,7 @@ impl<T: ?Sized> Gate<T> {
             return None;
         }
         let number = self.lines.lock().get_mut(id)?.draw();
-        Some(Ticket { gate: self, id, number, known: None })
+        Some(self.ticket(id, number))
     }
 
     /// Joins the line of `id`, or opens it. `known` is what whoever opens it starts from, and is not used otherwise:
@@ -114,11 +116,15 @@ impl<T: ?Sized> Gate<T> {
                 }
             }
         };
-        let ticket = Ticket { gate: self, id, number, known: None };
+        let ticket = self.ticket(id, number);
         // The last handle of a value may run its drop: never under the lock, and only once there is a ticket to give back,
         // should it panic.
         drop(unused);
         ticket
+    }
+
+    fn ticket<'a>(&'a self, id: &'a str, number: u64) -> Ticket<'a, T> {
+        Ticket { gate: self, id, number, stall: self.stall.unwrap_or_default(), known: None }
     }
 
     /// Whether the ticket with this number is at the head; if not, `waker` is woken when it is.
@@ -183,6 +189,23 @@ impl<T: ?Sized> Line<T> {
 }
 
 impl<T: ?Sized> Ticket<'_, T> {
+    /// The same, in a line that may stand still for as long as this.
+    #[cfg(feature = "json")]
+    pub(crate) fn stalling(mut self, stall: Duration) -> Self {
+        self.stall = stall;
+        self
+    }
+
+    /// Tells those behind that this one is at work, and will tell again within this time: the line does not stand still
+    /// until then.
+    #[cfg(feature = "json")]
+    pub(crate) fn works(&self, time: Duration) {
+        let now = self.gate.timer.now();
+        if let Some(line) = self.gate.lines.lock().get_mut(self.id) {
+            line.moved = now.checked_add(time).unwrap_or(now);
+        }
+    }
+
     /// Waits for this one's turn, or until the line has not moved for the stall time.
     pub(crate) async fn called(&mut self) -> Called<T> {
         let mut sleep = None;
@@ -196,12 +219,11 @@ impl<T: ?Sized> Ticket<'_, T> {
                 Rank::Behind { moved } => moved,
             };
             let stood = self.gate.timer.now().saturating_duration_since(moved);
-            let stall = self.gate.stall.unwrap_or_default();
-            if stood >= stall {
+            if stood >= self.stall {
                 return Poll::Ready(Called::Stalled);
             }
             // One sleep serves while the line moves: it is set again only when it is over.
-            let alarm = sleep.get_or_insert_with(|| self.gate.timer.sleep(stall - stood));
+            let alarm = sleep.get_or_insert_with(|| self.gate.timer.sleep(self.stall - stood));
             std::task::ready!(alarm.as_mut().poll(context));
             *sleep = None;
         }

@@ -17,9 +17,6 @@ const LASTS: Duration = Duration::from_secs(30);
 /// How many leases a sweep reads at once.
 const SWEPT: usize = 100;
 
-/// How long a line may stand still before those in it race for the lease: it may be held for any time.
-const STALL: Duration = Duration::from_secs(365 * 24 * 3_600);
-
 /// Who holds what in a [`Database`]: a handle, which clones share.
 ///
 /// A lease has an id, which may be that of a resource or any other name, and an owner, who names itself. It is held until it
@@ -102,7 +99,7 @@ impl Leases {
     }
 
     fn line(timer: &Arc<dyn Timer>) -> Arc<Gate<Ownership>> {
-        Arc::new(Gate::new(Arc::clone(timer), Some(STALL)))
+        Arc::new(Gate::new(Arc::clone(timer), Some(LASTS)))
     }
 
     /// Acquires a lease at once. From a holder that died it takes over only where a look through this handle, or a clone of it,
@@ -138,7 +135,8 @@ impl Leases {
     /// Those who wait on clones of one handle are served in the order in which they came, and what one of them has seen of
     /// the holder counts for the next. Others, in other processes too, are told of a release by the store's feed, and race
     /// for it. The first in line looks at the store ten times in the time that the lease lasts, and where the store has
-    /// no feed at least once a second. A store that fails in passing is asked again while there is time.
+    /// no feed at least once a second. One in line that nobody polls holds the others up for half of that time at most.
+    /// A store that fails in passing is asked again while there is time.
     ///
     /// # Errors
     ///

@@ -15,6 +15,9 @@ use crate::store::{
 /// How often the first in line looks, in the time that the lease lasts.
 const LOOKS: u32 = 10;
 
+/// What part of that time the line may stand still beyond the next look before those in it look by themselves.
+const STALLS: u32 = 3;
+
 /// The shortest time between two such looks.
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 
@@ -53,7 +56,7 @@ impl<'a> Waiting<'a> {
         let clock = self.leases.clock();
         let begun = clock.now();
         let left = || within.saturating_sub(clock.now().saturating_duration_since(begun));
-        let mut ticket = self.leases.waiting().join(self.id, None);
+        let mut ticket = self.leases.waiting().join(self.id, None).stalling(self.leases.lasts() / STALLS);
         if first_of(ticket.called(), clock.sleep(within)).await.is_none() {
             drop(ticket);
             return self.at_once().await;
@@ -90,7 +93,9 @@ impl<'a> Waiting<'a> {
             if left.is_zero() || lasting {
                 return Err(error);
             }
-            self.rest(&mut changes, rest.min(left)).await;
+            let rest = rest.min(left);
+            ticket.works(rest);
+            self.rest(&mut changes, rest).await;
         }
     }
 

@@ -760,3 +760,59 @@ fn leases_that_are_over_keep_no_sweep_from_ending_others() -> Result<(), Error> 
     assert_eq!(leases.sweep("sweeper").wait()?, 1);
     Ok(())
 }
+
+#[test]
+fn one_who_waits_and_is_not_polled_holds_up_nobody_for_long() {
+    let world = Simulation::new(1);
+    let leases = Leases::new(&Database::in_memory(), "leases").unwrap().lasting(LASTS).timer(world.clone());
+    let clock = world.clone();
+    let done = Arc::new(Mutex::new(false));
+    let told = Arc::clone(&done);
+    world.spawn(async move {
+        let lease = leases.acquire("job", "ann").await.unwrap();
+        let mut stuck = leases.acquire_within("job", "bob", HOUR);
+        let polled = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(std::pin::Pin::new(&mut stuck).poll(context).is_pending())
+        });
+        assert!(polled.await);
+        lease.release().await.unwrap();
+        let begun = clock.now();
+
+        let lease = leases.acquire_within("job", "cy", HOUR).await.unwrap();
+
+        let waited = clock.now() - begun;
+        assert!(waited <= LASTS, "{waited:?}");
+        lease.release().await.unwrap();
+        *told.lock() = true;
+    });
+    world.run();
+    assert!(*done.lock());
+}
+
+#[test]
+fn a_lease_that_is_held_for_long_is_served_in_the_order_in_which_they_came() {
+    let world = Simulation::new(1);
+    let leases = Leases::new(&Database::in_memory(), "leases").unwrap().lasting(LASTS).timer(world.clone());
+    let served = Arc::new(Mutex::new(Vec::new()));
+    let held = leases.acquire("job", "ann").wait().unwrap();
+    for waiter in 0..5 {
+        let (leases, world, served) = (leases.clone(), world.clone(), Arc::clone(&served));
+        world.clone().spawn(async move {
+            world.sleep(Duration::from_secs(waiter)).await;
+            let lease = leases.acquire_within("job", &waiter.to_string(), HOUR).await.unwrap();
+            served.lock().push(waiter);
+            lease.release().await.unwrap();
+        });
+    }
+    let clock = world.clone();
+    world.spawn(async move {
+        for _ in 0..30 {
+            clock.sleep(LASTS / 2).await;
+            held.renew().await.unwrap();
+        }
+        held.release().await.unwrap();
+    });
+    world.run();
+
+    assert_eq!(*served.lock(), [0, 1, 2, 3, 4]);
+}
