@@ -4,16 +4,16 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::collection::Collection;
-use crate::lease::guard::lost;
 use crate::lease::leases::Leases;
 use crate::lease::record::{Heartbeat, Ownership};
-use crate::store::{Conflict, Error, Mismatch, Reply, Version};
+use crate::store::{Conflict, Error, Kind, Mismatch, Outcome, Reply, Version};
 
 /// A lease that was acquired from [`Leases`]. It is held until it is released or taken over, and not until this is dropped:
 /// a holder that is gone without a release costs whoever comes next the time that it lasts.
@@ -29,12 +29,15 @@ pub struct Lease {
     token: Version,
     /// When the last renewal that came through was begun, by the holder's own clock.
     renewed: Mutex<Instant>,
+    /// Whether a release was sent, and nobody knows what came of it.
+    leaving: AtomicBool,
 }
 
 impl Lease {
     pub(super) fn new(leases: Leases, id: &str, owner: &str, token: Version, begun: Instant) -> Self {
         let (id, owner, lasts) = (id.to_owned(), owner.to_owned(), leases.lasts());
-        Self { leases, id, owner, lasts, token, renewed: Mutex::new(begun) }
+        let (renewed, leaving) = (Mutex::new(begun), AtomicBool::new(false));
+        Self { leases, id, owner, lasts, token, renewed, leaving }
     }
 
     /// The id of the lease.
@@ -176,14 +179,23 @@ impl Lease {
     /// # Errors
     ///
     /// As [`renew`](Self::renew). Where it is a failure, release it again: else the lease may be held until it is taken
-    /// over.
+    /// over. That it is held by nobody then is no error: it may be so by the first release.
     pub fn release(&self) -> Reply<'_, ()> {
         Reply::pending(async move {
             let mut transaction = self.leases.database().transaction();
             transaction.check(self.owners(), &self.id, self.token)?;
             transaction.delete(self.owners(), &self.id);
             transaction.delete(self.leases.beats(), &self.id);
-            transaction.commit().await.map_err(|error| self.told(error))?;
+            // So it stays where the answer is lost, or never taken.
+            let again = self.leaving.swap(true, Ordering::Relaxed);
+            let answer = transaction.commit().await;
+            if !again && answer.as_ref().is_err_and(|error| error.outcome() != Outcome::Unknown) {
+                self.leaving.store(false, Ordering::Relaxed);
+            }
+            match answer.map_err(|error| self.told(error)) {
+                Err(Error::Conflict(conflict)) if again && is_lost(&conflict) => {}
+                answer => drop(answer?),
+            }
             self.leases.watched().forget(&self.id);
             Ok(())
         })
@@ -194,7 +206,7 @@ impl Lease {
     }
 
     fn told(&self, error: Error) -> Error {
-        told(&self.id, error)
+        told(self.owners(), &self.id, error)
     }
 
     fn silent(&self) -> Error {
@@ -203,13 +215,25 @@ impl Lease {
 }
 
 /// What a conflict over the holder's record means to who took it to be another one's.
-pub(super) fn told(id: &str, error: Error) -> Error {
+pub(super) fn told(owners: &Collection<Ownership>, id: &str, error: Error) -> Error {
     let Error::Conflict(conflict) = error else { return error };
-    let told = |mismatch: Mismatch| match mismatch.collection().map(str::to_owned) {
-        Some(collection) => lost(id, mismatch).in_collection(collection),
-        None => mismatch,
+    let told = |mismatch: Mismatch| {
+        // Any other one, as a rule of the trail, says for itself what it means.
+        if mismatch.collection() != owners.name() {
+            return mismatch;
+        }
+        let told = match mismatch.current::<Ownership>() {
+            Some(held) => Mismatch::locked(id, &*held.value.owner, held.value.lasts()),
+            None => Mismatch::state(id, "lease-lost", "the lease is no longer held"),
+        };
+        told.in_collection(owners.name().unwrap_or_default())
     };
     conflict.map(told).into()
+}
+
+/// Whether nobody holds it.
+fn is_lost(conflict: &Conflict) -> bool {
+    matches!(conflict.kind(), Kind::State { rule, .. } if rule == "lease-lost")
 }
 
 /// What the future gives, or `None` where the time is over before.

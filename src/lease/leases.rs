@@ -276,7 +276,7 @@ impl Leases {
             transaction.delete(&self.beats, id);
             let ended = Ended::new(&held.value.owner, by, reason);
             transaction.create(&self.trail, &self.trail_id(id, held.version), ended)?;
-            transaction.commit().await.map(drop).map_err(|error| told(id, error))
+            transaction.commit().await.map(drop).map_err(|error| told(&self.owners, id, error))
         })
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ifmatch::collection::{Sleep, Timer};
 use ifmatch::conformance::simulation::{Simulated, Simulation};
-use ifmatch::lease::{Lease, Leases};
+use ifmatch::lease::{Ended, Lease, Leases};
 use ifmatch::{Collection, Database, Error, Expected, Kind, Memory, Retry};
 use parking_lot::Mutex;
 
@@ -815,4 +815,29 @@ fn a_lease_that_is_held_for_long_is_served_in_the_order_in_which_they_came() {
     world.run();
 
     assert_eq!(*served.lock(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn whoever_ends_a_lease_that_is_over_is_told_of_the_lease_alone() -> Result<(), Error> {
+    let office = Database::in_memory();
+    let by_admins =
+        |_: Option<&Ended>, new: Option<&Ended>| new.is_none_or(|ended| ended.by.starts_with("admin:"));
+    let _trail = office.define::<Ended>("leases.trail")?.rule("admins", "admins only", by_admins).open()?;
+    let leases = Leases::new(&office, "leases")?;
+    let lease = leases.acquire("a", "ann").wait()?;
+
+    let refused = leases.force_release("a", "bob", "no admin").wait().unwrap_err();
+    assert!(
+        matches!(refused.conflict().unwrap().kind(), Kind::State { rule, .. } if rule == "admins"),
+        "{refused}"
+    );
+    leases.force_release("a", "admin:eve", "it hangs").wait()?;
+
+    for lost in [lease.renew().wait(), lease.release().wait()] {
+        assert_eq!(
+            lost.unwrap_err().to_string(),
+            "`a` of `leases` refuses the change: the lease is no longer held"
+        );
+    }
+    Ok(())
 }
