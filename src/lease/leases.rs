@@ -249,7 +249,8 @@ impl Leases {
     }
 
     /// Ends a lease whoever holds it, and keeps in the same commit who did that and why: what the holder writes under it from
-    /// then on is refused.
+    /// then on is refused. A record that can't be read, damaged or of a later release, is ended too: the trail says that
+    /// `somebody` held it.
     ///
     /// # Errors
     ///
@@ -269,14 +270,21 @@ impl Leases {
     /// ```
     pub fn force_release<'a>(&'a self, id: &'a str, by: &'a str, reason: &'a str) -> Reply<'a, ()> {
         Reply::pending(async move {
-            let held = self.owners.fetch(id).await?;
+            let (token, owner) = match self.owners.fetch(id).await {
+                Ok(held) => (held.version, held.value.owner.clone()),
+                // Whoever it was: it gives way to nobody else.
+                Err(Error::Corrupt(corrupt)) => (corrupt.version(), "somebody".to_owned()),
+                Err(error) => return Err(error),
+            };
             let mut transaction = self.database.transaction();
-            transaction.check(&self.owners, id, held.version)?;
+            transaction.check(&self.owners, id, token)?;
             transaction.delete(&self.owners, id);
             transaction.delete(&self.beats, id);
-            let ended = Ended::new(&held.value.owner, by, reason);
-            transaction.create(&self.trail, &self.trail_id(id, held.version), ended)?;
-            transaction.commit().await.map(drop).map_err(|error| told(&self.owners, id, error))
+            let ended = Ended::new(&owner, by, reason);
+            transaction.create(&self.trail, &self.trail_id(id, token), ended)?;
+            transaction.commit().await.map_err(|error| told(&self.owners, id, error))?;
+            self.watched.forget(id);
+            Ok(())
         })
     }
 

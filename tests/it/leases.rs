@@ -841,3 +841,20 @@ fn whoever_ends_a_lease_that_is_over_is_told_of_the_lease_alone() -> Result<(), 
     }
     Ok(())
 }
+
+#[test]
+fn a_record_that_cannot_be_read_is_ended_by_force() -> Result<(), Error> {
+    let store = Arc::new(Memory::<[u8]>::new());
+    let office = Database::new(Arc::clone(&store));
+    let leases = Leases::new(&office, "leases")?;
+    let articles = office.define::<String>("articles")?.leased(&leases).open()?;
+    Collection::<serde_json::Value>::json(store).put("leases/a", serde_json::json!("damaged")).wait()?;
+    assert!(articles.put("a", "text".to_string()).wait().is_err());
+
+    leases.force_release("a", "ann", "it is damaged").wait()?;
+
+    articles.put("a", "text".to_string()).wait()?;
+    let ended = leases.trail("a", None, 9).wait()?.items.remove(0).1;
+    assert_eq!((&*ended.from, &*ended.by, &*ended.reason), ("somebody", "ann", "it is damaged"));
+    Ok(())
+}
