@@ -112,7 +112,8 @@ impl Leases {
     /// # Errors
     ///
     /// A [`Conflict`](crate::Conflict) of [`Kind::Locked`](crate::Kind::Locked) where it is held, by the same owner too;
-    /// HTTP status 423.
+    /// HTTP status 423. One that is [exhausted](crate::Conflict::is_exhausted) where it changed hands at each of many looks, and
+    /// what a rule of the trail refuses.
     ///
     /// ```
     /// # use ifmatch::lease::Leases;
@@ -137,6 +138,10 @@ impl Leases {
     /// for it. The first in line looks at the store ten times in the time that the lease lasts, and where the store has
     /// no feed at least once a second. One in line that nobody polls holds the others up for half of that time at most.
     /// A store that fails in passing is asked again while there is time.
+    ///
+    /// Where the answer to an acquisition is lost, the store is asked what became of it before anything else, so that nobody
+    /// waits for itself; unless it can't tell any more. The time bounds the waiting, and no answer of the store, which has
+    /// the limits of [`Retry`](crate::Retry).
     ///
     /// # Errors
     ///

@@ -8,9 +8,12 @@ use crate::lease::leases::{Leases, trail_of};
 use crate::lease::record::{Ended, Heartbeat, Ownership};
 use crate::lease::watched::Beat;
 use crate::store::{
-    Changes, Committed, Conflict, Error, Expected, IdProblem, MAX_ID_BYTES, Refusal, Start, Version,
-    Versioned, shortened,
+    Changes, Committed, Conflict, Error, Expected, IdProblem, MAX_ID_BYTES, Outcome, Refusal, Resolution,
+    Start, Version, Versioned, WriteId, shortened,
 };
+
+/// How often one who acquires at once may find that it changed hands while it looked.
+const MOST_TRIES: u32 = 16;
 
 /// How often the first in line looks, in the time that the lease lasts.
 const LOOKS: u32 = 10;
@@ -40,12 +43,19 @@ impl<'a> Waiting<'a> {
 
     pub(super) async fn at_once(self) -> Result<Lease, Error> {
         self.check_id()?;
+        let mut tried = 0;
         loop {
             match self.look().await? {
                 Looked::Acquired(lease) => return Ok(*lease),
                 Looked::Held(held, silent) => return Err(self.locked(&held, silent)),
-                // It may be over already.
-                Looked::Outrun => {}
+                Looked::Outrun(conflict) => {
+                    tried += 1;
+                    if tried == MOST_TRIES {
+                        return Err(conflict.exhausted(tried).into());
+                    }
+                    // It may be over already.
+                    self.leases.clock().sleep(SHORTEST_LOOK).await;
+                }
             }
         }
     }
@@ -62,19 +72,35 @@ impl<'a> Waiting<'a> {
             return self.at_once().await;
         }
         let mut changes = None::<Changes<Ownership>>;
+        // What it sent, and heard nothing of.
+        let mut doubt = None::<(WriteId, Instant)>;
         loop {
             // Told of changes from before it looks: none is missed. Without them it looks now and then.
             if changes.is_none() && self.leases.database().abilities().watch {
                 changes = self.leases.owners().watch(Start::Now).await.ok();
             }
-            let (error, rest) = match self.look().await {
+            let settled = match doubt {
+                Some((write, begun)) => self.settle(write, begun).await,
+                None => Ok(None),
+            };
+            let looked = match settled {
+                Ok(Some(lease)) => return Ok(lease),
+                Ok(None) => {
+                    let begun = clock.now();
+                    let looked = self.look().await;
+                    doubt = in_doubt(&looked).map(|write| (write, begun));
+                    looked
+                }
+                Err(error) => Err(error),
+            };
+            let (error, rest) = match looked {
                 Ok(Looked::Acquired(lease)) => return Ok(*lease),
                 // It changed hands in between.
-                Ok(Looked::Outrun) if !left().is_zero() => {
+                Ok(Looked::Outrun(_)) if !left().is_zero() => {
                     clock.sleep(SHORTEST_LOOK.min(left())).await;
                     continue;
                 }
-                Ok(Looked::Outrun) => return self.at_once().await,
+                Ok(Looked::Outrun(_)) => return self.at_once().await,
                 Ok(Looked::Held(held, silent)) => {
                     let lasts = held.value.lasts();
                     let look = look(lasts, changes.is_some());
@@ -102,13 +128,28 @@ impl<'a> Waiting<'a> {
     /// Acquires it where nobody holds it, or where its holder was silent for long enough.
     async fn look(&self) -> Result<Looked, Error> {
         let Some(held) = self.leases.owners().get(self.id).await? else {
-            return Ok(self.create().await?.map_or(Looked::Outrun, Looked::acquired));
+            return self.create().await;
         };
         let (beat, silent) = self.silent(&held).await?;
         if silent < held.value.lasts() || !held.value.is_understood() {
             return Ok(Looked::Held(held, silent));
         }
-        Ok(self.take_over(&held, beat).await?.map_or(Looked::Outrun, Looked::acquired))
+        self.take_over(&held, beat).await
+    }
+
+    /// What became of an acquisition that was begun then, and whose answer was lost: the lease, if it is still held. While
+    /// that can't be asked it is an error: a look would find its own lease to be another one's.
+    async fn settle(&self, write: WriteId, begun: Instant) -> Result<Option<Lease>, Error> {
+        let Resolution::Applied(committed) = self.leases.database().resolve(write).await? else {
+            return Ok(None);
+        };
+        let lease = self.lease(&committed, begun)?;
+        match lease.renew().await {
+            Ok(()) => Ok(Some(lease)),
+            // It was taken over meanwhile.
+            Err(Error::Conflict(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Ends the lease where its holder was silent for long enough, and acquires nothing. Whether it did.
@@ -126,7 +167,7 @@ impl<'a> Waiting<'a> {
                 Ok(true)
             }
             // Its holder lives, or somebody was faster.
-            Err(Error::Conflict(_)) => Ok(false),
+            Err(Error::Conflict(conflict)) if self.is_outrun(&conflict) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -175,8 +216,8 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// Takes what nobody holds; `None` where somebody was faster.
-    async fn create(&self) -> Result<Option<Lease>, Error> {
+    /// Takes what nobody holds.
+    async fn create(&self) -> Result<Looked, Error> {
         let begun = self.leases.clock().now();
         let mut transaction = self.leases.database().transaction();
         transaction.create(self.leases.owners(), self.id, self.ownership())?;
@@ -185,11 +226,7 @@ impl<'a> Waiting<'a> {
     }
 
     /// Takes it from a holder whose heartbeat has been this one for long enough: only if it still is.
-    async fn take_over(
-        &self,
-        held: &Versioned<Ownership>,
-        beat: Option<Version>,
-    ) -> Result<Option<Lease>, Error> {
+    async fn take_over(&self, held: &Versioned<Ownership>, beat: Option<Version>) -> Result<Looked, Error> {
         let begun = self.leases.clock().now();
         let mut transaction = self.takeover(held, beat)?;
         transaction.put(self.leases.owners(), self.id, self.ownership());
@@ -201,16 +238,25 @@ impl<'a> Waiting<'a> {
         Ownership::new(self.owner, self.leases.lasts())
     }
 
-    fn acquired(&self, answer: Result<Committed, Error>, begun: Instant) -> Result<Option<Lease>, Error> {
+    fn acquired(&self, answer: Result<Committed, Error>, begun: Instant) -> Result<Looked, Error> {
         match answer {
-            Ok(committed) => {
-                let token = committed.put_version(0)?;
-                self.leases.watched().forget(self.id);
-                Ok(Some(Lease::new(self.leases.clone(), self.id, self.owner, token, begun)))
-            }
-            Err(Error::Conflict(_)) => Ok(None),
+            Ok(committed) => Ok(Looked::Acquired(Box::new(self.lease(&committed, begun)?))),
+            Err(Error::Conflict(conflict)) if self.is_outrun(&conflict) => Ok(Looked::Outrun(conflict)),
             Err(error) => Err(error),
         }
+    }
+
+    fn lease(&self, committed: &Committed, begun: Instant) -> Result<Lease, Error> {
+        let token = committed.put_version(0)?;
+        self.leases.watched().forget(self.id);
+        Ok(Lease::new(self.leases.clone(), self.id, self.owner, token, begun))
+    }
+
+    /// Whether somebody was faster. Any other conflict is one of the program's own making, such as a rule of the trail, and
+    /// would come again.
+    fn is_outrun(&self, conflict: &Conflict) -> bool {
+        let records = [self.leases.owners().name(), self.leases.beats().name()];
+        conflict.mismatches().iter().any(|mismatch| records.contains(&mismatch.collection()))
     }
 
     fn locked(&self, held: &Versioned<Ownership>, silent: Duration) -> Error {
@@ -238,17 +284,77 @@ fn look(lasts: Duration, is_told: bool) -> Duration {
     if is_told { look } else { look.min(LONGEST_LOOK) }
 }
 
+/// What a look has sent, where nobody knows what came of it.
+fn in_doubt(looked: &Result<Looked, Error>) -> Option<WriteId> {
+    let Err(Error::Failed(failure)) = looked else { return None };
+    failure.write().filter(|_| failure.outcome() == Outcome::Unknown)
+}
+
 /// What a look came to.
 enum Looked {
     Acquired(Box<Lease>),
     /// Somebody holds it, and has been silent for so long as far as is known.
     Held(Versioned<Ownership>, Duration),
     /// Somebody was faster.
-    Outrun,
+    Outrun(Conflict),
 }
 
-impl Looked {
-    fn acquired(lease: Lease) -> Self {
-        Self::Acquired(Box::new(lease))
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::collection::testing::{Fault, Jumping, Scripted};
+    use crate::collection::{Database, Retry, Timer};
+
+    const LASTS: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn whoever_hears_late_what_it_acquired_does_not_wait_for_itself() {
+        for (fault, forgets) in
+            [(Fault::LoseAnswer, false), (Fault::LoseRequest, false), (Fault::LoseAnswer, true)]
+        {
+            let clock = Jumping::new();
+            let mut store = Scripted::<[u8]>::losing(&[fault]);
+            store.resolve_faults.lock().extend([Fault::Fail; 2]);
+            store.forgets = forgets;
+            let retry = Retry::default().timer(clock.clone()).attempts(1);
+            let office = Database::new(Arc::new(store)).with_retry(retry);
+            let leases = Leases::new(&office, "leases").unwrap().lasting(LASTS).timer(clock.clone());
+            let begun = clock.now();
+
+            let lease = leases.acquire_within("a", "ann", LASTS * 3).wait().unwrap();
+
+            lease.renew().wait().unwrap();
+            let trail = leases.trail("a", None, 9).wait().unwrap().items.len();
+            // Where the store can't tell, it is held by somebody, as far as anybody knows.
+            assert_eq!((clock.now() - begun > LASTS, trail), (forgets, usize::from(forgets)), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_release_that_may_have_come_through_is_none_that_is_lost() {
+        for (fault, elsewhere) in
+            [(Fault::LoseAnswer, false), (Fault::LoseRequest, false), (Fault::LoseAnswer, true)]
+        {
+            let mut store = Scripted::<[u8]>::losing(&[Fault::None, fault]);
+            store.forgets = true;
+            let office = Database::new(Arc::new(store));
+            let leases = Leases::new(&office, "leases").unwrap();
+            let lease = leases.acquire("a", "ann").wait().unwrap();
+            assert_eq!(lease.release().wait().unwrap_err().outcome(), Outcome::Unknown);
+            let other = elsewhere.then(|| leases.acquire("a", "bob").wait().unwrap());
+
+            let again = lease.release().wait();
+
+            assert_eq!(again.is_ok(), other.is_none(), "{again:?}");
+            assert_eq!(leases.holder("a").wait().unwrap().is_some(), other.is_some());
+        }
+        let leases = Leases::new(&Database::in_memory(), "leases").unwrap();
+        let lease = leases.acquire("a", "ann").wait().unwrap();
+        leases.force_release("a", "bob", "it hangs").wait().unwrap();
+        for _ in 0..2 {
+            assert!(lease.release().wait().is_err());
+        }
     }
 }

@@ -761,6 +761,88 @@ fn leases_that_are_over_keep_no_sweep_from_ending_others() -> Result<(), Error> 
     Ok(())
 }
 
+/// What `work` gives, which must not take for ever.
+fn in_time<A: Send + 'static>(work: impl FnOnce() -> A + Send + 'static) -> A {
+    let (give, given) = std::sync::mpsc::channel();
+    thread::spawn(move || give.send(work()));
+    given.recv_timeout(Duration::from_secs(60)).expect("it never comes to an end")
+}
+
+#[test]
+fn a_takeover_that_a_rule_refuses_is_told() -> Result<(), Error> {
+    let (office, clock) = (Database::in_memory(), ByHand::new());
+    let by_admins =
+        |_: Option<&Ended>, new: Option<&Ended>| new.is_none_or(|ended| ended.by.starts_with("admin:"));
+    let _trail = office.define::<Ended>("leases.trail")?.rule("admins", "admins only", by_admins).open()?;
+    let leases = Leases::new(&office, "leases")?.lasting(LASTS).timer(clock.clone());
+    let _dead = leases.acquire("a", "ann").wait()?;
+
+    let waits = leases.clone();
+    let waited = in_time(move || waits.acquire_within("a", "bob", LASTS * 2).wait().map(drop));
+    let (at_once, swept) =
+        (leases.acquire("a", "bob").wait().map(drop), leases.sweep("bob").wait().map(drop));
+
+    for refused in [waited, at_once, swept] {
+        let refused = refused.unwrap_err();
+        assert!(
+            matches!(refused.conflict().unwrap().kind(), Kind::State { rule, .. } if rule == "admins"),
+            "{refused}"
+        );
+    }
+    assert_eq!(leases.sweep("admin:eve").wait()?, 1);
+    Ok(())
+}
+
+/// A clock by which somebody else acquires a lease whenever it is looked at, and releases it whenever somebody waits.
+#[derive(Clone)]
+struct Rival {
+    leases: Leases,
+    lease: Arc<Mutex<Option<Lease>>>,
+}
+
+impl Timer for Rival {
+    fn now(&self) -> Instant {
+        self.lease.lock().get_or_insert_with(|| self.leases.acquire("a", "ann").wait().unwrap());
+        Instant::now()
+    }
+
+    fn sleep(&self, _: Duration) -> Sleep {
+        if let Some(lease) = self.lease.lock().take() {
+            lease.release().wait().unwrap();
+        }
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[test]
+fn who_is_outrun_again_and_again_is_told_so_in_the_end() -> Result<(), Error> {
+    let office = Database::in_memory();
+    let rival = Rival { leases: Leases::new(&office, "leases")?, lease: Arc::default() };
+    let leases = Leases::new(&office, "leases")?.timer(rival);
+
+    let outrun = in_time(move || leases.acquire("a", "bob").wait().unwrap_err());
+
+    assert!(outrun.conflict().unwrap().is_exhausted(), "{outrun}");
+    Ok(())
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_ended_by_force() -> Result<(), Error> {
+    let store = Arc::new(Memory::<[u8]>::new());
+    let office = Database::new(Arc::clone(&store));
+    let leases = Leases::new(&office, "leases")?;
+    let articles = office.define::<String>("articles")?.leased(&leases).open()?;
+    Collection::<serde_json::Value>::json(store).put("leases/a", serde_json::json!("damaged")).wait()?;
+    assert!(articles.put("a", "text".to_string()).wait().is_err());
+
+    leases.force_release("a", "ann", "it is damaged").wait()?;
+
+    articles.put("a", "text".to_string()).wait()?;
+    let ended = leases.trail("a", None, 9).wait()?.items.remove(0).1;
+    assert_eq!((&*ended.from, &*ended.by, &*ended.reason), ("somebody", "ann", "it is damaged"));
+    Ok(())
+}
+
 #[test]
 fn one_who_waits_and_is_not_polled_holds_up_nobody_for_long() {
     let world = Simulation::new(1);
@@ -839,22 +921,5 @@ fn whoever_ends_a_lease_that_is_over_is_told_of_the_lease_alone() -> Result<(), 
             "`a` of `leases` refuses the change: the lease is no longer held"
         );
     }
-    Ok(())
-}
-
-#[test]
-fn a_record_that_cannot_be_read_is_ended_by_force() -> Result<(), Error> {
-    let store = Arc::new(Memory::<[u8]>::new());
-    let office = Database::new(Arc::clone(&store));
-    let leases = Leases::new(&office, "leases")?;
-    let articles = office.define::<String>("articles")?.leased(&leases).open()?;
-    Collection::<serde_json::Value>::json(store).put("leases/a", serde_json::json!("damaged")).wait()?;
-    assert!(articles.put("a", "text".to_string()).wait().is_err());
-
-    leases.force_release("a", "ann", "it is damaged").wait()?;
-
-    articles.put("a", "text".to_string()).wait()?;
-    let ended = leases.trail("a", None, 9).wait()?.items.remove(0).1;
-    assert_eq!((&*ended.from, &*ended.by, &*ended.reason), ("somebody", "ann", "it is damaged"));
     Ok(())
 }
