@@ -34,8 +34,8 @@ where
     /// # Errors
     ///
     /// 404 or 410 where there is nothing to merge with. A [`Conflict`], 409, with the places that both changed
-    /// ([`Overlaps`](crate::merge::Overlaps)), or without where the history no longer has the base, or the
-    /// resource was deleted since: the client starts from what is there now. 400 where `Merge-Base` can't be read, names several states, or stands beside a precondition, for which RFC 9110
+    /// ([`Overlaps`](crate::merge::Overlaps)), or without where the history no longer has the base, has not recorded
+    /// the last write, or the resource was deleted since: the client starts from what is there now. 400 where `Merge-Base` can't be read, names several states, or stands beside a precondition, for which RFC 9110
     /// §13.1.1 has another answer. [`Refusal::Collection`](crate::store::Refusal::Collection) where the history is that of
     /// another collection. Else as [`modify`](Self::modify); what leaves the stored value equal by `==` is not written, as there.
     ///
