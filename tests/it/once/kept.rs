@@ -245,7 +245,7 @@ fn a_record_that_can_not_be_read_is_told_as_one_of_the_keys_and_not_as_the_resou
 fn a_bound_that_is_none_bounds_nothing() {
     let office = Office::new();
     let keys = office.keys().keeping(usize::MAX).keeping_each(usize::MAX);
-    office.put(&keys, "ann", 1).unwrap();
+    office.put_many(&keys, "ann", 1..2);
 
     assert_eq!(keys.sweep().wait().unwrap(), 0);
 }
@@ -273,7 +273,7 @@ fn a_clock_may_call_the_keys() {
     let office = Office::new();
     let clock = Asking(Arc::default());
     let keys = office.keys().timer(clock.clone());
-    office.put(&keys, "ann", 1).unwrap();
+    office.put_many(&keys, "ann", 1..2);
     *clock.0.lock() = Some(keys.clone());
 
     let (give, given) = std::sync::mpsc::channel();
