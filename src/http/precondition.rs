@@ -176,7 +176,7 @@ impl Preconditions {
     ///
     /// # Errors
     ///
-    /// A [`Conflict`] from a header (412, for a missing target 404 where `intent` can't create it) that carries what was
+    /// A [`Conflict`](crate::Conflict) from a header (412, for a missing target 404 where `intent` can't create it) that carries what was
     /// found; 404 for a deletion of nothing; 400 where a header can't be read, and 428 where one is required.
     ///
     /// ```

@@ -30,7 +30,7 @@ where
     /// another state of the same one, and merged with.
     ///
     /// Where the outcome is unknown, or this is dropped before its end, the draft stays as it was, and its changes may have been
-    /// applied, and so it is after a transaction that [saved](crate::DatabaseTransaction::save) it. To commit it again is safe:
+    /// applied, and so it is after a transaction that [saved](crate::collection::DatabaseTransaction::save) it. To commit it again is safe:
     /// what gives the same when it is merged twice merges, and what may not, as with
     /// [`Counter`](crate::merge::Strategy::Counter), a closure of one's own or equal lines, is the conflict of
     /// [`commit`](Self::commit) unless the base is still the stored state. Open another draft then.
