@@ -140,7 +140,7 @@ impl<'a> Waiting<'a> {
     /// What became of an acquisition that was begun then, and whose answer was lost: the lease, if it is still held. While
     /// that can't be asked it is an error: a look would find its own lease to be another one's.
     async fn settle(&self, write: WriteId, begun: Instant) -> Result<Option<Lease>, Error> {
-        let Resolution::Applied(committed) = self.leases.database().resolve(write).await? else {
+        let Resolution::Applied(committed) = self.leases.owners().resolve(write).await? else {
             return Ok(None);
         };
         let lease = self.lease(&committed, begun)?;
