@@ -179,17 +179,18 @@ fn a_commit_waits_no_longer_for_many_locks_than_for_one() {
 
     // The first is let go of before the commit gives up, and then it waits for the second.
     let _held = Session::begin(port, &super::lock_of(&name, second));
-    let holder = Session::begin(port, &super::lock_of(&name, first));
-    let waited = thread::scope(|scope| {
-        let waits = scope.spawn(|| puts(2).unwrap_err());
-        until("it does not wait", || waits.is_finished() || super::waiting_for(port, &name, first) == 1);
-        // A good part of its patience.
-        thread::sleep(Duration::from_secs(4));
-        drop(holder);
-        waits.join().unwrap()
+    super::refused_in_time(|| {
+        let holder = Session::begin(port, &super::lock_of(&name, first));
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| puts(2).unwrap_err());
+            until("it does not wait", || waits.is_finished() || super::waiting_for(port, &name, first) == 1);
+            // A good part of its patience.
+            thread::sleep(Duration::from_secs(4));
+            drop(holder);
+            waits.join().unwrap()
+        })
     });
 
-    assert_eq!(waited.outcome(), Outcome::NotApplied, "{waited:?}");
     assert_eq!(*store.get("b").wait().unwrap().unwrap().value, [1]);
 }
 
