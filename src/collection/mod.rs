@@ -24,7 +24,7 @@ mod transaction;
 pub(crate) use call::{Call, missing_in, own_in};
 pub use collection::Collection;
 #[cfg(feature = "json")]
-pub(crate) use database::Encoding;
+pub(crate) use database::{Encoding, Guarded};
 pub use database::{Along, Database, DatabaseTransaction, Definition, Exit, Part, Step};
 pub use draft::Draft;
 #[cfg(any(feature = "merge", all(test, shuttle)))]

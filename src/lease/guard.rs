@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::collection::{Along, Collection, Definition, Exit, Part, Step};
+use crate::collection::{Along, Collection, Definition, Exit, Guarded, Part, Step};
 use crate::lease::lease::Lease;
 use crate::lease::leases::Leases;
 use crate::lease::record::Ownership;
@@ -20,17 +20,13 @@ impl<T: Resource> Step<T> for Guard {
         let owners = &self.owners;
         // What stands for a write of what is there may bring that up to date.
         let writes = |action: &Action<T>| part.commit().is_unchanged() || !matches!(action, Action::Check);
-        for entry in part.entries().iter().filter(|entry| writes(&entry.action)) {
+        let entries = part.entries().iter().enumerate();
+        for (at, entry) in entries.filter(|(_, entry)| writes(&entry.action)) {
             // It comes under the lease: that is checked already.
             if along.expects(owners, entry.id)?.is_some() {
                 continue;
             }
-            let (id, collection, intent) =
-                (entry.id.to_owned(), along.collection().to_owned(), entry.intent());
-            let required = along.require(owners, entry.id, Expected::Absent, move |mismatch| {
-                held(&id, mismatch).in_collection(&*collection).with_intent(intent)
-            });
-            match required {
+            match along.guard(at, owners, entry.id, Expected::Absent, held) {
                 // The names of leases are longer: nobody can hold one of this id.
                 Err(Error::Refused(Refusal::Id { .. })) | Ok(()) => {}
                 Err(error) => return Err(error),
@@ -41,12 +37,13 @@ impl<T: Resource> Step<T> for Guard {
 }
 
 /// The refusal of a write by whoever holds the lease.
-fn held(id: &str, of_lease: Mismatch) -> Mismatch {
-    match of_lease.current::<Ownership>() {
-        Some(held) => Mismatch::locked(id, &*held.value.owner, held.value.lasts()),
+fn held(written: Guarded<'_>, of_lease: Mismatch) -> Mismatch {
+    let refused = match of_lease.current::<Ownership>() {
+        Some(held) => Mismatch::locked(written.id, &*held.value.owner, held.value.lasts()),
         // A record of a later format.
-        None => Mismatch::locked(id, "somebody", Duration::from_secs(1)),
-    }
+        None => Mismatch::locked(written.id, "somebody", Duration::from_secs(1)),
+    };
+    refused.in_collection(Arc::clone(written.collection)).with_intent(written.intent)
 }
 
 /// The refusal of a write under a lease that is lost.
@@ -55,6 +52,11 @@ pub(super) fn lost(id: &str, of_lease: Mismatch) -> Mismatch {
         Some(held) => Mismatch::locked(id, &*held.value.owner, held.value.lasts()),
         None => Mismatch::state(id, "lease-lost", "the lease it was to be written under is no longer held"),
     }
+}
+
+/// The same of the entry that was to be written.
+fn lost_by(written: Guarded<'_>, of_lease: Mismatch) -> Mismatch {
+    lost(written.id, of_lease).in_collection(Arc::clone(written.collection))
 }
 
 impl<T: Resource> Definition<T> {
@@ -112,10 +114,8 @@ impl<T: Resource> Collection<T> {
     pub fn under(&self, lease: &Lease) -> Result<Self, Error> {
         let (owners, id, token) = (lease.owners().clone(), lease.id().to_owned(), lease.token());
         self.escorted(
-            Arc::new(move |written: &str, along: &mut Along<'_>| {
-                let (written, collection) = (written.to_owned(), along.collection().to_owned());
-                let told = move |mismatch| lost(&written, mismatch).in_collection(&*collection);
-                along.require(&owners, &id, token, told).map(|()| Exit::silent())
+            Arc::new(move |_: &str, along: &mut Along<'_>| {
+                along.guard(0, &owners, &id, token, lost_by).map(|()| Exit::silent())
             }),
             lease.owners(),
         )

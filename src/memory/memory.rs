@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 
 use crate::base::{Mutex, random};
 use crate::memory::log::{Log, Read, Watcher};
-use crate::memory::table::{Leftovers, Prefix, Table};
+use crate::memory::table::{Below, Leftovers, Place, Prefix, Table};
 use crate::store::{
-    Abilities, Batch, Change, ChangeKind, Changes, Commit, Committed, Durability, Error, Expected, Expired,
+    Abilities, Batch, Change, ChangeKind, Changes, Commit, Committed, Durability, Entry, Error, Expected, Expired,
     Failure, Feed, Listed, Outcome, Page, Receipt, Refusal, Reply, Resolution, Resource, Scan, Start, Store,
     Version, Versioned, Window, WriteId,
 };
@@ -117,10 +117,16 @@ impl<T: Resource + ?Sized> Memory<T> {
         self.inner.table.prefix(text)
     }
 
+    /// Where the id of both pieces has its place.
+    #[inline(always)]
+    pub(crate) fn place_below(&self, prefix: &Prefix, id: &str) -> Place {
+        self.inner.table.place_of(prefix, id)
+    }
+
     /// What [`find`](Self::find) gives for the id of both pieces, which are nowhere put together.
     #[inline(always)]
-    pub(crate) fn find_below(&self, prefix: &Prefix, id: &str) -> Option<Versioned<T>> {
-        self.inner.table.get_below(prefix, id)
+    pub(crate) fn find_below(&self, prefix: &Prefix, id: &str, place: Place) -> Option<Versioned<T>> {
+        self.inner.table.get_below(prefix, id, place)
     }
 
     /// Puts a value where there is one as expected, and gives the displaced one for it; else does nothing.
@@ -129,13 +135,29 @@ impl<T: Resource + ?Sized> Memory<T> {
         &self,
         prefix: &Prefix,
         id: &str,
+        place: Place,
         expected: Expected,
         value: &mut Arc<T>,
     ) -> Result<Option<Receipt>, Refusal> {
         let Inner { table, log, .. } = &*self.inner;
         // Dropped here, outside of every lock.
         let mut leftovers = Leftovers::default();
-        table.replace_below(prefix, id, expected, value, log, &mut leftovers)
+        table.replace_below(prefix, id, place, expected, value, log, &mut leftovers)
+    }
+
+    /// A commit under no write id of entries whose ids differ: of the first `own` ones each is below `prefix`, and only those
+    /// have receipts in the answer.
+    #[inline]
+    pub(crate) fn apply_below(
+        &self,
+        prefix: &Prefix,
+        own: usize,
+        entries: &mut [Entry<'_, T>],
+    ) -> Result<Committed, Error> {
+        let Inner { table, log, .. } = &*self.inner;
+        // Dropped here, outside of every lock.
+        let mut leftovers = Leftovers::default();
+        table.commit_many(entries, Below::of(prefix, own), own, log, &mut leftovers)
     }
 
     fn with_parts(separator: Option<u8>, last: u64) -> Self {
@@ -214,16 +236,26 @@ impl<T: Resource + ?Sized> Inner<T> {
         // They and the commit are dropped after the locks.
         let mut leftovers = Leftovers::default();
         let Some(write) = commit.remembered_write() else {
-            return self.table.commit_many(commit.entries_mut(), &self.log, &mut leftovers);
+            return self.commit_many(&mut commit, &mut leftovers);
         };
         self.once(write, commit.fingerprint(), || {
-            let committed = self.table.commit_many(commit.entries_mut(), &self.log, &mut leftovers)?;
+            let committed = self.commit_many(&mut commit, &mut leftovers)?;
             // A deletion that found nothing is remembered too, or it would delete what came since when it is sent again.
             if !committed.receipts().iter().any(Receipt::changed) {
                 self.log.pass()?;
             }
             Ok(committed)
         })
+    }
+
+    fn commit_many(
+        &self,
+        commit: &mut Commit<'_, T>,
+        leftovers: &mut Leftovers<T>,
+    ) -> Result<Committed, Error> {
+        let entries = commit.entries_mut();
+        let told = entries.len();
+        self.table.commit_many(entries, Below::NONE, told, &self.log, leftovers)
     }
 
     fn scan(&self, scan: Scan<'_>) -> Result<Page<Listed<T>>, Error> {
@@ -346,7 +378,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::store::{Entry, Expected};
+    
 
     fn put<'a, T: ?Sized>(id: &'a str, value: impl Into<Arc<T>>) -> Entry<'a, T> {
         Entry::put(id, Expected::Any, value.into())

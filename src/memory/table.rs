@@ -4,6 +4,7 @@
 //! and nothing of the program's runs while one is held: it clones and moves [`Arc`]s and compares ids. What a commit
 //! displaces, and the tasks it wakes, go into [`Leftovers`] for the caller.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::{Deref, DerefMut};
@@ -156,8 +157,51 @@ pub(crate) struct Prefix {
 impl Prefix {
     /// Whether `key` is this prefix and `id`.
     #[inline]
-    fn and(&self, id: &str, key: &str) -> bool {
+    pub(crate) fn and(&self, id: &str, key: &str) -> bool {
         key.len() == self.text.len() + id.len() && key.ends_with(id) && key.starts_with(&*self.text)
+    }
+}
+
+/// Where an id is in a table, whether it is there or not.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    hash: u64,
+    shard: usize,
+}
+
+/// The entries of a commit, of which the first ones may name their ids without the prefix of their part.
+#[derive(Clone, Copy)]
+pub(super) struct Below<'p>(Option<(&'p Prefix, usize)>);
+
+impl<'p> Below<'p> {
+    /// All ids are whole.
+    pub(super) const NONE: Self = Self(None);
+
+    /// The first `count` ids are below `prefix`.
+    pub(super) fn of(prefix: &'p Prefix, count: usize) -> Self {
+        Self(Some((prefix, count)))
+    }
+
+    #[inline]
+    fn prefix(self, at: usize) -> Option<&'p Prefix> {
+        self.0.and_then(|(prefix, count)| (at < count).then_some(prefix))
+    }
+
+    /// Whether `key` is what the entry at this place names by `id`.
+    #[inline]
+    fn is(self, at: usize, id: &str, key: &str) -> bool {
+        match self.prefix(at) {
+            Some(prefix) => prefix.and(id, key),
+            None => key == id,
+        }
+    }
+
+    /// The whole id of the entry at this place.
+    fn whole(self, at: usize, id: &str) -> Cow<'_, str> {
+        match self.prefix(at) {
+            Some(prefix) => [&*prefix.text, id].concat().into(),
+            None => id.into(),
+        }
     }
 }
 
@@ -195,6 +239,15 @@ impl<T: Resource + ?Sized> Table<T> {
         }
     }
 
+    /// The place of an id that the entry at this place names.
+    #[inline]
+    fn place_below(&self, below: Below<'_>, at: usize, id: &str) -> (u64, usize) {
+        match below.prefix(at) {
+            Some(prefix) => self.of_hash(prefix.hash ^ self.hash(id.as_bytes())),
+            None => self.place(id.as_bytes()),
+        }
+    }
+
     #[cold]
     fn place_in_pieces(&self, id: &[u8], separator: u8) -> (u64, usize) {
         match id.iter().position(|byte| *byte == separator) {
@@ -220,10 +273,21 @@ impl<T: Resource + ?Sized> Table<T> {
         (hash, self.rows.determine_shard(hash as usize))
     }
 
+    /// The place of an id in two pieces.
+    #[inline(always)]
+    pub(super) fn place_of(&self, prefix: &Prefix, id: &str) -> Place {
+        let (hash, shard) = self.of_hash(prefix.hash ^ self.hash(id.as_bytes()));
+        Place { hash, shard }
+    }
+
     /// [`get`](Self::get) of an id in two pieces, which are nowhere put together.
     #[inline(always)]
-    pub(super) fn get_below(&self, prefix: &Prefix, id: &str) -> Option<Versioned<T>> {
-        let (hash, shard) = self.of_hash(prefix.hash ^ self.hash(id.as_bytes()));
+    pub(super) fn get_below(
+        &self,
+        prefix: &Prefix,
+        id: &str,
+        Place { hash, shard }: Place,
+    ) -> Option<Versioned<T>> {
         let rows = self.rows.shards()[shard].read();
         rows.get(hash, |(key, _)| prefix.and(id, key))?.1.get().versioned()
     }
@@ -234,13 +298,13 @@ impl<T: Resource + ?Sized> Table<T> {
         &self,
         prefix: &Prefix,
         id: &str,
+        Place { hash, shard }: Place,
         expected: Expected,
         value: &mut Arc<T>,
         log: &Log,
         leftovers: &mut Leftovers<T>,
     ) -> Result<Option<Receipt>, Refusal> {
-        let place = self.of_hash(prefix.hash ^ self.hash(id.as_bytes()));
-        self.replace_at(place, |key| prefix.and(id, key), expected, value, log, leftovers)
+        self.replace_at((hash, shard), |key| prefix.and(id, key), expected, value, log, leftovers)
     }
 
     #[inline(always)]
@@ -406,10 +470,13 @@ impl<T: Resource + ?Sized> Table<T> {
         Ok(Receipt { version, replaced })
     }
 
-    /// Applies a commit of any number of entries, whose ids differ. Values it replaces are left in the entries.
+    /// Applies a commit of any number of entries, whose ids differ, and tells of the first `told` of them. Values it replaces
+    /// are left in the entries.
     pub(super) fn commit_many(
         &self,
         entries: &mut [Entry<'_, T>],
+        below: Below<'_>,
+        told: usize,
         log: &Log,
         leftovers: &mut Leftovers<T>,
     ) -> Result<Committed, Error> {
@@ -422,16 +489,16 @@ impl<T: Resource + ?Sized> Table<T> {
             }
         };
         // 1. Lock every shard that is touched. What is found from here on stands until the shards are unlocked.
-        for (entry, step) in entries.iter().zip(&mut *steps) {
-            (step.hash, step.shard) = self.place(entry.id.as_bytes());
+        for (at, (entry, step)) in entries.iter().zip(&mut *steps).enumerate() {
+            (step.hash, step.shard) = self.place_below(below, at, entry.id);
         }
         let mut locked =
             Locked::new(steps.iter().map(|step| step.shard), |shard| self.rows.shards()[shard].write());
         // 2. Judge all entries before any is applied, also after one failed: the conflict names every id.
         let mut failed = Vec::new();
         let (mut changing, mut reordering) = (false, false);
-        for (entry, step) in entries.iter().zip(&mut *steps) {
-            let row = locked.shard(step.shard).get(step.hash, |(id, _)| **id == *entry.id);
+        for (at, (entry, step)) in entries.iter().zip(&mut *steps).enumerate() {
+            let row = locked.shard(step.shard).get(step.hash, |(id, _)| below.is(at, entry.id, id));
             step.replaced = row.and_then(|(_, row)| row.get().live());
             if !entry.condition.expected.admits(step.replaced) {
                 failed.push((entry, row.map_or(Found::Nothing, |(_, row)| row.get().found())));
@@ -444,7 +511,7 @@ impl<T: Resource + ?Sized> Table<T> {
             };
             // Only what comes to be has its id checked: one that is there has passed already.
             if step.changes && row.is_none() {
-                check_id(entry.id)?;
+                check_id(&below.whole(at, entry.id))?;
             }
             changing |= step.changes;
             reordering |=
@@ -462,10 +529,10 @@ impl<T: Resource + ?Sized> Table<T> {
         if changing {
             let mut roster = reordering.then(|| self.roster.0.write());
             let changes = || {
-                let changed = entries.iter().zip(&*steps).filter(|(_, step)| step.changes);
-                changed.map(|(entry, step)| {
-                    let row = locked.shard(step.shard).get(step.hash, |(id, _)| **id == *entry.id);
-                    let id = row.map_or_else(|| entry.id.into(), |(id, _)| Arc::clone(id));
+                let changed = entries.iter().zip(&*steps).enumerate().filter(|(_, (_, step))| step.changes);
+                changed.map(|(at, (entry, step))| {
+                    let row = locked.shard(step.shard).get(step.hash, |(id, _)| below.is(at, entry.id, id));
+                    let id = row.map_or_else(|| below.whole(at, entry.id).into(), |(id, _)| Arc::clone(id));
                     Record { id, deleted: matches!(entry.action, Action::Delete) }
                 })
             };
@@ -473,9 +540,12 @@ impl<T: Resource + ?Sized> Table<T> {
             version = Some(new);
             // 4. Apply. Nothing fails from here on. What is displaced goes into the entry or the leftovers, and is dropped by
             //    the caller, outside of the locks: its `Drop` is the user's code.
-            for (entry, step) in entries.iter_mut().zip(&mut *steps).filter(|(_, step)| step.changes) {
+            for (at, (entry, step)) in entries.iter_mut().zip(&mut *steps).enumerate() {
+                if !step.changes {
+                    continue;
+                }
                 let rows = locked.shard_mut(step.shard);
-                let row = rows.get_mut(step.hash, |(id, _)| **id == *entry.id);
+                let row = rows.get_mut(step.hash, |(id, _)| below.is(at, entry.id, id));
                 match (&mut entry.action, row.map(|(id, row)| (id, row.get_mut())), &mut roster) {
                     (Action::Put(value), Some((_, Row { version, value: Some(current), .. })), _) => {
                         *version = new;
@@ -486,7 +556,7 @@ impl<T: Resource + ?Sized> Table<T> {
                         roster.index.insert(Arc::clone(id));
                     }
                     (Action::Put(value), None, Some(roster)) => {
-                        let id: Id = entry.id.into();
+                        let id: Id = below.whole(at, entry.id).into();
                         roster.index.insert(Arc::clone(&id));
                         let row = Row { version: new, value: Some(Arc::clone(value)), buried: false };
                         rows.insert_entry(step.hash, (id, SharedValue::new(row)), |(id, _)| {
@@ -506,7 +576,7 @@ impl<T: Resource + ?Sized> Table<T> {
         drop(locked);
         // 5. Too many deletions are remembered: this takes the same locks anew, one shard at a time.
         steps.iter().filter(|step| step.fills).for_each(|step| self.forget(step.shard));
-        let receipts = entries.iter().zip(&*steps).map(|(entry, step)| {
+        let receipts = entries.iter().zip(&*steps).take(told).map(|(entry, step)| {
             let version = match entry.action {
                 _ if step.changes => version,
                 Action::Check => step.replaced,

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use crate::collection::collection::Collection;
 use crate::collection::database::ground::Ground;
+use crate::collection::database::expectations::Expectations;
 use crate::collection::database::member::{Member, Membership};
+use crate::collection::database::name::Name;
 #[cfg(feature = "idempotency")]
 use crate::collection::database::opaque::typed;
 use crate::collection::database::opaque::{Opaque, packed, unpack};
-use crate::collection::database::rider::{Rider, Told};
+use crate::collection::database::rider::{Guarded, Rider, Told};
 use crate::store::{
-    Condition, Entry, Error, Expected, Intent, Mismatch, Refusal, Resource, Version, Versioned, WriteId,
+    Condition, Entry, Error, Intent, Mismatch, Refusal, Resource, Version, Versioned, WriteId,
 };
 
 /// What a [`Step`](crate::collection::Step) adds to a commit, and what it may know of it.
@@ -27,16 +29,37 @@ use crate::store::{
 /// ```
 pub struct Along<'a> {
     pub(super) ground: &'a Arc<Ground>,
-    /// The caller's own entries, by full ids.
-    pub(super) entries: &'a [Entry<'a, Opaque>],
+    /// The caller's own entries.
+    pub(super) own: Own<'a>,
     pub(super) write: Option<WriteId>,
     /// The collection whose step is running.
-    pub(super) collection: &'a str,
+    pub(super) name: &'a Name,
+    /// Where the entries that it sees are in the commit, riders counted behind the caller's own.
+    pub(super) places: &'a [usize],
     /// Whether the commit writes anything. One that does not has no write id, so nothing may be written with it.
     pub(super) writes: bool,
     /// What steps added in earlier rounds.
     pub(super) before: &'a [Rider],
     pub(super) riders: &'a mut Vec<Rider>,
+    pub(super) expectations: &'a Expectations,
+}
+
+/// The caller's own entries.
+#[derive(Clone, Copy)]
+pub(super) struct Own<'a> {
+    pub(super) entries: &'a [Entry<'a, Opaque>],
+    /// The one collection whose ids they name; else they name full ids.
+    pub(super) of: Option<&'a Name>,
+}
+
+impl<'a> Own<'a> {
+    /// The entry for an id of a collection.
+    pub(super) fn find(self, name: &Name, id: &str) -> Option<&'a Entry<'a, Opaque>> {
+        self.entries.iter().find(|entry| match self.of {
+            Some(of) => entry.id == id && of == name,
+            None => name.id_of(entry.id) == Some(id),
+        })
+    }
 }
 
 impl Along<'_> {
@@ -82,7 +105,21 @@ impl Along<'_> {
         condition: impl Into<Condition>,
         told: impl Fn(Mismatch) -> Mismatch + Send + Sync + 'static,
     ) -> Result<(), Error> {
-        self.ride(of, Entry::check(id, condition), Some(Arc::new(told)))
+        self.ride(of, Entry::check(id, condition), Some(Told::By(Arc::new(told))))
+    }
+
+    /// The same for a check that guards the entry at this place of the part, which `told` speaks of: nothing is kept for it.
+    #[cfg(feature = "json")]
+    pub(crate) fn guard<T: Resource>(
+        &mut self,
+        at: usize,
+        of: &Collection<T>,
+        id: &str,
+        condition: impl Into<Condition>,
+        told: fn(Guarded<'_>, Mismatch) -> Mismatch,
+    ) -> Result<(), Error> {
+        let told = self.places.get(at).map(|place| Told::Of(*place, told));
+        self.ride(of, Entry::check(id, condition), told)
     }
 
     /// Adds a put of what `change` makes of the value that stands there, `None` where there is none. It costs a read, and
@@ -121,7 +158,7 @@ impl Along<'_> {
         &mut self,
         to: &Collection<T>,
         entry: Entry<'_, T>,
-        told: Option<Arc<Told>>,
+        told: Option<Told>,
     ) -> Result<(), Error> {
         let (member, full_id) = self.rides(to, entry.id, entry.intent())?;
         let Entry { condition, action, .. } = packed(entry, &full_id);
@@ -136,7 +173,7 @@ impl Along<'_> {
         id: &str,
         intent: Intent,
     ) -> Result<(Arc<dyn Member>, String), Error> {
-        let member = Membership::within(to.membership(), self.ground)?;
+        let member = Arc::clone(Membership::within(to.membership(), self.ground)?);
         member.name().check_id(id)?;
         if !self.writes && intent != Intent::Check {
             let name = Box::from(&**member.name().text());
@@ -164,31 +201,20 @@ impl Along<'_> {
     /// }
     /// ```
     pub fn expects<T: Resource>(&self, of: &Collection<T>, id: &str) -> Result<Option<Version>, Error> {
-        let full_id = Membership::within(of.membership(), self.ground)?.name().full(id);
-        let own = self.entries.iter().filter(|entry| entry.id == full_id).map(|entry| entry.condition);
-        let added = self.before.iter().chain(&*self.riders);
-        let added = added.filter(|rider| rider.full_id == full_id).map(|rider| rider.condition);
-        let mut versions = own.chain(added).filter_map(|condition| match condition.expected {
-            Expected::Version(version) => Some(version),
-            _ => None,
-        });
-        Ok(versions.next())
+        let name = Membership::within(of.membership(), self.ground)?.name();
+        Ok(self.expectations.find(name, id, self.own, [self.before, &*self.riders]))
     }
 
     /// What the commit itself does with this id of the collection whose step is running, and what it expects there.
     #[cfg(feature = "idempotency")]
     pub(crate) fn own<'i, T: Resource>(&self, id: &'i str) -> Option<Entry<'i, T>> {
-        let is_own = |entry: &&Entry<'_, Opaque>| {
-            let own = entry.id.strip_prefix(self.collection).and_then(|rest| rest.strip_prefix('/'));
-            own == Some(id)
-        };
-        let entry = self.entries.iter().find(is_own)?;
+        let entry = self.own.find(self.name, id)?;
         typed(Entry { id, condition: entry.condition, action: entry.action.clone() }).ok()
     }
 
     /// The name of the collection whose commit it is: one type of step may serve several.
     pub fn collection(&self) -> &str {
-        self.collection
+        self.name.text()
     }
 
     /// The write id of the commit, if it has one. A commit that is sent again under it is the same commit only if it has the
@@ -201,6 +227,6 @@ impl Along<'_> {
 impl fmt::Debug for Along<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let added: Vec<_> = self.riders.iter().map(Rider::own_entry).collect();
-        f.debug_struct("Along").field("collection", &self.collection).field("added", &added).finish()
+        f.debug_struct("Along").field("collection", &self.collection()).field("added", &added).finish()
     }
 }

@@ -288,7 +288,7 @@ impl Database {
         let opened = Open {
             handle: Box::new(collection.clone()),
             type_name: type_name::<T>(),
-            member: Membership::within(collection.membership(), self.ground())?,
+            member: Arc::clone(Membership::within(collection.membership(), self.ground())?),
             line: Arc::new(collection.clone()),
         };
         let mut open = self.shared.open.lock();

@@ -46,8 +46,6 @@ pub struct Definition<T: Resource> {
     layered: bool,
     /// The first one given first.
     steps: Vec<Arc<dyn Step<T>>>,
-    /// How many of them are rules.
-    rules: usize,
     /// Why it can't be opened, where what it was given does not fit.
     fault: Option<Error>,
     /// What it takes hold of as it is opened, and why it could not. A definition may never be opened.
@@ -58,9 +56,9 @@ type Claim = Box<dyn FnOnce() -> Option<Error> + Send + Sync>;
 
 impl<T: Resource> Definition<T> {
     pub(super) fn new(database: Database, name: Name) -> Self {
-        let reads = Arc::new(View::new(&database, name.clone(), Vec::new(), true).for_reads());
+        let reads = Arc::new(View::new(&database, name.clone(), Vec::new()).for_reads());
         let (steps, claims) = (Vec::new(), Vec::new());
-        Self { database, name, reads, layered: false, steps, rules: 0, fault: None, claims }
+        Self { database, name, reads, layered: false, steps, fault: None, claims }
     }
 
     /// A layer that is also a step, as [`Guarded`](crate::Guarded), [`Cached`](crate::Cached) and
@@ -76,11 +74,6 @@ impl<T: Resource> Definition<T> {
     pub fn step(mut self, step: impl Step<T>) -> Self {
         self.steps.push(Arc::new(step));
         self
-    }
-
-    fn ruled(mut self, rule: Rule<T>) -> Self {
-        self.rules += 1;
-        self.step(rule)
     }
 
     #[cfg(feature = "json")]
@@ -147,7 +140,7 @@ impl<T: Resource> Definition<T> {
         allows: impl Fn(Option<&T>, Option<&T>) -> bool + Send + Sync + 'static,
     ) -> Self {
         let sentence = sentence.into();
-        self.ruled(Rule::new(name.into(), move |old, new| (!allows(old, new)).then(|| sentence.clone())))
+        self.step(Rule::new(name.into(), move |old, new| (!allows(old, new)).then(|| sentence.clone())))
     }
 
     /// A [`rule`](Self::rule) by which a state changes in these ways alone. To stay in a state is allowed, and so are
@@ -183,7 +176,7 @@ impl<T: Resource> Definition<T> {
         state: impl Fn(&T) -> S + Send + Sync + 'static,
         allowed: impl IntoIterator<Item = (S, S)>,
     ) -> Self {
-        self.ruled(Rule::of_transitions(name.into(), state, allowed.into_iter().collect()))
+        self.step(Rule::of_transitions(name.into(), state, allowed.into_iter().collect()))
     }
 
     /// Opens the collection, its values as JSON where the store keeps bytes.
@@ -260,10 +253,9 @@ impl<T: Resource> Definition<T> {
     }
 
     pub(super) fn build(self) -> Collection<T> {
-        let Self { database, name, reads, layered, mut steps, rules, .. } = self;
+        let Self { database, name, reads, layered, mut steps, .. } = self;
         steps.reverse();
-        let only_rules = steps.len() == rules;
-        let view = View::new(&database, name, steps, only_rules);
+        let view = View::new(&database, name, steps);
         let membership = Membership::new(&database, Arc::clone(view.member()));
         let view = if layered { view.read_through(reads) } else { view };
         Collection::of_database(Arc::new(view), database.retry().clone(), membership)

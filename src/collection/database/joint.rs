@@ -8,7 +8,7 @@ use crate::collection::database::member::{Escort, Member};
 use crate::collection::database::opaque::Opaque;
 use crate::collection::database::part::Base;
 use crate::collection::database::passage::{Clash, Passage, whole};
-use crate::collection::database::rider::Rider;
+use crate::collection::database::rider::{Guarded, Rider};
 use crate::collection::gate::{Called, Gate, Ticket};
 use crate::collection::retry::Retry;
 use crate::store::{
@@ -38,9 +38,16 @@ impl Deciding {
     }
 
     /// Whether nobody stands in any line.
+    #[inline]
     pub(super) fn is_quiet(&self) -> bool {
         self.lines.is_quiet()
     }
+}
+
+/// How far a commit has come before it is sent: it was decided on these, and its own entries have passed their steps.
+pub(super) struct Begun {
+    pub(super) bases: Vec<Base<Opaque>>,
+    pub(super) passage: Passage,
 }
 
 /// The largest version of all, which no store issues.
@@ -60,8 +67,13 @@ struct Raced {
 }
 
 impl Joint {
-    /// Sends a commit, by full ids, through the steps of its collections as one commit of the store below.
-    pub(super) async fn send(&self, commit: Commit<'_, Opaque>) -> Result<Committed, Error> {
+    /// Sends a commit, by full ids, through the steps of its collections as one commit of the store below. `begun` is how far it
+    /// has come already.
+    pub(super) async fn send(
+        &self,
+        commit: Commit<'_, Opaque>,
+        begun: Option<Begun>,
+    ) -> Result<Committed, Error> {
         if !self.has_steps() {
             let entries = commit.entries().len();
             let answer = self.ground.commit(commit).await;
@@ -69,13 +81,22 @@ impl Joint {
             return answer.map_err(|error| shown(error, self.members.iter()));
         }
         let hot = commit.entries().iter().find(|entry| self.decides(entry)).map(|entry| entry.id);
-        let mut turn = hot.and_then(|id| self.deciding.lines.follow(id));
-        // There is a line: what is read now would be stale when the turn comes.
-        let handed = stand(&mut turn).await;
-        let mut bases = self.read(&commit, handed).await?;
+        let (mut turn, mut passage) = (None, None);
+        let mut bases = match begun {
+            Some(begun) => {
+                passage = Some(begun.passage);
+                begun.bases
+            }
+            None => {
+                turn = hot.and_then(|id| self.deciding.lines.follow(id));
+                // There is a line: what is read now would be stale when the turn comes.
+                let handed = stand(&mut turn).await;
+                self.read(&commit, handed).await?
+            }
+        };
         let mut lost = 0;
         loop {
-            let raced = match self.attempt(&commit, &bases).await {
+            let raced = match self.attempt(&commit, &bases, passage.take()).await {
                 Ok(committed) => {
                     hand_on(turn, hot, &commit, &committed);
                     return Ok(committed);
@@ -150,8 +171,16 @@ impl Joint {
     }
 
     /// Sends the commit once, through all steps.
-    async fn attempt(&self, commit: &Commit<'_, Opaque>, bases: &[Base<Opaque>]) -> Result<Committed, Stop> {
-        let mut passage = Passage::enter(self, commit, bases).await?;
+    async fn attempt(
+        &self,
+        commit: &Commit<'_, Opaque>,
+        bases: &[Base<Opaque>],
+        begun: Option<Passage>,
+    ) -> Result<Committed, Stop> {
+        let mut passage = match begun {
+            Some(begun) => begun.with_riders(self, commit).await?,
+            None => Passage::enter(self, commit, bases).await?,
+        };
         let (riders, refusals) = (std::mem::take(&mut passage.riders), std::mem::take(&mut passage.refusals));
         let (answer, places) = match whole(commit.clone(), bases, &riders) {
             Err(Clash::Twice(refusal)) => (Err(Stop::Error(refusal.into())), Vec::new()),
@@ -267,7 +296,7 @@ impl Joint {
             for rider in riders.iter().filter(|rider| rider.full_id == mismatch.id()) {
                 outrun |= rider.base.is_not(there);
                 if !rider.condition.expected.admits(there) {
-                    fault.push(rider.told(again(&mismatch)));
+                    fault.push(rider.told(again(&mismatch), |place| self.guarded(place, commit, riders)));
                     at_fault = true;
                 }
             }
@@ -290,6 +319,20 @@ impl Joint {
             (None, Some(lost)) => Stop::Raced(raced, lost.into()),
             (None, None) => unreachable!("a conflict has a mismatch"),
         }
+    }
+
+    /// The entry at this place, riders counted behind the caller's own, as what a check guards.
+    fn guarded<'g>(
+        &'g self,
+        place: usize,
+        commit: &'g Commit<'_, Opaque>,
+        riders: &'g [Rider],
+    ) -> Option<Guarded<'g>> {
+        let Some(entry) = commit.entries().get(place) else {
+            return riders.get(place - commit.entries().len()).map(Rider::guarded);
+        };
+        let name = self.member(entry.id)?.name();
+        Some(Guarded { id: name.id_of(entry.id)?, collection: name.text(), intent: entry.intent() })
     }
 
     fn shown(&self, mismatch: Mismatch, riders: &[Rider]) -> Mismatch {
@@ -384,7 +427,7 @@ impl Store<Opaque> for Joint {
     }
 
     fn commit<'a>(&'a self, commit: Commit<'a, Opaque>) -> Reply<'a, Committed> {
-        let sent = self.send(commit);
+        let sent = self.send(commit, None);
         if self.ground.is_prompt() { Reply::begin(sent) } else { Reply::pending(sent) }
     }
 

@@ -1,5 +1,6 @@
 //! [`Member`], a collection as its database sees it: without the type of its values.
 
+use std::any::Any;
 #[cfg(feature = "json")]
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,6 +44,9 @@ pub(super) trait Member: Send + Sync {
         along: &mut Along<'_>,
         exits: &mut Vec<Exit>,
     ) -> Result<Vec<Mismatch>, Error>;
+
+    /// The same with the type that only its own views know.
+    fn typed(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
     /// The mismatch of one of its full ids, as those see it who use the collection.
     fn shown(&self, mismatch: Mismatch) -> Mismatch;
@@ -128,7 +132,7 @@ impl Membership {
     /// The other collection, if a commit of its may have entries of this one.
     #[cfg(feature = "json")]
     pub(crate) fn beside(&self, other: Option<&Self>) -> Result<Self, Error> {
-        let member = Self::within(other, &self.ground)?;
+        let member = Arc::clone(Self::within(other, &self.ground)?);
         let escorts = other.map(|other| other.escorts.clone()).unwrap_or_default();
         Ok(Self {
             member,
@@ -162,7 +166,10 @@ impl Membership {
     /// # Errors
     ///
     /// [`Refusal::Collection`] where it is one of another database, or a layer would be gone around.
-    pub(super) fn within(this: Option<&Self>, ground: &Arc<Ground>) -> Result<Arc<dyn Member>, Error> {
+    pub(super) fn within<'m>(
+        this: Option<&'m Self>,
+        ground: &Arc<Ground>,
+    ) -> Result<&'m Arc<dyn Member>, Error> {
         let refused = |name: &str, problem: &str| {
             Err(Refusal::Collection { name: name.into(), problem: problem.into() }.into())
         };
@@ -175,7 +182,7 @@ impl Membership {
                 own.member.name().text(),
                 "has a layer that a commit over several collections would go around: give it to `Database::define`",
             ),
-            Some(own) => Ok(Arc::clone(&own.member)),
+            Some(own) => Ok(&own.member),
         }
     }
 }

@@ -8,6 +8,7 @@ mod along;
 mod codecs;
 mod database;
 mod definition;
+mod expectations;
 mod ground;
 mod joint;
 mod member;
@@ -34,5 +35,7 @@ pub(super) use member::Membership;
 pub use part::Part;
 pub use step::{Exit, Step};
 pub use transaction::DatabaseTransaction;
+#[cfg(feature = "json")]
+pub(crate) use rider::Guarded;
 #[cfg(feature = "json")]
 pub(super) use view::View;

@@ -43,7 +43,10 @@ impl Name {
 
     /// The full id.
     pub(super) fn full(&self, id: &str) -> String {
-        [&**self.prefix(), id].concat()
+        let mut full = String::with_capacity(self.prefix.len() + id.len());
+        full.push_str(&self.prefix);
+        full.push_str(id);
+        full
     }
 
     /// The id of a full id of this collection.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use crate::base::OneOrMany;
 use crate::store::{Commit, Entry, Refusal, Version, Versioned};
 
 /// The part of a commit that is of one collection, as its [`Step`](crate::collection::Step)s see it.
 pub struct Part<'a, T: ?Sized> {
-    commit: Commit<'a, T>,
+    commit: &'a Commit<'a, T>,
     /// One an entry.
-    bases: Vec<Base<T>>,
+    bases: OneOrMany<Base<T>>,
 }
 
 /// What a commit would write over.
@@ -20,8 +21,13 @@ pub(super) enum Base<T: ?Sized> {
 }
 
 impl<'a, T: ?Sized> Part<'a, T> {
-    pub(super) fn new(commit: Commit<'a, T>, bases: Vec<Base<T>>) -> Self {
+    pub(super) fn new(commit: &'a Commit<'a, T>, bases: OneOrMany<Base<T>>) -> Self {
         Self { commit, bases }
+    }
+
+    /// What its entries would write over.
+    pub(super) fn into_bases(self) -> impl Iterator<Item = Base<T>> {
+        self.bases.into_vec().into_iter()
     }
 
     /// The entries, in the order of the commit. Their expectations are the caller's own.
@@ -31,7 +37,7 @@ impl<'a, T: ?Sized> Part<'a, T> {
 
     /// The same as a commit.
     pub fn commit(&self) -> &Commit<'a, T> {
-        &self.commit
+        self.commit
     }
 
     /// What stands where the entry at this place writes, or `None` where nothing does. The commit applies only if it still
@@ -42,7 +48,7 @@ impl<'a, T: ?Sized> Part<'a, T> {
     /// [`Refusal::Unsupported`] of an entry that only checks, and where no step of the collection has
     /// [asked](crate::collection::Step::wants_base).
     pub fn base(&self, at: usize) -> Result<Option<&Versioned<T>>, Refusal> {
-        match self.bases.get(at) {
+        match self.bases.as_slice().get(at) {
             Some(Base::Read(base)) => Ok(base.as_ref()),
             _ => Err(Refusal::Unsupported { what: "to show a step what stood there: none asked" }),
         }
@@ -55,9 +61,16 @@ impl<T: ?Sized> Base<T> {
         &self,
         change: impl FnOnce(Versioned<T>) -> Option<Versioned<U>>,
     ) -> Base<U> {
+        self.clone().map_owned(change)
+    }
+
+    pub(super) fn map_owned<U: ?Sized>(
+        self,
+        change: impl FnOnce(Versioned<T>) -> Option<Versioned<U>>,
+    ) -> Base<U> {
         match self {
             Self::Unread => Base::Unread,
-            Self::Read(base) => Base::Read(base.clone().and_then(change)),
+            Self::Read(base) => Base::Read(base.and_then(change)),
         }
     }
 }

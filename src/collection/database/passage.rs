@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::collection::database::along::Along;
+use crate::collection::database::along::{Along, Own};
+use crate::collection::database::expectations::Expectations;
 use crate::collection::database::joint::Joint;
 use crate::collection::database::member::Member;
+use crate::collection::database::name::Name;
 use crate::collection::database::opaque::Opaque;
 use crate::collection::database::part::Base;
 use crate::collection::database::rider::Rider;
 use crate::collection::database::step::Exit;
 use crate::collection::slot::{as_read, stricter};
+use crate::memory::{Memory, Prefix};
 use crate::store::{Action, Commit, Committed, Condition, Entry, Error, Mismatch, Refusal, Store};
 
 /// How often what steps added may make steps add more.
@@ -25,6 +28,7 @@ pub(super) struct Passage {
     pub(super) refusals: Vec<Mismatch>,
     /// The places of the entries that each let pass, riders counted behind the caller's own.
     steps: Vec<(Vec<usize>, Vec<Exit>)>,
+    expectations: Expectations,
 }
 
 impl Passage {
@@ -35,24 +39,109 @@ impl Passage {
         commit: &Commit<'_, Opaque>,
         bases: &[Base<Opaque>],
     ) -> Result<Self, Error> {
-        let own = commit.entries().len();
-        let mut passage = Self { own, riders: Vec::new(), refusals: Vec::new(), steps: Vec::new() };
-        match passage.enter_all(joint, commit, bases).await {
-            Ok(()) => Ok(passage),
+        let mut passage = Self::of(commit.entries().len());
+        let entered = passage.enter_own(joint, commit, bases);
+        passage.entered(entered)?.with_riders(joint, commit).await
+    }
+
+    /// One that nothing has passed yet.
+    pub(super) fn of(own: usize) -> Self {
+        let expectations = Expectations::default();
+        Self { own, riders: Vec::new(), refusals: Vec::new(), steps: Vec::new(), expectations }
+    }
+
+    /// The same once what was added has passed the steps of its own collections.
+    pub(super) async fn with_riders(
+        mut self,
+        joint: &Joint,
+        commit: &Commit<'_, Opaque>,
+    ) -> Result<Self, Error> {
+        let entered = self.enter_riders(joint, commit).await;
+        self.entered(entered)
+    }
+
+    /// The same, or why it ended here.
+    pub(super) fn entered(mut self, entered: Result<(), Error>) -> Result<Self, Error> {
+        match entered {
+            Ok(()) => Ok(self),
             Err(error) => {
-                passage.end(&Err(&error), &[]);
+                self.end(&Err(&error), &[]);
                 Err(error)
             }
         }
     }
 
-    async fn enter_all(
+    /// Lets a commit of one entry pass: what rides along with each write, and the steps of its collection as `enter` runs
+    /// them.
+    pub(super) fn enter_one(
+        &mut self,
+        joint: &Joint,
+        (name, entry): (&Name, &Entry<'_, Opaque>),
+        writes: bool,
+        enter: impl FnOnce(&mut Along<'_>, &mut Vec<Exit>) -> Result<Vec<Mismatch>, Error>,
+    ) -> Result<(), Error> {
+        let (mut riders, mut exits) = (std::mem::take(&mut self.riders), Vec::new());
+        let mut along = Along {
+            ground: &joint.ground,
+            own: Own { entries: std::slice::from_ref(entry), of: Some(name) },
+            write: None,
+            name,
+            places: &[0],
+            writes,
+            before: &[],
+            riders: &mut riders,
+            expectations: &self.expectations,
+        };
+        if !matches!(entry.action, Action::Check) {
+            for (_, escort) in &joint.escorts {
+                let exit = escort(entry.id, &mut along)?;
+                if !exit.is_silent() {
+                    self.steps.push((vec![0], vec![exit]));
+                }
+            }
+        }
+        let entered = enter(&mut along, &mut exits);
+        if !exits.is_empty() {
+            self.steps.push((vec![0], exits));
+        }
+        self.riders = riders;
+        self.refusals.extend(entered?.into_iter().map(|mismatch| named(mismatch, name)));
+        Ok(())
+    }
+
+    /// Applies the one entry with all that rides along, in memory. `None` where that is not at once what the commit comes to:
+    /// where something is not as expected, and where riders have steps to pass or entries to join.
+    pub(super) fn with_own(
+        &mut self,
+        memory: &Memory<Opaque>,
+        prefix: &Prefix,
+        own: Entry<'_, Opaque>,
+    ) -> Option<Committed> {
+        for at in 0..self.riders.len() {
+            let (before, rest) = self.riders.split_at_mut(at);
+            let rider = &mut rest[0];
+            let joins = prefix.and(own.id, &rider.full_id)
+                || before.iter().any(|other| other.full_id == rider.full_id);
+            if joins || rider.member.has_steps() {
+                return None;
+            }
+            if rider.wants_base() {
+                rider.decide(memory.find(&rider.full_id));
+            }
+        }
+        let riders = self.riders.iter().map(with_base);
+        let mut entries: Vec<_> = std::iter::once(own).chain(riders).collect();
+        memory.apply_below(prefix, 1, &mut entries).ok()
+    }
+
+    fn enter_own(
         &mut self,
         joint: &Joint,
         commit: &Commit<'_, Opaque>,
         bases: &[Base<Opaque>],
     ) -> Result<(), Error> {
         let mut riders = std::mem::take(&mut self.riders);
+        let expectations = std::mem::take(&mut self.expectations);
         let writes = |(_, entry): &(usize, &Entry<'_, Opaque>)| !matches!(entry.action, Action::Check);
         for (place, entry) in commit.entries().iter().enumerate().filter(writes) {
             for (_, escort) in
@@ -60,8 +149,12 @@ impl Passage {
             {
                 let member = joint.member(entry.id).expect("who has a handle has opened its collection");
                 let id = member.name().id_of(entry.id).unwrap_or(entry.id);
-                let exit = escort(id, &mut along(joint, commit, member, &[], &mut riders))?;
-                self.steps.push((vec![place], vec![exit]));
+                let places = &[place];
+                let exit =
+                    escort(id, &mut along(joint, commit, (member, places), &[], &mut riders, &expectations))?;
+                if !exit.is_silent() {
+                    self.steps.push((vec![place], vec![exit]));
+                }
             }
         }
         for member in joint.members.iter().filter(|member| member.has_steps()) {
@@ -73,9 +166,16 @@ impl Passage {
                     of_part.push(bases.get(place).cloned().unwrap_or(Base::Unread));
                 }
             }
-            let mut along = along(joint, commit, member, &[], &mut riders);
-            self.by(member, places, part.into_iter().collect(), &of_part, &mut along)?;
+            let mut along = along(joint, commit, (member, &places), &[], &mut riders, &expectations);
+            self.by(member, part.into_iter().collect(), &of_part, &mut along)?;
         }
+        (self.riders, self.expectations) = (riders, expectations);
+        Ok(())
+    }
+
+    async fn enter_riders(&mut self, joint: &Joint, commit: &Commit<'_, Opaque>) -> Result<(), Error> {
+        let mut riders = std::mem::take(&mut self.riders);
+        let expectations = std::mem::take(&mut self.expectations);
         let (mut seen, mut rounds) = (0, 0);
         while seen < riders.len() {
             rounds += 1;
@@ -92,27 +192,21 @@ impl Passage {
             for (at, rider) in
                 riders.iter().enumerate().skip(seen).filter(|(_, rider)| rider.member.has_steps())
             {
-                let part = Commit::one(rider.own_entry());
-                let mut along = along(joint, commit, &rider.member, &riders, &mut more);
-                self.by(
-                    &rider.member,
-                    vec![self.own + at],
-                    part,
-                    std::slice::from_ref(&rider.base),
-                    &mut along,
-                )?;
+                let (part, places) = (Commit::one(rider.own_entry()), &[self.own + at]);
+                let member = (&rider.member, &places[..]);
+                let mut along = along(joint, commit, member, &riders, &mut more, &expectations);
+                self.by(&rider.member, part, std::slice::from_ref(&rider.base), &mut along)?;
             }
             seen = riders.len();
             riders.append(&mut more);
         }
-        self.riders = riders;
+        (self.riders, self.expectations) = (riders, expectations);
         Ok(())
     }
 
     fn by(
         &mut self,
         member: &Arc<dyn Member>,
-        places: Vec<usize>,
         part: Commit<'_, Opaque>,
         bases: &[Base<Opaque>],
         along: &mut Along<'_>,
@@ -123,13 +217,10 @@ impl Passage {
         };
         let mut exits = Vec::new();
         let entered = member.enter(part, bases, along, &mut exits);
-        self.steps.push((places, exits));
-        // A step may refuse an entry that rides along: the caller has to hear of which collection.
-        let named = |mismatch: Mismatch| match mismatch.collection() {
-            Some(_) => mismatch,
-            None => mismatch.in_collection(Arc::clone(member.name().text())),
-        };
-        self.refusals.extend(entered?.into_iter().map(named));
+        if !exits.is_empty() {
+            self.steps.push((along.places.to_vec(), exits));
+        }
+        self.refusals.extend(entered?.into_iter().map(|mismatch| named(mismatch, member.name())));
         Ok(())
     }
 
@@ -137,9 +228,6 @@ impl Passage {
     /// which is `of_riders` in the commit that was sent.
     pub(super) fn end(&mut self, outcome: &Result<&Committed, &Error>, of_riders: &[usize]) {
         for (places, exits) in std::mem::take(&mut self.steps).into_iter().rev() {
-            if exits.iter().all(Exit::is_silent) {
-                continue;
-            }
             let part = outcome.map(|committed| {
                 let at = |place: &usize| match place.checked_sub(self.own) {
                     Some(rider) => of_riders[rider],
@@ -185,21 +273,32 @@ impl<'e> Places<'e> {
     }
 }
 
+/// A step may refuse an entry that rides along: the caller has to hear of which collection.
+fn named(mismatch: Mismatch, name: &Name) -> Mismatch {
+    match mismatch.collection() {
+        Some(_) => mismatch,
+        None => mismatch.in_collection(Arc::clone(name.text())),
+    }
+}
+
 fn along<'a>(
     joint: &'a Joint,
     commit: &'a Commit<'a, Opaque>,
-    member: &'a Arc<dyn Member>,
+    (member, places): (&'a Arc<dyn Member>, &'a [usize]),
     before: &'a [Rider],
     riders: &'a mut Vec<Rider>,
+    expectations: &'a Expectations,
 ) -> Along<'a> {
     Along {
         ground: &joint.ground,
-        entries: commit.entries(),
+        own: Own { entries: commit.entries(), of: None },
         write: commit.write(),
-        collection: member.name().text(),
+        name: member.name(),
+        places,
         writes: !commit.applies_nothing(),
         before,
         riders,
+        expectations,
     }
 }
 
@@ -236,13 +335,18 @@ fn pinned(condition: Condition, base: &Base<Opaque>) -> Condition {
     }
 }
 
+/// The entry of a rider, only to what it was decided on.
+fn with_base(rider: &Rider) -> Entry<'_, Opaque> {
+    Entry { condition: pinned(rider.condition, &rider.base), ..rider.entry() }
+}
+
 /// Adds the entry of a rider, or lets it join what is there.
 fn join<'e>(
     entries: &mut Vec<Entry<'e, Opaque>>,
     places: &mut Places<'e>,
     rider: &'e Rider,
 ) -> Result<usize, Clash> {
-    let added = Entry { condition: pinned(rider.condition, &rider.base), ..rider.entry() };
+    let added = with_base(rider);
     let Some(at) = places.find(entries, added.id) else {
         entries.push(added);
         return Ok(entries.len() - 1);

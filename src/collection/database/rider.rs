@@ -5,10 +5,21 @@ use std::sync::Arc;
 use crate::collection::database::member::Member;
 use crate::collection::database::opaque::Opaque;
 use crate::collection::database::part::Base;
-use crate::store::{Action, Condition, Entry, Expected, Mismatch, Versioned};
+use crate::store::{Action, Condition, Entry, Expected, Intent, Mismatch, Versioned};
 
 /// What the caller hears where a check fails, made of its own mismatch.
-pub(super) type Told = dyn Fn(Mismatch) -> Mismatch + Send + Sync;
+pub(super) enum Told {
+    By(Arc<dyn Fn(Mismatch) -> Mismatch + Send + Sync>),
+    /// Of the entry at this place, riders counted behind the caller's own: that is what the check guards.
+    Of(usize, fn(Guarded<'_>, Mismatch) -> Mismatch),
+}
+
+/// An entry that is guarded by a check which rides along.
+pub(crate) struct Guarded<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) collection: &'a Arc<str>,
+    pub(crate) intent: Intent,
+}
 
 /// What is put, made of what stands there.
 pub(super) type Change = dyn Fn(Option<Versioned<Opaque>>) -> Arc<Opaque> + Send + Sync;
@@ -22,7 +33,7 @@ pub(super) struct Rider {
     /// A check until it is known what is put, where that depends on what stands there.
     action: Action<Opaque>,
     change: Option<Arc<Change>>,
-    told: Option<Arc<Told>>,
+    told: Option<Told>,
     pub(super) base: Base<Opaque>,
 }
 
@@ -32,7 +43,7 @@ impl Rider {
         full_id: String,
         condition: Condition,
         action: Action<Opaque>,
-        told: Option<Arc<Told>>,
+        told: Option<Told>,
     ) -> Self {
         Self { member, full_id, condition, action, change: None, told, base: Base::Unread }
     }
@@ -70,12 +81,27 @@ impl Rider {
         Entry { id, ..self.entry() }
     }
 
-    /// What the caller hears of this mismatch.
-    pub(super) fn told(&self, mismatch: Mismatch) -> Mismatch {
+    /// What the caller hears of this mismatch. `guarded` finds the entry at a place.
+    pub(super) fn told<'a>(
+        &self,
+        mismatch: Mismatch,
+        guarded: impl FnOnce(usize) -> Option<Guarded<'a>>,
+    ) -> Mismatch {
         let own = self.member.shown(mismatch.with_condition(self.condition));
         match &self.told {
-            Some(told) => told(own),
+            Some(Told::By(told)) => told(own),
+            Some(Told::Of(place, told)) => match guarded(*place) {
+                Some(guarded) => told(guarded, own),
+                None => own,
+            },
             None => own,
         }
+    }
+
+    /// As what another check guards.
+    pub(super) fn guarded(&self) -> Guarded<'_> {
+        let name = self.member.name();
+        let id = name.id_of(&self.full_id).unwrap_or(&self.full_id);
+        Guarded { id, collection: name.text(), intent: self.entry().intent() }
     }
 }

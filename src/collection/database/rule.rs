@@ -70,10 +70,10 @@ impl<T: Resource> Step<T> for Rule<T> {
                 });
             }
         }
-        match Conflict::new(broken) {
-            Some(conflict) => Err(conflict.into()),
-            None => Ok(Exit::silent()),
+        if broken.is_empty() {
+            return Ok(Exit::silent());
         }
+        Err(Conflict::new(broken).expect("there is a mismatch").into())
     }
 }
 

@@ -231,7 +231,7 @@ impl DatabaseTransaction {
     }
 
     fn member<T: Resource>(&self, collection: &Collection<T>) -> Result<Arc<dyn Member>, Error> {
-        Membership::within(collection.membership(), self.database.ground())
+        Membership::within(collection.membership(), self.database.ground()).cloned()
     }
 
     /// The full id of one that is to be written.

@@ -1,26 +1,29 @@
 //! [`View`], the store of one collection of a database.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::base::OneOrMany;
 use crate::collection::database::along::Along;
 use crate::collection::database::database::Database;
 use crate::collection::database::ground::Ground;
-use crate::collection::database::joint::Joint;
+use crate::collection::database::joint::{Begun, Joint};
 use crate::collection::database::member::Member;
 #[cfg(feature = "json")]
 use crate::collection::database::member::Membership;
 use crate::collection::database::name::Name;
-use crate::collection::database::opaque::{OfAnotherType, Opaque, packed, typed, unpack};
+use crate::collection::database::opaque::{OfAnotherType, Opaque, pack, packed, typed, unpack};
 use crate::collection::database::own::Typed;
 use crate::collection::database::part::{Base, Part};
+use crate::collection::database::passage::Passage;
 use crate::collection::database::step::{Exit, Step};
-use crate::memory::Prefix;
+use crate::collection::slot::as_read;
+use crate::memory::{Memory, Prefix};
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Corrupt, Entry, Error, Expected, Listed, Mismatch, Page,
+    Abilities, Action, Changes, Commit, Committed, Corrupt, Entry, Error, Listed, Mismatch, Page,
     Refusal, Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
@@ -33,13 +36,12 @@ pub(in crate::collection) struct View<T: Resource> {
     in_memory: Option<Prefix>,
     /// Whether a commit has to pass anything.
     has_steps: bool,
+    /// Its steps, with the type of its values.
+    steps: Option<Arc<Steps<T>>>,
     /// Whether it lies below layers, which let commits pass as steps: one that came here would have passed none of the others.
     only_reads: bool,
     /// What reads go through: the layers above this view, where it has any.
     reads: Option<Arc<dyn Store<T>>>,
-    /// Its steps, where all of them are rules, which add nothing to a commit.
-    rules: Option<Vec<Arc<dyn Step<T>>>>,
-    _type: PhantomData<fn() -> T>,
 }
 
 /// What a commit of the collection passes.
@@ -47,27 +49,26 @@ struct Steps<T: Resource> {
     name: Name,
     /// In the order in which a commit passes them.
     steps: Vec<Arc<dyn Step<T>>>,
+    /// Whether any of them decides on what a commit would write over.
+    wants_base: bool,
 }
 
+/// What a commit that can't go the short way goes on with, if it has come any way at all.
+type Rest<'a, T> = (Commit<'a, T>, Option<Begun>);
+
 impl<T: Resource> View<T> {
-    pub(super) fn new(
-        database: &Database,
-        name: Name,
-        steps: Vec<Arc<dyn Step<T>>>,
-        only_rules: bool,
-    ) -> Self {
-        let rules = (only_rules && !steps.is_empty()).then(|| steps.clone());
-        let member = Arc::new(Steps { name: name.clone(), steps });
+    pub(super) fn new(database: &Database, name: Name, steps: Vec<Arc<dyn Step<T>>>) -> Self {
+        let wants_base = steps.iter().any(|step| step.wants_base());
+        let member = Arc::new(Steps { name: name.clone(), steps, wants_base });
         let (ground, deciding) = (Arc::clone(database.ground()), Arc::clone(database.deciding()));
-        let joint = Joint { ground, members: vec![member], escorts: Vec::new(), deciding };
-        Self { rules, ..Self::of(joint, name) }
+        Self::of(Joint { ground, members: vec![member], escorts: Vec::new(), deciding }, name)
     }
 
     fn of(joint: Joint, name: Name) -> Self {
         let in_memory = joint.ground.memory().map(|memory| memory.prefix(Arc::clone(name.prefix())));
         let has_steps = joint.has_steps();
-        let (reads, rules) = (None, None);
-        Self { name, joint, in_memory, has_steps, only_reads: false, reads, rules, _type: PhantomData }
+        let steps = Arc::clone(&joint.members[0]).typed().downcast().ok();
+        Self { name, joint, in_memory, has_steps, steps, only_reads: false, reads: None }
     }
 
     /// A view of the same collection as that of `membership`, where with each write something rides along.
@@ -118,60 +119,109 @@ impl<T: Resource> View<T> {
         }
     }
 
-    /// The short way of a new value for an existing id, in memory and past no step but rules: there is no full id to be put together.
-    /// Where anything is otherwise, the commit comes back.
+    /// The short way of a commit in memory: at once, and with no id put together where nothing needs one. What can't go it, or
+    /// not to its end, comes back with how far it has come.
     #[inline]
-    fn replace<'a>(&self, commit: Commit<'a, T>) -> Result<Result<Committed, Error>, Commit<'a, T>> {
+    fn at_once<'a>(&self, commit: Commit<'a, T>) -> Result<Result<Committed, Error>, Rest<'a, T>> {
         let (Some(memory), Some(prefix)) = (self.ground().memory(), &self.in_memory) else {
-            return Err(commit);
+            return Err((commit, None));
         };
-        if (self.has_steps && self.rules.is_none()) || commit.write().is_some() {
-            return Err(commit);
+        if commit.write().is_some() {
+            return Err((commit, None));
         }
-        let [Entry { id, condition, action: Action::Put(value) }] = commit.entries() else {
-            return Err(commit);
-        };
-        let expected = match &self.rules {
-            None => condition.expected,
-            Some(rules) => match self.allowed(rules, memory.find_below(prefix, id), &commit) {
-                Some(expected) => expected,
-                None => return Err(commit),
-            },
-        };
-        let mut packed: Arc<Opaque> = Arc::clone(value) as Arc<Opaque>;
-        match memory.replace_below(prefix, id, expected, &mut packed) {
-            Ok(Some(receipt)) => Ok(Ok(Committed::one(receipt))),
-            Ok(None) => Err(commit),
-            Err(refusal) => Ok(Err(refusal.into())),
+        match (self.has_steps, commit.entries()) {
+            (false, [Entry { id, condition, action: Action::Put(value) }]) => {
+                let mut packed: Arc<Opaque> = Arc::clone(value) as Arc<Opaque>;
+                let place = memory.place_below(prefix, id);
+                match memory.replace_below(prefix, id, place, condition.expected, &mut packed) {
+                    Ok(Some(receipt)) => Ok(Ok(Committed::one(receipt))),
+                    Ok(None) => self.apply(memory, prefix, commit),
+                    Err(refusal) => Ok(Err(refusal.into())),
+                }
+            }
+            (false, _) => self.apply(memory, prefix, commit),
+            (true, [_]) => self.pass(memory, prefix, commit),
+            (true, _) => Err((commit, None)),
         }
     }
 
-    /// What the commit has to expect, pinned to what its rules were decided on; `None` where they do not all allow it, or
-    /// somebody stands in line.
-    fn allowed(
+    /// Applies a commit that has to pass nothing.
+    fn apply<'a>(
         &self,
-        rules: &[Arc<dyn Step<T>>],
-        found: Option<Versioned<Opaque>>,
-        commit: &Commit<'_, T>,
-    ) -> Option<Expected> {
-        let [Entry { condition, .. }] = commit.entries() else { return None };
-        let base = unpack::<T>(found?)?;
-        let pinned = Expected::from(&base);
-        if !self.joint.deciding.is_quiet() || !condition.expected.admits(Some(base.version)) {
-            return None;
+        memory: &Memory<Opaque>,
+        prefix: &Prefix,
+        commit: Commit<'a, T>,
+    ) -> Result<Result<Committed, Error>, Rest<'a, T>> {
+        let good = commit.check_ids().and_then(|()| {
+            commit.entries().iter().try_for_each(|entry| self.name.check_id(entry.id))
+        });
+        if good.is_err() {
+            return Err((commit, None));
         }
-        let part = Part::new(commit.clone(), vec![Base::Read(Some(base))]);
-        let mut riders = Vec::new();
-        let mut along = Along {
-            ground: &self.joint.ground,
-            entries: &[],
-            write: None,
-            collection: self.name.text(),
-            writes: true,
-            before: &[],
-            riders: &mut riders,
+        let mut entries: Vec<_> =
+            commit.entries().iter().map(|entry| packed(entry.clone(), entry.id)).collect();
+        // Nothing was applied where that is refused, and the long way tells of what.
+        let own = entries.len();
+        memory.apply_below(prefix, own, &mut entries).map(Ok).map_err(|_| (commit, None))
+    }
+
+    /// Lets a commit of one entry pass all steps, and applies it with what they add.
+    #[inline]
+    fn pass<'a>(
+        &self,
+        memory: &Memory<Opaque>,
+        prefix: &Prefix,
+        commit: Commit<'a, T>,
+    ) -> Result<Result<Committed, Error>, Rest<'a, T>> {
+        let ([entry], Some(steps)) = (commit.entries(), &self.steps) else { return Err((commit, None)) };
+        if self.name.check_id(entry.id).is_err() {
+            return Err((commit, None));
+        }
+        let place = memory.place_below(prefix, entry.id);
+        let mut own = packed(entry.clone(), entry.id);
+        let mut base = Base::Unread;
+        if steps.wants_base && !matches!(entry.action, Action::Check) {
+            let found = match memory.find_below(prefix, entry.id, place).map(unpack::<T>) {
+                Some(None) => return Err((commit, None)),
+                found => found.flatten(),
+            };
+            // Somebody stands in line, or there is something else than the caller expects.
+            let version = found.as_ref().map(|found| found.version);
+            if !self.joint.deciding.is_quiet() || !entry.condition.expected.admits(version) {
+                return Err((commit, None));
+            }
+            own.condition.expected = as_read(&found);
+            base = Base::Read(found);
+        }
+        let part = Part::new(&commit, OneOrMany::One(base));
+        let mut passage = Passage::of(1);
+        let writes = !commit.applies_nothing();
+        let entered = passage.enter_one(&self.joint, (&self.name, &own), writes, |along, exits| {
+            steps.pass(&part, along, exits)
+        });
+        let mut passage = match passage.entered(entered) {
+            Ok(passage) => passage,
+            Err(error) => return Ok(Err(error)),
         };
-        rules.iter().all(|rule| rule.enter(&part, &mut along).is_ok()).then_some(pinned)
+        let committed = match (&mut own, &passage.riders[..]) {
+            _ if !passage.refusals.is_empty() => None,
+            (Entry { id, condition, action: Action::Put(value) }, []) => {
+                let replaced = memory.replace_below(prefix, id, place, condition.expected, value);
+                replaced.ok().flatten().map(Committed::one)
+            }
+            _ => passage.with_own(memory, prefix, own),
+        };
+        match committed {
+            Some(committed) => {
+                passage.end(&Ok(&committed), &[]);
+                Ok(Ok(committed))
+            }
+            None => {
+                let bases = part.into_bases().map(|base| base.map_owned(|base| Some(pack(base))));
+                let begun = Begun { bases: bases.collect(), passage };
+                Err((commit, Some(begun)))
+            }
+        }
     }
 
     async fn page(&self, scan: Scan<'_>) -> Result<Page<Listed<T>>, Error> {
@@ -203,7 +253,8 @@ impl<T: Resource> Store<T> for View<T> {
             return layers.get(id);
         }
         if let (Some(memory), Some(prefix)) = (self.ground().memory(), &self.in_memory) {
-            return Reply::ready(self.found(id, memory.find_below(prefix, id)));
+            let found = memory.find_below(prefix, id, memory.place_below(prefix, id));
+            return Reply::ready(self.found(id, found));
         }
         Reply::begin(async move {
             let found = self.ground().get(&self.name().full(id)).await;
@@ -216,9 +267,9 @@ impl<T: Resource> Store<T> for View<T> {
             let what = "commits from below the layers of a database's collection";
             return Reply::ready(Err(Refusal::Unsupported { what }.into()));
         }
-        let commit = match self.replace(commit) {
+        let (commit, begun) = match self.at_once(commit) {
             Ok(answer) => return Reply::ready(answer),
-            Err(commit) => commit,
+            Err(rest) => rest,
         };
         for entry in commit.entries() {
             if let Err(refusal) = self.name().check_id(entry.id) {
@@ -233,7 +284,7 @@ impl<T: Resource> Store<T> for View<T> {
                 Ok::<_, Infallible>(packed(entry, &full[place]))
             };
             let Ok(packed) = commit.try_map(at_its_place);
-            self.joint.send(packed).await
+            self.joint.send(packed, begun).await
         })
     }
 
@@ -265,6 +316,27 @@ impl<T: Resource> Store<T> for View<T> {
     }
 }
 
+impl<T: Resource> Steps<T> {
+    /// Lets a part of a commit pass all steps: the mismatches of those that refuse it with a conflict.
+    fn pass(
+        &self,
+        part: &Part<'_, T>,
+        along: &mut Along<'_>,
+        exits: &mut Vec<Exit>,
+    ) -> Result<Vec<Mismatch>, Error> {
+        let mut refusals = Vec::new();
+        for step in &self.steps {
+            match step.enter(part, along) {
+                Ok(exit) if exit.is_silent() => {}
+                Ok(exit) => exits.push(exit),
+                Err(Error::Conflict(conflict)) => refusals.extend(conflict.into_mismatches()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refusals)
+    }
+}
+
 impl<T: Resource> Member for Steps<T> {
     fn name(&self) -> &Name {
         &self.name
@@ -276,7 +348,11 @@ impl<T: Resource> Member for Steps<T> {
     }
 
     fn wants_base(&self) -> bool {
-        self.steps.iter().any(|step| step.wants_base())
+        self.wants_base
+    }
+
+    fn typed(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 
     fn enter(
@@ -287,16 +363,8 @@ impl<T: Resource> Member for Steps<T> {
         exits: &mut Vec<Exit>,
     ) -> Result<Vec<Mismatch>, Error> {
         let commit = part.try_map(|entry| typed(entry))?;
-        let part = Part::new(commit, bases.iter().map(|base| base.map(unpack)).collect());
-        let mut refusals = Vec::new();
-        for step in &self.steps {
-            match step.enter(&part, along) {
-                Ok(exit) => exits.push(exit),
-                Err(Error::Conflict(conflict)) => refusals.extend(conflict.into_mismatches()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(refusals)
+        let part = Part::new(&commit, bases.iter().map(|base| base.map(unpack)).collect());
+        self.pass(&part, along, exits)
     }
 
     fn shown(&self, mismatch: Mismatch) -> Mismatch {
