@@ -8,9 +8,9 @@ use crate::base::{Mutex, random};
 use crate::memory::log::{Log, Read, Watcher};
 use crate::memory::table::{Below, Leftovers, Place, Prefix, Table};
 use crate::store::{
-    Abilities, Batch, Change, ChangeKind, Changes, Commit, Committed, Durability, Entry, Error, Expected, Expired,
-    Failure, Feed, Listed, Outcome, Page, Receipt, Refusal, Reply, Resolution, Resource, Scan, Start, Store,
-    Version, Versioned, Window, WriteId,
+    Abilities, Batch, Change, ChangeKind, Changes, Commit, Committed, Durability, Entry, Error, Expected,
+    Expired, Failure, Feed, Listed, Outcome, Page, Receipt, Refusal, Reply, Resolution, Resource, Scan,
+    Start, Store, Version, Versioned, Window, WriteId,
 };
 
 /// How many ids a scan takes from the index at a time, so that a page of any size holds up no writer for long.
@@ -143,6 +143,23 @@ impl<T: Resource + ?Sized> Memory<T> {
         // Dropped here, outside of every lock.
         let mut leftovers = Leftovers::default();
         table.replace_below(prefix, id, place, expected, value, log, &mut leftovers)
+    }
+
+    /// The same where another id is as expected too, at the same instant.
+    #[inline]
+    pub(crate) fn replace_checked(
+        &self,
+        prefix: &Prefix,
+        id: &str,
+        place: Place,
+        expected: Expected,
+        value: &mut Arc<T>,
+        check: (&str, Expected),
+    ) -> Option<Receipt> {
+        let Inner { table, log, .. } = &*self.inner;
+        // Dropped here, outside of every lock.
+        let mut leftovers = Leftovers::default();
+        table.replace_checked(prefix, id, place, expected, value, check, log, &mut leftovers)
     }
 
     /// A commit under no write id of entries whose ids differ: of the first `own` ones each is below `prefix`, and only those
@@ -378,7 +395,6 @@ mod tests {
     use std::thread;
 
     use super::*;
-    
 
     fn put<'a, T: ?Sized>(id: &'a str, value: impl Into<Arc<T>>) -> Entry<'a, T> {
         Entry::put(id, Expected::Any, value.into())

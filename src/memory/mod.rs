@@ -9,4 +9,4 @@ mod sleeper;
 mod table;
 
 pub use memory::Memory;
-pub(crate) use table::Prefix;
+pub(crate) use table::{Place, Prefix};

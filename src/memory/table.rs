@@ -307,6 +307,41 @@ impl<T: Resource + ?Sized> Table<T> {
         self.replace_at((hash, shard), |key| prefix.and(id, key), expected, value, log, leftovers)
     }
 
+    /// The same where another id is as expected too, at the same instant. Else nothing is done.
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn replace_checked(
+        &self,
+        prefix: &Prefix,
+        id: &str,
+        Place { hash, shard }: Place,
+        expected: Expected,
+        value: &mut Arc<T>,
+        (checked, wanted): (&str, Expected),
+        log: &Log,
+        leftovers: &mut Leftovers<T>,
+    ) -> Option<Receipt> {
+        let (of_check, beside) = self.place(checked.as_bytes());
+        // In the order of their indexes, as everybody locks them.
+        let before = (beside < shard).then(|| self.rows.shards()[beside].read());
+        let mut rows = self.rows.shards()[shard].write();
+        let after = (beside > shard).then(|| self.rows.shards()[beside].read());
+        let others = before.as_deref().or(after.as_deref()).unwrap_or(&rows);
+        let there = others.get(of_check, |(key, _)| **key == *checked);
+        if !wanted.admits(there.and_then(|(_, row)| row.get().live())) {
+            return None;
+        }
+        let row = rows.get_mut(hash, |(key, _)| prefix.and(id, key)).map(|(id, row)| (id, row.get_mut()));
+        let Some((id, Row { version, value: Some(current), .. })) = row else { return None };
+        if !expected.admits(Some(*version)) {
+            return None;
+        }
+        let replaced = *version;
+        *version = log.publish(|| changed(id, false), leftovers).ok()?;
+        std::mem::swap(current, value);
+        Some(Receipt { version: Some(*version), replaced: Some(replaced) })
+    }
+
     #[inline(always)]
     pub(super) fn get(&self, id: &str) -> Option<Versioned<T>> {
         let (hash, shard) = self.place(id.as_bytes());

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::collection::collection::Collection;
-use crate::collection::database::ground::Ground;
 use crate::collection::database::expectations::Expectations;
+use crate::collection::database::ground::Ground;
 use crate::collection::database::member::{Member, Membership};
 use crate::collection::database::name::Name;
 #[cfg(feature = "idempotency")]
@@ -55,10 +55,11 @@ pub(super) struct Own<'a> {
 impl<'a> Own<'a> {
     /// The entry for an id of a collection.
     pub(super) fn find(self, name: &Name, id: &str) -> Option<&'a Entry<'a, Opaque>> {
-        self.entries.iter().find(|entry| match self.of {
-            Some(of) => entry.id == id && of == name,
-            None => name.id_of(entry.id) == Some(id),
-        })
+        match self.of {
+            Some(of) if of.text() != name.text() => None,
+            Some(_) => self.entries.iter().find(|entry| entry.id == id),
+            None => self.entries.iter().find(|entry| name.id_of(entry.id) == Some(id)),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ const FEW: usize = 16;
 /// Which versions a commit expects so far, by full ids, once there are many entries to look through: each is looked at once,
 /// however often steps ask.
 #[derive(Default)]
-pub(super) struct Expectations(Mutex<Seen>);
+pub(super) struct Expectations(Mutex<Option<Box<Seen>>>);
 
 #[derive(Default)]
 struct Seen {
@@ -33,12 +33,12 @@ impl Expectations {
         if own.entries.len() + before.len() + added.len() <= FEW {
             let own = own.find(name, id).and_then(|entry| version(entry.condition.expected));
             let is_it = |rider: &&Rider| name.id_of(&rider.full_id) == Some(id);
-            return own.or_else(|| {
-                riders().filter(is_it).find_map(|rider| version(rider.condition.expected))
-            });
+            return own
+                .or_else(|| riders().filter(is_it).find_map(|rider| version(rider.condition.expected)));
         }
         let mut seen = self.0.lock();
-        let Seen { versions, own: seen_own, riders: seen_riders } = &mut *seen;
+        let seen = seen.get_or_insert_default();
+        let Seen { versions, own: seen_own, riders: seen_riders } = &mut **seen;
         let mut note = |full_id: Box<str>, expected| {
             if let Some(version) = version(expected) {
                 versions.entry(full_id).or_insert(version);

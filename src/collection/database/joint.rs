@@ -72,7 +72,7 @@ impl Joint {
     pub(super) async fn send(
         &self,
         commit: Commit<'_, Opaque>,
-        begun: Option<Begun>,
+        begun: Option<Box<Begun>>,
     ) -> Result<Committed, Error> {
         if !self.has_steps() {
             let entries = commit.entries().len();
@@ -84,8 +84,9 @@ impl Joint {
         let (mut turn, mut passage) = (None, None);
         let mut bases = match begun {
             Some(begun) => {
-                passage = Some(begun.passage);
-                begun.bases
+                let Begun { bases, passage: begun } = *begun;
+                passage = Some(begun);
+                bases
             }
             None => {
                 turn = hot.and_then(|id| self.deciding.lines.follow(id));

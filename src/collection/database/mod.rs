@@ -33,9 +33,9 @@ pub use definition::Definition;
 pub(super) use member::Escort;
 pub(super) use member::Membership;
 pub use part::Part;
-pub use step::{Exit, Step};
-pub use transaction::DatabaseTransaction;
 #[cfg(feature = "json")]
 pub(crate) use rider::Guarded;
+pub use step::{Exit, Step};
+pub use transaction::DatabaseTransaction;
 #[cfg(feature = "json")]
 pub(super) use view::View;

@@ -13,7 +13,7 @@ use crate::collection::database::part::Base;
 use crate::collection::database::rider::Rider;
 use crate::collection::database::step::Exit;
 use crate::collection::slot::{as_read, stricter};
-use crate::memory::{Memory, Prefix};
+use crate::memory::{Memory, Place, Prefix};
 use crate::store::{Action, Commit, Committed, Condition, Entry, Error, Mismatch, Refusal, Store};
 
 /// How often what steps added may make steps add more.
@@ -45,7 +45,7 @@ impl Passage {
     }
 
     /// One that nothing has passed yet.
-    pub(super) fn of(own: usize) -> Self {
+    fn of(own: usize) -> Self {
         let expectations = Expectations::default();
         Self { own, riders: Vec::new(), refusals: Vec::new(), steps: Vec::new(), expectations }
     }
@@ -61,7 +61,7 @@ impl Passage {
     }
 
     /// The same, or why it ended here.
-    pub(super) fn entered(mut self, entered: Result<(), Error>) -> Result<Self, Error> {
+    fn entered(mut self, entered: Result<(), Error>) -> Result<Self, Error> {
         match entered {
             Ok(()) => Ok(self),
             Err(error) => {
@@ -69,69 +69,6 @@ impl Passage {
                 Err(error)
             }
         }
-    }
-
-    /// Lets a commit of one entry pass: what rides along with each write, and the steps of its collection as `enter` runs
-    /// them.
-    pub(super) fn enter_one(
-        &mut self,
-        joint: &Joint,
-        (name, entry): (&Name, &Entry<'_, Opaque>),
-        writes: bool,
-        enter: impl FnOnce(&mut Along<'_>, &mut Vec<Exit>) -> Result<Vec<Mismatch>, Error>,
-    ) -> Result<(), Error> {
-        let (mut riders, mut exits) = (std::mem::take(&mut self.riders), Vec::new());
-        let mut along = Along {
-            ground: &joint.ground,
-            own: Own { entries: std::slice::from_ref(entry), of: Some(name) },
-            write: None,
-            name,
-            places: &[0],
-            writes,
-            before: &[],
-            riders: &mut riders,
-            expectations: &self.expectations,
-        };
-        if !matches!(entry.action, Action::Check) {
-            for (_, escort) in &joint.escorts {
-                let exit = escort(entry.id, &mut along)?;
-                if !exit.is_silent() {
-                    self.steps.push((vec![0], vec![exit]));
-                }
-            }
-        }
-        let entered = enter(&mut along, &mut exits);
-        if !exits.is_empty() {
-            self.steps.push((vec![0], exits));
-        }
-        self.riders = riders;
-        self.refusals.extend(entered?.into_iter().map(|mismatch| named(mismatch, name)));
-        Ok(())
-    }
-
-    /// Applies the one entry with all that rides along, in memory. `None` where that is not at once what the commit comes to:
-    /// where something is not as expected, and where riders have steps to pass or entries to join.
-    pub(super) fn with_own(
-        &mut self,
-        memory: &Memory<Opaque>,
-        prefix: &Prefix,
-        own: Entry<'_, Opaque>,
-    ) -> Option<Committed> {
-        for at in 0..self.riders.len() {
-            let (before, rest) = self.riders.split_at_mut(at);
-            let rider = &mut rest[0];
-            let joins = prefix.and(own.id, &rider.full_id)
-                || before.iter().any(|other| other.full_id == rider.full_id);
-            if joins || rider.member.has_steps() {
-                return None;
-            }
-            if rider.wants_base() {
-                rider.decide(memory.find(&rider.full_id));
-            }
-        }
-        let riders = self.riders.iter().map(with_base);
-        let mut entries: Vec<_> = std::iter::once(own).chain(riders).collect();
-        memory.apply_below(prefix, 1, &mut entries).ok()
     }
 
     fn enter_own(
@@ -235,8 +172,117 @@ impl Passage {
                 };
                 places.iter().map(|place| committed.receipts()[at(place)]).collect()
             });
-            exits.into_iter().rev().for_each(|exit| exit.end(part.as_ref().map_err(|error| *error)));
+            end(exits, part.as_ref().map_err(|error| *error));
         }
+    }
+}
+
+/// Tells those who let one part pass how it ended, the last one first.
+fn end(exits: Vec<Exit>, outcome: Result<&Committed, &Error>) {
+    exits.into_iter().rev().for_each(|exit| exit.end(outcome));
+}
+
+/// What rides along with a commit of one entry in memory, and what wants to hear of it.
+#[derive(Default)]
+pub(super) struct AlongOne {
+    riders: Vec<Rider>,
+    exits: Vec<Exit>,
+    refusals: Vec<Mismatch>,
+}
+
+impl AlongOne {
+    /// Lets the commit pass what rides along with each write, and the steps of its collection as `enter` runs them.
+    #[inline]
+    pub(super) fn enter(
+        &mut self,
+        joint: &Joint,
+        (name, entry): (&Name, &Entry<'_, Opaque>),
+        writes: bool,
+        enter: impl FnOnce(&mut Along<'_>, &mut Vec<Exit>, &mut Vec<Mismatch>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut along = Along {
+            ground: &joint.ground,
+            own: Own { entries: std::slice::from_ref(entry), of: Some(name) },
+            write: None,
+            name,
+            places: &[0],
+            writes,
+            before: &[],
+            riders: &mut self.riders,
+            expectations: &Expectations::default(),
+        };
+        if !matches!(entry.action, Action::Check) {
+            for (_, escort) in &joint.escorts {
+                let exit = escort(entry.id, &mut along)?;
+                if !exit.is_silent() {
+                    self.exits.push(exit);
+                }
+            }
+        }
+        enter(&mut along, &mut self.exits, &mut self.refusals)
+    }
+
+    /// Applies the entry with all that rides along. `None` where that is not at once what the commit comes to: where a step
+    /// refuses it, or something is not as expected, and where riders have steps to pass or entries to join.
+    #[inline]
+    pub(super) fn commit(
+        &mut self,
+        memory: &Memory<Opaque>,
+        (prefix, place): (&Prefix, Place),
+        mut own: Entry<'_, Opaque>,
+    ) -> Option<Committed> {
+        if !self.refusals.is_empty() {
+            return None;
+        }
+        for at in 0..self.riders.len() {
+            let (before, rest) = self.riders.split_at_mut(at);
+            let rider = &mut rest[0];
+            let joins = prefix.and(own.id, &rider.full_id)
+                || before.iter().any(|other| other.full_id == rider.full_id);
+            if joins || rider.member.has_steps() {
+                return None;
+            }
+            if rider.wants_base() {
+                rider.decide(memory.find(&rider.full_id));
+            }
+        }
+        let expected = own.condition.expected;
+        match (&mut own.action, &self.riders[..]) {
+            (Action::Put(value), []) => {
+                let replaced = memory.replace_below(prefix, own.id, place, expected, value);
+                replaced.ok().flatten().map(Committed::one)
+            }
+            (Action::Put(value), [rider]) if rider.only_checks() => {
+                let check = (&*rider.full_id, rider.condition.expected);
+                match memory.replace_checked(prefix, own.id, place, expected, value, check) {
+                    Some(receipt) => Some(Committed::one(receipt)),
+                    None => memory.apply_below(prefix, 1, &mut [own, with_base(rider)]).ok(),
+                }
+            }
+            (_, [rider]) => memory.apply_below(prefix, 1, &mut [own, with_base(rider)]).ok(),
+            (_, riders) => {
+                let riders = riders.iter().map(with_base);
+                let mut entries: Vec<_> = std::iter::once(own).chain(riders).collect();
+                memory.apply_below(prefix, 1, &mut entries).ok()
+            }
+        }
+    }
+
+    /// Tells how it ended.
+    #[inline]
+    pub(super) fn end(self, outcome: &Result<&Committed, &Error>) {
+        if !self.exits.is_empty() {
+            end(self.exits, *outcome);
+        }
+    }
+
+    /// The passage that it is the beginning of.
+    #[cold]
+    pub(super) fn begun(self, name: &Name) -> Passage {
+        let Self { riders, exits, refusals } = self;
+        let refusals = refusals.into_iter().map(|mismatch| named(mismatch, name)).collect();
+        let steps = if exits.is_empty() { Vec::new() } else { vec![(vec![0], exits)] };
+        Passage { riders, refusals, steps, ..Passage::of(1) }
     }
 }
 

@@ -58,6 +58,11 @@ impl Rider {
         self.change.is_some() || !matches!(self.action, Action::Check)
     }
 
+    /// Whether it changes nothing, and is decided on nothing.
+    pub(super) fn only_checks(&self) -> bool {
+        !self.writes()
+    }
+
     /// Whether anything is decided on what it writes over.
     pub(super) fn wants_base(&self) -> bool {
         self.writes() && (self.change.is_some() || self.member.wants_base())

@@ -18,13 +18,13 @@ use crate::collection::database::name::Name;
 use crate::collection::database::opaque::{OfAnotherType, Opaque, pack, packed, typed, unpack};
 use crate::collection::database::own::Typed;
 use crate::collection::database::part::{Base, Part};
-use crate::collection::database::passage::Passage;
+use crate::collection::database::passage::{AlongOne, Passage};
 use crate::collection::database::step::{Exit, Step};
 use crate::collection::slot::as_read;
 use crate::memory::{Memory, Prefix};
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Corrupt, Entry, Error, Listed, Mismatch, Page,
-    Refusal, Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Corrupt, Entry, Error, Listed, Mismatch, Page, Refusal,
+    Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
 /// The store of one collection of a database: its own resources by their ids alone, and with their type.
@@ -53,8 +53,12 @@ struct Steps<T: Resource> {
     wants_base: bool,
 }
 
-/// What a commit that can't go the short way goes on with, if it has come any way at all.
-type Rest<'a, T> = (Commit<'a, T>, Option<Begun>);
+/// Whether a commit has gone the short way.
+enum Short {
+    Done(Result<Committed, Error>),
+    /// It can't, or not to its end; how far it has come.
+    Long(Option<Box<Begun>>),
+}
 
 impl<T: Resource> View<T> {
     pub(super) fn new(database: &Database, name: Name, steps: Vec<Arc<dyn Step<T>>>) -> Self {
@@ -119,109 +123,97 @@ impl<T: Resource> View<T> {
         }
     }
 
-    /// The short way of a commit in memory: at once, and with no id put together where nothing needs one. What can't go it, or
-    /// not to its end, comes back with how far it has come.
+    /// The short way of a commit in memory: at once, and with no id put together where nothing needs one.
     #[inline]
-    fn at_once<'a>(&self, commit: Commit<'a, T>) -> Result<Result<Committed, Error>, Rest<'a, T>> {
+    fn at_once(&self, commit: &Commit<'_, T>) -> Short {
         let (Some(memory), Some(prefix)) = (self.ground().memory(), &self.in_memory) else {
-            return Err((commit, None));
+            return Short::Long(None);
         };
         if commit.write().is_some() {
-            return Err((commit, None));
+            return Short::Long(None);
         }
         match (self.has_steps, commit.entries()) {
             (false, [Entry { id, condition, action: Action::Put(value) }]) => {
                 let mut packed: Arc<Opaque> = Arc::clone(value) as Arc<Opaque>;
                 let place = memory.place_below(prefix, id);
                 match memory.replace_below(prefix, id, place, condition.expected, &mut packed) {
-                    Ok(Some(receipt)) => Ok(Ok(Committed::one(receipt))),
+                    Ok(Some(receipt)) => Short::Done(Ok(Committed::one(receipt))),
                     Ok(None) => self.apply(memory, prefix, commit),
-                    Err(refusal) => Ok(Err(refusal.into())),
+                    Err(refusal) => Short::Done(Err(refusal.into())),
                 }
             }
             (false, _) => self.apply(memory, prefix, commit),
             (true, [_]) => self.pass(memory, prefix, commit),
-            (true, _) => Err((commit, None)),
+            (true, _) => Short::Long(None),
         }
     }
 
     /// Applies a commit that has to pass nothing.
-    fn apply<'a>(
-        &self,
-        memory: &Memory<Opaque>,
-        prefix: &Prefix,
-        commit: Commit<'a, T>,
-    ) -> Result<Result<Committed, Error>, Rest<'a, T>> {
-        let good = commit.check_ids().and_then(|()| {
-            commit.entries().iter().try_for_each(|entry| self.name.check_id(entry.id))
-        });
+    fn apply(&self, memory: &Memory<Opaque>, prefix: &Prefix, commit: &Commit<'_, T>) -> Short {
+        let good = commit
+            .check_ids()
+            .and_then(|()| commit.entries().iter().try_for_each(|entry| self.name.check_id(entry.id)));
         if good.is_err() {
-            return Err((commit, None));
+            return Short::Long(None);
         }
         let mut entries: Vec<_> =
             commit.entries().iter().map(|entry| packed(entry.clone(), entry.id)).collect();
-        // Nothing was applied where that is refused, and the long way tells of what.
         let own = entries.len();
-        memory.apply_below(prefix, own, &mut entries).map(Ok).map_err(|_| (commit, None))
+        match memory.apply_below(prefix, own, &mut entries) {
+            Ok(committed) => Short::Done(Ok(committed)),
+            // Nothing was applied, and the long way tells why.
+            Err(_) => Short::Long(None),
+        }
     }
 
     /// Lets a commit of one entry pass all steps, and applies it with what they add.
-    #[inline]
-    fn pass<'a>(
-        &self,
-        memory: &Memory<Opaque>,
-        prefix: &Prefix,
-        commit: Commit<'a, T>,
-    ) -> Result<Result<Committed, Error>, Rest<'a, T>> {
-        let ([entry], Some(steps)) = (commit.entries(), &self.steps) else { return Err((commit, None)) };
+    #[inline(never)]
+    fn pass(&self, memory: &Memory<Opaque>, prefix: &Prefix, commit: &Commit<'_, T>) -> Short {
+        let ([entry], Some(steps)) = (commit.entries(), &self.steps) else { return Short::Long(None) };
         if self.name.check_id(entry.id).is_err() {
-            return Err((commit, None));
+            return Short::Long(None);
         }
         let place = memory.place_below(prefix, entry.id);
         let mut own = packed(entry.clone(), entry.id);
         let mut base = Base::Unread;
         if steps.wants_base && !matches!(entry.action, Action::Check) {
             let found = match memory.find_below(prefix, entry.id, place).map(unpack::<T>) {
-                Some(None) => return Err((commit, None)),
+                Some(None) => return Short::Long(None),
                 found => found.flatten(),
             };
             // Somebody stands in line, or there is something else than the caller expects.
             let version = found.as_ref().map(|found| found.version);
             if !self.joint.deciding.is_quiet() || !entry.condition.expected.admits(version) {
-                return Err((commit, None));
+                return Short::Long(None);
             }
             own.condition.expected = as_read(&found);
             base = Base::Read(found);
         }
-        let part = Part::new(&commit, OneOrMany::One(base));
-        let mut passage = Passage::of(1);
-        let writes = !commit.applies_nothing();
-        let entered = passage.enter_one(&self.joint, (&self.name, &own), writes, |along, exits| {
-            steps.pass(&part, along, exits)
-        });
-        let mut passage = match passage.entered(entered) {
-            Ok(passage) => passage,
-            Err(error) => return Ok(Err(error)),
-        };
-        let committed = match (&mut own, &passage.riders[..]) {
-            _ if !passage.refusals.is_empty() => None,
-            (Entry { id, condition, action: Action::Put(value) }, []) => {
-                let replaced = memory.replace_below(prefix, id, place, condition.expected, value);
-                replaced.ok().flatten().map(Committed::one)
-            }
-            _ => passage.with_own(memory, prefix, own),
-        };
-        match committed {
-            Some(committed) => {
-                passage.end(&Ok(&committed), &[]);
-                Ok(Ok(committed))
-            }
-            None => {
-                let bases = part.into_bases().map(|base| base.map_owned(|base| Some(pack(base))));
-                let begun = Begun { bases: bases.collect(), passage };
-                Err((commit, Some(begun)))
-            }
+        let part = Part::new(commit, OneOrMany::One(base));
+        let mut along = AlongOne::default();
+        let entered = along.enter(
+            &self.joint,
+            (&self.name, &own),
+            !commit.applies_nothing(),
+            |along, exits, refusals| steps.pass(&part, along, exits, refusals),
+        );
+        if let Err(error) = entered {
+            along.end(&Err(&error));
+            return Short::Done(Err(error));
         }
+        match along.commit(memory, (prefix, place), own) {
+            Some(committed) => {
+                along.end(&Ok(&committed));
+                Short::Done(Ok(committed))
+            }
+            None => self.unfinished(part, along.begun(self.name())),
+        }
+    }
+
+    #[cold]
+    fn unfinished(&self, part: Part<'_, T>, passage: Passage) -> Short {
+        let bases = part.into_bases().map(|base| base.map_owned(|base| Some(pack(base)))).collect();
+        Short::Long(Some(Box::new(Begun { bases, passage })))
     }
 
     async fn page(&self, scan: Scan<'_>) -> Result<Page<Listed<T>>, Error> {
@@ -267,9 +259,9 @@ impl<T: Resource> Store<T> for View<T> {
             let what = "commits from below the layers of a database's collection";
             return Reply::ready(Err(Refusal::Unsupported { what }.into()));
         }
-        let (commit, begun) = match self.at_once(commit) {
-            Ok(answer) => return Reply::ready(answer),
-            Err(rest) => rest,
+        let begun = match self.at_once(&commit) {
+            Short::Done(answer) => return Reply::ready(answer),
+            Short::Long(begun) => begun,
         };
         for entry in commit.entries() {
             if let Err(refusal) = self.name().check_id(entry.id) {
@@ -317,14 +309,15 @@ impl<T: Resource> Store<T> for View<T> {
 }
 
 impl<T: Resource> Steps<T> {
-    /// Lets a part of a commit pass all steps: the mismatches of those that refuse it with a conflict.
+    /// Lets a part of a commit pass all steps, also after one has refused it with a conflict.
+    #[inline]
     fn pass(
         &self,
         part: &Part<'_, T>,
         along: &mut Along<'_>,
         exits: &mut Vec<Exit>,
-    ) -> Result<Vec<Mismatch>, Error> {
-        let mut refusals = Vec::new();
+        refusals: &mut Vec<Mismatch>,
+    ) -> Result<(), Error> {
         for step in &self.steps {
             match step.enter(part, along) {
                 Ok(exit) if exit.is_silent() => {}
@@ -333,7 +326,7 @@ impl<T: Resource> Steps<T> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(refusals)
+        Ok(())
     }
 }
 
@@ -364,7 +357,8 @@ impl<T: Resource> Member for Steps<T> {
     ) -> Result<Vec<Mismatch>, Error> {
         let commit = part.try_map(|entry| typed(entry))?;
         let part = Part::new(&commit, bases.iter().map(|base| base.map(unpack)).collect());
-        self.pass(&part, along, exits)
+        let mut refusals = Vec::new();
+        self.pass(&part, along, exits, &mut refusals).map(|()| refusals)
     }
 
     fn shown(&self, mismatch: Mismatch) -> Mismatch {
