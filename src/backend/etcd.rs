@@ -198,6 +198,7 @@ impl Store<[u8]> for Etcd {
             window: self.shared.history,
             may_lose_answers: true,
             detects_restore: false,
+            queues: false,
         }
     }
 }

@@ -393,7 +393,7 @@ impl Store<[u8]> for File {
         }
         let commit = OwnedCommit::from(commit);
         let checks = commit.entries.iter().all(|entry| matches!(entry.action, Action::Check));
-        if checks && commit.write.is_none() {
+        if checks && commit.write.is_none() && commit.behind.is_none() {
             return Reply::ready(self.shared.check(&commit));
         }
         let (promise, answer) = promise();
@@ -435,6 +435,7 @@ impl Store<[u8]> for File {
             window: self.shared.history,
             may_lose_answers: true,
             detects_restore: true,
+            queues: true,
         }
     }
 }

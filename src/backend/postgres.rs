@@ -195,6 +195,7 @@ impl Store<[u8]> for Postgres {
             window: self.shared.trimming.history(),
             may_lose_answers: true,
             detects_restore: true,
+            queues: false,
         }
     }
 }

@@ -190,6 +190,7 @@ impl Store<[u8]> for Redis {
             window: self.shared.history,
             may_lose_answers: true,
             detects_restore: true,
+            queues: false,
         }
     }
 }

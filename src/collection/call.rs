@@ -260,10 +260,10 @@ pub(crate) fn send<'s, T: Resource + ?Sized>(
 ) -> Sent<'s> {
     let stamped = stamps.needed() && !commit.applies_nothing();
     let write = commit.write().or_else(|| stamped.then(|| stamps.draw()));
-    let commit = commit.clone();
-    let commit = match write {
-        Some(write) => commit.with_write(write),
-        None => commit,
+    let sent = commit.clone();
+    let commit = match (write, commit.write()) {
+        (Some(write), None) => sent.with_fresh_write(write),
+        _ => sent,
     };
     Sent { reply: store.commit(commit), write }
 }

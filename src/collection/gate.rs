@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::{AtomicUsize, Mutex, wake};
 use crate::collection::timer::{Sleep, Timer};
-use crate::store::Versioned;
+use crate::store::{ON_ITS_WAY, Versioned, WriteId};
 
 /// The lines of writers that wait for a hot id, one line an id.
 ///
@@ -37,6 +37,12 @@ struct Line<T: ?Sized> {
     moved: Instant,
     /// What the last one at the head knew, until the next takes it.
     handed: Option<Versioned<T>>,
+    /// The write id of that, where it is on its way to the store.
+    behind: Option<WriteId>,
+    /// How many have passed their turn on and have no answer yet: the line stays for them.
+    on_their_way: usize,
+    /// How often what was handed on turned out not to have been applied.
+    failures: u64,
 }
 
 /// A place in a line. Dropping it leaves the line; where it was at the head, the turn passes on.
@@ -49,6 +55,10 @@ pub(crate) struct Ticket<'a, T: ?Sized> {
     stall: Duration,
     /// What the next one is to start from: the newest value this one knows.
     pub(crate) known: Option<Versioned<T>>,
+    /// The write id of what it starts from, where that is on its way to the store.
+    pub(crate) behind: Option<WriteId>,
+    /// Once it has passed its turn on before it had an answer: how many such had failed by then.
+    passed: Option<u64>,
 }
 
 /// What waiting in line came to.
@@ -60,7 +70,7 @@ pub(crate) enum Called<T: ?Sized> {
 }
 
 enum Rank<T: ?Sized> {
-    Head(Option<Versioned<T>>),
+    Head(Option<Versioned<T>>, Option<WriteId>),
     Behind { moved: Instant },
 }
 
@@ -108,7 +118,7 @@ impl<T: ?Sized> Gate<T> {
                     line.draw()
                 }
                 None => {
-                    let mut line = Line { waiting: BTreeMap::new(), drawn: 0, moved, handed: known };
+                    let mut line = Line::opened(moved, known);
                     let number = line.draw();
                     lines.insert(id.into(), line);
                     self.open.fetch_add(1, Ordering::Relaxed);
@@ -124,7 +134,8 @@ impl<T: ?Sized> Gate<T> {
     }
 
     fn ticket<'a>(&'a self, id: &'a str, number: u64) -> Ticket<'a, T> {
-        Ticket { gate: self, id, number, stall: self.stall.unwrap_or_default(), known: None }
+        let stall = self.stall.unwrap_or_default();
+        Ticket { gate: self, id, number, stall, known: None, behind: None, passed: None }
     }
 
     /// Whether the ticket with this number is at the head; if not, `waker` is woken when it is.
@@ -132,10 +143,10 @@ impl<T: ?Sized> Gate<T> {
         let mut lines = self.lines.lock();
         let line = lines.get_mut(id).expect("a line stays while somebody is in it");
         if line.is_head(number) {
-            let handed = line.handed.take();
+            let (handed, behind) = (line.handed.take(), line.behind.take());
             drop(lines);
             drop(waker);
-            return Rank::Head(handed);
+            return Rank::Head(handed, behind);
         }
         let replaced = line.waiting.insert(number, Some(waker));
         let moved = line.moved;
@@ -154,7 +165,7 @@ impl<T: ?Sized> Gate<T> {
             let line = lines.get_mut(id).expect("a line stays while somebody is in it");
             let head = line.is_head(number);
             let waker = line.waiting.remove(&number);
-            if line.waiting.is_empty() {
+            if line.is_over() {
                 closed = lines.remove_entry(id);
                 self.open.fetch_sub(1, Ordering::Relaxed);
             } else if head {
@@ -162,6 +173,7 @@ impl<T: ?Sized> Gate<T> {
                 // One that leaves as soon as it is called has not taken what was handed to it: the next one does.
                 if unused.is_some() {
                     mem::swap(&mut line.handed, &mut unused);
+                    line.behind = None;
                 }
                 next = line.waiting.first_entry().and_then(|mut first| first.get_mut().take());
             }
@@ -176,7 +188,60 @@ impl<T: ?Sized> Gate<T> {
     }
 }
 
+impl<T: ?Sized> Gate<T> {
+    /// Passes the turn on with what is on its way to the store, and leaves the line open: how many such have failed so far.
+    fn pass(&self, id: &str, number: u64, value: Arc<T>, write: WriteId) -> u64 {
+        let now = self.timer.now();
+        let mut handed = Some(Versioned { version: ON_ITS_WAY, value });
+        let mut lines = self.lines.lock();
+        let line = lines.get_mut(id).expect("a line stays while somebody is in it");
+        let waker = line.waiting.remove(&number);
+        line.on_their_way += 1;
+        line.moved = now;
+        mem::swap(&mut line.handed, &mut handed);
+        line.behind = Some(write);
+        let failures = line.failures;
+        let next = line.waiting.first_entry().and_then(|mut first| first.get_mut().take());
+        drop(lines);
+        // The caller's code, as below.
+        if let Some(next) = next {
+            wake(next);
+        }
+        drop((handed, waker));
+        failures
+    }
+
+    /// Leaves the line after the turn was passed on. Where what went on from there was not applied, nobody is to start from it.
+    fn arrive(&self, id: &str, failures: u64, applied: bool) {
+        let (mut unused, mut closed) = (None, None);
+        let mut lines = self.lines.lock();
+        let line = lines.get_mut(id).expect("a line stays while somebody is on its way");
+        line.on_their_way -= 1;
+        // Of several that fail behind one another the first one to come says so: what is handed on then is new.
+        if !applied && line.failures == failures {
+            line.failures += 1;
+            unused = line.behind.take().and_then(|_| line.handed.take());
+        }
+        if line.is_over() {
+            closed = lines.remove_entry(id);
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+        drop(lines);
+        drop((unused, closed));
+    }
+}
+
 impl<T: ?Sized> Line<T> {
+    fn opened(moved: Instant, handed: Option<Versioned<T>>) -> Self {
+        let waiting = BTreeMap::new();
+        Self { waiting, drawn: 0, moved, handed, behind: None, on_their_way: 0, failures: 0 }
+    }
+
+    /// Whether nobody has a part in it any more.
+    fn is_over(&self) -> bool {
+        self.waiting.is_empty() && self.on_their_way == 0
+    }
+
     fn draw(&mut self) -> u64 {
         self.drawn += 1;
         self.waiting.insert(self.drawn, None);
@@ -185,6 +250,27 @@ impl<T: ?Sized> Line<T> {
 
     fn is_head(&self, number: u64) -> bool {
         self.waiting.first_key_value().is_some_and(|(first, _)| *first == number)
+    }
+}
+
+impl<'a, T: ?Sized> Ticket<'a, T> {
+    /// Passes the turn on before there is an answer: the next one starts from this value, which is on its way to the store
+    /// under this write id. Only of the one at the head.
+    pub(crate) fn pass(&mut self, value: Arc<T>, write: WriteId) {
+        self.passed = Some(self.gate.pass(self.id, self.number, value, write));
+    }
+
+    /// Whether it has passed its turn on.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.passed.is_some()
+    }
+
+    /// Leaves the line with the answer to what was passed on, if it was.
+    pub(crate) fn arrive(mut self, applied: bool) {
+        if let Some(failures) = self.passed.take() {
+            self.gate.arrive(self.id, failures, applied);
+            self.number = 0;
+        }
     }
 }
 
@@ -215,7 +301,10 @@ impl<T: ?Sized> Ticket<'_, T> {
     fn poll_called(&mut self, sleep: &mut Option<Sleep>, context: &mut Context<'_>) -> Poll<Called<T>> {
         loop {
             let moved = match self.gate.look(self.id, self.number, context.waker().clone()) {
-                Rank::Head(handed) => return Poll::Ready(Called::Turn(handed)),
+                Rank::Head(handed, behind) => {
+                    self.behind = behind;
+                    return Poll::Ready(Called::Turn(handed));
+                }
                 Rank::Behind { moved } => moved,
             };
             let stood = self.gate.timer.now().saturating_duration_since(moved);
@@ -232,7 +321,12 @@ impl<T: ?Sized> Ticket<'_, T> {
 
 impl<T: ?Sized> Drop for Ticket<'_, T> {
     fn drop(&mut self) {
-        self.gate.leave(self.id, self.number, self.known.take());
+        match (self.passed, self.number) {
+            // Nobody waits for the answer any more: those behind it will meet what became of it.
+            (Some(failures), _) => self.gate.arrive(self.id, failures, true),
+            (None, 0) => {}
+            (None, number) => self.gate.leave(self.id, number, self.known.take()),
+        }
     }
 }
 

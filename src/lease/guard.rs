@@ -79,7 +79,7 @@ impl<T: Resource> Definition<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn leased(self, leases: &Leases) -> Self {
-        self.beside(leases.owners()).step(Guard { owners: leases.owners().clone() })
+        self.beside(leases.owners()).step_by_value(Guard { owners: leases.owners().clone() })
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::slice;
 
 use crate::base::OneOrMany;
 use crate::store::entry::{Action, Entry};
 use crate::store::error::Refusal;
+use crate::store::version::Version;
 use crate::store::write_id::WriteId;
 
 /// One atomic set of checks, puts and deletes, each with its expectation: the only way to write.
@@ -34,13 +36,22 @@ pub struct Commit<'a, T: ?Sized> {
     write: Option<WriteId>,
     /// Whether it stands for a write of what was there already.
     unchanged: bool,
+    /// Whether nothing was ever sent under its write id before.
+    fresh: bool,
+    behind: Option<WriteId>,
 }
+
+/// The version of what is on its way to the store: no store issues it. See [`Commit::behind`].
+pub(crate) const ON_ITS_WAY: Version = Version::from_bits(match NonZeroU64::new(u64::MAX - 1) {
+    Some(bits) => bits,
+    None => NonZeroU64::MAX,
+});
 
 impl<'a, T: ?Sized> Commit<'a, T> {
     /// A commit of one entry, without an allocation.
     #[inline]
     pub fn one(entry: Entry<'a, T>) -> Self {
-        Self { entries: OneOrMany::One(entry), write: None, unchanged: false }
+        Self { entries: OneOrMany::One(entry), write: None, unchanged: false, fresh: false, behind: None }
     }
 
     /// The same commit with another entry.
@@ -71,7 +82,28 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn with_write(self, write: WriteId) -> Self {
-        Self { write: Some(write), ..self }
+        Self { write: Some(write), fresh: false, ..self }
+    }
+
+    /// The same under a write id that was drawn for this sending alone.
+    pub(crate) fn with_fresh_write(self, write: WriteId) -> Self {
+        Self { write: Some(write), fresh: true, ..self }
+    }
+
+    /// The write id, where nothing was ever sent under it before.
+    pub(crate) fn fresh_write(&self) -> Option<WriteId> {
+        self.write.filter(|_| self.fresh)
+    }
+
+    /// The same where what expects the version [`ON_ITS_WAY`] expects what the commit of that write id has put. A store that
+    /// does not know of it refuses the commit.
+    pub(crate) fn with_behind(self, behind: Option<WriteId>) -> Self {
+        Self { behind, ..self }
+    }
+
+    /// The write id of the commit that this one was decided on.
+    pub(crate) fn behind(&self) -> Option<WriteId> {
+        self.behind
     }
 
     /// The check that stands for a write of what was there already. Nothing has to be written, unless the value is kept
@@ -216,7 +248,8 @@ impl<'a, T: ?Sized> Commit<'a, T> {
                 OneOrMany::Many(entries.into_iter().map(change).collect::<Result<_, _>>()?)
             }
         };
-        Ok(Commit { entries, write: self.write, unchanged: self.unchanged })
+        let Self { write, unchanged, fresh, behind, .. } = self;
+        Ok(Commit { entries, write, unchanged, fresh, behind })
     }
 
     /// Refuses a commit that names an id twice. Every store calls it before it does anything else.
@@ -251,7 +284,7 @@ impl<'a, T: ?Sized> Commit<'a, T> {
 
 impl<'a, T: ?Sized> FromIterator<Entry<'a, T>> for Commit<'a, T> {
     fn from_iter<I: IntoIterator<Item = Entry<'a, T>>>(entries: I) -> Self {
-        Self { entries: entries.into_iter().collect(), write: None, unchanged: false }
+        Self { entries: entries.into_iter().collect(), write: None, unchanged: false, fresh: false, behind: None }
     }
 }
 
@@ -273,7 +306,7 @@ mod tests {
     use super::*;
     use crate::store::expected::Expected;
     use crate::store::found::Found;
-    use crate::store::version::{Version, Versioned};
+    use crate::store::version::Versioned;
 
     fn version(text: &str) -> Version {
         text.parse().unwrap()

@@ -23,6 +23,7 @@ mod window;
 mod write_id;
 
 pub use commit::Commit;
+pub(crate) use commit::ON_ITS_WAY;
 pub use committed::{Committed, Receipt};
 pub use conflict::Conflict;
 pub use cursor::Cursor;

@@ -156,6 +156,9 @@ pub struct Abilities {
     pub may_lose_answers: bool,
     /// Whether versions from before the engine was restored to an older state never match what is written after it.
     pub detects_restore: bool,
+    /// Whether commits apply in the order in which they were sent, before their replies are asked for, and know one that they
+    /// come [behind](Commit::behind).
+    pub(crate) queues: bool,
 }
 
 impl Default for Abilities {
@@ -169,6 +172,7 @@ impl Default for Abilities {
             window: 0,
             may_lose_answers: false,
             detects_restore: false,
+            queues: false,
         }
     }
 }

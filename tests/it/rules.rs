@@ -31,15 +31,15 @@ fn allows(old: Option<&u64>, new: Option<&u64>) -> bool {
 type Log = Arc<Mutex<BTreeMap<u64, Option<u64>>>>;
 
 /// Writes in every way from many threads, and gives what was accepted, and how many were refused.
-fn race(numbers: &Collection<u64>, database: &Database) -> (Log, u64) {
+fn race(numbers: &Collection<u64>, database: &Database, threads: u64, each: u64) -> (Log, u64) {
     let log = Log::default();
     let refused: u64 = thread::scope(|scope| {
-        let writers: Vec<_> = (0..THREADS)
+        let writers: Vec<_> = (0..threads)
             .map(|thread| {
                 scope.spawn({
                     let log = Arc::clone(&log);
                     move || {
-                        (0..EACH).filter(|round| !write(numbers, database, &log, thread, *round)).count()
+                        (0..each).filter(|round| !write(numbers, database, &log, thread, *round)).count()
                             as u64
                     }
                 })
@@ -122,7 +122,7 @@ fn no_write_slips_by_a_rule() {
     let numbers = numbers.rule("alternates", "even and odd alternate", allows);
     let numbers = numbers.open().unwrap();
 
-    let (log, refused) = race(&numbers, &database);
+    let (log, refused) = race(&numbers, &database, THREADS, EACH);
 
     assert_eq!(broken(&log), None);
     let accepted = log.lock().unwrap().len() as u64;
@@ -160,7 +160,7 @@ fn a_rule_that_is_decided_on_a_stale_value_is_caught() {
     let numbers = database.define::<u64>("numbers").unwrap().step(Shared(Arc::clone(&step))).open().unwrap();
     *step.0.lock().unwrap() = Some(numbers.clone());
 
-    let (log, _) = race(&numbers, &looked);
+    let (log, _) = race(&numbers, &looked, THREADS, EACH);
 
     assert!(broken(&log).is_some(), "the check finds nothing");
     // It holds its own collection.
@@ -308,8 +308,64 @@ fn an_unchanged_value_in_an_old_schema_is_renewed_under_a_step_too() {
 }
 
 #[test]
+fn no_write_slips_by_a_rule_that_is_decided_on_what_is_on_its_way() {
+    let directory = tempdir("ahead");
+    let database = patient(Database::new(File::open(directory.join("ruled.ifmatch")).unwrap()));
+    let numbers = database.define::<u64>("numbers").unwrap();
+    let numbers = numbers.rule("alternates", "even and odd alternate", allows).open().unwrap();
+
+    let (log, refused) = race(&numbers, &database, 4 * THREADS, 60);
+
+    assert_eq!(broken(&log), None);
+    let accepted = log.lock().unwrap().len() as u64;
+    println!("{accepted} accepted, {refused} refused");
+    assert!(accepted > 100 && refused > 100, "{accepted} accepted, {refused} refused");
+    let last = log.lock().unwrap().last_key_value().map(|(version, value)| (*version, *value)).unwrap();
+    let now = numbers.get("hot").wait().unwrap();
+    assert_eq!(now.as_ref().map(|now| *now.value), last.1, "what was accepted last stands");
+    if let Some(now) = now {
+        assert_eq!(now.version.to_bits().get(), last.0);
+    }
+    drop((numbers, database));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn blind_puts_that_were_decided_ahead_have_receipts_that_link_into_one_chain() {
+    let directory = tempdir("chain");
+    let database = patient(Database::new(File::open(directory.join("ruled.ifmatch")).unwrap()));
+    let numbers = database.define::<u64>("numbers").unwrap();
+    let numbers = numbers.rule("any", "anything goes", |_, _| true).open().unwrap();
+    let receipts = Mutex::new(BTreeMap::new());
+
+    thread::scope(|scope| {
+        for thread in 0..64_u64 {
+            let (numbers, receipts) = (&numbers, &receipts);
+            scope.spawn(move || {
+                for round in 0..8 {
+                    let put = Entry::put("hot", Expected::Any, Arc::new(thread * 8 + round));
+                    let committed = numbers.commit(Commit::one(put)).wait().unwrap();
+                    let receipt = committed.receipts()[0];
+                    receipts.lock().unwrap().insert(receipt.version.unwrap().to_bits(), receipt.replaced);
+                }
+            });
+        }
+    });
+
+    let receipts = receipts.into_inner().unwrap();
+    assert_eq!(receipts.len(), 64 * 8, "each has a version of its own");
+    let mut before = None;
+    for (version, replaced) in receipts {
+        assert_eq!(replaced.map(|version| version.to_bits()), before);
+        before = Some(version);
+    }
+    drop((numbers, database));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn a_thousand_blind_puts_under_a_rule_all_succeed() {
-    let directory = tempdir();
+    let directory = tempdir("thousand");
     let database = Database::new(File::open(directory.join("ruled.ifmatch")).unwrap());
     let plain = database.collection::<u64>("plain").unwrap();
     let ruled = database.define::<u64>("ruled").unwrap();
@@ -334,8 +390,8 @@ fn a_thousand_blind_puts_under_a_rule_all_succeed() {
     std::fs::remove_dir_all(directory).unwrap();
 }
 
-fn tempdir() -> std::path::PathBuf {
-    let directory = std::env::temp_dir().join(format!("ifmatch-rules-{}", std::process::id()));
+fn tempdir(name: &str) -> std::path::PathBuf {
+    let directory = std::env::temp_dir().join(format!("ifmatch-rules-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }

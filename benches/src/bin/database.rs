@@ -1,5 +1,6 @@
 //! What a collection of a database, a lease, a rule and a history cost over the file: `database DIRECTORY` prints microseconds a put, as
-//! the median over interleaved rounds, and the ratio to a collection that has the file for itself.
+//! the median over interleaved rounds, and the ratio to a collection that has the file for itself. `database DIRECTORY hot` prints
+//! milliseconds for 1,000 blind puts of 200 threads to one id.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +41,9 @@ fn main() {
         ("ruled", &ruled),
         ("recorded", &recorded),
     ];
+    if std::env::args().nth(2).is_some() {
+        return hot(&[("database", &plain), ("ruled", &ruled), ("leased", &leased), ("recorded", &recorded)]);
+    }
     let ids: Vec<String> = articles(IDS).into_iter().map(|(id, _): (String, Arc<Article>)| id).collect();
     let value: Arc<Vec<u8>> = Arc::new(vec![7; 100]);
 
@@ -60,6 +64,34 @@ fn main() {
     for ((name, _), took) in ways.iter().zip(&took) {
         let mut ratios: Vec<f64> = took.iter().zip(&base).map(|(took, base)| took / base).collect();
         println!("{name:16} {:8.1} µs   {:.3}", median(&mut took.clone()), median(&mut ratios));
+    }
+}
+
+fn hot(ways: &[(&str, &Collection<Vec<u8>>)]) {
+    let mut took = vec![Vec::new(); ways.len()];
+    for round in 0..=ROUNDS {
+        for (at, (_, way)) in ways.iter().enumerate() {
+            let start = std::sync::Barrier::new(201);
+            let began = std::thread::scope(|scope| {
+                for thread in 0..200 {
+                    let start = &start;
+                    scope.spawn(move || {
+                        start.wait();
+                        (0..5).for_each(|turn| drop(way.put("hot", vec![thread, turn]).wait().unwrap()));
+                    });
+                }
+                start.wait();
+                Instant::now()
+            });
+            if round > 0 {
+                took[at].push(began.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+    }
+    let base = took[0].clone();
+    for ((name, _), took) in ways.iter().zip(&took) {
+        let mut ratios: Vec<f64> = took.iter().zip(&base).map(|(took, base)| took / base).collect();
+        println!("{name:16} {:8.1} ms   {:.2}", median(&mut took.clone()), median(&mut ratios));
     }
 }
 

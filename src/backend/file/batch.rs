@@ -1,5 +1,6 @@
 //! [`Batch`], the calls that share one transaction, each with its own verdict.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::queue::{OwnedCommit, OwnedEntry};
 use super::recent::{Added, Done, Logged, LoggedEntry, Stored, View};
 use crate::backend::record::Record;
 use crate::store::{
-    Action, Committed, Conflict, Corrupt, Entry, Error, Found, Known, Receipt, Refusal, Resolution, Version,
+    Action, Committed, Conflict, Corrupt, Entry, Error, Found, Known, ON_ITS_WAY, Receipt, Refusal, Resolution, Version,
     Versioned, Window, WriteId, check_id,
 };
 
@@ -95,7 +96,7 @@ impl<'t> Batch<'t> {
 
     /// The conflict of a commit with what stands now, if there is one.
     pub(super) fn conflict(&self, commit: &OwnedCommit) -> Result<Option<Conflict>, EngineError> {
-        match judge(&commit.entries, |id| self.find(id), self.view)? {
+        match judge(&self.entries(commit), |id| self.find(id), self.view)? {
             Err(Error::Conflict(conflict)) => Ok(Some(conflict)),
             Ok(_) | Err(_) => Ok(None),
         }
@@ -124,8 +125,27 @@ impl<'t> Batch<'t> {
         Ok(Ok(Resolution::Applied(self.logged(position)?.committed())))
     }
 
+    /// The entries, with the version of the commit that they come behind, if that was applied.
+    fn entries<'c>(&self, commit: &'c OwnedCommit) -> Cow<'c, [OwnedEntry]> {
+        let position = commit.behind.and_then(|write| match self.judged.fresh.find(write) {
+            Some((position, _)) => Some(position),
+            None => match self.window.lock().look(write, self.newest()) {
+                Known::Applied(applied) => Some(applied.answer),
+                Known::Closed | Known::Outside | Known::Unseen => None,
+            },
+        });
+        let Some(version) = position.and_then(NonZeroU64::new).map(Version::from_bits) else {
+            return Cow::Borrowed(&commit.entries);
+        };
+        let mut entries = commit.entries.clone();
+        for entry in entries.iter_mut().filter(|entry| entry.condition.expected == ON_ITS_WAY.into()) {
+            entry.condition.expected = version.into();
+        }
+        Cow::Owned(entries)
+    }
+
     fn apply(&mut self, commit: &OwnedCommit) -> Result<Judged<Committed>, EngineError> {
-        let found = match judge(&commit.entries, |id| self.find(id), self.view)? {
+        let found = match judge(&self.entries(commit), |id| self.find(id), self.view)? {
             Ok(found) => found,
             Err(error) => return Ok(Err(error)),
         };

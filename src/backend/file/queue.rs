@@ -75,8 +75,11 @@ pub(super) struct OwnedCommit {
     pub(super) entries: Vec<OwnedEntry>,
     pub(super) write: Option<WriteId>,
     pub(super) fingerprint: u64,
+    /// The write id of the commit whose version [`ON_ITS_WAY`](crate::store::ON_ITS_WAY) stands for.
+    pub(super) behind: Option<WriteId>,
 }
 
+#[derive(Clone)]
 pub(super) struct OwnedEntry {
     pub(super) id: Box<str>,
     pub(super) condition: Condition,
@@ -237,7 +240,7 @@ impl OwnedCommit {
 
 impl From<Commit<'_, [u8]>> for OwnedCommit {
     fn from(commit: Commit<'_, [u8]>) -> Self {
-        let write = commit.remembered_write();
+        let (write, behind) = (commit.remembered_write(), commit.behind());
         let fingerprint = write.map_or(0, |_| commit.fingerprint());
         let own = |entry: crate::store::Entry<'_, [u8]>| OwnedEntry {
             id: entry.id.into(),
@@ -248,7 +251,7 @@ impl From<Commit<'_, [u8]>> for OwnedCommit {
             Ok(entry) => vec![own(entry)],
             Err(commit) => commit.into_entries().into_iter().map(own).collect(),
         };
-        Self { entries, write, fingerprint }
+        Self { entries, write, fingerprint, behind }
     }
 }
 
@@ -351,7 +354,7 @@ mod tests {
             let action = Action::Put(vec![0; SHARED_BYTES / 2 + 1].into());
             let entry = OwnedEntry { id: "a".into(), condition: Expected::Any.into(), action };
             Request::Commit {
-                commit: OwnedCommit { entries: vec![entry], write: None, fingerprint: 0 },
+                commit: OwnedCommit { entries: vec![entry], write: None, fingerprint: 0, behind: None },
                 promise: promise().0,
             }
         };
@@ -370,7 +373,7 @@ mod tests {
         let check = || {
             let id = "x".repeat(512).into();
             let entry = OwnedEntry { id, condition: Expected::Any.into(), action: Action::Check };
-            let commit = OwnedCommit { entries: vec![entry], write: None, fingerprint: 0 };
+            let commit = OwnedCommit { entries: vec![entry], write: None, fingerprint: 0, behind: None };
             Request::Commit { commit, promise: promise().0 }
         };
         let queue = queue(1);

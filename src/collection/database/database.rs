@@ -140,7 +140,8 @@ impl Database {
             stamps,
         };
         let retry = Retry::default();
-        Self { shared: Arc::new(shared), deciding: Arc::new(Deciding::new(retry.clone())), retry }
+        let deciding = Arc::new(Deciding::new(retry.clone(), &shared.ground.abilities()));
+        Self { shared: Arc::new(shared), deciding, retry }
     }
 
     /// The same database with other limits for trying again: for its transactions, and for the collections that are opened
@@ -153,7 +154,8 @@ impl Database {
     /// # assert_eq!(shop.abilities().window, 100_000);
     /// ```
     pub fn with_retry(self, retry: Retry) -> Self {
-        Self { deciding: Arc::new(Deciding::new(retry.clone())), retry, ..self }
+        let deciding = Arc::new(Deciding::new(retry.clone(), &self.abilities()));
+        Self { deciding, retry, ..self }
     }
 
     /// The collection of this name, its values as JSON where the store keeps bytes. Asked for again, it is the same one: with

@@ -46,6 +46,8 @@ pub struct Definition<T: Resource> {
     layered: bool,
     /// The first one given first.
     steps: Vec<Arc<dyn Step<T>>>,
+    /// Whether any of them may look at more of what a commit would write over than its value.
+    wants_more: bool,
     /// Why it can't be opened, where what it was given does not fit.
     fault: Option<Error>,
     /// What it takes hold of as it is opened, and why it could not. A definition may never be opened.
@@ -56,9 +58,9 @@ type Claim = Box<dyn FnOnce() -> Option<Error> + Send + Sync>;
 
 impl<T: Resource> Definition<T> {
     pub(super) fn new(database: Database, name: Name) -> Self {
-        let reads = Arc::new(View::new(&database, name.clone(), Vec::new()).for_reads());
+        let reads = Arc::new(View::new(&database, name.clone(), Vec::new(), false).for_reads());
         let (steps, claims) = (Vec::new(), Vec::new());
-        Self { database, name, reads, layered: false, steps, fault: None, claims }
+        Self { database, name, reads, layered: false, steps, wants_more: false, fault: None, claims }
     }
 
     /// A layer that is also a step, as [`Guarded`](crate::Guarded), [`Cached`](crate::Cached) and
@@ -67,11 +69,18 @@ impl<T: Resource> Definition<T> {
         let layer = Arc::new(layer(self.reads));
         let mut steps = self.steps;
         steps.push(Arc::clone(&layer) as Arc<dyn Step<T>>);
-        Self { reads: layer, layered: true, steps, ..self }
+        Self { wants_more: true, reads: layer, layered: true, steps, ..self }
     }
 
     /// A step that every commit passes.
     pub fn step(mut self, step: impl Step<T>) -> Self {
+        self.wants_more = true;
+        self.steps.push(Arc::new(step));
+        self
+    }
+
+    /// A step that looks at no more of what a commit would write over than its value.
+    pub(crate) fn step_by_value(mut self, step: impl Step<T>) -> Self {
         self.steps.push(Arc::new(step));
         self
     }
@@ -140,7 +149,7 @@ impl<T: Resource> Definition<T> {
         allows: impl Fn(Option<&T>, Option<&T>) -> bool + Send + Sync + 'static,
     ) -> Self {
         let sentence = sentence.into();
-        self.step(Rule::new(name.into(), move |old, new| (!allows(old, new)).then(|| sentence.clone())))
+        self.step_by_value(Rule::new(name.into(), move |old, new| (!allows(old, new)).then(|| sentence.clone())))
     }
 
     /// A [`rule`](Self::rule) by which a state changes in these ways alone. To stay in a state is allowed, and so are
@@ -176,7 +185,7 @@ impl<T: Resource> Definition<T> {
         state: impl Fn(&T) -> S + Send + Sync + 'static,
         allowed: impl IntoIterator<Item = (S, S)>,
     ) -> Self {
-        self.step(Rule::of_transitions(name.into(), state, allowed.into_iter().collect()))
+        self.step_by_value(Rule::of_transitions(name.into(), state, allowed.into_iter().collect()))
     }
 
     /// Opens the collection, its values as JSON where the store keeps bytes.
@@ -253,9 +262,9 @@ impl<T: Resource> Definition<T> {
     }
 
     pub(super) fn build(self) -> Collection<T> {
-        let Self { database, name, reads, layered, mut steps, .. } = self;
+        let Self { database, name, reads, layered, mut steps, wants_more, .. } = self;
         steps.reverse();
-        let view = View::new(&database, name, steps);
+        let view = View::new(&database, name, steps, wants_more);
         let membership = Membership::new(&database, Arc::clone(view.member()));
         let view = if layered { view.read_through(reads) } else { view };
         Collection::of_database(Arc::new(view), database.retry().clone(), membership)

@@ -13,7 +13,7 @@ use crate::collection::gate::{Called, Gate, Ticket};
 use crate::collection::retry::Retry;
 use crate::store::{
     Abilities, Action, Changes, Commit, Committed, Conflict, Entry, Error, Expected, Found, Intent, Kind,
-    Listed, Mismatch, Page, Reply, Resolution, Scan, Start, Store, Version, Versioned, WriteId,
+    Listed, Mismatch, ON_ITS_WAY, Page, Reply, Resolution, Scan, Start, Store, Version, Versioned, WriteId,
 };
 
 /// The store below a database, for commits over these collections: by full ids, through the steps of each.
@@ -27,14 +27,16 @@ pub(super) struct Joint {
 
 /// How those go on who decided on what somebody else then changed.
 pub(super) struct Deciding {
+    /// Whether commits apply in the order in which they are sent.
+    queues: bool,
     /// Their lines, by full ids. They are none of the collections' own: whoever commits may stand in one of those already.
     lines: Gate<Opaque>,
     retry: Retry,
 }
 
 impl Deciding {
-    pub(super) fn new(retry: Retry) -> Self {
-        Self { lines: Gate::new(Arc::clone(retry.clock()), retry.longest_stall()), retry }
+    pub(super) fn new(retry: Retry, abilities: &Abilities) -> Self {
+        Self { queues: abilities.queues, lines: Gate::new(Arc::clone(retry.clock()), retry.longest_stall()), retry }
     }
 
     /// Whether nobody stands in any line.
@@ -58,6 +60,8 @@ enum Stop {
     Error(Error),
     /// What steps decided on was changed by somebody else, while all that the caller expects holds: the conflict of that.
     Raced(Vec<Raced>, Error),
+    /// Steps refused what they decided on before it was in its place.
+    Early,
 }
 
 /// The caller's own entry that lost such a race, and what stands there now, where the answer told.
@@ -81,6 +85,7 @@ impl Joint {
             return answer.map_err(|error| shown(error, self.members.iter()));
         }
         let hot = commit.entries().iter().find(|entry| self.decides(entry)).map(|entry| entry.id);
+        let passes = hot.filter(|_| self.passes(&commit));
         let (mut turn, mut passage) = (None, None);
         let mut bases = match begun {
             Some(begun) => {
@@ -89,7 +94,10 @@ impl Joint {
                 bases
             }
             None => {
-                turn = hot.and_then(|id| self.deciding.lines.follow(id));
+                turn = match passes {
+                    Some(id) => Some(self.deciding.lines.join(id, None)),
+                    None => hot.and_then(|id| self.deciding.lines.follow(id)),
+                };
                 // There is a line: what is read now would be stale when the turn comes.
                 let handed = stand(&mut turn).await;
                 self.read(&commit, handed).await?
@@ -97,13 +105,21 @@ impl Joint {
         };
         let mut lost = 0;
         loop {
-            let raced = match self.attempt(&commit, &bases, passage.take()).await {
+            let raced = match self.attempt(&commit, &bases, passage.take(), &mut turn).await {
                 Ok(committed) => {
                     hand_on(turn, hot, &commit, &committed);
                     return Ok(committed);
                 }
-                Err(Stop::Error(error)) => return Err(error),
+                Err(Stop::Error(error)) => {
+                    turn.into_iter().for_each(|turn| turn.arrive(false));
+                    return Err(error);
+                }
                 Err(Stop::Raced(raced, _)) => raced,
+                // What it was decided on has its place in the store by now, or never will.
+                Err(Stop::Early) => {
+                    bases = self.read(&commit, None).await?;
+                    continue;
+                }
             };
             for Raced { at, now } in raced {
                 bases[at] = match now {
@@ -111,23 +127,35 @@ impl Joint {
                     None => self.base(commit.entries()[at].id).await?,
                 };
             }
-            match (&turn, hot) {
-                (None, Some(id)) if lost == 0 && self.deciding.lines.is_on() => {
-                    let known = commit.entries().iter().position(|entry| entry.id == id);
-                    let known = known.and_then(|at| bases[at].known());
-                    turn = Some(self.deciding.lines.join(id, known));
-                    if let Some(handed) = stand(&mut turn).await {
-                        bases = self.read(&commit, Some(handed)).await?;
-                    }
-                }
+            let passed = turn.take_if(|turn| turn.has_passed());
+            let again = passed.is_some();
+            passed.into_iter().for_each(|turn| turn.arrive(false));
+            if lost > 0 || turn.is_some() || !self.deciding.lines.is_on() {
                 // Whoever was faster is not in this line: once may be chance.
-                _ => {
-                    let wait = self.deciding.retry.wait_after(lost);
-                    self.deciding.retry.clock().sleep(wait).await;
+                let wait = self.deciding.retry.wait_after(lost);
+                self.deciding.retry.clock().sleep(wait).await;
+            }
+            if let Some(id) = hot
+                && turn.is_none()
+                && (lost == 0 || again)
+                && self.deciding.lines.is_on()
+            {
+                let known = commit.entries().iter().position(|entry| entry.id == id);
+                let known = known.and_then(|at| bases[at].known());
+                turn = Some(self.deciding.lines.join(id, known));
+                if let Some(handed) = stand(&mut turn).await {
+                    bases = self.read(&commit, Some(handed)).await?;
                 }
             }
             lost += 1;
         }
+    }
+
+    /// Whether the next one in line can start from what this commit puts while that is on its way to the store.
+    fn passes(&self, commit: &Commit<'_, Opaque>) -> bool {
+        let [entry @ Entry { action: Action::Put(_), .. }] = commit.entries() else { return false };
+        let by_value = self.member(entry.id).is_some_and(|member| member.wants_value());
+        self.deciding.queues && self.deciding.lines.is_on() && by_value && commit.fresh_write().is_some()
     }
 
     /// Whether a commit has to pass anything.
@@ -177,11 +205,13 @@ impl Joint {
         commit: &Commit<'_, Opaque>,
         bases: &[Base<Opaque>],
         begun: Option<Passage>,
+        turn: &mut Option<Ticket<'_, Opaque>>,
     ) -> Result<Committed, Stop> {
         let mut passage = match begun {
             Some(begun) => begun.with_riders(self, commit).await?,
             None => Passage::enter(self, commit, bases).await?,
         };
+        let behind = turn.as_ref().and_then(|turn| turn.behind).filter(|_| is_ahead(bases));
         let (riders, refusals) = (std::mem::take(&mut passage.riders), std::mem::take(&mut passage.refusals));
         let (answer, places) = match whole(commit.clone(), bases, &riders) {
             Err(Clash::Twice(refusal)) => (Err(Stop::Error(refusal.into())), Vec::new()),
@@ -199,15 +229,34 @@ impl Joint {
                 for at in unexpected(commit, bases) {
                     whole.entries_mut()[at].condition.expected = Expected::Version(NEVER);
                 }
-                let answer = self.ground.commit(whole).await;
+                let reply = self.ground.commit(whole.with_behind(behind));
+                if let Some(turn) = turn
+                    && reply.is_pending()
+                    && self.passes(commit)
+                    && riders.iter().all(Rider::only_checks)
+                    && let ([Entry { action: Action::Put(value), .. }], Some(write)) =
+                        (commit.entries(), commit.fresh_write())
+                {
+                    turn.pass(Arc::clone(value), write);
+                }
+                let answer = reply.await;
                 let answer = answer.and_then(|committed| Ok(committed.complete(entries)?));
                 (answer.map_err(|error| self.judge(error, commit, bases, &riders, false)), places)
+            }
+            // A refusal speaks of what stands: it waits for that, and looks.
+            Ok((whole, places)) if behind.is_some() => {
+                let checks = whole.into_entries().into_iter();
+                let checks = checks.map(|entry| Entry { action: Action::Check, ..entry }).collect::<Commit<'_, _>>();
+                let _ = self.ground.commit(checks.with_behind(behind)).await;
+                (Err(Stop::Early), places)
             }
             Ok((whole, places)) => (Err(self.refuse(refusals, whole, commit, bases, &riders).await), places),
         };
         let told = match &answer {
             Ok(committed) => Ok(committed),
             Err(Stop::Error(error) | Stop::Raced(_, error)) => Err(error),
+            // It is decided anew: nobody hears of this time.
+            Err(Stop::Early) => return Err(Stop::Early),
         };
         passage.end(&told, &places);
         answer.map(|committed| committed.first(commit.entries().len()))
@@ -355,6 +404,11 @@ fn unexpected(commit: &Commit<'_, Opaque>, bases: &[Base<Opaque>]) -> Vec<usize>
     pairs.enumerate().filter(|(_, unexpected)| *unexpected).map(|(at, _)| at).collect()
 }
 
+/// Whether anything was decided on what is on its way to the store.
+fn is_ahead(bases: &[Base<Opaque>]) -> bool {
+    bases.iter().any(|base| matches!(base, Base::Read(Some(base)) if base.version == ON_ITS_WAY))
+}
+
 /// The version that stands where a mismatch was found, if a value does.
 fn standing(mismatch: &Mismatch) -> Option<Version> {
     match mismatch.kind() {
@@ -393,6 +447,9 @@ fn hand_on(
     committed: &Committed,
 ) {
     let Some(mut ticket) = turn else { return };
+    if ticket.has_passed() {
+        return ticket.arrive(true);
+    }
     let put = commit.entries().iter().zip(committed.receipts()).find(|(entry, _)| Some(entry.id) == hot);
     if let Some((Entry { action: Action::Put(value), .. }, receipt)) = put
         && let Some(version) = receipt.version

@@ -35,6 +35,9 @@ pub(super) trait Member: Send + Sync {
     /// Whether any step decides on what a commit would write over.
     fn wants_base(&self) -> bool;
 
+    /// Whether all that those look at is its value.
+    fn wants_value(&self) -> bool;
+
     /// Lets a part of a commit, of this collection's ids, pass all steps. Gives the exits of those that it passed, also
     /// where one refuses, and the mismatches of all that refuse it with a conflict.
     fn enter(

@@ -358,7 +358,7 @@ pub(super) fn whole<'e>(
     if riders.is_empty() && bases.iter().all(|base| matches!(base, Base::Unread)) {
         return Ok((commit, Vec::new()));
     }
-    let write = commit.write();
+    let (write, fresh) = (commit.write(), commit.fresh_write());
     let mut entries = commit.into_entries();
     for (entry, base) in entries.iter_mut().zip(bases) {
         entry.condition = pinned(entry.condition, base);
@@ -367,7 +367,12 @@ pub(super) fn whole<'e>(
     let joined = riders.iter().map(|rider| join(&mut entries, &mut places, rider));
     let joined = joined.collect::<Result<Vec<_>, _>>()?;
     let whole = Commit::from_iter(entries);
-    Ok((if let Some(write) = write { whole.with_write(write) } else { whole }, joined))
+    let whole = match (write, fresh) {
+        (_, Some(write)) => whole.with_fresh_write(write),
+        (Some(write), None) => whole.with_write(write),
+        (None, None) => whole,
+    };
+    Ok((whole, joined))
 }
 
 /// The condition that also holds only as long as what was read stands. One that does not hold for that is left as it is:

@@ -51,6 +51,8 @@ struct Steps<T: Resource> {
     steps: Vec<Arc<dyn Step<T>>>,
     /// Whether any of them decides on what a commit would write over.
     wants_base: bool,
+    /// Whether any of them may look at more of that than its value.
+    wants_more: bool,
 }
 
 /// Whether a commit has gone the short way.
@@ -61,9 +63,9 @@ enum Short {
 }
 
 impl<T: Resource> View<T> {
-    pub(super) fn new(database: &Database, name: Name, steps: Vec<Arc<dyn Step<T>>>) -> Self {
+    pub(super) fn new(database: &Database, name: Name, steps: Vec<Arc<dyn Step<T>>>, wants_more: bool) -> Self {
         let wants_base = steps.iter().any(|step| step.wants_base());
-        let member = Arc::new(Steps { name: name.clone(), steps, wants_base });
+        let member = Arc::new(Steps { name: name.clone(), steps, wants_base, wants_more });
         let (ground, deciding) = (Arc::clone(database.ground()), Arc::clone(database.deciding()));
         Self::of(Joint { ground, members: vec![member], escorts: Vec::new(), deciding }, name)
     }
@@ -342,6 +344,10 @@ impl<T: Resource> Member for Steps<T> {
 
     fn wants_base(&self) -> bool {
         self.wants_base
+    }
+
+    fn wants_value(&self) -> bool {
+        self.wants_base && !self.wants_more
     }
 
     fn typed(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
