@@ -95,6 +95,13 @@ impl io::Write for Length {
         Ok(bytes.len())
     }
 
+    /// Of one piece at a time there is nothing to go on with.
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0 += bytes.len();
+        Ok(())
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -112,11 +119,9 @@ impl Bounds {
         }
         record.kept.push_back(last);
         // A clock that was set back makes nothing old, and one that was ahead keeps nothing that came before it.
-        let is_old = |kept: &Arc<Kept<T>>| {
-            let age = now.duration_since(kept.until).unwrap_or_default();
-            self.lasts.is_some_and(|lasts| age > lasts)
-        };
-        let mut old = record.kept.iter().rposition(is_old).map_or(0, |last| last + 1);
+        let is_old = |kept: &Arc<Kept<T>>, lasts| now.duration_since(kept.until).unwrap_or_default() > lasts;
+        let last_old = self.lasts.and_then(|lasts| record.kept.iter().rposition(|kept| is_old(kept, lasts)));
+        let mut old = last_old.map_or(0, |last| last + 1);
         let mut bytes: usize = record.kept.iter().map(|kept| kept.weight()).sum();
         while let Some(oldest) = record.kept.front() {
             if old == 0 && record.kept.len() <= self.versions && bytes <= self.bytes {

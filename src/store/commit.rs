@@ -284,7 +284,13 @@ impl<'a, T: ?Sized> Commit<'a, T> {
 
 impl<'a, T: ?Sized> FromIterator<Entry<'a, T>> for Commit<'a, T> {
     fn from_iter<I: IntoIterator<Item = Entry<'a, T>>>(entries: I) -> Self {
-        Self { entries: entries.into_iter().collect(), write: None, unchanged: false, fresh: false, behind: None }
+        Self {
+            entries: entries.into_iter().collect(),
+            write: None,
+            unchanged: false,
+            fresh: false,
+            behind: None,
+        }
     }
 }
 

@@ -97,6 +97,8 @@ fn write(numbers: &Collection<u64>, database: &Database, log: &Log, thread: u64,
                 _ => thread % 4 == 3,
             };
             assert!(expected, "{conflict}");
+            // A refusal speaks of what stands, not of what was on its way.
+            assert!(conflict.found().is_none_or(|found| found.to_bits().get() < 1 << 63), "{conflict}");
             false
         }
         Err(error) => panic!("{error}"),

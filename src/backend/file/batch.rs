@@ -12,8 +12,8 @@ use super::queue::{OwnedCommit, OwnedEntry};
 use super::recent::{Added, Done, Logged, LoggedEntry, Stored, View};
 use crate::backend::record::Record;
 use crate::store::{
-    Action, Committed, Conflict, Corrupt, Entry, Error, Found, Known, ON_ITS_WAY, Receipt, Refusal, Resolution, Version,
-    Versioned, Window, WriteId, check_id,
+    Action, Committed, Conflict, Corrupt, Entry, Error, Found, Known, ON_ITS_WAY, Receipt, Refusal,
+    Resolution, Version, Versioned, Window, WriteId, check_id,
 };
 
 /// The last version.

@@ -149,7 +149,9 @@ impl<T: Resource> Definition<T> {
         allows: impl Fn(Option<&T>, Option<&T>) -> bool + Send + Sync + 'static,
     ) -> Self {
         let sentence = sentence.into();
-        self.step_by_value(Rule::new(name.into(), move |old, new| (!allows(old, new)).then(|| sentence.clone())))
+        self.step_by_value(Rule::new(name.into(), move |old, new| {
+            (!allows(old, new)).then(|| sentence.clone())
+        }))
     }
 
     /// A [`rule`](Self::rule) by which a state changes in these ways alone. To stay in a state is allowed, and so are

@@ -67,3 +67,36 @@ fn version(expected: Expected) -> Option<Version> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collection::database::opaque::Opaque;
+    use crate::store::Entry;
+
+    #[test]
+    fn among_many_entries_as_among_few_the_first_version_of_an_id_is_found() {
+        let names = ["a", "b"].map(|name| Name::new(name).unwrap());
+        let version = |number: u64| Version::from_bits(number.try_into().unwrap());
+        for count in [3, FEW as u64 + 1, 40] {
+            let ids: Vec<String> = (1..=count).map(|number| number.to_string()).collect();
+            let entries: Vec<Entry<'_, Opaque>> = ids
+                .iter()
+                .zip(1..)
+                .map(|(id, number)| match number % 3 {
+                    0 => Entry::check(id, Expected::Present),
+                    _ => Entry::check(id, version(number)),
+                })
+                .collect();
+            let own = Own { entries: &entries, of: Some(&names[0]) };
+            let expectations = Expectations::default();
+            let find = |name: &Name, id: &str| expectations.find(name, id, own, [&[], &[]]);
+
+            for (id, number) in ids.iter().zip(1..) {
+                assert_eq!(find(&names[0], id), (number % 3 > 0).then(|| version(number)), "{id} of {count}");
+                assert_eq!(find(&names[1], id), None);
+            }
+            assert_eq!(find(&names[0], "0"), None);
+        }
+    }
+}

@@ -36,7 +36,11 @@ pub(super) struct Deciding {
 
 impl Deciding {
     pub(super) fn new(retry: Retry, abilities: &Abilities) -> Self {
-        Self { queues: abilities.queues, lines: Gate::new(Arc::clone(retry.clock()), retry.longest_stall()), retry }
+        Self {
+            queues: abilities.queues,
+            lines: Gate::new(Arc::clone(retry.clock()), retry.longest_stall()),
+            retry,
+        }
     }
 
     /// Whether nobody stands in any line.
@@ -151,9 +155,13 @@ impl Joint {
         }
     }
 
-    /// Whether the next one in line can start from what this commit puts while that is on its way to the store.
+    /// Whether the next one in line can start from what this commit puts while that is on its way to the store: a blind put, which
+    /// has little to fail for.
     fn passes(&self, commit: &Commit<'_, Opaque>) -> bool {
         let [entry @ Entry { action: Action::Put(_), .. }] = commit.entries() else { return false };
+        if entry.condition.expected != Expected::Any {
+            return false;
+        }
         let by_value = self.member(entry.id).is_some_and(|member| member.wants_value());
         self.deciding.queues && self.deciding.lines.is_on() && by_value && commit.fresh_write().is_some()
     }
@@ -246,7 +254,8 @@ impl Joint {
             // A refusal speaks of what stands: it waits for that, and looks.
             Ok((whole, places)) if behind.is_some() => {
                 let checks = whole.into_entries().into_iter();
-                let checks = checks.map(|entry| Entry { action: Action::Check, ..entry }).collect::<Commit<'_, _>>();
+                let checks =
+                    checks.map(|entry| Entry { action: Action::Check, ..entry }).collect::<Commit<'_, _>>();
                 let _ = self.ground.commit(checks.with_behind(behind)).await;
                 (Err(Stop::Early), places)
             }

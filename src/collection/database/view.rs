@@ -63,7 +63,12 @@ enum Short {
 }
 
 impl<T: Resource> View<T> {
-    pub(super) fn new(database: &Database, name: Name, steps: Vec<Arc<dyn Step<T>>>, wants_more: bool) -> Self {
+    pub(super) fn new(
+        database: &Database,
+        name: Name,
+        steps: Vec<Arc<dyn Step<T>>>,
+        wants_more: bool,
+    ) -> Self {
         let wants_base = steps.iter().any(|step| step.wants_base());
         let member = Arc::new(Steps { name: name.clone(), steps, wants_base, wants_more });
         let (ground, deciding) = (Arc::clone(database.ground()), Arc::clone(database.deciding()));
