@@ -297,3 +297,33 @@ pub(super) fn unchanged(entry: &OwnedEntry, found: Option<Version>) -> Receipt {
         Action::Put(_) | Action::Delete => Receipt { version: None, replaced: None },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::backend::file::File;
+    use crate::store::{Action, Commit, Entry, Error, Expected, ON_ITS_WAY, Store, WriteId};
+
+    #[test]
+    fn what_comes_behind_another_commit_applies_right_after_it_alone() {
+        let path = std::env::temp_dir().join(format!("ifmatch-behind-{}", std::process::id()));
+        let file = File::open(&path).unwrap();
+        let [first, never] = [(); 2].map(|()| WriteId::after(None));
+        let put = |expected: Expected| Entry::put("a", expected, b"1"[..].into());
+        let behind = |write, entry| file.commit(Commit::one(entry).with_behind(Some(write))).wait();
+        let ahead = Expected::from(ON_ITS_WAY);
+        let before = file.commit(Commit::one(put(Expected::Any)).with_write(first)).wait().unwrap();
+
+        let none = behind(never, put(ahead));
+        let check = behind(first, Entry::check("a", ahead)).unwrap();
+        let next = behind(first, put(ahead)).unwrap();
+        let late = [behind(first, put(ahead)), behind(first, Entry { action: Action::Check, ..put(ahead) })];
+
+        assert_eq!(check.version(), before.version());
+        assert_eq!(next.receipts()[0].replaced, before.version());
+        for refused in [none].into_iter().chain(late) {
+            assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+        }
+        drop(file);
+        std::fs::remove_file(path).unwrap();
+    }
+}
