@@ -189,8 +189,9 @@ impl<T: ?Sized> Gate<T> {
 }
 
 impl<T: ?Sized> Gate<T> {
-    /// Passes the turn on with what is on its way to the store, and leaves the line open: how many such have failed so far.
-    fn pass(&self, id: &str, number: u64, value: Arc<T>, write: WriteId) -> u64 {
+    /// Passes the turn on with what is on its way to the store, and leaves the line open. Notes in `passed` how many such have
+    /// failed so far.
+    fn pass(&self, id: &str, number: u64, value: Arc<T>, write: WriteId, passed: &mut Option<u64>) {
         let now = self.timer.now();
         let mut handed = Some(Versioned { version: ON_ITS_WAY, value });
         let mut lines = self.lines.lock();
@@ -200,7 +201,8 @@ impl<T: ?Sized> Gate<T> {
         line.moved = now;
         mem::swap(&mut line.handed, &mut handed);
         line.behind = Some(write);
-        let failures = line.failures;
+        // From here on the line counts on an answer, whatever panics below.
+        *passed = Some(line.failures);
         let next = line.waiting.first_entry().and_then(|mut first| first.get_mut().take());
         drop(lines);
         // The caller's code, as below.
@@ -208,7 +210,6 @@ impl<T: ?Sized> Gate<T> {
             wake(next);
         }
         drop((handed, waker));
-        failures
     }
 
     /// Leaves the line after the turn was passed on. Where what went on from there was not applied, nobody is to start from it.
@@ -257,7 +258,7 @@ impl<'a, T: ?Sized> Ticket<'a, T> {
     /// Passes the turn on before there is an answer: the next one starts from this value, which is on its way to the store
     /// under this write id. Only of the one at the head.
     pub(crate) fn pass(&mut self, value: Arc<T>, write: WriteId) {
-        self.passed = Some(self.gate.pass(self.id, self.number, value, write));
+        self.gate.pass(self.id, self.number, value, write, &mut self.passed);
     }
 
     /// Whether it has passed its turn on.
@@ -268,8 +269,9 @@ impl<'a, T: ?Sized> Ticket<'a, T> {
     /// Leaves the line with the answer to what was passed on, if it was.
     pub(crate) fn arrive(mut self, applied: bool) {
         if let Some(failures) = self.passed.take() {
-            self.gate.arrive(self.id, failures, applied);
+            // It has no place any more, also where the drop of a value panics below.
             self.number = 0;
+            self.gate.arrive(self.id, failures, applied);
         }
     }
 }
@@ -625,6 +627,35 @@ mod tests {
 
         assert!(left.is_err());
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_value_that_panics_as_it_is_dropped_leaves_no_line_behind() {
+        struct Fragile;
+
+        impl Drop for Fragile {
+            fn drop(&mut self) {
+                panic!("a drop that panics");
+            }
+        }
+
+        let gate = Gate::new(Arc::new(ThreadTimer), Some(MILLISECOND * 60_000));
+        let left = |part: &mut dyn FnMut()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(part));
+
+        // Nobody has taken what was passed on, and it was not applied.
+        let mut ahead = gate.join("a", None);
+        ahead.pass(Arc::new(Fragile), WriteId::after(None));
+        let mut ahead = Some(ahead);
+        assert!(left(&mut || ahead.take().into_iter().for_each(|ahead| ahead.arrive(false))).is_err());
+        assert!(gate.is_quiet());
+
+        // What was handed to the head, and never taken, gives way to what it passes on.
+        let mut head = gate.join("a", Some(Versioned::new("1".parse().unwrap(), Fragile)));
+        let safe = Arc::new(Fragile);
+        assert!(left(&mut || head.pass(Arc::clone(&safe), WriteId::after(None))).is_err());
+        head.arrive(true);
+        assert!(gate.is_quiet());
+        std::mem::forget(safe);
     }
 
     #[test]
