@@ -1,17 +1,21 @@
 //! Rules among writers that race: no two values that follow one another break one.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Instant;
 
 use ifmatch::collection::{Along, Exit, Part, Step};
+use ifmatch::layer::{Ending, Event};
 use ifmatch::store::{
     Abilities, Action, Changes, Committed, Listed, Page, Refusal, Resolution, Scan, WriteId,
 };
 use ifmatch::{
-    Collection, Commit, Conflict, Database, Entry, Error, Expected, File, Kind, Memory, Reply, Retry, Start,
-    Store, Versioned,
+    Collection, Commit, Conflict, Database, Entry, Error, Expected, File, Kind, Memory, Observed, Reply, Retry,
+    Start, Store, Version, Versioned,
 };
 
 /// How many threads write, and how often each.
@@ -453,4 +457,121 @@ fn a_blind_put_under_an_id_that_was_closed_is_sent_under_another() {
     let counters = growing(&Database::new(Saying(Memory::new(), Mutex::new(vec![closed]))));
 
     counters.put("a", 1).wait().unwrap();
+}
+
+/// Asked once: whether there is an answer already.
+fn is_ready<F: Future>(call: Pin<&mut F>) -> bool {
+    call.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+#[test]
+fn no_version_that_a_client_sends_is_that_of_what_is_on_its_way() {
+    let directory = tempdir("forged");
+    let database = Database::new(File::open(directory.join("ruled.ifmatch")).unwrap());
+    let numbers = database.define::<u64>("numbers").unwrap();
+    let numbers = numbers.rule("any", "anything goes", |_, _| true).open().unwrap();
+    for forged in [u64::MAX, u64::MAX - 1, u64::MAX - 2] {
+        let forged: Version = forged.to_string().parse().unwrap();
+        for entry in [Entry::put("hot", forged, Arc::new(11)), Entry::delete("hot", forged)] {
+            numbers.put("hot", 1).wait().unwrap();
+            let mut ahead = Box::pin(async { numbers.put("hot", 10).await });
+            assert!(!is_ready(ahead.as_mut()), "it is on its way, and the line open");
+
+            let refused = numbers.commit(Commit::one(entry)).wait().unwrap_err();
+
+            let conflict = refused.conflict().unwrap();
+            assert_eq!((conflict.kind(), conflict.expected()), (&Kind::Stale, forged.into()));
+            assert_eq!(*numbers.fetch("hot").wait().unwrap().value, 10);
+        }
+    }
+    drop((numbers, database));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn what_is_decided_anew_leaves_nobody_beside_in_the_dark() {
+    let directory = tempdir("beside");
+    let database = Database::new(File::open(directory.join("ruled.ifmatch")).unwrap());
+    let numbers = growing(&database);
+    let heard = Arc::new(AtomicUsize::new(0));
+    let dark = Arc::new(AtomicUsize::new(0));
+    let counts = [Arc::clone(&heard), Arc::clone(&dark)];
+    let seen = database.define::<u64>("seen").unwrap().layer(move |store| {
+        Observed::new(store, move |event: &Event<'_>| {
+            let is_dark = matches!(event.ending, Ending::Dropped);
+            counts[usize::from(is_dark)].fetch_add(1, Ordering::Relaxed);
+        })
+    });
+    let seen = seen.open().unwrap();
+    numbers.put("hot", 1).wait().unwrap();
+    let mut ahead = Box::pin(async { numbers.put("hot", 10).await });
+    assert!(!is_ready(ahead.as_mut()), "it is on its way, and the line open");
+
+    let mut transaction = database.transaction();
+    transaction.put(&numbers, "hot", 5);
+    transaction.put(&seen, "a", 1);
+    let refused = transaction.commit().wait().unwrap_err();
+
+    assert!(matches!(refused.conflict().unwrap().kind(), Kind::State { .. }), "{refused}");
+    assert!(heard.load(Ordering::Relaxed) > 0);
+    assert_eq!(dark.load(Ordering::Relaxed), 0, "it was told nothing of a commit that was not applied");
+    drop(ahead);
+    drop((numbers, seen, database));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// A store that makes each commit anew of its entries and its write id, as a layer of somebody's own may.
+struct Rebuilding(File, Arc<AtomicUsize>);
+
+impl Store<[u8]> for Rebuilding {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        self.0.get(id)
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        let write = commit.write();
+        let anew: Commit<'a, [u8]> = commit.into_entries().into_iter().collect();
+        self.0.commit(write.into_iter().fold(anew, Commit::with_write))
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.0.resolve(write)
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        self.0.scan(scan)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
+        self.0.watch(from)
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.0.abilities()
+    }
+}
+
+#[test]
+fn a_store_that_knows_nothing_of_what_is_on_its_way_costs_a_few_lost_races_each() {
+    const WRITERS: usize = 128;
+    let directory = tempdir("rebuilding");
+    let sent = Arc::new(AtomicUsize::new(0));
+    let file = File::open(directory.join("ruled.ifmatch")).unwrap();
+    let database = patient(Database::new(Rebuilding(file, Arc::clone(&sent))));
+    let numbers = database.define::<u64>("numbers").unwrap();
+    let numbers = numbers.rule("any", "anything goes", |_, _| true).open().unwrap();
+
+    thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let numbers = &numbers;
+            scope.spawn(move || numbers.put("hot", writer as u64).wait().unwrap());
+        }
+    });
+
+    let sent = sent.load(Ordering::Relaxed);
+    println!("{sent} commits for {WRITERS} puts");
+    assert!(sent <= 5 * WRITERS, "{sent} commits for {WRITERS} puts");
+    drop((numbers, database));
+    std::fs::remove_dir_all(directory).unwrap();
 }

@@ -104,12 +104,13 @@ impl Joint {
                 };
                 // There is a line: what is read now would be stale when the turn comes.
                 let handed = stand(&mut turn).await;
-                self.read(&commit, handed).await?
+                self.read(&commit, handed, true).await?
             }
         };
         let mut lost = 0;
         loop {
-            let raced = match self.attempt(&commit, &bases, passage.take(), &mut turn).await {
+            let ahead = passes.is_some() && lost == 0;
+            let raced = match self.attempt(&commit, &bases, passage.take(), &mut turn, ahead).await {
                 Ok(committed) => {
                     hand_on(turn, hot, &commit, &committed);
                     return Ok(committed);
@@ -121,7 +122,7 @@ impl Joint {
                 Err(Stop::Raced(raced, _)) => raced,
                 // What it was decided on has its place in the store by now, or never will.
                 Err(Stop::Early) => {
-                    bases = self.read(&commit, None).await?;
+                    bases = self.read(&commit, None, false).await?;
                     continue;
                 }
             };
@@ -148,22 +149,32 @@ impl Joint {
                 let known = known.and_then(|at| bases[at].known());
                 turn = Some(self.deciding.lines.join(id, known));
                 if let Some(handed) = stand(&mut turn).await {
-                    bases = self.read(&commit, Some(handed)).await?;
+                    // A store that knows nothing of what is on its way refuses it each time: once is enough.
+                    bases = self.read(&commit, Some(handed), false).await?;
                 }
             }
             lost += 1;
         }
     }
 
+    /// Whether it is one blind write, decided on the value alone: nobody expects the version of that, and nobody beside has to
+    /// hear of it.
+    fn is_blind(&self, commit: &Commit<'_, Opaque>) -> bool {
+        let [entry] = commit.entries() else { return false };
+        entry.condition.expected == Expected::Any
+            && self.escorts.is_empty()
+            && self.decides(entry)
+            && self.member(entry.id).is_some_and(|member| member.wants_value())
+    }
+
     /// Whether the next one in line can start from what this commit puts while that is on its way to the store: a blind put, which
     /// has little to fail for.
     fn passes(&self, commit: &Commit<'_, Opaque>) -> bool {
-        let [entry @ Entry { action: Action::Put(_), .. }] = commit.entries() else { return false };
-        if entry.condition.expected != Expected::Any {
-            return false;
-        }
-        let by_value = self.member(entry.id).is_some_and(|member| member.wants_value());
-        self.deciding.queues && self.deciding.lines.is_on() && by_value && commit.fresh_write().is_some()
+        self.deciding.queues
+            && self.deciding.lines.is_on()
+            && matches!(commit.entries(), [Entry { action: Action::Put(_), .. }])
+            && commit.fresh_write().is_some()
+            && self.is_blind(commit)
     }
 
     /// Whether a commit has to pass anything.
@@ -184,12 +195,16 @@ impl Joint {
     }
 
     /// What the entries write over, of those that are decided on. `handed` is that of the first one, unless the caller expects
-    /// something else: then the caller may have seen what is newer, as not everybody stands in line.
+    /// something else: then the caller may have seen what is newer, as not everybody stands in line. What is only on its way is
+    /// taken by blind writes, where `ahead` lets them: its version is a number like others, which a caller may expect.
     async fn read(
         &self,
         commit: &Commit<'_, Opaque>,
-        mut handed: Option<Versioned<Opaque>>,
+        handed: Option<Versioned<Opaque>>,
+        ahead: bool,
     ) -> Result<Vec<Base<Opaque>>, Error> {
+        let may_take = |version| version != ON_ITS_WAY || (ahead && self.is_blind(commit));
+        let mut handed = handed.filter(|handed| may_take(handed.version));
         let mut bases = Vec::with_capacity(commit.entries().len());
         for entry in commit.entries() {
             bases.push(match (self.decides(entry), handed.take_if(|_| self.decides(entry))) {
@@ -207,13 +222,14 @@ impl Joint {
         self.ground.get(full_id).await.map(Base::Read).map_err(|error| shown(error, self.members.iter()))
     }
 
-    /// Sends the commit once, through all steps.
+    /// Sends the commit once, through all steps. Where it goes `ahead`, the next one in line starts while it is on its way.
     async fn attempt(
         &self,
         commit: &Commit<'_, Opaque>,
         bases: &[Base<Opaque>],
         begun: Option<Passage>,
         turn: &mut Option<Ticket<'_, Opaque>>,
+        ahead: bool,
     ) -> Result<Committed, Stop> {
         let mut passage = match begun {
             Some(begun) => begun.with_riders(self, commit).await?,
@@ -239,8 +255,8 @@ impl Joint {
                 }
                 let reply = self.ground.commit(whole.with_behind(behind));
                 if let Some(turn) = turn
+                    && ahead
                     && reply.is_pending()
-                    && self.passes(commit)
                     && riders.iter().all(Rider::only_checks)
                     && let ([Entry { action: Action::Put(value), .. }], Some(write)) =
                         (commit.entries(), commit.fresh_write())
