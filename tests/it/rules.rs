@@ -575,3 +575,51 @@ fn a_store_that_knows_nothing_of_what_is_on_its_way_costs_a_few_lost_races_each(
     drop((numbers, database));
     std::fs::remove_dir_all(directory).unwrap();
 }
+
+/// Writes down which version a commit says that it expects of what it writes.
+#[derive(Default)]
+struct Asking {
+    numbers: Mutex<Option<Collection<u64>>>,
+    told: Mutex<Vec<Option<Version>>>,
+}
+
+struct Asked(Arc<Asking>);
+
+impl Step<u64> for Asked {
+    fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+        let Some(numbers) = self.0.numbers.lock().unwrap().clone() else { return Ok(Exit::silent()) };
+        for entry in part.entries() {
+            self.0.told.lock().unwrap().push(along.expects(&numbers, entry.id)?);
+        }
+        Ok(Exit::silent())
+    }
+}
+
+#[test]
+fn a_step_hears_what_the_caller_expects_alone_as_in_a_transaction() {
+    let directory = tempdir("expects");
+    let file = File::open(directory.join("ruled.ifmatch")).unwrap();
+    for database in [Database::in_memory(), Database::new(file)] {
+        let asking = Arc::new(Asking::default());
+        let numbers = database.define::<u64>("numbers").unwrap().rule("any", "anything goes", |_, _| true);
+        let numbers = numbers.step(Asked(Arc::clone(&asking))).open().unwrap();
+        let first = numbers.put("a", 1).wait().unwrap().version;
+        *asking.numbers.lock().unwrap() = Some(numbers.clone());
+        let take = || std::mem::take(&mut *asking.told.lock().unwrap());
+
+        let known = numbers.replace("a", first, 2).wait().unwrap().version;
+        assert_eq!(take(), [Some(first)]);
+        numbers.put("a", 3).wait().unwrap();
+        numbers.replace("a", Expected::Present, 4).wait().unwrap();
+        numbers.delete("a", Expected::Any).wait().unwrap();
+        numbers.create("a", 5).wait().unwrap();
+        assert_eq!(take(), [None; 4], "it expects no version, such as {known}");
+        let mut transaction = database.transaction();
+        transaction.put(&numbers, "a", 6);
+        transaction.commit().wait().unwrap();
+        assert_eq!(take(), [None]);
+        // It holds its own collection.
+        asking.numbers.lock().unwrap().take();
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}

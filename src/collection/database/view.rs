@@ -182,7 +182,7 @@ impl<T: Resource> View<T> {
         }
         let place = memory.place_below(prefix, entry.id);
         let mut own = packed(entry.clone(), entry.id);
-        let mut base = Base::Unread;
+        let (mut base, mut pinned) = (Base::Unread, own.condition.expected);
         if steps.wants_base && !matches!(entry.action, Action::Check) {
             let found = match memory.find_below(prefix, entry.id, place).map(unpack::<T>) {
                 Some(None) => return Short::Long(None),
@@ -193,7 +193,7 @@ impl<T: Resource> View<T> {
             if !self.joint.deciding.is_quiet() || !entry.condition.expected.admits(version) {
                 return Short::Long(None);
             }
-            own.condition.expected = as_read(&found);
+            pinned = as_read(&found);
             base = Base::Read(found);
         }
         let part = Part::new(commit, OneOrMany::One(base));
@@ -208,6 +208,8 @@ impl<T: Resource> View<T> {
             along.end(&Err(&error));
             return Short::Done(Err(error));
         }
+        // Steps are shown what the caller expects; it applies only to what they decided on.
+        own.condition.expected = pinned;
         match along.commit(memory, (prefix, place), own) {
             Some(committed) => {
                 along.end(&Ok(&committed));

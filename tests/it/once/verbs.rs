@@ -571,3 +571,20 @@ fn a_write_whose_answer_is_cut_off_is_never_told_not_to_have_been_applied() {
         assert_eq!(told(put()).map(|told| told.0), Ok(201));
     }
 }
+
+#[test]
+fn a_blind_put_under_a_key_has_to_say_what_it_expects_beside_a_rule_too() {
+    for office in [Database::in_memory(), Database::new(Memory::<[u8]>::new())] {
+        let keys = Keys::new(&office, "keys").unwrap();
+        let notes = office.define::<Note>("notes").unwrap().rule("any", "anything goes", |_, _| true);
+        let office = Office { notes: notes.open().unwrap(), office, keys };
+        office.notes.create("a", vec![1]).wait().unwrap();
+
+        let blind = office.once(request(None), "2", |notes, _| async move {
+            notes.put("a", vec![2]).await.map(|_| unreachable!("nobody knows whether it creates"))
+        });
+
+        assert_eq!(blind, Err((428, "expectation-required")));
+        assert_eq!(*office.notes.fetch("a").wait().unwrap().value, [1]);
+    }
+}
