@@ -19,6 +19,9 @@ use crate::store::{Action, Commit, Committed, Condition, Entry, Error, Mismatch,
 /// How often what steps added may make steps add more.
 const MOST_ROUNDS: usize = 16;
 
+/// Up to so many ids, comparing them is cheaper than hashing them.
+const FEW: usize = 16;
+
 /// One way of a commit through the steps of its collections: what they added, and what they want to hear.
 pub(super) struct Passage {
     /// How many entries are the caller's own.
@@ -223,7 +226,7 @@ impl AlongOne {
     }
 
     /// Applies the entry with all that rides along. `None` where that is not at once what the commit comes to: where a step
-    /// refuses it, or something is not as expected, and where riders have steps to pass or entries to join.
+    /// refuses it, or something is not as expected, and where riders are many, or have steps to pass or entries to join.
     #[inline]
     pub(super) fn commit(
         &mut self,
@@ -231,7 +234,7 @@ impl AlongOne {
         (prefix, place): (&Prefix, Place),
         mut own: Entry<'_, Opaque>,
     ) -> Option<Committed> {
-        if !self.refusals.is_empty() {
+        if !self.refusals.is_empty() || self.riders.len() > FEW {
             return None;
         }
         for at in 0..self.riders.len() {
@@ -303,7 +306,7 @@ enum Places<'e> {
 impl<'e> Places<'e> {
     fn of(entries: &[Entry<'e, Opaque>], riders: usize) -> Self {
         match entries.len() + riders {
-            0..=16 => Self::Few,
+            0..=FEW => Self::Few,
             _ => Self::Many(entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect()),
         }
     }
