@@ -23,6 +23,10 @@ const TEXT: u8 = 2;
 /// rewrites what it changes. An unchanged write of a value that is up to date writes nothing; it costs one more read
 /// than without a schema.
 ///
+/// In a collection of a [`Database`](crate::Database) that was [defined](crate::Database::define) with steps, rules, leases or a
+/// history among them, an unchanged write rewrites nothing either: those would let pass, and record, no write. Its values are
+/// brought up to date by what changes them, or through a database that defines the collection without steps.
+///
 /// # Errors
 ///
 /// A value in a newer schema than the codec's is [`Corrupt`](crate::Error::Corrupt), and so stays as it is: a program

@@ -18,10 +18,8 @@ struct Guard {
 impl<T: Resource> Step<T> for Guard {
     fn enter(&self, part: &Part<'_, T>, along: &mut Along<'_>) -> Result<Exit, Error> {
         let owners = &self.owners;
-        // What stands for a write of what is there may bring that up to date.
-        let writes = |action: &Action<T>| part.commit().is_unchanged() || !matches!(action, Action::Check);
         let entries = part.entries().iter().enumerate();
-        for (at, entry) in entries.filter(|(_, entry)| writes(&entry.action)) {
+        for (at, entry) in entries.filter(|(_, entry)| !matches!(entry.action, Action::Check)) {
             // It comes under the lease: that is checked already.
             if along.expects(owners, entry.id)?.is_some() {
                 continue;

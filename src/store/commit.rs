@@ -112,6 +112,15 @@ impl<'a, T: ?Sized> Commit<'a, T> {
         Self { unchanged: true, ..Self::one(entry) }
     }
 
+    /// The same commit; of one that stands for a write of what was there already, the plain check that it is. So nothing is
+    /// brought up to date.
+    pub(crate) fn without_renewal(self) -> Self {
+        match self.unchanged {
+            true => Self { unchanged: false, ..self.without_write() },
+            false => self,
+        }
+    }
+
     /// Whether it stands for a write of what was there already.
     pub(crate) fn is_unchanged(&self) -> bool {
         self.unchanged

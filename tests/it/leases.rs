@@ -920,3 +920,33 @@ fn whoever_ends_a_lease_that_is_over_is_told_of_the_lease_alone() -> Result<(), 
     }
     Ok(())
 }
+
+#[test]
+fn who_changes_nothing_writes_nothing_past_a_lease_or_a_history() -> Result<(), Error> {
+    use ifmatch::history::History;
+    use ifmatch::{Json, Schema};
+
+    let store = Arc::new(Memory::<[u8]>::new());
+    let old = Schema::new(1, Json, |_, _| Err("there was none before".into()));
+    Database::new(Arc::clone(&store)).define::<u64>("notes")?.open_with(old)?.put("a", 7).wait()?;
+    let database = Database::new(store);
+    let (leases, history) = (Leases::new(&database, "leases")?, History::new(&database, "notes-history")?);
+    let new = Schema::new(2, Json, |_, bytes: &[u8]| Ok(serde_json::from_slice(bytes)?));
+    let notes = database.define::<u64>("notes")?.leased(&leases).recorded(&history).open_with(new)?;
+    let lease = leases.acquire("a", "ann").wait()?;
+    let anns = notes.under(&lease)?;
+    let seen = anns.fetch("a").wait()?;
+
+    let same = [
+        notes.modify("a", |_| ()).wait()?,
+        notes.edit("a").wait()?.commit().wait()?,
+        anns.modify("a", |_| ()).wait()?,
+    ];
+
+    for now in same {
+        assert_eq!((now.version, *now.value), (seen.version, 7), "nobody has written");
+    }
+    let mine = anns.replace("a", seen.version, 8).wait()?;
+    assert_eq!(*mine.value, 8);
+    Ok(())
+}

@@ -88,6 +88,8 @@ impl Joint {
             let answer = answer.and_then(|committed| Ok(committed.complete(entries)?));
             return answer.map_err(|error| shown(error, self.members.iter()));
         }
+        // Steps see a check, and so have let no write pass.
+        let commit = commit.without_renewal();
         let hot = commit.entries().iter().find(|entry| self.decides(entry)).map(|entry| entry.id);
         let passes = hot.filter(|_| self.passes(&commit));
         let (mut turn, mut passage) = (None, None);

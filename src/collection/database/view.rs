@@ -201,7 +201,7 @@ impl<T: Resource> View<T> {
         let entered = along.enter(
             &self.joint,
             (&self.name, &own),
-            !commit.applies_nothing(),
+            !matches!(entry.action, Action::Check),
             |along, exits, refusals| steps.pass(&part, along, exits, refusals),
         );
         if let Err(error) = entered {
