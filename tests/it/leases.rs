@@ -950,3 +950,46 @@ fn who_changes_nothing_writes_nothing_past_a_lease_or_a_history() -> Result<(), 
     assert_eq!(*mine.value, 8);
     Ok(())
 }
+
+#[test]
+fn a_step_can_add_no_write_through_a_handle_whose_lease_would_be_lost_on_the_way() {
+    use ifmatch::collection::{Along, Exit, Part, Step};
+    use ifmatch::store::{Action, Entry, Refusal};
+
+    /// Reports each job, through a handle under a lease.
+    struct Reported {
+        reports: Collection<u64>,
+        how: fn(&mut Along<'_>, &Collection<u64>, u64) -> Result<(), Error>,
+    }
+    impl Step<u64> for Reported {
+        fn enter(&self, part: &Part<'_, u64>, along: &mut Along<'_>) -> Result<Exit, Error> {
+            for entry in part.entries() {
+                if let Action::Put(value) = &entry.action {
+                    (self.how)(along, &self.reports, **value)?;
+                }
+            }
+            Ok(Exit::silent())
+        }
+    }
+    let database = Database::in_memory();
+    let leases = Leases::new(&database, "leases").unwrap();
+    let reports = database.collection::<u64>("reports").unwrap();
+    let lease = leases.acquire("nightly", "ann").wait().unwrap();
+    let step = |how| Reported { reports: reports.under(&lease).unwrap(), how };
+    let put = step(|along, to, value| along.add(to, Entry::put("x", Expected::Any, value.into())));
+    let delete = step(|along, to, _| along.add(to, Entry::delete("x", Expected::Any)));
+    let change = step(|along, to, value| along.modify(to, "x", move |_| value));
+    let check = step(|along, to, _| along.add(to, Entry::check("x", Expected::Absent)));
+
+    for (name, step) in [("put", put), ("delete", delete), ("change", change)] {
+        let jobs = database.define::<u64>(name).unwrap().step(step).open().unwrap();
+        let refused = jobs.put("j", 1).wait().unwrap_err();
+
+        let Error::Refused(Refusal::Collection { name, problem }) = &refused else { panic!("{refused}") };
+        assert!(&**name == "reports" && problem.contains("lease"), "{refused}");
+        assert_eq!(jobs.get("j").wait().unwrap(), None);
+    }
+    let jobs = database.define::<u64>("check").unwrap().step(check).open().unwrap();
+    jobs.put("j", 1).wait().unwrap();
+    assert_eq!(reports.get("x").wait().unwrap(), None);
+}

@@ -72,8 +72,9 @@ impl Along<'_> {
     /// # Errors
     ///
     /// [`Refusal::Collection`] where the collection is not of this database, where it has a layer that the entry would go
-    /// around, and where the entry writes and the commit only checks; [`Refusal::Id`]. A step that passes them on refuses the
-    /// commit.
+    /// around, where the entry writes and the commit only checks, and where it writes through a handle [under a
+    /// lease](Collection::under) or with a key, of which the commit would know nothing: [`require`](Self::require) what it
+    /// depends on, and add it to the collection itself. [`Refusal::Id`]. A step that passes them on refuses the commit.
     pub fn add<T: Resource>(&mut self, to: &Collection<T>, entry: Entry<'_, T>) -> Result<(), Error> {
         self.ride(to, entry, None)
     }
@@ -176,10 +177,19 @@ impl Along<'_> {
     ) -> Result<(Arc<dyn Member>, String), Error> {
         let member = Arc::clone(Membership::within(to.membership(), self.ground)?);
         member.name().check_id(id)?;
-        if !self.writes && intent != Intent::Check {
+        let refused = |problem: &str| {
             let name = Box::from(&**member.name().text());
-            let problem = "can't be written along with a commit that only checks".into();
-            return Err(Refusal::Collection { name, problem }.into());
+            Err(Refusal::Collection { name, problem: problem.into() }.into())
+        };
+        let writes = intent != Intent::Check;
+        if writes && !self.writes {
+            return refused("can't be written along with a commit that only checks");
+        }
+        // What rides along with a handle does so with the commits that are made through it.
+        if writes && to.membership().is_some_and(|own| !own.escorts.is_empty()) {
+            return refused(
+                "can't be written by a step through a handle under a lease or with a key: add to the collection itself",
+            );
         }
         let full_id = member.name().full(id);
         Ok((member, full_id))
