@@ -14,8 +14,8 @@ use ifmatch::store::{
     Abilities, Action, Changes, Committed, Listed, Page, Refusal, Resolution, Scan, WriteId,
 };
 use ifmatch::{
-    Collection, Commit, Conflict, Database, Entry, Error, Expected, File, Kind, Memory, Observed, Reply, Retry,
-    Start, Store, Version, Versioned,
+    Collection, Commit, Conflict, Database, Entry, Error, Expected, File, Kind, Memory, Observed, Reply,
+    Retry, Start, Store, Version, Versioned,
 };
 
 /// How many threads write, and how often each.
@@ -310,7 +310,11 @@ fn an_unchanged_value_in_an_old_schema_is_left_as_it_is_under_a_step() {
 
     let same = numbers.modify("a", |_| ()).wait().unwrap();
 
-    assert_eq!((same.version, *same.value), (before.version, 7), "a step sees a check, and lets no write pass");
+    assert_eq!(
+        (same.version, *same.value),
+        (before.version, 7),
+        "a step sees a check, and lets no write pass"
+    );
     assert_eq!(numbers.fetch("a").wait().unwrap(), same);
 }
 
@@ -623,4 +627,35 @@ fn a_step_hears_what_the_caller_expects_alone_as_in_a_transaction() {
         asking.numbers.lock().unwrap().take();
     }
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_cache_beside_a_rule_answers_nothing_that_was_deleted_while_it_was_decided() {
+    let database = patient(Database::in_memory());
+    let beside: Arc<Mutex<Option<Collection<u64>>>> = Arc::default();
+    let read = Arc::new(Mutex::new(Vec::new()));
+    let (taken, reads) = (Arc::clone(&beside), Arc::clone(&read));
+    // Somebody else deletes while it is decided, and reads while it is decided anew.
+    let any = move |old: Option<&u64>, new: Option<&u64>| {
+        let numbers = taken.lock().unwrap().clone().filter(|_| new == Some(&8));
+        if let Some(numbers) = numbers {
+            match old {
+                Some(_) => drop(numbers.delete("a", Expected::Present).wait().unwrap()),
+                None => reads.lock().unwrap().push(numbers.get("a").wait().unwrap()),
+            }
+        }
+        true
+    };
+    // What was given last is asked first: the cache hears of the write only then.
+    let numbers = database.define::<u64>("numbers").unwrap().layer(ifmatch::Cached::new);
+    let numbers = numbers.rule("any", "anything goes", any).open().unwrap();
+    numbers.put("a", 7).wait().unwrap();
+    *beside.lock().unwrap() = Some(numbers.clone());
+
+    numbers.create("a", 8).wait().unwrap();
+
+    assert_eq!(*read.lock().unwrap(), [None], "the cache has what was deleted");
+    assert_eq!(*numbers.fetch("a").wait().unwrap().value, 8);
+    // It holds its own collection.
+    beside.lock().unwrap().take();
 }

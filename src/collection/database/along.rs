@@ -72,9 +72,9 @@ impl Along<'_> {
     /// # Errors
     ///
     /// [`Refusal::Collection`] where the collection is not of this database, where it has a layer that the entry would go
-    /// around, where the entry writes and the commit only checks, and where it writes through a handle [under a
-    /// lease](Collection::under) or with a key, of which the commit would know nothing: [`require`](Self::require) what it
-    /// depends on, and add it to the collection itself. [`Refusal::Id`]. A step that passes them on refuses the commit.
+    /// around, where the entry writes and the commit only checks, and where it writes through a handle under a
+    /// lease or with a key, of which the commit would know nothing: [`require`](Self::require) what it depends on, and add it to
+    /// the collection itself. [`Refusal::Id`]. A step that passes them on refuses the commit.
     pub fn add<T: Resource>(&mut self, to: &Collection<T>, entry: Entry<'_, T>) -> Result<(), Error> {
         self.ride(to, entry, None)
     }

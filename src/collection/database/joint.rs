@@ -323,7 +323,9 @@ impl Joint {
         let raced = unexpected(commit, bases);
         let mismatches = raced.iter().map(|at| {
             let entry = &commit.entries()[*at];
-            let found = bases[*at].known().map_or(Found::Nothing, Found::Value);
+            // It stands there no more: nobody is to keep it for what does.
+            let found =
+                bases[*at].known().map_or(Found::<Opaque>::Nothing, |base| Found::Unread(base.version));
             self.shown(Mismatch::new(entry.id, entry.condition, entry.intent(), found), riders)
         });
         let conflict = Conflict::new(mismatches.collect::<Vec<_>>())?;
