@@ -142,7 +142,7 @@ impl<T: Resource + ?Sized> Memory<T> {
         let Inner { table, log, .. } = &*self.inner;
         // Dropped here, outside of every lock.
         let mut leftovers = Leftovers::default();
-        table.replace_below(prefix, id, place, expected, value, log, &mut leftovers)
+        table.replace_below((prefix, id), place, expected, value, log, &mut leftovers)
     }
 
     /// The same where another id is as expected too, at the same instant.
@@ -159,7 +159,7 @@ impl<T: Resource + ?Sized> Memory<T> {
         let Inner { table, log, .. } = &*self.inner;
         // Dropped here, outside of every lock.
         let mut leftovers = Leftovers::default();
-        table.replace_checked(prefix, id, place, expected, value, check, log, &mut leftovers)
+        table.replace_checked((prefix, id), place, expected, value, check, log, &mut leftovers)
     }
 
     /// A commit under no write id of entries whose ids differ: of the first `own` ones each is below `prefix`, and only those

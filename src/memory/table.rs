@@ -296,8 +296,7 @@ impl<T: Resource + ?Sized> Table<T> {
     #[inline(always)]
     pub(super) fn replace_below(
         &self,
-        prefix: &Prefix,
-        id: &str,
+        (prefix, id): (&Prefix, &str),
         Place { hash, shard }: Place,
         expected: Expected,
         value: &mut Arc<T>,
@@ -312,8 +311,7 @@ impl<T: Resource + ?Sized> Table<T> {
     #[allow(clippy::too_many_arguments)]
     pub(super) fn replace_checked(
         &self,
-        prefix: &Prefix,
-        id: &str,
+        (prefix, id): (&Prefix, &str),
         Place { hash, shard }: Place,
         expected: Expected,
         value: &mut Arc<T>,
