@@ -11,7 +11,9 @@ use crate::collection::database::name::Name;
 #[cfg(feature = "idempotency")]
 use crate::collection::database::opaque::typed;
 use crate::collection::database::opaque::{Opaque, packed, unpack};
-use crate::collection::database::rider::{Guarded, Rider, Told};
+#[cfg(feature = "json")]
+use crate::collection::database::rider::Guarded;
+use crate::collection::database::rider::{Rider, Told};
 use crate::store::{
     Condition, Entry, Error, Intent, Mismatch, Refusal, Resource, Version, Versioned, WriteId,
 };

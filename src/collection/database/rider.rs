@@ -11,10 +11,12 @@ use crate::store::{Action, Condition, Entry, Expected, Intent, Mismatch, Version
 pub(super) enum Told {
     By(Arc<dyn Fn(Mismatch) -> Mismatch + Send + Sync>),
     /// Of the entry at this place, riders counted behind the caller's own: that is what the check guards.
+    #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only leases guard"))]
     Of(usize, fn(Guarded<'_>, Mismatch) -> Mismatch),
 }
 
 /// An entry that is guarded by a check which rides along.
+#[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only leases guard"))]
 pub(crate) struct Guarded<'a> {
     pub(crate) id: &'a str,
     pub(crate) collection: &'a Arc<str>,
