@@ -11,7 +11,7 @@ use crate::http::etag::Comparison;
 use crate::http::field::{Fault, Tags};
 use crate::http::key::{IDEMPOTENCY_KEY, Key, KeyFault};
 use crate::http::terms::Terms;
-#[cfg(any(feature = "idempotency", feature = "merge"))]
+#[cfg(any(feature = "idempotency", feature = "merge", test))]
 use crate::store::Version;
 use crate::store::{Condition, Error, Expected, Found, Intent, NotFound, Refusal, Resource, Versioned};
 

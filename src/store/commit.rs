@@ -102,7 +102,7 @@ impl<'a, T: ?Sized> Commit<'a, T> {
     }
 
     /// The write id of the commit that this one was decided on.
-    #[cfg(any(feature = "file", test))]
+    #[cfg(feature = "file")]
     pub(crate) fn behind(&self) -> Option<WriteId> {
         self.behind
     }

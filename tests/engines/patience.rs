@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use std::{mem, process};
-
-use parking_lot::Mutex;
 
 /// Far longer than any test takes on a slow machine.
 const LONGEST: Duration = Duration::from_secs(900);
@@ -18,6 +16,10 @@ static UNDER_WAY: LazyLock<Mutex<HashMap<ThreadId, (String, Instant)>>> = LazyLo
     thread::spawn(end_what_hangs);
     Mutex::default()
 });
+
+fn under_way() -> MutexGuard<'static, HashMap<ThreadId, (String, Instant)>> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 thread_local! {
     static TEST: Test = Test::begin();
@@ -31,7 +33,7 @@ impl Test {
         let thread = thread::current();
         // Threads that tests start have no name.
         if let Some(name) = thread.name().filter(|name| *name != "main") {
-            UNDER_WAY.lock().insert(thread.id(), (name.to_owned(), Instant::now()));
+            under_way().insert(thread.id(), (name.to_owned(), Instant::now()));
         }
         Self
     }
@@ -39,7 +41,7 @@ impl Test {
 
 impl Drop for Test {
     fn drop(&mut self) {
-        UNDER_WAY.lock().remove(&thread::current().id());
+        under_way().remove(&thread::current().id());
     }
 }
 
@@ -51,7 +53,7 @@ pub(crate) fn watch() {
 fn end_what_hangs() {
     loop {
         thread::sleep(Duration::from_secs(5));
-        let tests = UNDER_WAY.lock();
+        let tests = under_way();
         let hang: Vec<&str> =
             tests.values().filter(|test| test.1.elapsed() > LONGEST).map(|test| &*test.0).collect();
         if !hang.is_empty() {

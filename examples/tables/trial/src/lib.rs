@@ -3,6 +3,9 @@
 mod answer;
 mod killed;
 mod life;
+#[allow(dead_code, reason = "the tests of the engines use more of it")]
+#[path = "../../../../tests/engines/patience.rs"]
+mod patience;
 pub mod postgres;
 mod race;
 #[allow(dead_code, reason = "the tests of the engines use more of it")]
