@@ -159,7 +159,7 @@ impl<T: Resource + ?Sized> Memory<T> {
         let Inner { table, log, .. } = &*self.inner;
         // Dropped here, outside of every lock.
         let mut leftovers = Leftovers::default();
-        table.replace_checked((prefix, id), place, expected, value, check, log, &mut leftovers)
+        table.replace_checked((prefix, id), place, (expected, value), check, log, &mut leftovers)
     }
 
     /// A commit under no write id of entries whose ids differ: of the first `own` ones each is below `prefix`, and only those

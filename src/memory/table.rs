@@ -308,13 +308,11 @@ impl<T: Resource + ?Sized> Table<T> {
 
     /// The same where another id is as expected too, at the same instant. Else nothing is done.
     #[inline]
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn replace_checked(
         &self,
         (prefix, id): (&Prefix, &str),
         Place { hash, shard }: Place,
-        expected: Expected,
-        value: &mut Arc<T>,
+        (expected, value): (Expected, &mut Arc<T>),
         (checked, wanted): (&str, Expected),
         log: &Log,
         leftovers: &mut Leftovers<T>,

@@ -6,6 +6,7 @@ use shuttle::thread;
 
 use super::{delete, explore, put_all, read, store};
 use crate::base::DashMap;
+use crate::memory::Memory;
 use crate::store::{Commit, Entry, Expected, Resource, Scan, Store, WriteId};
 
 /// Of these some share a shard and some don't.
@@ -114,6 +115,53 @@ fn of_three_writers_with_one_version_one_wins_and_the_others_see_its_value() {
             }
         }
     });
+}
+
+#[test]
+fn of_two_puts_that_each_check_the_id_of_the_other_one_wins() {
+    for pair in [["x/a", "x/b"], ["x/a", "x/c"], ["x/b", "x/c"], ["x/c", "x/d"]] {
+        explore(move || {
+            let store = Arc::new(Memory::of_pieces(b'/'));
+            let seen = put_all(&store, &pair, 0).into();
+            let writers = [(pair[0], pair[1]), (pair[1], pair[0])].map(|(id, checked)| {
+                let store = Arc::clone(&store);
+                thread::spawn(move || {
+                    let (prefix, id) = (store.prefix("x/".into()), &id[2..]);
+                    let place = store.place_below(&prefix, id);
+                    let put =
+                        store.replace_checked(&prefix, id, place, seen, &mut Arc::new(1), (checked, seen));
+                    put.is_some()
+                })
+            });
+
+            let won = writers.map(|writer| writer.join().unwrap());
+
+            assert_ne!(won[0], won[1], "{pair:?}");
+            assert_eq!(pair.map(|id| read(&store, id) == Some(1)), won);
+        });
+    }
+}
+
+#[test]
+fn puts_that_check_another_id_and_commits_over_both_do_not_lock_each_other_out() {
+    for [id, checked] in [["x/a", "x/b"], ["x/b", "x/a"], ["x/a", "x/c"], ["x/c", "x/a"], ["x/b", "x/c"]] {
+        explore(move || {
+            let store = Arc::new(Memory::of_pieces(b'/'));
+            put_all(&store, &[id, checked], 0);
+            let both = {
+                let store = Arc::clone(&store);
+                thread::spawn(move || put_all(&store, &[id, checked], 1))
+            };
+
+            let (prefix, below) = (store.prefix("x/".into()), &id[2..]);
+            let (place, any) = (store.place_below(&prefix, below), Expected::Present);
+            let put = store.replace_checked(&prefix, below, place, any, &mut Arc::new(2), (checked, any));
+
+            both.join().unwrap();
+            assert!(put.is_some());
+            assert_eq!(read(&store, checked), Some(1));
+        });
+    }
 }
 
 #[test]
