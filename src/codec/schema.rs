@@ -25,7 +25,7 @@ const TEXT: u8 = 2;
 ///
 /// In a collection of a [`Database`](crate::Database) that was [defined](crate::Database::define) with steps, rules, leases or a
 /// history among them, an unchanged write rewrites nothing either: those would let pass, and record, no write. Its values are
-/// brought up to date by what changes them, or through a database that defines the collection without steps.
+/// brought up to date by whatever puts them, as [`replace`](crate::Collection::replace) with the value that was read.
 ///
 /// # Errors
 ///

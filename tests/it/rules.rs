@@ -297,7 +297,7 @@ fn what_was_read_and_is_decided_on_beside_may_race_and_is_run_again() {
 }
 
 #[test]
-fn an_unchanged_value_in_an_old_schema_is_left_as_it_is_under_a_step() {
+fn an_unchanged_value_in_an_old_schema_is_left_as_it_is_under_a_step_and_a_put_renews_it() {
     use ifmatch::{Guarded, Json, Schema};
 
     let store = Arc::new(Memory::<[u8]>::new());
@@ -316,6 +316,11 @@ fn an_unchanged_value_in_an_old_schema_is_left_as_it_is_under_a_step() {
         "a step sees a check, and lets no write pass"
     );
     assert_eq!(numbers.fetch("a").wait().unwrap(), same);
+    assert_eq!(first.fetch("a").wait().unwrap().version, before.version);
+
+    // A put of what was read is a write, and passes: its reader of before finds it newer.
+    numbers.replace("a", same.version, *same.value).wait().unwrap();
+    assert!(matches!(first.fetch("a").wait(), Err(Error::Corrupt(_))));
 }
 
 #[test]
