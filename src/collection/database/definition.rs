@@ -46,6 +46,8 @@ pub struct Definition<T: Resource> {
     layered: bool,
     /// The first one given first.
     steps: Vec<Arc<dyn Step<T>>>,
+    /// Those of them that are rules.
+    rules: Vec<Arc<Rule<T>>>,
     /// Whether any of them may look at more of what a commit would write over than its value.
     wants_more: bool,
     /// Why it can't be opened, where what it was given does not fit.
@@ -58,9 +60,9 @@ type Claim = Box<dyn FnOnce() -> Option<Error> + Send + Sync>;
 
 impl<T: Resource> Definition<T> {
     pub(super) fn new(database: Database, name: Name) -> Self {
-        let reads = Arc::new(View::new(&database, name.clone(), Vec::new(), false).for_reads());
-        let (steps, claims) = (Vec::new(), Vec::new());
-        Self { database, name, reads, layered: false, steps, wants_more: false, fault: None, claims }
+        let reads = Arc::new(View::new(&database, name.clone(), Vec::new(), Vec::new(), false).for_reads());
+        let (steps, rules, claims) = (Vec::new(), Vec::new(), Vec::new());
+        Self { database, name, reads, layered: false, steps, rules, wants_more: false, fault: None, claims }
     }
 
     /// A layer that is also a step, as [`Guarded`](crate::Guarded), [`Cached`](crate::Cached) and
@@ -80,8 +82,16 @@ impl<T: Resource> Definition<T> {
     }
 
     /// A step that looks at no more of what a commit would write over than its value.
+    #[cfg(feature = "json")]
     pub(crate) fn step_by_value(mut self, step: impl Step<T>) -> Self {
         self.steps.push(Arc::new(step));
+        self
+    }
+
+    fn ruled(mut self, rule: Rule<T>) -> Self {
+        let rule = Arc::new(rule);
+        self.rules.push(Arc::clone(&rule));
+        self.steps.push(rule);
         self
     }
 
@@ -150,9 +160,7 @@ impl<T: Resource> Definition<T> {
         allows: impl Fn(Option<&T>, Option<&T>) -> bool + Send + Sync + 'static,
     ) -> Self {
         let sentence = sentence.into();
-        self.step_by_value(Rule::new(name.into(), move |old, new| {
-            (!allows(old, new)).then(|| sentence.clone())
-        }))
+        self.ruled(Rule::new(name.into(), move |old, new| (!allows(old, new)).then(|| sentence.clone())))
     }
 
     /// A [`rule`](Self::rule) by which a state changes in these ways alone. To stay in a state is allowed, and so are
@@ -188,7 +196,7 @@ impl<T: Resource> Definition<T> {
         state: impl Fn(&T) -> S + Send + Sync + 'static,
         allowed: impl IntoIterator<Item = (S, S)>,
     ) -> Self {
-        self.step_by_value(Rule::of_transitions(name.into(), state, allowed.into_iter().collect()))
+        self.ruled(Rule::of_transitions(name.into(), state, allowed.into_iter().collect()))
     }
 
     /// Opens the collection, its values as JSON where the store keeps bytes.
@@ -265,9 +273,9 @@ impl<T: Resource> Definition<T> {
     }
 
     pub(super) fn build(self) -> Collection<T> {
-        let Self { database, name, reads, layered, mut steps, wants_more, .. } = self;
+        let Self { database, name, reads, layered, mut steps, rules, wants_more, .. } = self;
         steps.reverse();
-        let view = View::new(&database, name, steps, wants_more);
+        let view = View::new(&database, name, steps, rules, wants_more);
         let membership = Membership::new(&database, Arc::clone(view.member()));
         let view = if layered { view.read_through(reads) } else { view };
         Collection::of_database(Arc::new(view), database.retry().clone(), membership)

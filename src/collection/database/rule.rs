@@ -28,6 +28,12 @@ impl<T> Rule<T> {
         Self { name, judge: Box::new(judge) }
     }
 
+    /// Whether the change may be.
+    #[inline]
+    pub(super) fn allows(&self, old: Option<&T>, new: Option<&T>) -> bool {
+        (self.judge)(old, new).is_none()
+    }
+
     /// That a state changes in these ways alone.
     pub(super) fn of_transitions<S: PartialEq + fmt::Debug + Send + Sync + 'static>(
         name: Cow<'static, str>,

@@ -19,12 +19,13 @@ use crate::collection::database::opaque::{OfAnotherType, Opaque, pack, packed, t
 use crate::collection::database::own::Typed;
 use crate::collection::database::part::{Base, Part};
 use crate::collection::database::passage::{AlongOne, Passage};
+use crate::collection::database::rule::Rule;
 use crate::collection::database::step::{Exit, Step};
 use crate::collection::slot::as_read;
 use crate::memory::{Memory, Prefix};
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Corrupt, Entry, Error, Listed, Mismatch, Page, Refusal,
-    Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Corrupt, Entry, Error, Listed, Mismatch, Page, Receipt,
+    Refusal, Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 
 /// The store of one collection of a database: its own resources by their ids alone, and with their type.
@@ -34,8 +35,8 @@ pub(in crate::collection) struct View<T: Resource> {
     joint: Joint,
     /// What its full ids begin with, where they are in memory: so none has to be put together.
     in_memory: Option<Prefix>,
-    /// Whether a commit has to pass anything.
-    has_steps: bool,
+    /// What a commit has to pass, where that is rules alone or nothing.
+    rules: Option<Vec<Arc<Rule<T>>>>,
     /// Its steps, with the type of its values.
     steps: Option<Arc<Steps<T>>>,
     /// Whether it lies below layers, which let commits pass as steps: one that came here would have passed none of the others.
@@ -49,6 +50,8 @@ struct Steps<T: Resource> {
     name: Name,
     /// In the order in which a commit passes them.
     steps: Vec<Arc<dyn Step<T>>>,
+    /// Those of them that are rules.
+    rules: Vec<Arc<Rule<T>>>,
     /// Whether any of them decides on what a commit would write over.
     wants_base: bool,
     /// Whether any of them may look at more of that than its value.
@@ -67,19 +70,21 @@ impl<T: Resource> View<T> {
         database: &Database,
         name: Name,
         steps: Vec<Arc<dyn Step<T>>>,
+        rules: Vec<Arc<Rule<T>>>,
         wants_more: bool,
     ) -> Self {
         let wants_base = steps.iter().any(|step| step.wants_base());
-        let member = Arc::new(Steps { name: name.clone(), steps, wants_base, wants_more });
+        let member = Arc::new(Steps { name: name.clone(), steps, rules, wants_base, wants_more });
         let (ground, deciding) = (Arc::clone(database.ground()), Arc::clone(database.deciding()));
         Self::of(Joint { ground, members: vec![member], escorts: Vec::new(), deciding }, name)
     }
 
     fn of(joint: Joint, name: Name) -> Self {
         let in_memory = joint.ground.memory().map(|memory| memory.prefix(Arc::clone(name.prefix())));
-        let has_steps = joint.has_steps();
-        let steps = Arc::clone(&joint.members[0]).typed().downcast().ok();
-        Self { name, joint, in_memory, has_steps, steps, only_reads: false, reads: None }
+        let steps: Option<Arc<Steps<T>>> = Arc::clone(&joint.members[0]).typed().downcast().ok();
+        let rules = steps.as_ref().filter(|steps| joint.escorts.is_empty() && steps.are_rules());
+        let rules = rules.map(|steps| steps.rules.clone());
+        Self { name, joint, in_memory, rules, steps, only_reads: false, reads: None }
     }
 
     /// A view of the same collection as that of `membership`, where with each write something rides along.
@@ -139,20 +144,55 @@ impl<T: Resource> View<T> {
         if commit.write().is_some() {
             return Short::Long(None);
         }
-        match (self.has_steps, commit.entries()) {
-            (false, [Entry { id, condition, action: Action::Put(value) }]) => {
-                let mut packed: Arc<Opaque> = Arc::clone(value) as Arc<Opaque>;
-                let place = memory.place_below(prefix, id);
-                match memory.replace_below(prefix, id, place, condition.expected, &mut packed) {
-                    Ok(Some(receipt)) => Short::Done(Ok(Committed::one(receipt))),
-                    Ok(None) => self.apply(memory, prefix, commit),
-                    Err(refusal) => Short::Done(Err(refusal.into())),
+        if let (Some(rules), [entry]) = (&self.rules, commit.entries())
+            && let Action::Put(value) = &entry.action
+        {
+            let put = match &rules[..] {
+                [] => {
+                    let mut packed: Arc<Opaque> = Arc::clone(value) as Arc<Opaque>;
+                    let place = memory.place_below(prefix, entry.id);
+                    memory
+                        .replace_below(prefix, entry.id, place, entry.condition.expected, &mut packed)
+                        .ok()
+                        .flatten()
                 }
+                rules => self.put_allowed(rules, memory, prefix, entry, value),
+            };
+            // What there is to create or to tell, the other ways do.
+            if let Some(receipt) = put {
+                return Short::Done(Ok(Committed::one(receipt)));
             }
+        }
+        match (self.has_steps(), commit.entries()) {
             (false, _) => self.apply(memory, prefix, commit),
             (true, [_]) => self.pass(memory, prefix, commit),
             (true, _) => Short::Long(None),
         }
+    }
+
+    /// A put that all rules allow, over the value that they were asked about.
+    #[inline(never)]
+    fn put_allowed(
+        &self,
+        rules: &[Arc<Rule<T>>],
+        memory: &Memory<Opaque>,
+        prefix: &Prefix,
+        entry: &Entry<'_, T>,
+        new: &Arc<T>,
+    ) -> Option<Receipt> {
+        let place = memory.place_below(prefix, entry.id);
+        let found = memory.find_below(prefix, entry.id, place)?;
+        let old = found.value.downcast_ref::<T>()?;
+        // Whoever stands in line is first.
+        let may = self.joint.deciding.is_quiet()
+            && entry.condition.expected.admits(Some(found.version))
+            && rules.iter().all(|rule| rule.allows(Some(old), Some(new)));
+        let mut packed: Arc<Opaque> = Arc::clone(new) as Arc<Opaque>;
+        may.then(|| memory.replace_below(prefix, entry.id, place, found.version.into(), &mut packed))?.ok()?
+    }
+
+    fn has_steps(&self) -> bool {
+        self.rules.as_ref().is_none_or(|rules| !rules.is_empty())
     }
 
     /// Applies a commit that has to pass nothing.
@@ -318,6 +358,11 @@ impl<T: Resource> Store<T> for View<T> {
 }
 
 impl<T: Resource> Steps<T> {
+    /// Whether all are rules.
+    fn are_rules(&self) -> bool {
+        self.steps.len() == self.rules.len()
+    }
+
     /// Lets a part of a commit pass all steps, also after one has refused it with a conflict.
     #[inline]
     fn pass(
