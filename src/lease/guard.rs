@@ -3,36 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::collection::{Along, Collection, Definition, Exit, Guarded, Part, Step};
+use crate::collection::{Collection, Definition, Escort, Guard, Guarded};
 use crate::lease::lease::Lease;
 use crate::lease::leases::Leases;
 use crate::lease::record::Ownership;
-use crate::store::{Action, Error, Expected, Mismatch, Refusal, Resource};
-
-/// Refuses the write of an id that is held, unless whoever writes has its lease.
-struct Guard {
-    /// Not the [`Leases`], which hold the database: that would hold itself.
-    owners: Collection<Ownership>,
-}
-
-impl<T: Resource> Step<T> for Guard {
-    fn enter(&self, part: &Part<'_, T>, along: &mut Along<'_>) -> Result<Exit, Error> {
-        let owners = &self.owners;
-        let entries = part.entries().iter().enumerate();
-        for (at, entry) in entries.filter(|(_, entry)| !matches!(entry.action, Action::Check)) {
-            // It comes under the lease: that is checked already.
-            if along.expects(owners, entry.id)?.is_some() {
-                continue;
-            }
-            match along.guard(at, owners, entry.id, Expected::Absent, held) {
-                // The names of leases are longer: nobody can hold one of this id.
-                Err(Error::Refused(Refusal::Id { .. })) | Ok(()) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Exit::silent())
-    }
-}
+use crate::store::{Error, Mismatch, Resource};
 
 /// The refusal of a write by whoever holds the lease.
 fn held(written: Guarded<'_>, of_lease: Mismatch) -> Mismatch {
@@ -77,7 +52,7 @@ impl<T: Resource> Definition<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn leased(self, leases: &Leases) -> Self {
-        self.beside(leases.owners()).step_by_value(Guard { owners: leases.owners().clone() })
+        self.guarded_by(leases.owners(), held)
     }
 }
 
@@ -110,12 +85,7 @@ impl<T: Resource> Collection<T> {
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn under(&self, lease: &Lease) -> Result<Self, Error> {
-        let (owners, id, token) = (lease.owners().clone(), lease.id().to_owned(), lease.token());
-        self.escorted(
-            Arc::new(move |_: &str, along: &mut Along<'_>| {
-                along.guard(0, &owners, &id, token, lost_by).map(|()| Exit::silent())
-            }),
-            lease.owners(),
-        )
+        let guard = Guard::unchanged(lease.owners(), lease.id(), lease.token(), lost_by);
+        self.escorted(Escort::Guard(Arc::new(guard)), lease.owners())
     }
 }

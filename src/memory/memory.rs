@@ -145,7 +145,7 @@ impl<T: Resource + ?Sized> Memory<T> {
         table.replace_below((prefix, id), place, expected, value, log, &mut leftovers)
     }
 
-    /// The same where another id is as expected too, at the same instant.
+    /// The same where another id, in two pieces as well, is as expected too, at the same instant.
     #[inline]
     pub(crate) fn replace_checked(
         &self,
@@ -154,7 +154,7 @@ impl<T: Resource + ?Sized> Memory<T> {
         place: Place,
         expected: Expected,
         value: &mut Arc<T>,
-        check: (&str, Expected),
+        check: (&Prefix, &str, Expected),
     ) -> Option<Receipt> {
         let Inner { table, log, .. } = &*self.inner;
         // Dropped here, outside of every lock.

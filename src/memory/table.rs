@@ -148,6 +148,7 @@ impl<T: ?Sized> Row<T> {
 }
 
 /// What the ids of one part of a table begin with.
+#[derive(PartialEq)]
 pub(crate) struct Prefix {
     text: Arc<str>,
     /// The hash of an id of this part is this one and that of the rest, in one: both depend on the keys of the table.
@@ -306,24 +307,24 @@ impl<T: Resource + ?Sized> Table<T> {
         self.replace_at((hash, shard), |key| prefix.and(id, key), expected, value, log, leftovers)
     }
 
-    /// The same where another id is as expected too, at the same instant. Else nothing is done.
+    /// The same where another id, in two pieces as well, is as expected too, at the same instant. Else nothing is done.
     #[inline]
     pub(super) fn replace_checked(
         &self,
         (prefix, id): (&Prefix, &str),
         Place { hash, shard }: Place,
         (expected, value): (Expected, &mut Arc<T>),
-        (checked, wanted): (&str, Expected),
+        (other, checked, wanted): (&Prefix, &str, Expected),
         log: &Log,
         leftovers: &mut Leftovers<T>,
     ) -> Option<Receipt> {
-        let (of_check, beside) = self.place(checked.as_bytes());
+        let Place { hash: of_check, shard: beside } = self.place_of(other, checked);
         // In the order of their indexes, as everybody locks them.
         let before = (beside < shard).then(|| self.rows.shards()[beside].read());
         let mut rows = self.rows.shards()[shard].write();
         let after = (beside > shard).then(|| self.rows.shards()[beside].read());
         let others = before.as_deref().or(after.as_deref()).unwrap_or(&rows);
-        let there = others.get(of_check, |(key, _)| **key == *checked);
+        let there = others.get(of_check, |(key, _)| other.and(checked, key));
         if !wanted.admits(there.and_then(|(_, row)| row.get().live())) {
             return None;
         }

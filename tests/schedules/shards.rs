@@ -126,10 +126,10 @@ fn of_two_puts_that_each_check_the_id_of_the_other_one_wins() {
             let writers = [(pair[0], pair[1]), (pair[1], pair[0])].map(|(id, checked)| {
                 let store = Arc::clone(&store);
                 thread::spawn(move || {
-                    let (prefix, id) = (store.prefix("x/".into()), &id[2..]);
+                    let (prefix, id, other) = (store.prefix("x/".into()), &id[2..], &checked[2..]);
                     let place = store.place_below(&prefix, id);
-                    let put =
-                        store.replace_checked(&prefix, id, place, seen, &mut Arc::new(1), (checked, seen));
+                    let check = (&prefix, other, seen);
+                    let put = store.replace_checked(&prefix, id, place, seen, &mut Arc::new(1), check);
                     put.is_some()
                 })
             });
@@ -155,7 +155,8 @@ fn puts_that_check_another_id_and_commits_over_both_do_not_lock_each_other_out()
 
             let (prefix, below) = (store.prefix("x/".into()), &id[2..]);
             let (place, any) = (store.place_below(&prefix, below), Expected::Present);
-            let put = store.replace_checked(&prefix, below, place, any, &mut Arc::new(2), (checked, any));
+            let check = (&prefix, &checked[2..], any);
+            let put = store.replace_checked(&prefix, below, place, any, &mut Arc::new(2), check);
 
             both.join().unwrap();
             assert!(put.is_some());

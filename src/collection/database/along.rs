@@ -6,16 +6,16 @@ use std::sync::Arc;
 use crate::collection::collection::Collection;
 use crate::collection::database::expectations::Expectations;
 use crate::collection::database::ground::Ground;
+use crate::collection::database::guard::Tell;
 use crate::collection::database::member::{Member, Membership};
 use crate::collection::database::name::Name;
 #[cfg(feature = "idempotency")]
 use crate::collection::database::opaque::typed;
 use crate::collection::database::opaque::{Opaque, packed, unpack};
-#[cfg(feature = "json")]
-use crate::collection::database::rider::Guarded;
 use crate::collection::database::rider::{Rider, Told};
 use crate::store::{
-    Condition, Entry, Error, Intent, Mismatch, Refusal, Resource, Version, Versioned, WriteId,
+    Action, Condition, Entry, Error, Expected, Intent, Mismatch, Refusal, Resource, Version, Versioned,
+    WriteId,
 };
 
 /// What a [`Step`](crate::collection::Step) adds to a commit, and what it may know of it.
@@ -113,17 +113,19 @@ impl Along<'_> {
     }
 
     /// The same for a check that guards the entry at this place of the part, which `told` speaks of: nothing is kept for it.
-    #[cfg(feature = "json")]
-    pub(crate) fn guard<T: Resource>(
+    pub(super) fn guard(
         &mut self,
         at: usize,
-        of: &Collection<T>,
+        of: &Arc<dyn Member>,
         id: &str,
-        condition: impl Into<Condition>,
-        told: fn(Guarded<'_>, Mismatch) -> Mismatch,
+        expected: Expected,
+        told: Tell,
     ) -> Result<(), Error> {
+        of.name().check_id(id)?;
         let told = self.places.get(at).map(|place| Told::Of(*place, told));
-        self.ride(of, Entry::check(id, condition), told)
+        let full_id = of.name().full(id);
+        self.riders.push(Rider::new(Arc::clone(of), full_id, expected.into(), Action::Check, told));
+        Ok(())
     }
 
     /// Adds a put of what `change` makes of the value that stands there, `None` where there is none. It costs a read, and
@@ -214,8 +216,12 @@ impl Along<'_> {
     /// }
     /// ```
     pub fn expects<T: Resource>(&self, of: &Collection<T>, id: &str) -> Result<Option<Version>, Error> {
-        let name = Membership::within(of.membership(), self.ground)?.name();
-        Ok(self.expectations.find(name, id, self.own, [self.before, &*self.riders]))
+        Ok(self.expects_in(Membership::within(of.membership(), self.ground)?.name(), id))
+    }
+
+    /// The same of the collection of this name.
+    pub(super) fn expects_in(&self, name: &Name, id: &str) -> Option<Version> {
+        self.expectations.find(name, id, self.own, [self.before, &*self.riders])
     }
 
     /// What the commit itself does with this id of the collection whose step is running, and what it expects there.

@@ -10,6 +10,9 @@ use crate::codec::Json;
 use crate::collection::collection::Collection;
 use crate::collection::database::codecs::Codecs;
 use crate::collection::database::database::{Database, refused};
+use crate::collection::database::guard::Guard;
+#[cfg(feature = "json")]
+use crate::collection::database::guard::Tell;
 use crate::collection::database::member::Membership;
 use crate::collection::database::name::Name;
 use crate::collection::database::rule::Rule;
@@ -45,9 +48,7 @@ pub struct Definition<T: Resource> {
     reads: Arc<dyn Store<T>>,
     layered: bool,
     /// The first one given first.
-    steps: Vec<Arc<dyn Step<T>>>,
-    /// Those of them that are rules.
-    rules: Vec<Arc<Rule<T>>>,
+    steps: Vec<Given<T>>,
     /// Whether any of them may look at more of what a commit would write over than its value.
     wants_more: bool,
     /// Why it can't be opened, where what it was given does not fit.
@@ -56,13 +57,21 @@ pub struct Definition<T: Resource> {
     claims: Vec<Claim>,
 }
 
+/// A step of a collection.
+pub(super) enum Given<T: Resource> {
+    Rule(Arc<Rule<T>>),
+    #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only leases guard"))]
+    Guard(Arc<Guard>),
+    Step(Arc<dyn Step<T>>),
+}
+
 type Claim = Box<dyn FnOnce() -> Option<Error> + Send + Sync>;
 
 impl<T: Resource> Definition<T> {
     pub(super) fn new(database: Database, name: Name) -> Self {
-        let reads = Arc::new(View::new(&database, name.clone(), Vec::new(), Vec::new(), false).for_reads());
-        let (steps, rules, claims) = (Vec::new(), Vec::new(), Vec::new());
-        Self { database, name, reads, layered: false, steps, rules, wants_more: false, fault: None, claims }
+        let reads = Arc::new(View::new(&database, name.clone(), Vec::new(), false).for_reads());
+        let (steps, claims) = (Vec::new(), Vec::new());
+        Self { database, name, reads, layered: false, steps, wants_more: false, fault: None, claims }
     }
 
     /// A layer that is also a step, as [`Guarded`](crate::Guarded), [`Cached`](crate::Cached) and
@@ -70,29 +79,31 @@ impl<T: Resource> Definition<T> {
     pub fn layer<S: Store<T> + Step<T>>(self, layer: impl FnOnce(Arc<dyn Store<T>>) -> S) -> Self {
         let layer = Arc::new(layer(self.reads));
         let mut steps = self.steps;
-        steps.push(Arc::clone(&layer) as Arc<dyn Step<T>>);
+        steps.push(Given::Step(Arc::clone(&layer) as Arc<dyn Step<T>>));
         Self { wants_more: true, reads: layer, layered: true, steps, ..self }
     }
 
     /// A step that every commit passes.
     pub fn step(mut self, step: impl Step<T>) -> Self {
         self.wants_more = true;
-        self.steps.push(Arc::new(step));
-        self
-    }
-
-    /// A step that looks at no more of what a commit would write over than its value.
-    #[cfg(feature = "json")]
-    pub(crate) fn step_by_value(mut self, step: impl Step<T>) -> Self {
-        self.steps.push(Arc::new(step));
+        self.steps.push(Given::Step(Arc::new(step)));
         self
     }
 
     fn ruled(mut self, rule: Rule<T>) -> Self {
-        let rule = Arc::new(rule);
-        self.rules.push(Arc::clone(&rule));
-        self.steps.push(rule);
+        self.steps.push(Given::Rule(Arc::new(rule)));
         self
+    }
+
+    /// Refuses the write of an id that is there in the other collection, unless the commit expects a version of it.
+    #[cfg(feature = "json")]
+    pub(crate) fn guarded_by<U: Resource>(self, other: &Collection<U>, told: Tell) -> Self {
+        let mut guarded = self.beside(other);
+        // One that is of no database has no place here, and refuses the opening.
+        if guarded.fault.is_none() {
+            guarded.steps.push(Given::Guard(Arc::new(Guard::absent(other, told))));
+        }
+        guarded
     }
 
     #[cfg(feature = "json")]
@@ -273,12 +284,23 @@ impl<T: Resource> Definition<T> {
     }
 
     pub(super) fn build(self) -> Collection<T> {
-        let Self { database, name, reads, layered, mut steps, rules, wants_more, .. } = self;
+        let Self { database, name, reads, layered, mut steps, wants_more, .. } = self;
         steps.reverse();
-        let view = View::new(&database, name, steps, rules, wants_more);
+        let view = View::new(&database, name, steps, wants_more);
         let membership = Membership::new(&database, Arc::clone(view.member()));
         let view = if layered { view.read_through(reads) } else { view };
         Collection::of_database(Arc::new(view), database.retry().clone(), membership)
+    }
+}
+
+impl<T: Resource> Given<T> {
+    #[inline]
+    pub(super) fn step(&self) -> &dyn Step<T> {
+        match self {
+            Self::Rule(rule) => &**rule,
+            Self::Guard(guard) => &**guard,
+            Self::Step(step) => &**step,
+        }
     }
 }
 

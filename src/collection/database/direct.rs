@@ -47,11 +47,6 @@ impl<T: Resource> Direct<T> {
         Some(direct)
     }
 
-    #[inline]
-    pub(super) fn is_nothing(&self) -> bool {
-        self.rules.is_empty() && self.guards.is_empty()
-    }
-
     /// Puts a value over another one, where all rules allow that and no guard refuses it.
     #[inline(never)]
     pub(super) fn put(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "json")]
 use crate::collection::collection::Collection;
 use crate::collection::database::along::Along;
 use crate::collection::database::member::Member;
@@ -14,7 +15,7 @@ use crate::store::{Action, Error, Expected, Mismatch, Refusal, Resource, Version
 ///
 /// A step could add the same check. Of a guard it is known before a commit comes what it checks.
 pub(crate) struct Guard {
-    /// Not a collection, which holds the store: that would hold itself.
+    /// The other collection. Nothing here holds the database: that would hold itself.
     member: Arc<dyn Member>,
     /// The one id that is checked, and its version. Else it is the id that is written, and nothing may be there.
     one: Option<(Box<str>, Version)>,
@@ -25,11 +26,13 @@ pub(crate) type Tell = fn(Guarded<'_>, Mismatch) -> Mismatch;
 
 impl Guard {
     /// Refuses the write of an id that is there in `of`, unless the commit expects a version of it.
+    #[cfg(feature = "json")]
     pub(crate) fn absent<U: Resource>(of: &Collection<U>, told: Tell) -> Self {
         Self { member: member(of), one: None, told }
     }
 
     /// Refuses each write unless this version of the id is there in `of`.
+    #[cfg(feature = "json")]
     pub(crate) fn unchanged<U: Resource>(of: &Collection<U>, id: &str, version: Version, told: Tell) -> Self {
         Self { member: member(of), one: Some((id.into(), version)), told }
     }
@@ -67,6 +70,7 @@ impl Guard {
     }
 }
 
+#[cfg(feature = "json")]
 fn member<U: Resource>(of: &Collection<U>) -> Arc<dyn Member> {
     Arc::clone(&of.membership().expect("what guards is of a database").member)
 }

@@ -13,6 +13,7 @@ use crate::collection::database::along::Along;
 use crate::collection::database::codecs::Encoding;
 use crate::collection::database::database::Database;
 use crate::collection::database::ground::Ground;
+use crate::collection::database::guard::Guard;
 #[cfg(feature = "json")]
 use crate::collection::database::joint::Deciding;
 use crate::collection::database::name::Name;
@@ -23,7 +24,25 @@ use crate::store::{Commit, Error, Mismatch, Refusal};
 
 /// What rides along with a write of this id through some handle, beside what steps add, and where it hears how that ended: see
 /// [`Membership::escorted`].
-pub(crate) type Escort = Arc<dyn Fn(&str, &mut Along<'_>) -> Result<Exit, Error> + Send + Sync>;
+#[derive(Clone)]
+pub(crate) enum Escort {
+    #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only leases guard"))]
+    Guard(Arc<Guard>),
+    #[cfg_attr(
+        not(feature = "idempotency"),
+        expect(dead_code, reason = "only keys ride along by themselves")
+    )]
+    By(Arc<dyn Fn(&str, &mut Along<'_>) -> Result<Exit, Error> + Send + Sync>),
+}
+
+impl Escort {
+    pub(super) fn enter(&self, id: &str, along: &mut Along<'_>) -> Result<Exit, Error> {
+        match self {
+            Self::Guard(guard) => guard.ride(0, id, along).map(|()| Exit::silent()),
+            Self::By(enter) => enter(id, along),
+        }
+    }
+}
 
 /// A collection as its database sees it: without the type of its values.
 pub(super) trait Member: Send + Sync {

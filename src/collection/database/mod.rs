@@ -8,8 +8,10 @@ mod along;
 mod codecs;
 mod database;
 mod definition;
+mod direct;
 mod expectations;
 mod ground;
+mod guard;
 mod joint;
 mod member;
 mod name;
@@ -30,7 +32,9 @@ pub(crate) use codecs::Encoding;
 pub use database::Database;
 pub use definition::Definition;
 #[cfg(feature = "json")]
-pub(super) use member::Escort;
+pub(crate) use guard::Guard;
+#[cfg(feature = "json")]
+pub(crate) use member::Escort;
 pub(super) use member::Membership;
 pub use part::Part;
 #[cfg(feature = "json")]

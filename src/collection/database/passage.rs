@@ -90,8 +90,10 @@ impl Passage {
                 let member = joint.member(entry.id).expect("who has a handle has opened its collection");
                 let id = member.name().id_of(entry.id).unwrap_or(entry.id);
                 let places = &[place];
-                let exit =
-                    escort(id, &mut along(joint, commit, (member, places), &[], &mut riders, &expectations))?;
+                let exit = escort.enter(
+                    id,
+                    &mut along(joint, commit, (member, places), &[], &mut riders, &expectations),
+                )?;
                 if !exit.is_silent() {
                     self.steps.push((vec![place], vec![exit]));
                 }
@@ -216,7 +218,7 @@ impl AlongOne {
         };
         if !matches!(entry.action, Action::Check) {
             for (_, escort) in &joint.escorts {
-                let exit = escort(entry.id, &mut along)?;
+                let exit = escort.enter(entry.id, &mut along)?;
                 if !exit.is_silent() {
                     self.exits.push(exit);
                 }
@@ -256,7 +258,10 @@ impl AlongOne {
                 replaced.ok().flatten().map(Committed::one)
             }
             (Action::Put(value), [rider]) if rider.only_checks() => {
-                let check = (&*rider.full_id, rider.condition.expected);
+                let name = rider.member.name();
+                let below = memory.prefix(Arc::clone(name.prefix()));
+                let id = name.id_of(&rider.full_id).unwrap_or_default();
+                let check = (&below, id, rider.condition.expected);
                 match memory.replace_checked(prefix, own.id, place, expected, value, check) {
                     Some(receipt) => Some(Committed::one(receipt)),
                     None => memory.apply_below(prefix, 1, &mut [own, with_base(rider)]).ok(),

@@ -240,7 +240,7 @@ impl DatabaseTransaction {
         member.name().check_id(id)?;
         let full_id = member.name().full(id);
         let escorts = collection.membership().map_or(&[][..], |own| &own.escorts);
-        self.escorts.extend(escorts.iter().map(|escort| (Some(full_id.clone()), Arc::clone(escort))));
+        self.escorts.extend(escorts.iter().map(|escort| (Some(full_id.clone()), escort.clone())));
         Ok(full_id)
     }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use crate::base::OneOrMany;
 use crate::collection::database::along::Along;
 use crate::collection::database::database::Database;
+use crate::collection::database::definition::Given;
+use crate::collection::database::direct::Direct;
 use crate::collection::database::ground::Ground;
 use crate::collection::database::joint::{Begun, Joint};
 use crate::collection::database::member::Member;
@@ -19,8 +21,7 @@ use crate::collection::database::opaque::{OfAnotherType, Opaque, pack, packed, t
 use crate::collection::database::own::Typed;
 use crate::collection::database::part::{Base, Part};
 use crate::collection::database::passage::{AlongOne, Passage};
-use crate::collection::database::rule::Rule;
-use crate::collection::database::step::{Exit, Step};
+use crate::collection::database::step::Exit;
 use crate::collection::slot::as_read;
 use crate::memory::{Memory, Prefix};
 use crate::store::{
@@ -35,8 +36,10 @@ pub(in crate::collection) struct View<T: Resource> {
     joint: Joint,
     /// What its full ids begin with, where they are in memory: so none has to be put together.
     in_memory: Option<Prefix>,
-    /// What a commit has to pass, where that is rules alone or nothing.
-    rules: Option<Vec<Arc<Rule<T>>>>,
+    /// What a put passes in memory, where that is known before it comes.
+    direct: Option<Direct<T>>,
+    /// Whether a commit has to pass anything.
+    has_steps: bool,
     /// Its steps, with the type of its values.
     steps: Option<Arc<Steps<T>>>,
     /// Whether it lies below layers, which let commits pass as steps: one that came here would have passed none of the others.
@@ -49,9 +52,7 @@ pub(in crate::collection) struct View<T: Resource> {
 struct Steps<T: Resource> {
     name: Name,
     /// In the order in which a commit passes them.
-    steps: Vec<Arc<dyn Step<T>>>,
-    /// Those of them that are rules.
-    rules: Vec<Arc<Rule<T>>>,
+    steps: Vec<Given<T>>,
     /// Whether any of them decides on what a commit would write over.
     wants_base: bool,
     /// Whether any of them may look at more of that than its value.
@@ -66,15 +67,9 @@ enum Short {
 }
 
 impl<T: Resource> View<T> {
-    pub(super) fn new(
-        database: &Database,
-        name: Name,
-        steps: Vec<Arc<dyn Step<T>>>,
-        rules: Vec<Arc<Rule<T>>>,
-        wants_more: bool,
-    ) -> Self {
-        let wants_base = steps.iter().any(|step| step.wants_base());
-        let member = Arc::new(Steps { name: name.clone(), steps, rules, wants_base, wants_more });
+    pub(super) fn new(database: &Database, name: Name, steps: Vec<Given<T>>, wants_more: bool) -> Self {
+        let wants_base = steps.iter().any(|step| step.step().wants_base());
+        let member = Arc::new(Steps { name: name.clone(), steps, wants_base, wants_more });
         let (ground, deciding) = (Arc::clone(database.ground()), Arc::clone(database.deciding()));
         Self::of(Joint { ground, members: vec![member], escorts: Vec::new(), deciding }, name)
     }
@@ -82,9 +77,10 @@ impl<T: Resource> View<T> {
     fn of(joint: Joint, name: Name) -> Self {
         let in_memory = joint.ground.memory().map(|memory| memory.prefix(Arc::clone(name.prefix())));
         let steps: Option<Arc<Steps<T>>> = Arc::clone(&joint.members[0]).typed().downcast().ok();
-        let rules = steps.as_ref().filter(|steps| joint.escorts.is_empty() && steps.are_rules());
-        let rules = rules.map(|steps| steps.rules.clone());
-        Self { name, joint, in_memory, rules, steps, only_reads: false, reads: None }
+        let direct =
+            steps.as_ref().and_then(|steps| Direct::of(&joint, &steps.steps, joint.ground.memory()?));
+        let has_steps = joint.has_steps();
+        Self { name, joint, in_memory, direct, has_steps, steps, only_reads: false, reads: None }
     }
 
     /// A view of the same collection as that of `membership`, where with each write something rides along.
@@ -94,7 +90,7 @@ impl<T: Resource> View<T> {
         let joint = Joint {
             ground: Arc::clone(ground),
             members: vec![Arc::clone(member)],
-            escorts: escorts.iter().map(|escort| (None, Arc::clone(escort))).collect(),
+            escorts: escorts.iter().map(|escort| (None, escort.clone())).collect(),
             deciding: Arc::clone(deciding),
         };
         Self::of(joint, member.name().clone()).read_through(reads)
@@ -144,55 +140,34 @@ impl<T: Resource> View<T> {
         if commit.write().is_some() {
             return Short::Long(None);
         }
-        if let (Some(rules), [entry]) = (&self.rules, commit.entries())
-            && let Action::Put(value) = &entry.action
-        {
-            let put = match &rules[..] {
-                [] => {
-                    let mut packed: Arc<Opaque> = Arc::clone(value) as Arc<Opaque>;
-                    let place = memory.place_below(prefix, entry.id);
-                    memory
-                        .replace_below(prefix, entry.id, place, entry.condition.expected, &mut packed)
-                        .ok()
-                        .flatten()
+        match (self.has_steps, commit.entries()) {
+            (false, [Entry { id, condition, action: Action::Put(value) }]) => {
+                let mut packed: Arc<Opaque> = Arc::clone(value) as Arc<Opaque>;
+                let place = memory.place_below(prefix, id);
+                match memory.replace_below(prefix, id, place, condition.expected, &mut packed) {
+                    Ok(Some(receipt)) => Short::Done(Ok(Committed::one(receipt))),
+                    Ok(None) => self.apply(memory, prefix, commit),
+                    Err(refusal) => Short::Done(Err(refusal.into())),
                 }
-                rules => self.put_allowed(rules, memory, prefix, entry, value),
-            };
-            // What there is to create or to tell, the other ways do.
-            if let Some(receipt) = put {
-                return Short::Done(Ok(Committed::one(receipt)));
             }
-        }
-        match (self.has_steps(), commit.entries()) {
             (false, _) => self.apply(memory, prefix, commit),
-            (true, [_]) => self.pass(memory, prefix, commit),
+            (true, [entry]) => match self.put_directly(memory, prefix, entry) {
+                Some(receipt) => Short::Done(Ok(Committed::one(receipt))),
+                None => self.pass(memory, prefix, commit),
+            },
             (true, _) => Short::Long(None),
         }
     }
 
-    /// A put that all rules allow, over the value that they were asked about.
-    #[inline(never)]
-    fn put_allowed(
+    #[inline]
+    fn put_directly(
         &self,
-        rules: &[Arc<Rule<T>>],
         memory: &Memory<Opaque>,
         prefix: &Prefix,
         entry: &Entry<'_, T>,
-        new: &Arc<T>,
     ) -> Option<Receipt> {
-        let place = memory.place_below(prefix, entry.id);
-        let found = memory.find_below(prefix, entry.id, place)?;
-        let old = found.value.downcast_ref::<T>()?;
-        // Whoever stands in line is first.
-        let may = self.joint.deciding.is_quiet()
-            && entry.condition.expected.admits(Some(found.version))
-            && rules.iter().all(|rule| rule.allows(Some(old), Some(new)));
-        let mut packed: Arc<Opaque> = Arc::clone(new) as Arc<Opaque>;
-        may.then(|| memory.replace_below(prefix, entry.id, place, found.version.into(), &mut packed))?.ok()?
-    }
-
-    fn has_steps(&self) -> bool {
-        self.rules.as_ref().is_none_or(|rules| !rules.is_empty())
+        let Action::Put(value) = &entry.action else { return None };
+        self.direct.as_ref()?.put(memory, prefix, &self.joint.deciding, entry, value)
     }
 
     /// Applies a commit that has to pass nothing.
@@ -358,11 +333,6 @@ impl<T: Resource> Store<T> for View<T> {
 }
 
 impl<T: Resource> Steps<T> {
-    /// Whether all are rules.
-    fn are_rules(&self) -> bool {
-        self.steps.len() == self.rules.len()
-    }
-
     /// Lets a part of a commit pass all steps, also after one has refused it with a conflict.
     #[inline]
     fn pass(
@@ -373,7 +343,7 @@ impl<T: Resource> Steps<T> {
         refusals: &mut Vec<Mismatch>,
     ) -> Result<(), Error> {
         for step in &self.steps {
-            match step.enter(part, along) {
+            match step.step().enter(part, along) {
                 Ok(exit) if exit.is_silent() => {}
                 Ok(exit) => exits.push(exit),
                 Err(Error::Conflict(conflict)) => refusals.extend(conflict.into_mismatches()),

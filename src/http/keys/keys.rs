@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "resource")]
 use crate::collection::Exit;
-use crate::collection::{Along, Collection, Database, DatabaseTransaction, ThreadTimer, Timer};
+use crate::collection::{Collection, Database, DatabaseTransaction, Escort, ThreadTimer, Timer};
 use crate::http::answer::Answer;
 use crate::http::keys::marks::Marks;
 use crate::http::keys::record::Record;
@@ -195,7 +195,7 @@ impl Keys {
             let request = request.within(on.name().unwrap_or_default());
             let ride = Arc::new(Ride::new(request, &self.records));
             let rides = Arc::clone(&ride);
-            let escort = Arc::new(move |id: &str, along: &mut Along<'_>| rides.along::<T>(id, along));
+            let escort = Escort::By(Arc::new(move |id, along| rides.along::<T>(id, along)));
             match (call(on.keyed(escort, &self.records)?).await, ride.fate()) {
                 (Ok(answer), Fate::Kept(version)) => {
                     self.tidy(&ride.request, version).await;
@@ -291,9 +291,7 @@ impl Keys {
     /// Whether a write of this collection can keep its answer here.
     #[cfg(feature = "resource")]
     pub(crate) fn check_beside<T: Resource>(&self, collection: &Collection<T>) -> Result<(), Error> {
-        collection
-            .escorted(Arc::new(|_: &str, _: &mut Along<'_>| Ok(Exit::silent())), &self.records)
-            .map(drop)
+        collection.escorted(Escort::By(Arc::new(|_, _| Ok(Exit::silent()))), &self.records).map(drop)
     }
 
     /// The record of the same request.
