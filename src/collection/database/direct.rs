@@ -109,3 +109,104 @@ enum Checks<'i> {
     One((&'i Prefix, &'i str, Expected)),
     Many,
 }
+
+#[cfg(all(test, feature = "json"))]
+mod tests {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::lease::Leases;
+    use crate::store::{Error, Kind};
+    use crate::{Collection, Database};
+
+    fn kind<A>(answer: Result<A, Error>) -> Kind {
+        match answer {
+            Err(Error::Conflict(conflict)) => conflict.kind().clone(),
+            Err(other) => panic!("another error: {other}"),
+            Ok(_) => panic!("it was let pass"),
+        }
+    }
+
+    /// Counters that never go down. `meanwhile` runs once, while the rule is asked whether the counter may become 6.
+    fn counters(database: &Database, leases: Option<&Leases>, meanwhile: fn()) -> Collection<u64> {
+        let asked = AtomicUsize::new(0);
+        let grows = move |old: Option<&u64>, new: Option<&u64>| {
+            if new == Some(&6) && asked.fetch_add(1, Ordering::Relaxed) == 0 {
+                meanwhile();
+            }
+            old.is_none_or(|old| new.is_some_and(|new| new >= old))
+        };
+        let counters = database.define::<u64>("counters").unwrap().rule("grows", "it never goes down", grows);
+        match leases {
+            Some(leases) => counters.leased(leases),
+            None => counters,
+        }
+        .open()
+        .unwrap()
+    }
+
+    #[test]
+    fn a_put_applies_only_to_what_its_rule_was_asked_about() {
+        static OTHER: OnceLock<Collection<u64>> = OnceLock::new();
+        let counters = counters(&Database::in_memory(), None, || {
+            drop(OTHER.get().map(|other| other.put("a", 9).wait().unwrap()));
+        });
+        counters.put("a", 5).wait().unwrap();
+        let _ = OTHER.set(counters.clone());
+
+        let refused = kind(counters.put("a", 6).wait());
+
+        assert!(matches!(refused, Kind::State { rule, .. } if rule == "grows"));
+        assert_eq!(*counters.fetch("a").wait().unwrap().value, 9);
+    }
+
+    #[test]
+    fn a_put_applies_only_while_the_lease_is_held() {
+        static LEASES: OnceLock<Leases> = OnceLock::new();
+        let database = Database::in_memory();
+        let leases = LEASES.get_or_init(|| Leases::new(&database, "leases").unwrap());
+        let counters = counters(&database, None, || {
+            let leases = LEASES.get().unwrap();
+            leases.force_release("a", "bob", "it hangs").wait().unwrap();
+            // One of the same name is another holder.
+            drop(leases.acquire("a", "ann").wait().unwrap());
+        });
+        counters.put("a", 5).wait().unwrap();
+        let held = counters.under(&leases.acquire("a", "ann").wait().unwrap()).unwrap();
+
+        assert!(matches!(kind(held.put("a", 6).wait()), Kind::Locked { .. }));
+        assert_eq!(*counters.fetch("a").wait().unwrap().value, 5);
+    }
+
+    #[test]
+    fn a_put_is_refused_where_somebody_takes_the_lease_before_it() {
+        static LEASES: OnceLock<Leases> = OnceLock::new();
+        let database = Database::in_memory();
+        let leases = LEASES.get_or_init(|| Leases::new(&database, "leases").unwrap());
+        let counters = counters(&database, Some(leases), || {
+            drop(LEASES.get().unwrap().acquire("a", "bob").wait().unwrap());
+        });
+        counters.put("a", 5).wait().unwrap();
+
+        assert!(matches!(kind(counters.put("a", 6).wait()), Kind::Locked { .. }));
+        assert_eq!(*counters.fetch("a").wait().unwrap().value, 5);
+    }
+
+    #[test]
+    fn a_lease_lets_pass_no_write_of_what_another_one_holds() {
+        let database = Database::in_memory();
+        let leases = Leases::new(&database, "leases").unwrap();
+        let counters = counters(&database, Some(&leases), || ());
+        ["a", "b"].map(|id| counters.put(id, 5).wait().unwrap());
+        let anns = counters.under(&leases.acquire("a", "ann").wait().unwrap()).unwrap();
+        let bobs = leases.acquire("b", "bob").wait().unwrap();
+
+        anns.put("a", 6).wait().unwrap();
+        assert!(matches!(kind(anns.put("b", 6).wait()), Kind::Locked { .. }));
+        assert!(matches!(kind(counters.put("a", 7).wait()), Kind::Locked { .. }));
+
+        bobs.release().wait().unwrap();
+        anns.put("b", 6).wait().unwrap();
+    }
+}
