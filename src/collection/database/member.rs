@@ -32,8 +32,10 @@ pub(crate) enum Escort {
         not(feature = "idempotency"),
         expect(dead_code, reason = "only keys ride along by themselves")
     )]
-    By(Arc<dyn Fn(&str, &mut Along<'_>) -> Result<Exit, Error> + Send + Sync>),
+    By(Arc<Enter>),
 }
+
+type Enter = dyn Fn(&str, &mut Along<'_>) -> Result<Exit, Error> + Send + Sync;
 
 impl Escort {
     pub(super) fn enter(&self, id: &str, along: &mut Along<'_>) -> Result<Exit, Error> {

@@ -11,7 +11,6 @@ use crate::store::{Action, Condition, Entry, Expected, Intent, Mismatch, Version
 pub(super) enum Told {
     By(Arc<dyn Fn(Mismatch) -> Mismatch + Send + Sync>),
     /// Of the entry at this place, riders counted behind the caller's own: that is what the check guards.
-    #[cfg_attr(not(feature = "json"), expect(dead_code, reason = "only leases guard"))]
     Of(usize, fn(Guarded<'_>, Mismatch) -> Mismatch),
 }
 
