@@ -115,7 +115,6 @@ mod tests {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::*;
     use crate::lease::Leases;
     use crate::store::{Error, Kind};
     use crate::{Collection, Database};
@@ -198,7 +197,9 @@ mod tests {
         let database = Database::in_memory();
         let leases = Leases::new(&database, "leases").unwrap();
         let counters = counters(&database, Some(&leases), || ());
-        ["a", "b"].map(|id| counters.put(id, 5).wait().unwrap());
+        for id in ["a", "b"] {
+            counters.put(id, 5).wait().unwrap();
+        }
         let anns = counters.under(&leases.acquire("a", "ann").wait().unwrap()).unwrap();
         let bobs = leases.acquire("b", "bob").wait().unwrap();
 
