@@ -7,10 +7,12 @@ mod committer;
 mod disk;
 #[cfg(test)]
 mod faults;
+mod files;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzed;
 mod handle;
+mod journal;
 #[cfg(feature = "json")]
 mod lines;
 mod open;
@@ -21,6 +23,7 @@ mod promise;
 mod queue;
 mod recent;
 mod serving;
+mod settling;
 mod shared;
 mod trouble;
 mod watch;
@@ -41,6 +44,7 @@ use handle::Handle;
 use promise::promise;
 use queue::{OwnedCommit, Queue, Request, Upkeep};
 use serving::Serving;
+use settling::Settling;
 use shared::{ENTRIES, Shared};
 use trouble::Cause;
 
@@ -133,7 +137,13 @@ pub use options::{Options, Persistence};
 pub struct File {
     shared: Arc<Shared>,
     serving: Arc<Serving>,
-    thread: Option<JoinHandle<Result<(), Error>>>,
+    threads: Option<Threads>,
+}
+
+/// The store's own threads.
+struct Threads {
+    committing: JoinHandle<Result<(), Error>>,
+    settling: JoinHandle<()>,
 }
 
 impl File {
@@ -168,6 +178,7 @@ impl File {
         let shared = Arc::new(Shared {
             handle,
             queue: Queue::default(),
+            settling: Settling::default(),
             window: Mutex::new(Window::after(None, options.history)),
             identity,
             history: options.history,
@@ -175,14 +186,22 @@ impl File {
             persistence: options.persistence,
         });
         let serving = Arc::new(Serving::new(Arc::clone(&shared)).map_err(refuse)?);
+        let refuse = |source| open_error::io_error("start the threads of", &path, source);
+        let settle = {
+            let serving = Arc::clone(&serving);
+            move || Settling::run(&serving)
+        };
+        let settling =
+            thread::Builder::new().name("ifmatch-settle".to_owned()).spawn(settle).map_err(refuse)?;
         let serve = {
             let serving = Arc::clone(&serving);
             move || serving.run()
         };
-        let thread = thread::Builder::new().name("ifmatch-file".to_owned()).spawn(serve);
-        let thread =
-            thread.map_err(|source| open_error::io_error("start the committing thread of", &path, source))?;
-        Ok(Self { shared, serving, thread: Some(thread) })
+        let committing = thread::Builder::new().name("ifmatch-file".to_owned()).spawn(serve).map_err(|source| {
+            shared.settling.end();
+            refuse(source)
+        })?;
+        Ok(Self { shared, serving, threads: Some(Threads { committing, settling }) })
     }
 
     /// Waits until everything that was committed is synced: of use with [`Persistence::Eventual`].
@@ -343,10 +362,10 @@ impl File {
     }
 
     fn stop(&mut self) -> Result<(), Error> {
-        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let Some(threads) = self.threads.take() else { return Ok(()) };
         if self.shared.handle.is_forked() {
-            // The thread is not in this process, and what it shares is the parent's.
-            std::mem::forget(thread);
+            // The threads are not in this process, and what they share is the parent's.
+            std::mem::forget(threads);
             return Ok(());
         }
         self.shared.queue.close();
@@ -354,7 +373,10 @@ impl File {
         if self.serving.is_committing() {
             return Ok(());
         }
-        thread.join().unwrap_or_else(|_| Err(self.shared.handle.refusal(Cause::Closed)))
+        let closed =
+            threads.committing.join().unwrap_or_else(|_| Err(self.shared.handle.refusal(Cause::Closed)));
+        self.shared.settling.end();
+        threads.settling.join().map_err(|_| self.shared.handle.refusal(Cause::Closed)).and(closed)
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn begin(fresh: &Path, origin: Origin) -> Result<Database, OpenError>
     fs::OpenOptions::new().read(true).write(true).create_new(true).open(fresh).map_err(fail)?;
     let opener = Opener::new(fresh, 16 << 20, false);
     opener.initialize(origin)?;
-    opener.open()
+    Ok(opener.open()?.database)
 }
 
 /// Closes and syncs a finished copy.

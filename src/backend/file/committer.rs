@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::batch::{Batch, Batched, Fresh, Judged, LAST};
+use super::handle::Open;
 use super::queue::{Request, Turn, Upkeep};
-use super::recent::{self, Extent};
+use super::recent::{self, Added, Extent, Journaled, Settled};
+use super::settling::Work;
 use super::shared::Shared;
 use super::trouble::{Cause, Trouble};
 use crate::base::{random, wake};
@@ -164,24 +166,23 @@ impl Committer {
         }
     }
 
-    /// Settles and syncs what is not, and closes the file.
+    /// Settles all there is, removes the journal, and closes the file.
     fn close(shared: &Shared, committer: &Mutex<Self>) -> Result<(), Error> {
         let mut committer = committer.lock();
-        let synced = match shared.handle.read_quietly(|view| Ok(view.is_settled())) {
-            Ok(true) if committer.deadline.is_none() => Ok(()),
-            Ok(true) => committer.sync(shared),
-            Ok(false) => committer.settle(shared).map_err(|what| shared.handle.doubt(what)),
+        let settled = match shared.handle.read_quietly(|_| Ok(())) {
+            Ok(()) => committer.settle(shared, true).map_err(|what| shared.handle.doubt(what)),
             Err(error) if committer.deadline.is_some() => Err(Failure::new(Outcome::Unknown, error).into()),
             Err(error) => Err(error),
         };
-        let synced = match std::mem::take(&mut committer.lost) {
-            true => synced.and(Err(shared.handle.doubt(Cause::Lost))),
-            false => synced,
+        let settled = match std::mem::take(&mut committer.lost) {
+            true => settled.and(Err(shared.handle.doubt(Cause::Lost))),
+            false => settled,
         };
         drop(committer);
+        shared.settling.end();
         let closed = shared.handle.close().map_err(|what| shared.handle.refusal(what));
         shared.handle.watchers.wake();
-        synced.and(closed)
+        settled.and(closed)
     }
 
     /// Commits the calls as one, and with them those that come until a moment.
@@ -217,19 +218,20 @@ impl Committer {
         }
     }
 
-    /// One transaction for all the calls.
+    /// One frame for all the calls.
     fn attempt(
         &mut self,
         shared: &Shared,
         calls: &mut Vec<Request>,
         until: Option<Instant>,
     ) -> Result<Responses, Box<Failed>> {
+        let before =
+            |(what, generation)| Box::new(Failed { what, before: true, generation, verdicts: None });
+        self.take_settled(shared).map_err(before)?;
         self.refresh(shared)?;
-        let mut verdicts = None;
-        let mut syncs = true;
-        let mut committing = false;
-        let ran = shared.handle.with(|database, view| {
-            let mut batch = Batch::new(view, self.extent.last, &shared.window);
+        let judged = shared.handle.with(|open| {
+            let view = open.view();
+            let mut batch = Batch::new(&view, self.extent.last, &shared.window);
             let mut answers = Vec::with_capacity(calls.len());
             // Who comes first is judged while the others are on their way. To wait for them here keeps out only who would
             // write, or open the file anew: readers need none of the locks that are held.
@@ -256,48 +258,220 @@ impl Committer {
                     *answer = Response::Commit(Err(conflict.into()));
                 }
             }
-            verdicts = Some(answers);
-            let sync_asked = calls.iter().any(|call| matches!(call, Request::Sync { .. }));
-            syncs = sync_asked || !shared.is_eventual();
-            let Batched { added, fresh, changed } = batch.finish();
-            if added.is_empty() && !(sync_asked && self.deadline.is_some()) {
-                return Ok((fresh, changed, None));
-            }
-            let prepared = recent::prepare(database, view, &self.extent, added, shared.history, syncs)?;
-            committing = true;
-            Ok((fresh, changed, Some(prepared.commit()?)))
+            Ok((answers, batch.finish()))
         });
-        match ran {
-            Ok((fresh, changed, committed)) => {
-                self.note(shared, fresh, committed);
-                if syncs && committing {
-                    self.deadline = None;
-                } else if committing {
-                    self.deadline.get_or_insert_with(|| Instant::now() + EVENTUALLY);
+        let (mut given, Batched { added, fresh, changed }) = judged.map_err(before)?;
+        let sync_asked = calls.iter().any(|call| matches!(call, Request::Sync { .. }));
+        let syncs = sync_asked || !shared.is_eventual();
+        let mut left = 0;
+        if !added.is_empty() {
+            let mut committing = false;
+            match self.write(shared, added, syncs, &mut committing) {
+                Ok(forgotten) => left = forgotten,
+                Err((what, generation)) => {
+                    return Err(Failed { what, before: !committing, generation, verdicts: Some(given) }.into());
                 }
-                let mut given = verdicts.unwrap_or_default();
-                let mut syncs =
-                    given.iter_mut().filter(|answer| matches!(answer, Response::Sync(_))).peekable();
-                // Who syncs together is told together.
-                if syncs.peek().is_some() && std::mem::take(&mut self.lost) {
-                    syncs.for_each(|answer| *answer = Response::Sync(Err(shared.handle.doubt(Cause::Lost))));
-                }
-                Ok(Responses { given, changed })
             }
-            Err((what, generation)) => Err(Failed { what, before: !committing, generation, verdicts }.into()),
+            self.deadline = match syncs {
+                true => None,
+                false => self.deadline.or_else(|| Some(Instant::now() + EVENTUALLY)),
+            };
+        } else if sync_asked && let Err((what, generation)) = self.sync_journal(shared) {
+            return Err(Failed { what, before: false, generation, verdicts: Some(given) }.into());
+        }
+        remember(shared, fresh);
+        forget(shared, left);
+        let mut syncs = given.iter_mut().filter(|answer| matches!(answer, Response::Sync(_))).peekable();
+        // Who syncs together is told together.
+        if syncs.peek().is_some() && std::mem::take(&mut self.lost) {
+            syncs.for_each(|answer| *answer = Response::Sync(Err(shared.handle.doubt(Cause::Lost))));
+        }
+        Ok(Responses { given, changed })
+    }
+
+    /// Adds commits to the journal, with a sync or, where it need not wait for one, without, and shows them to readers. Gives
+    /// how many commits under a write id have left the log.
+    fn write(
+        &mut self,
+        shared: &Shared,
+        added: Added,
+        syncs: bool,
+        committing: &mut bool,
+    ) -> Result<usize, (Cause, u64)> {
+        let frame = added.frame();
+        let takes = |frame: &Vec<u8>| shared.handle.with(|open| Ok(open.journal.lock().takes(frame.len())));
+        let frame = match frame {
+            Some(frame) if takes(&frame)? => frame,
+            _ => return self.write_through(shared, &added, committing),
+        };
+        self.make_room(shared, frame.len())?;
+        *committing = true;
+        let (last, weight) = (added.last(), added.weight());
+        let (bytes, changes) = shared.handle.with(|open| {
+            open.journal.lock().append(&frame, syncs)?;
+            let next = open.view().followed(added);
+            let recent = next.recent();
+            let due = (recent.bytes(), recent.weight());
+            drop(recent);
+            shared.handle.publish(open, next);
+            Ok(due)
+        })?;
+        self.extent.last = last.map_or(self.extent.last, |last| last.get());
+        self.extent.weight += weight;
+        if shared.settling.is_due(bytes, changes, shared.history) {
+            // The commits are made all the same.
+            let _ = self.begin_settling(shared);
+        }
+        Ok(0)
+    }
+
+    /// Settles commits that are too many for the journal together with all before them, which waits for the disk longer.
+    fn write_through(
+        &mut self,
+        shared: &Shared,
+        added: &Added,
+        committing: &mut bool,
+    ) -> Result<usize, (Cause, u64)> {
+        shared.settling.wait();
+        self.take_settled(shared)?;
+        let mut extent = self.extent.clone();
+        extent.weight += added.weight();
+        *committing = true;
+        let left = shared.handle.with(|open| {
+            let (view, mut journal) = (open.view(), open.journal.lock());
+            let journaled = Journaled { id: journal.id(), settled: journal.tip() };
+            let commits = [&*view.recent(), added.commits()];
+            let settled =
+                recent::settle(&open.database, &commits, &extent, journaled, shared.history)?;
+            journal.settled(journaled.settled);
+            extent.note(&settled);
+            let left = settled.left;
+            shared.handle.publish(open, view.settled_with(added, settled));
+            Ok(left)
+        })?;
+        extent.last = added.last().map_or(extent.last, |last| last.get());
+        self.extent = extent;
+        Ok(left)
+    }
+
+    /// Creates the journal if it is not there, and waits until it has room for a frame.
+    fn make_room(&mut self, shared: &Shared, body: usize) -> Result<(), (Cause, u64)> {
+        shared.handle.with(|open| {
+            let mut journal = open.journal.lock();
+            if journal.create()? {
+                let journaled = Journaled { id: journal.id(), settled: journal.tip() };
+                recent::settle(&open.database, &[], &self.extent, journaled, usize::MAX)?;
+            }
+            Ok(())
+        })?;
+        while !shared.handle.with(|open| Ok(open.journal.lock().has_room(body)))? {
+            if shared.settling.is_idle() {
+                self.begin_settling(shared)?;
+            }
+            shared.settling.wait();
+            self.take_settled(shared)?;
+        }
+        Ok(())
+    }
+
+    /// Has the settling thread settle what is recent.
+    fn begin_settling(&mut self, shared: &Shared) -> Result<(), (Cause, u64)> {
+        shared.handle.with(|open| {
+            let next = open.view().begun();
+            let journal = open.journal.lock();
+            let work = Work {
+                generation: open.generation,
+                view: Arc::new(next.clone()),
+                extent: self.extent.clone(),
+                journaled: Journaled { id: journal.id(), settled: journal.tip() },
+            };
+            drop(journal);
+            shared.handle.publish(open, next);
+            shared.settling.begin(work);
+            Ok(())
+        })
+    }
+
+    /// Takes note of what was settled meanwhile, or of what failed there; for who holds
+    /// [`writing`](super::handle::Handle::writing).
+    fn take_settled(&mut self, shared: &Shared) -> Result<(), (Cause, u64)> {
+        let Some(came) = shared.settling.take() else { return Ok(()) };
+        let (settled, generation) = came?;
+        shared.handle.with(|open| {
+            // An opening since then has read what is settled from the file.
+            if open.generation == generation {
+                self.show(shared, open, settled);
+            }
+            Ok(())
+        })
+    }
+
+    fn show(&mut self, shared: &Shared, open: &Open, settled: Settled) {
+        open.journal.lock().settled(settled.journaled.settled);
+        self.extent.note(&settled);
+        let left = settled.left;
+        shared.handle.publish(open, open.view().settled(settled));
+        forget(shared, left);
+    }
+
+    /// The same for the settling thread, which has nobody to tell of a failure: the file is opened anew, and it tries again
+    /// later.
+    pub(super) fn see_settled(&mut self, shared: &Shared) {
+        let _writing = shared.handle.writing.lock();
+        if let Err((_, generation)) = self.take_settled(shared) {
+            let _ = shared.handle.mend(generation);
         }
     }
 
-    /// Puts all that is recent in its place, and syncs.
-    fn settle(&mut self, shared: &Shared) -> Result<(), Cause> {
+    /// Has what has been recent for long settled.
+    pub(super) fn settle_idle(&mut self, shared: &Shared) {
         let _writing = shared.handle.writing.lock();
-        self.refresh(shared).map_err(|failed| failed.what)?;
-        let settled = shared
-            .handle
-            .with(|database, view| recent::settle(database, view, &self.extent, shared.history)?.commit());
+        let ready = self.take_settled(shared).is_ok() && self.refresh(shared).is_ok();
+        let is_recent = shared.handle.with(|open| Ok(!open.view().recent().is_empty()));
+        // Where it fails, the next commit meets the same.
+        if ready && shared.settling.is_idle() && matches!(is_recent, Ok(true)) {
+            let _ = self.begin_settling(shared);
+        }
+    }
+
+    /// Settles all there is. For who is closing, the journal is of no use any more then.
+    fn settle(&mut self, shared: &Shared, closing: bool) -> Result<(), Cause> {
+        let _writing = shared.handle.writing.lock();
+        shared.settling.wait();
+        let settled = self.take_settled(shared).or_else(|(_, generation)| {
+            // That was in the background: it gets another chance here.
+            shared.handle.mend(generation).map_err(|what| (what, generation))
+        });
+        let settled = settled.and_then(|()| {
+            self.refresh(shared).map_err(|failed| (failed.what, failed.generation))?;
+            shared.handle.with(|open| {
+                let view = open.view().begun();
+                let mut journal = open.journal.lock();
+                let tip = journal.tip();
+                let journaled = match closing {
+                    true => Journaled::default(),
+                    false => Journaled { id: journal.id(), settled: tip },
+                };
+                if view.facts()?.journaled == journaled {
+                    return Ok(());
+                }
+                let commits = view.settling();
+                let commits = commits.as_deref().map_or_else(Vec::new, |commits| vec![commits]);
+                let settled =
+                    recent::settle(&open.database, &commits, &self.extent, journaled, shared.history)?;
+                if closing {
+                    journal.remove()?;
+                }
+                drop(journal);
+                // Readers see the same.
+                shared.handle.publish(open, view.clone());
+                self.show(shared, open, settled);
+                open.journal.lock().settled(tip);
+                Ok(())
+            })
+        });
         match settled {
-            Ok(committed) => {
-                self.note(shared, Fresh::default(), Some(committed));
+            Ok(()) => {
                 self.deadline = None;
                 Ok(())
             }
@@ -305,27 +479,6 @@ impl Committer {
                 let _ = shared.handle.mend(generation);
                 Err(what)
             }
-        }
-    }
-
-    /// Makes what was committed known, to those who read and to those who resolve.
-    fn note(&mut self, shared: &Shared, fresh: Fresh, committed: Option<recent::Committed>) {
-        let mut left = 0;
-        if let Some(committed) = committed {
-            self.extent = committed.extent;
-            left = committed.left;
-            shared.handle.publish(committed.view);
-        }
-        let mut window = shared.window.lock();
-        for (write, position, fingerprint) in fresh.applied {
-            window.remember(write, fingerprint, position);
-        }
-        for write in fresh.closed {
-            window.close(write);
-        }
-        // They are the oldest: the log loses its commits in the order in which they came.
-        for _ in 0..left {
-            window.forget_oldest();
         }
     }
 
@@ -358,7 +511,7 @@ impl Committer {
                 let outcome = if applied && !absent { Outcome::Unknown } else { Outcome::NotApplied };
                 match (call, applied_before) {
                     (Request::Commit { commit, .. }, Some(position)) => {
-                        let logged = shared.handle.with(|_, view| view.at(position)).ok().flatten();
+                        let logged = shared.handle.with(|open| open.view().at(position)).ok().flatten();
                         Response::Commit(match logged {
                             Some(logged) => Ok(logged.committed()),
                             None => Err(failure(Outcome::Unknown, &trouble, commit.write)),
@@ -403,17 +556,18 @@ impl Committer {
         if self.deadline.is_none() {
             return Ok(());
         }
-        let synced = shared.handle.with(|database, _| recent::sync(database));
-        match synced {
-            Ok(()) => {
-                self.deadline = None;
-                Ok(())
-            }
-            Err((what, generation)) => {
-                let _ = shared.handle.mend(generation);
-                Err(shared.handle.doubt(what))
-            }
+        self.sync_journal(shared).map_err(|(what, generation)| {
+            let _ = shared.handle.mend(generation);
+            shared.handle.doubt(what)
+        })
+    }
+
+    fn sync_journal(&mut self, shared: &Shared) -> Result<(), (Cause, u64)> {
+        if self.deadline.is_some() {
+            shared.handle.with(|open| Ok(open.journal.lock().sync()?))?;
+            self.deadline = None;
         }
+        Ok(())
     }
 
     /// Works on the whole file; what the engine says of it.
@@ -421,7 +575,7 @@ impl Committer {
         /// How many snapshots may be met that are still being read.
         const TRIES: usize = 1000;
 
-        self.settle(shared).map_err(|what| shared.handle.refusal(what))?;
+        self.settle(shared, false).map_err(|what| shared.handle.refusal(what))?;
         let _writing = shared.handle.writing.lock();
         for _ in 0..TRIES {
             let done = shared.handle.alone(|database| match work {
@@ -443,7 +597,16 @@ impl Committer {
                         // What is recent is not what it was: it is read anew before anything is committed.
                         self.generation = u64::MAX;
                     }
-                    return done;
+                    // A repair may have gone back to what the file said of its journal before.
+                    let noted = shared.handle.with(|open| {
+                        let journal = open.journal.lock();
+                        let journaled = Journaled { id: journal.id(), settled: journal.tip() };
+                        if open.view().facts()?.journaled != journaled {
+                            recent::settle(&open.database, &[], &Extent::default(), journaled, usize::MAX)?;
+                        }
+                        Ok(())
+                    });
+                    return done.and_then(|done| noted.map(|()| done).map_err(|(what, _)| shared.handle.refusal(what)));
                 }
             }
         }
@@ -479,9 +642,28 @@ fn give(call: Request, answer: Response) -> Option<Waker> {
     }
 }
 
+/// Makes the write ids of a turn known to those who resolve.
+fn remember(shared: &Shared, fresh: Fresh) {
+    let mut window = shared.window.lock();
+    for (write, position, fingerprint) in fresh.applied {
+        window.remember(write, fingerprint, position);
+    }
+    for write in fresh.closed {
+        window.close(write);
+    }
+}
+
+/// Forgets the oldest write ids: the log loses its commits in the order in which they came.
+fn forget(shared: &Shared, left: usize) {
+    let mut window = shared.window.lock();
+    for _ in 0..left {
+        window.forget_oldest();
+    }
+}
+
 /// Whether there is a commit after a position; `None` where that can't be told.
 fn committed_after(shared: &Shared, position: u64) -> Option<bool> {
-    shared.handle.with(|_, view| Ok(view.last > position)).ok()
+    shared.handle.with(|open| Ok(open.view().last > position)).ok()
 }
 
 /// Reads how far the log reaches, and what it says of write ids.
@@ -493,8 +675,9 @@ fn load(shared: &Shared) -> Result<Extent, Error> {
 
 /// The same, and the position of the newest commit.
 fn load_writing(shared: &Shared, issued: u64) -> Result<(Extent, u64), (Cause, u64)> {
-    let (mut extent, window) = shared.handle.with(|_, view| {
-        let mut extent = Extent::load(view)?;
+    let (mut extent, window) = shared.handle.with(|open| {
+        let view = open.view();
+        let mut extent = Extent::load(&view)?;
         let mut window = Window::after(extent.forgotten, shared.history);
         view.closed()?.into_iter().for_each(|write| window.close(write));
         view.each_commit(|logged| {

@@ -27,8 +27,8 @@ const PIECES: usize = 1024;
 pub(super) struct Disk {
     storage: Box<dyn StorageBackend>,
     unconfirmed: Arc<Unconfirmed>,
-    /// Where it lies, if it is a file.
-    place: Option<Arc<Place>>,
+    /// Which files must lie where they did for a sync to be worth anything.
+    places: Vec<Arc<Place>>,
     process: u32,
 }
 
@@ -40,9 +40,9 @@ impl Disk {
     pub(super) fn new(
         storage: Box<dyn StorageBackend>,
         unconfirmed: Arc<Unconfirmed>,
-        place: Option<Arc<Place>>,
+        places: Vec<Arc<Place>>,
     ) -> Self {
-        Self { storage, unconfirmed, place, process: std::process::id() }
+        Self { storage, unconfirmed, places, process: std::process::id() }
     }
 
     /// Writes again what no sync has confirmed, and syncs it.
@@ -101,6 +101,11 @@ impl Disk {
 }
 
 impl Unconfirmed {
+    /// What was written to a file that is no more.
+    pub(super) fn forget(&self) {
+        self.0.lock().clear();
+    }
+
     fn add(&self, start: u64, end: u64) {
         let mut ranges = self.0.lock();
         if let Some(last) = ranges.last_mut()
@@ -138,9 +143,7 @@ impl StorageBackend for Disk {
         self.same_process()?;
         self.storage.sync_data()?;
         // A commit is as good as the name under which it is found again.
-        if let Some(place) = &self.place {
-            place.check()?;
-        }
+        self.places.iter().try_for_each(|place| place.check())?;
         self.unconfirmed.0.lock().clear();
         Ok(())
     }

@@ -10,10 +10,10 @@ use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use redb::Database;
-
 use super::handle::Handle;
-use super::open::Opener;
+use super::files::Files;
+use super::journal::Shape;
+use super::open::{Opened, Opener};
 use super::open_error::OpenError;
 use super::options::{Options, Persistence};
 use super::recent::{Origin, RESOURCES, View};
@@ -23,7 +23,7 @@ use crate::base::random;
 use crate::store::{
     Commit, Entry, Error, Expected, Outcome, Page, Resolution, Scan, Store, Version, WriteId,
 };
-use disk::{Fault, SimulatedDisk};
+use disk::{Fault, Image, SimulatedDisk, bits, flip};
 
 /// How many commits the workload of the crash images makes.
 const COMMITS: u64 = 40;
@@ -44,9 +44,12 @@ fn images() -> usize {
 /// What a state shows: the number each id has.
 type Shown = BTreeMap<String, u64>;
 
+/// A journal that is soon full: most turns of the workload fit it, and the largest do not.
+const SHAPE: Shape = Shape { segment: 8 << 10, segments: 3 };
+
 fn opener(disk: &SimulatedDisk) -> Opener {
-    let disk = disk.clone();
-    Opener::of_storage(move || disk.clone())
+    let (own, journal) = (disk.clone(), disk.clone());
+    Opener::of_files(Files::of_storage(move || own.file(0), move || journal.file(1), SHAPE))
 }
 
 fn create(disk: &SimulatedDisk) {
@@ -92,8 +95,8 @@ fn after(number: u64) -> Shown {
 }
 
 /// Reads all there is, and panics where anything does not decode.
-fn read(database: &Database) -> Shown {
-    let view = View::load(database).unwrap();
+fn read(opened: &Opened) -> Shown {
+    let view = View::load(&opened.database, &opened.frames).unwrap();
     view.each_commit(|_| ()).unwrap();
     let rows = view.range(Bound::Unbounded, "", usize::MAX).unwrap().map(|row| {
         let (id, stored) = row.unwrap();
@@ -119,13 +122,18 @@ fn work(disk: &SimulatedDisk, persistence: Persistence, history: usize) {
     store.close().unwrap();
 }
 
-/// Images of the file after the workload: closed, and closed with recent commits that are not settled.
-fn worked() -> [Vec<u8>; 2] {
+/// Images of the files after the workload: closed, and closed with recent commits that are not settled.
+fn worked() -> [Image; 2] {
     [true, false].map(|is_settled| {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
+        let mut store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
         for number in 1..=COMMITS {
+            if number == COMMITS - 6 && !is_settled {
+                // From here on too few to be settled soon.
+                store.close().unwrap();
+                store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+            }
             commit(&store, number, drawn(&store)).wait().unwrap();
         }
         if !is_settled {
@@ -150,7 +158,7 @@ fn crash_with(persistence: Persistence, history: usize, wanted: usize) -> (usize
     let crashes = disk.crashes();
     let looked = RefCell::new(0);
     let mut lost = 0;
-    let mut look = |image: Vec<u8>, acknowledged: u64, what: &str| {
+    let mut look = |image: Image, acknowledged: u64, what: &str| {
         let disk = SimulatedDisk::of(image);
         let opened = opener(&disk).open();
         let database = opened.unwrap_or_else(|error| panic!("{what}, after {acknowledged}: {error}"));
@@ -296,7 +304,7 @@ fn a_store_survives_any_one_fault_at_any_operation() {
 
 #[test]
 fn a_flipped_bit_or_a_cut_is_found_or_harmless() {
-    let check = |image: Vec<u8>, what: String| {
+    let check = |image: Image, what: String| {
         // Also where nobody closes it.
         drop(Handle::open(opener(&SimulatedDisk::of(image.clone()))));
         let disk = SimulatedDisk::of(image);
@@ -314,13 +322,15 @@ fn a_flipped_bit_or_a_cut_is_found_or_harmless() {
     };
     for whole in worked() {
         for _ in 0..2_000 {
-            let bit = random() as usize % (whole.len() * 8);
+            let bit = random() as usize % bits(&whole);
             let mut image = whole.clone();
-            image[bit / 8] ^= 1 << (bit % 8);
+            flip(&mut image, bit);
             check(image, format!("bit {bit}"));
         }
-        for cut in (0..whole.len()).step_by(512) {
-            check(whole[..cut].to_vec(), format!("cut at {cut}"));
+        for (file, cut) in (0..2).flat_map(|file| (0..whole[file].len()).step_by(512).map(move |cut| (file, cut))) {
+            let mut image = whole.clone();
+            image[file].truncate(cut);
+            check(image, format!("file {file} cut at {cut}"));
         }
     }
 }
@@ -330,9 +340,9 @@ fn with_the_whole_file_verified_no_flipped_bit_changes_what_is_read() {
     let mut refused = 0;
     let worked = worked();
     for whole in worked.iter().cycle().take(500) {
-        let bit = random() as usize % (whole.len() * 8);
+        let bit = random() as usize % bits(whole);
         let mut image = whole.clone();
-        image[bit / 8] ^= 1 << (bit % 8);
+        flip(&mut image, bit);
         let disk = SimulatedDisk::of(image);
         match opener(&disk).verified().open() {
             Err(OpenError::Corrupt { .. }) => refused += 1,
@@ -351,7 +361,7 @@ fn what_verify_calls_sound_reads_as_it_was_written_and_serves_on() {
         let disk = SimulatedDisk::of(whole.clone());
         let store = File::start(Handle::open(opener(&disk)).unwrap(), &Options::new()).unwrap();
         store.verify().wait().unwrap();
-        let bit = random() as usize % (whole.len() * 8);
+        let bit = random() as usize % bits(whole);
         disk.flip(bit);
 
         match store.verify().wait() {
@@ -391,11 +401,12 @@ fn another_store_in_the_same_file_is_not_gone_on_with() {
         disk
     });
     let swapped = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let storage = {
+    let storage = |file: usize| {
         let (ours, other, swapped) = (ours.clone(), other.clone(), Arc::clone(&swapped));
-        move || if swapped.load(std::sync::atomic::Ordering::SeqCst) { other.clone() } else { ours.clone() }
+        move || if swapped.load(std::sync::atomic::Ordering::SeqCst) { other.file(file) } else { ours.file(file) }
     };
-    let store = File::start(Handle::open(Opener::of_storage(storage)).unwrap(), &Options::new()).unwrap();
+    let files = Files::of_storage(storage(0), storage(1), SHAPE);
+    let store = File::start(Handle::open(Opener::of_files(files)).unwrap(), &Options::new()).unwrap();
     commit(&store, 1, drawn(&store)).wait().unwrap();
 
     swapped.store(true, std::sync::atomic::Ordering::SeqCst);
@@ -419,7 +430,7 @@ fn arbitrary_bytes_are_no_store() {
             // The engine's magic number: what follows it is looked at.
             bytes[..9].copy_from_slice(b"redb\x1a\x0a\xa9\x0d\x0a");
         }
-        let disk = SimulatedDisk::of(bytes);
+        let disk = SimulatedDisk::of([bytes, Vec::new()]);
         assert!(matches!(opener(&disk).open(), Err(OpenError::Corrupt { .. })));
     }
 }
@@ -429,7 +440,7 @@ fn a_damaged_record_hides_none_before_it_and_is_listed_by_what_it_says_of_its_ve
     let disk = SimulatedDisk::default();
     create(&disk);
     let version = Version::from_bits(NonZeroU64::new(7).unwrap());
-    let database = opener(&disk).open().unwrap();
+    let database = opener(&disk).open().unwrap().database;
     let transaction = database.begin_write().unwrap();
     let mut resources = transaction.open_table(RESOURCES).unwrap();
     for id in ["a", "b", "c", "d"] {

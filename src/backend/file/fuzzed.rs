@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 use redb::StorageBackend;
 
 use super::File;
+use super::files::Files;
 use super::handle::Handle;
+use super::journal::{Mark, Shape, replay};
 use super::open::Opener;
 use super::options::Options;
 use super::recent::{self, Commits, Origin, commits_in};
@@ -60,9 +62,20 @@ impl StorageBackend for Bytes {
     }
 }
 
-fn opener(bytes: &Bytes) -> Opener {
-    let bytes = bytes.clone();
-    Opener::of_storage(move || bytes.clone())
+/// A journal that is soon full.
+const SHAPE: Shape = Shape { segment: 4 << 10, segments: 3 };
+
+fn opener([own, journal]: &[Bytes; 2]) -> Opener {
+    let (own, journal) = (own.clone(), journal.clone());
+    Opener::of_files(Files::of_storage(move || own.clone(), move || journal.clone(), SHAPE))
+}
+
+/// The store's own file, and its journal.
+fn split(mut image: Vec<u8>) -> [Bytes; 2] {
+    // What is short is no store: there the own file alone is looked at.
+    let own = image.len().checked_sub(SHAPE.length() as usize).filter(|own| *own > SHAPE.length() as usize);
+    let journal = image.split_off(own.unwrap_or(image.len()));
+    [image, journal].map(|bytes| Bytes(Arc::new(Mutex::new(bytes))))
 }
 
 fn use_it(store: &File) {
@@ -75,9 +88,9 @@ fn use_it(store: &File) {
     let _ = store.resolve(WriteId::from_bits(7)).wait();
 }
 
-/// The bytes of a store that was closed in good order, with commits that are not settled.
+/// The bytes of both files of a store that was not closed in good order, with commits that are not settled.
 pub fn image() -> Vec<u8> {
-    let bytes = Bytes(Arc::default());
+    let bytes = [Bytes(Arc::default()), Bytes(Arc::default())];
     opener(&bytes).initialize(Origin { identity: 1, floor: 7 }).expect("memory does not fail");
     let handle = Handle::open(opener(&bytes)).expect("it is a store");
     let store = File::start(handle, &Options::new().history(64)).expect("it is a store");
@@ -85,18 +98,18 @@ pub fn image() -> Vec<u8> {
     // The store's own way of closing would settle them.
     store.shared.handle.close().expect("memory does not fail");
     drop(store);
-    let image = bytes.0.lock().clone();
+    let image = bytes.map(|bytes| bytes.0.lock().clone()).concat();
     image
 }
 
 /// Opens any bytes as a store.
 pub fn open(image: Vec<u8>) {
-    let _ = Handle::open(opener(&Bytes(Arc::new(Mutex::new(image)))));
+    let _ = Handle::open(opener(&split(image)));
 }
 
 /// Opens any bytes as a store, and uses it if it is one.
 pub fn open_and_use(image: Vec<u8>) {
-    let bytes = Bytes(Arc::new(Mutex::new(image)));
+    let bytes = split(image);
     let Ok(handle) = Handle::open(opener(&bytes)) else { return };
     let Ok(store) = File::start(handle, &Options::new().history(64)) else { return };
     use_it(&store);
@@ -105,9 +118,17 @@ pub fn open_and_use(image: Vec<u8>) {
 
 /// Decodes any bytes as rows of commits: the commits take no more memory than some times the bytes.
 pub fn rows(bytes: &[u8]) {
-    let _ = recent::decode(bytes, &mut Commits::default());
+    let _ = recent::decode_frame(bytes, &mut Commits::default());
     let commits = commits_in(u64::MAX, bytes, 0).flatten().count();
     assert!(commits <= bytes.len());
+}
+
+/// Reads any bytes as the segments of a journal: what it gives takes no more memory than they do.
+pub fn journal(bytes: &[u8], number: u64, end: u64) {
+    let shape = Shape { segment: 1024, segments: 4 };
+    if let Ok((frames, _)) = replay(bytes, shape, Mark { number, checksum: 0, end }) {
+        assert!(frames.iter().map(Vec::len).sum::<usize>() <= bytes.len());
+    }
 }
 
 /// Decodes any bytes as a record. In the format that is written here, they must be the only bytes of that record; the other

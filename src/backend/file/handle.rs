@@ -8,7 +8,8 @@ use parking_lot::{Mutex, RwLock};
 use redb::Database;
 
 use super::caught::{caught, discard};
-use super::open::Opener;
+use super::journal::Journal;
+use super::open::{Opened, Opener};
 use super::open_error::OpenError;
 use super::place::Displaced;
 use super::recent::View;
@@ -23,7 +24,7 @@ use crate::store::{Error, Outcome};
 pub(super) struct Handle {
     opener: Opener,
     process: u32,
-    database: RwLock<Opened>,
+    opened: RwLock<Opening>,
     /// Held by who writes and by who opens anew: the engine can't do the second during the first.
     pub(super) writing: Mutex<()>,
     pub(super) watchers: Watchers,
@@ -35,33 +36,39 @@ pub(super) struct Handle {
     identity: u64,
 }
 
-struct Opened {
+struct Opening {
     engine: Engine,
     /// How many times the file was opened.
     generation: u64,
 }
 
 enum Engine {
-    Open {
-        database: Database,
-        /// What readers see: what the last transaction left.
-        view: RwLock<Arc<View>>,
-    },
+    Open(Open),
     /// An I/O error or a panic went through it.
     Broken,
     Closed,
 }
 
+/// What there is as long as the file is open.
+pub(super) struct Open {
+    pub(super) database: Database,
+    pub(super) journal: Mutex<Journal>,
+    /// What readers see: what the last turn left.
+    view: RwLock<Arc<View>>,
+    /// Which opening this is.
+    pub(super) generation: u64,
+}
+
 impl Handle {
     pub(super) fn open(opener: Opener) -> Result<Self, OpenError> {
-        let engine = Engine::open(&opener)?;
+        let engine = Engine::open(&opener, 0)?;
         let newest = AtomicU64::new(engine.last().unwrap_or(0));
         let identity = engine.identity().map_err(|what| opener.refused(what))?;
         Ok(Self {
             identity,
             opener,
             process: std::process::id(),
-            database: RwLock::new(Opened { engine, generation: 0 }),
+            opened: RwLock::new(Opening { engine, generation: 0 }),
             writing: Mutex::new(()),
             watchers: Watchers::default(),
             newest,
@@ -131,65 +138,59 @@ impl Handle {
 
     fn try_read<T>(&self, ask: impl Fn(&View) -> Result<T, redb::Error>) -> Result<T, (Cause, u64)> {
         // A view is on its own: who wants to close the file or to open it anew need not wait for its end.
-        let (view, generation) = self.opened(|_, view| Ok(Arc::clone(&view.read())));
+        let (view, generation) = self.opened(|open| Ok(open.view()));
         view.and_then(|view| caught(|| ask(&view))).map_err(|what| (what, generation))
     }
 
-    /// Runs with the open database and what readers see of it, for who writes and so holds [`writing`](Self::writing).
+    /// Runs with the open file, and tells which opening failed.
     pub(super) fn with<T>(
         &self,
-        run: impl FnOnce(&Database, &Arc<View>) -> Result<T, redb::Error>,
+        run: impl FnOnce(&Open) -> Result<T, redb::Error>,
     ) -> Result<T, (Cause, u64)> {
-        let (ran, generation) = self.opened(|database, view| {
-            let view = Arc::clone(&view.read());
-            caught(|| run(database, &view))
-        });
+        let (ran, generation) = self.opened(|open| caught(|| run(open)));
         ran.map_err(|what| (what, generation))
     }
 
-    fn opened<T>(
-        &self,
-        run: impl FnOnce(&Database, &RwLock<Arc<View>>) -> Result<T, Cause>,
-    ) -> (Result<T, Cause>, u64) {
-        let opened = self.database.read();
+    fn opened<T>(&self, run: impl FnOnce(&Open) -> Result<T, Cause>) -> (Result<T, Cause>, u64) {
+        let opened = self.opened.read();
         let ran = match &opened.engine {
-            Engine::Open { database, view } => run(database, view),
+            Engine::Open(open) => run(open),
             Engine::Broken => Err(Cause::Engine(redb::Error::PreviousIo)),
             Engine::Closed => Err(Cause::Closed),
         };
         (ran, opened.generation)
     }
 
-    /// Shows readers what a transaction left, for who holds [`writing`](Self::writing).
-    pub(super) fn publish(&self, next: View) {
-        let opened = self.database.read();
-        if let Engine::Open { view, .. } = &opened.engine {
-            self.newest.store(next.last, Ordering::SeqCst);
-            let before = std::mem::replace(&mut *view.write(), Arc::new(next));
-            discard(before);
-        }
+    /// Shows readers what a turn left, for who holds [`writing`](Self::writing).
+    pub(super) fn publish(&self, open: &Open, next: View) {
+        self.newest.store(next.last, Ordering::SeqCst);
+        let before = std::mem::replace(&mut *open.view.write(), Arc::new(next));
+        discard(before);
     }
 
-    /// Runs with the database to itself, for who writes and so holds [`writing`](Self::writing): readers wait.
+    /// Runs with the database to itself, for who writes and so holds [`writing`](Self::writing), and once all is settled:
+    /// readers wait.
     pub(super) fn alone<T>(
         &self,
         run: impl FnOnce(&mut Database) -> Result<T, redb::Error>,
     ) -> Result<T, Cause> {
-        let mut opened = self.database.write();
-        let (mut database, view) = match std::mem::replace(&mut opened.engine, Engine::Broken) {
-            Engine::Open { database, view } => (database, view),
-            Engine::Broken => return Err(Cause::Engine(redb::Error::PreviousIo)),
-            Engine::Closed => {
-                opened.engine = Engine::Closed;
-                return Err(Cause::Closed);
-            }
-        };
+        let mut opened = self.opened.write();
+        let Open { mut database, journal, view, generation } =
+            match std::mem::replace(&mut opened.engine, Engine::Broken) {
+                Engine::Open(open) => open,
+                Engine::Broken => return Err(Cause::Engine(redb::Error::PreviousIo)),
+                Engine::Closed => {
+                    opened.engine = Engine::Closed;
+                    return Err(Cause::Closed);
+                }
+            };
         discard(view);
         let ran = caught(|| run(&mut database));
-        match caught(|| View::load(&database)) {
+        match caught(|| View::load(&database, &[])) {
             Ok(view) => {
                 self.take_note(view.last);
-                opened.engine = Engine::Open { database, view: RwLock::new(Arc::new(view)) };
+                let view = RwLock::new(Arc::new(view));
+                opened.engine = Engine::Open(Open { database, journal, view, generation });
                 ran
             }
             Err(what) => {
@@ -200,20 +201,20 @@ impl Handle {
     }
 
     pub(super) fn generation(&self) -> u64 {
-        self.database.read().generation
+        self.opened.read().generation
     }
 
     /// Opens the file anew, unless that was done since `generation`. For who holds [`writing`](Self::writing).
     pub(super) fn mend(&self, generation: u64) -> Result<(), Cause> {
-        let mut opened = self.database.write();
+        let mut opened = self.opened.write();
         match opened.engine {
             Engine::Closed => return Err(Cause::Closed),
-            Engine::Open { .. } if opened.generation != generation => return Ok(()),
-            Engine::Open { .. } | Engine::Broken => {}
+            Engine::Open(_) if opened.generation != generation => return Ok(()),
+            Engine::Open(_) | Engine::Broken => {}
         }
         let broken = std::mem::replace(&mut opened.engine, Engine::Broken);
         discard(broken);
-        let engine = Engine::open(&self.opener).map_err(Cause::Reopening)?;
+        let engine = Engine::open(&self.opener, opened.generation + 1).map_err(Cause::Reopening)?;
         // The same file may hold another store by now: what is written there is nobody's.
         if engine.identity()? != self.identity {
             discard(engine);
@@ -235,9 +236,9 @@ impl Handle {
     /// Closes the file for good.
     pub(super) fn close(&self) -> Result<(), Cause> {
         let _writing = self.writing.lock();
-        let closing = std::mem::replace(&mut self.database.write().engine, Engine::Closed);
+        let closing = std::mem::replace(&mut self.opened.write().engine, Engine::Closed);
         match closing {
-            Engine::Open { database, view } => {
+            Engine::Open(Open { database, view, .. }) => {
                 discard(view);
                 caught(|| Ok(database.close()?))
             }
@@ -249,7 +250,7 @@ impl Handle {
     /// As an error of the disk does.
     #[cfg(test)]
     pub(super) fn break_it(&self) {
-        let broken = std::mem::replace(&mut self.database.write().engine, Engine::Broken);
+        let broken = std::mem::replace(&mut self.opened.write().engine, Engine::Broken);
         discard(broken);
     }
 
@@ -262,7 +263,7 @@ impl Engine {
     /// The position of the newest commit.
     fn last(&self) -> Option<u64> {
         match self {
-            Self::Open { view, .. } => Some(view.read().last),
+            Self::Open(open) => Some(open.view.read().last),
             Self::Broken | Self::Closed => None,
         }
     }
@@ -270,16 +271,18 @@ impl Engine {
     /// The random number that names the store.
     fn identity(&self) -> Result<u64, Cause> {
         match self {
-            Self::Open { view, .. } => caught(|| view.read().identity()),
+            Self::Open(open) => caught(|| open.view.read().identity()),
             Self::Broken | Self::Closed => Err(Cause::Closed),
         }
     }
 
-    fn open(opener: &Opener) -> Result<Self, OpenError> {
-        let database = opener.open()?;
-        let loaded = caught(|| View::load(&database));
-        match loaded {
-            Ok(view) => Ok(Self::Open { database, view: RwLock::new(Arc::new(view)) }),
+    fn open(opener: &Opener, generation: u64) -> Result<Self, OpenError> {
+        let Opened { database, journal, frames } = opener.open()?;
+        match caught(|| View::load(&database, &frames)) {
+            Ok(view) => {
+                let (journal, view) = (Mutex::new(journal), RwLock::new(Arc::new(view)));
+                Ok(Self::Open(Open { database, journal, view, generation }))
+            }
             Err(what) => {
                 discard(database);
                 Err(opener.refused(what))
@@ -288,8 +291,15 @@ impl Engine {
     }
 }
 
+impl Open {
+    /// What readers see.
+    pub(super) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read())
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
-        discard(std::mem::replace(&mut self.database.get_mut().engine, Engine::Closed));
+        discard(std::mem::replace(&mut self.opened.get_mut().engine, Engine::Closed));
     }
 }

@@ -6,56 +6,42 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
+use redb::{Builder, Database, ReadableDatabase, StorageBackend};
 
 use super::caught::{discard, panic_text};
-use super::disk::{Disk, Unconfirmed};
+use super::files::Files;
+use super::journal::{Journal, Unreadable};
 use super::open_error::{OpenError, io_error};
-use super::place::Place;
-use super::recent::{self, FORMAT, Origin};
+use super::recent::{self, FORMAT, Journaled, Origin};
 use super::trouble::Cause;
 use crate::base::random;
 
-/// How to reach the storage of one file, again and again.
+/// How to open one store, again and again.
 pub(super) struct Opener {
     pub(super) path: PathBuf,
-    place: Option<Arc<Place>>,
-    storage: Box<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync>,
-    unconfirmed: Arc<Unconfirmed>,
+    files: Arc<Files>,
     cache_bytes: usize,
     verify: bool,
+}
+
+/// A store's files, open.
+pub(super) struct Opened {
+    pub(super) database: Database,
+    pub(super) journal: Journal,
+    /// What the journal holds that is not settled.
+    pub(super) frames: Vec<Vec<u8>>,
 }
 
 impl Opener {
     /// For the file at `path`, which exists.
     pub(super) fn new(path: &Path, cache_bytes: usize, verify: bool) -> Self {
-        let place = Arc::new(Place::new(path));
-        let at = Arc::clone(&place);
-        let storage = Box::new(move || Ok(Box::new(open_existing(&at)?) as Box<dyn StorageBackend>));
-        Self {
-            path: path.to_path_buf(),
-            place: Some(place),
-            storage,
-            unconfirmed: Arc::default(),
-            cache_bytes,
-            verify,
-        }
+        Self { path: path.to_path_buf(), files: Arc::new(Files::at(path)), cache_bytes, verify }
     }
 
     /// For storage that is not a file, in tests of what storage can do.
     #[cfg(any(test, fuzzing))]
-    pub(super) fn of_storage<S: StorageBackend>(storage: impl Fn() -> S + Send + Sync + 'static) -> Self {
-        let storage = Box::new(move || Ok(Box::new(storage()) as Box<dyn StorageBackend>));
-        let cache_bytes = 1 << 20;
-        Self {
-            path: "memory".into(),
-            place: None,
-            storage,
-            unconfirmed: Arc::default(),
-            cache_bytes,
-            verify: false,
-        }
+    pub(super) fn of_files(files: Files) -> Self {
+        Self { path: "memory".into(), files: Arc::new(files), cache_bytes: 1 << 20, verify: false }
     }
 
     /// The same with the whole file checked at each opening.
@@ -64,11 +50,10 @@ impl Opener {
         Self { verify: true, ..self }
     }
 
-    /// Opens the file and looks whether it is one of this store.
-    pub(super) fn open(&self) -> Result<Database, OpenError> {
+    /// Opens the files and looks whether they are those of a store.
+    pub(super) fn open(&self) -> Result<Opened, OpenError> {
         let fail = |source| io_error("open", &self.path, source);
-        let disk =
-            Disk::new((self.storage)().map_err(fail)?, Arc::clone(&self.unconfirmed), self.place.clone());
+        let disk = self.files.open().map_err(fail)?;
         // The engine would make a new database of it.
         if disk.len().map_err(fail)? == 0 {
             return Err(self.corrupt("it is empty".to_owned()));
@@ -77,17 +62,32 @@ impl Opener {
         let open = || {
             let database = self.builder(self.verify).create_with_backend(disk)?;
             let format = recent::format(&database)?;
-            Ok((database, format))
+            let journaled = match format {
+                FORMAT => recent::facts(&database.begin_read()?)?.journaled,
+                _ => Journaled::default(),
+            };
+            Ok((database, format, journaled))
         };
         // The engine trusts a file that was closed in good order, and panics where it should not have.
         let opened = catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|panic| {
             Err(redb::Error::Corrupted(format!("the engine panicked: {}", panic_text(&*panic))))
         });
-        match opened.map_err(|error| self.refusal(error))? {
-            (database, FORMAT) => Ok(database),
-            (database, format) => {
+        let (database, format, journaled) = opened.map_err(|error| self.refusal(error))?;
+        if format != FORMAT {
+            discard(database);
+            return Err(self.corrupt(format!("it has format {format}, and this release reads {FORMAT}")));
+        }
+        match Journal::open(&self.files, journaled.id, journaled.settled) {
+            Ok((journal, frames)) => Ok(Opened { database, journal, frames }),
+            Err(unreadable) => {
                 discard(database);
-                Err(self.corrupt(format!("it has format {format}, and this release reads up to {}", FORMAT)))
+                Err(match unreadable {
+                    Unreadable::Io(missing) if missing.kind() == io::ErrorKind::NotFound => {
+                        self.corrupt("its journal is missing, with the newest commits".to_owned())
+                    }
+                    Unreadable::Io(source) => self.refusal(redb::Error::Io(source)),
+                    Unreadable::Damaged(found) => self.corrupt(found.to_owned()),
+                })
             }
         }
     }
@@ -95,8 +95,7 @@ impl Opener {
     /// Makes a new database in the storage, which is empty.
     pub(super) fn initialize(&self, origin: Origin) -> Result<(), OpenError> {
         let fail = |source| io_error("create", &self.path, source);
-        let disk =
-            Disk::new((self.storage)().map_err(fail)?, Arc::clone(&self.unconfirmed), self.place.clone());
+        let disk = self.files.open().map_err(fail)?;
         let create = || {
             let database = self.builder(false).create_with_backend(disk)?;
             recent::lay(&database, origin)?;
@@ -227,14 +226,4 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), OpenError> {
         synced.map_err(|source| io_error("sync the directory of", path, source))?;
     }
     Ok(())
-}
-
-fn open_existing(place: &Place) -> io::Result<FileBackend> {
-    let file = fs::OpenOptions::new().read(true).write(true).open(place.path());
-    let file = file.map_err(|error| place.explain(error))?;
-    place.check_opened(&file)?;
-    FileBackend::new(file).map_err(|error| match error {
-        DatabaseError::Storage(StorageError::Io(source)) => source,
-        other => io::Error::other(other),
-    })
 }

@@ -11,20 +11,31 @@ use crate::base::random;
 /// How much a disk writes as one.
 const SECTOR: usize = 512;
 
-/// A disk with a cache: reads see all that was written, a crash keeps what was synced and any part of the rest.
+/// The store's own file, and its journal.
+pub(super) type Image = [Vec<u8>; 2];
+
+/// A disk with a cache and two files: reads see all that was written, a crash keeps what was synced and any part of the
+/// rest. A sync is of one file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SimulatedDisk(Arc<Mutex<Contents>>);
+
+/// One file on it.
+#[derive(Debug)]
+pub(super) struct OneFile {
+    disk: SimulatedDisk,
+    file: usize,
+}
 
 #[derive(Default)]
 struct Contents {
     /// What reads see.
-    seen: Vec<u8>,
+    seen: Image,
     /// What a sync has confirmed.
-    confirmed: Vec<u8>,
-    /// What the next sync will confirm.
+    confirmed: Image,
+    /// What the next sync of its file will confirm.
     pending: Vec<Step>,
     trace: Vec<Event>,
-    start: Vec<u8>,
+    start: Image,
     operations: usize,
     fault: Option<(Fault, usize)>,
     full: bool,
@@ -32,20 +43,27 @@ struct Contents {
 
 impl std::fmt::Debug for Contents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Contents({} bytes)", self.seen.len())
+        write!(f, "Contents({} bytes)", self.seen[0].len())
     }
 }
 
 /// What changes a disk.
 #[derive(Clone)]
-enum Step {
+struct Step {
+    file: usize,
+    change: Change,
+}
+
+#[derive(Clone)]
+enum Change {
     Write(usize, Vec<u8>),
     Resize(usize),
 }
 
 enum Event {
     Step(Step),
-    Sync,
+    /// Of a file.
+    Sync(usize),
     Acknowledged(u64),
 }
 
@@ -64,7 +82,7 @@ pub(super) enum Fault {
 
 /// A moment at which the power may fail.
 pub(super) struct Crash {
-    confirmed: Vec<u8>,
+    confirmed: Image,
     pending: Vec<Step>,
     /// The last commit that was acknowledged before.
     pub(super) acknowledged: u64,
@@ -72,7 +90,7 @@ pub(super) struct Crash {
 
 impl SimulatedDisk {
     /// A disk with this content, all of it confirmed.
-    pub(super) fn of(image: Vec<u8>) -> Self {
+    pub(super) fn of(image: Image) -> Self {
         let state =
             Contents { seen: image.clone(), confirmed: image.clone(), start: image, ..Contents::default() };
         Self(Arc::new(Mutex::new(state)))
@@ -87,9 +105,8 @@ impl SimulatedDisk {
     /// Changes one bit behind everybody's back.
     pub(super) fn flip(&self, bit: usize) {
         let mut state = self.0.lock();
-        let (byte, mask) = (bit / 8, 1 << (bit % 8));
-        state.seen[byte] ^= mask;
-        state.confirmed[byte] ^= mask;
+        flip(&mut state.seen, bit);
+        flip(&mut state.confirmed, bit);
     }
 
     pub(super) fn heal(&self) {
@@ -103,15 +120,34 @@ impl SimulatedDisk {
     }
 
     pub(super) fn sync(&self) {
-        self.sync_data().unwrap();
+        for file in 0..2 {
+            self.file(file).sync_data().unwrap();
+        }
+    }
+
+    /// The store's own file, or its journal.
+    pub(super) fn file(&self, file: usize) -> OneFile {
+        OneFile { disk: self.clone(), file }
+    }
+
+    /// Loses what no sync has confirmed, as a cache does whose pages could not be written.
+    pub(super) fn forget(&self) {
+        let mut state = self.0.lock();
+        state.seen = state.confirmed.clone();
+        state.pending.clear();
     }
 
     pub(super) fn operations(&self) -> usize {
         self.0.lock().operations
     }
 
-    pub(super) fn confirmed(&self) -> Vec<u8> {
+    pub(super) fn confirmed(&self) -> Image {
         self.0.lock().confirmed.clone()
+    }
+
+    /// What there is for who opens it now, as after a crash of the program alone.
+    pub(super) fn seen(&self) -> Image {
+        self.0.lock().seen.clone()
     }
 
     /// Every moment since the first acknowledgement at which something changed, or since the start where there is none.
@@ -125,7 +161,9 @@ impl SimulatedDisk {
         for event in &state.trace {
             match event {
                 Event::Step(step) => pending.push(step.clone()),
-                Event::Sync => pending.drain(..).for_each(|step| step.apply(&mut confirmed)),
+                Event::Sync(file) => {
+                    pending.extract_if(.., |step| step.file == *file).for_each(|step| step.apply(&mut confirmed));
+                }
                 Event::Acknowledged(number) => acknowledged = Some(*number),
             }
             let Some(acknowledged) = acknowledged else { continue };
@@ -134,7 +172,7 @@ impl SimulatedDisk {
         crashes
     }
 
-    fn operate(&self, kind: Kind, step: Option<Step>) -> io::Result<()> {
+    fn operate(&self, file: usize, kind: Kind, change: Option<Change>) -> io::Result<()> {
         let mut state = self.0.lock();
         let at = state.operations;
         state.operations += 1;
@@ -148,15 +186,15 @@ impl SimulatedDisk {
         match (struck, kind) {
             (None | Some(Fault::Full), _) => {}
             (Some(Fault::Short), Kind::Write) => {
-                if let Some(Step::Write(offset, bytes)) = step {
+                if let Some(Change::Write(offset, bytes)) = change {
                     let half = bytes.len() / 2;
-                    state.step(Step::Write(offset, bytes[..half].to_vec()));
+                    state.step(Step { file, change: Change::Write(offset, bytes[..half].to_vec()) });
                 }
                 return Err(io::Error::other("a short write"));
             }
             (Some(Fault::LostOnSync), Kind::Sync) => {
                 // Some of it is written, the rest never will be, and no later sync says so.
-                let pending = std::mem::take(&mut state.pending);
+                let pending: Vec<_> = state.pending.extract_if(.., |step| step.file == file).collect();
                 for step in pending.into_iter().filter(|_| random().is_multiple_of(2)) {
                     step.apply(&mut state.confirmed);
                 }
@@ -164,12 +202,12 @@ impl SimulatedDisk {
             }
             (Some(_), _) => return Err(io::Error::other("an injected error")),
         }
-        match step {
-            Some(step) => state.step(step),
+        match change {
+            Some(change) => state.step(Step { file, change }),
             None if kind == Kind::Sync => {
-                let pending = std::mem::take(&mut state.pending);
+                let pending: Vec<_> = state.pending.extract_if(.., |step| step.file == file).collect();
                 pending.into_iter().for_each(|step| step.apply(&mut state.confirmed));
-                state.trace.push(Event::Sync);
+                state.trace.push(Event::Sync(file));
             }
             None => {}
         }
@@ -194,10 +232,11 @@ impl Contents {
 }
 
 impl Step {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Resize(length) => bytes.resize(*length, 0),
-            Self::Write(offset, data) => {
+    fn apply(&self, image: &mut Image) {
+        let bytes = &mut image[self.file];
+        match &self.change {
+            Change::Resize(length) => bytes.resize(*length, 0),
+            Change::Write(offset, data) => {
                 let end = offset + data.len();
                 if bytes.len() < end {
                     bytes.resize(end, 0);
@@ -210,7 +249,7 @@ impl Step {
 
 impl Crash {
     /// What the disk may have afterwards: nothing that was not synced, all of it, some of its writes, or some sectors.
-    pub(super) fn image(&self, variant: usize) -> Vec<u8> {
+    pub(super) fn image(&self, variant: usize) -> Image {
         let mut image = self.confirmed.clone();
         let mut steps = self.pending.clone();
         match variant % 4 {
@@ -226,39 +265,53 @@ impl Crash {
 
 /// A write as the sectors it is made of.
 fn sectors(step: Step) -> Vec<Step> {
-    match step {
-        Step::Resize(_) => vec![step],
-        Step::Write(offset, data) => {
-            let sector =
-                |(number, data): (usize, &[u8])| Step::Write(offset + number * SECTOR, data.to_vec());
+    match &step.change {
+        Change::Resize(_) => vec![step],
+        Change::Write(offset, data) => {
+            let sector = |(number, data): (usize, &[u8])| {
+                let change = Change::Write(offset + number * SECTOR, data.to_vec());
+                Step { file: step.file, change }
+            };
             data.chunks(SECTOR).enumerate().map(sector).collect()
         }
     }
 }
 
-impl StorageBackend for SimulatedDisk {
+/// How many bits an image has.
+pub(super) fn bits(image: &Image) -> usize {
+    image.iter().map(|file| file.len() * 8).sum()
+}
+
+/// Changes one bit, counted through both files.
+pub(super) fn flip(image: &mut Image, bit: usize) {
+    let own = image[0].len() * 8;
+    let (file, bit) = if bit < own { (0, bit) } else { (1, bit - own) };
+    image[file][bit / 8] ^= 1 << (bit % 8);
+}
+
+impl StorageBackend for OneFile {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.lock().seen.len() as u64)
+        Ok(self.disk.0.lock().seen[self.file].len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.operate(Kind::Read, None)?;
-        let state = self.0.lock();
+        self.disk.operate(self.file, Kind::Read, None)?;
+        let state = self.disk.0.lock();
         let start = offset as usize;
-        let found = state.seen.get(start..start + out.len());
+        let found = state.seen[self.file].get(start..start + out.len());
         out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.operate(Kind::Resize, Some(Step::Resize(length as usize)))
+        self.disk.operate(self.file, Kind::Resize, Some(Change::Resize(length as usize)))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.operate(Kind::Sync, None)
+        self.disk.operate(self.file, Kind::Sync, None)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.operate(Kind::Write, Some(Step::Write(offset as usize, data.to_vec())))
+        self.disk.operate(self.file, Kind::Write, Some(Change::Write(offset as usize, data.to_vec())))
     }
 }

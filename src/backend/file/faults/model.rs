@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,10 +9,10 @@ use std::time::{Duration, Instant};
 use redb::ReadableTable;
 
 use super::super::committer::Committer;
-use super::super::recent::{self, Commits, DELETED, LOG, NEWEST, RECENT, View, commits_in};
+use super::super::recent::{DELETED, LOG, View, commits_in};
 use super::super::{File, Handle, Options, Persistence};
 use super::disk::{Fault, SimulatedDisk};
-use super::{after, commit, create, drawn, opener, read, start};
+use super::{SHAPE, after, commit, create, drawn, opener, read, start};
 use crate::base::random;
 use crate::store::{
     Commit, Entry, Expected, Kind, Known, Outcome, Resolution, Scan, Store, Version, WriteId,
@@ -23,15 +22,6 @@ const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
 /// How many bytes a row of the log has at most, unless it has one commit only: 4000, and the length of its last piece.
 const ROW: usize = 4004;
-
-/// How many bytes a row of recent commits has at most, unless it has one commit only.
-const LONG_ROW: usize = 16_000;
-
-/// How many bytes of commits are recent at most.
-const RECENT_BYTES: usize = 256 << 10;
-
-/// How many changes are recent at most.
-const RECENT_CHANGES: usize = 1000;
 
 /// What the store must show.
 #[derive(Default)]
@@ -80,31 +70,28 @@ impl Model {
     }
 
     /// Looks whether the store shows what it must, in memory and in the file.
-    fn check(&self, store: &File, history: usize) {
+    fn check(&self, disk: &SimulatedDisk, store: &File, history: usize) {
         let shared = &store.shared;
+        shared.settling.wait();
+        store.serving.committer.lock().see_settled(shared);
         let extent = store.serving.committer.lock().extent().clone();
         let floor = extent.floor;
         let there: Vec<_> = self.commits.iter().copied().filter(|(position, ..)| *position > floor).collect();
-        let looked = shared.handle.with(|database, view| {
-            let loaded = View::load(database)?;
+        let opened = opener(&SimulatedDisk::of(disk.seen())).open().unwrap();
+        let looked = shared.handle.with(|open| {
+            let view = open.view();
+            let loaded = View::load(&opened.database, &opened.frames)?;
             let tables = loaded.snapshot();
             assert_eq!((view.last, view.floor), (loaded.last, floor));
-            assert_eq!((loaded.floor, recent::facts(tables)?.forgotten), (floor, extent.forgotten));
+            assert_eq!((loaded.floor, loaded.facts()?.forgotten), (floor, extent.forgotten));
 
             let (recent, again) = (view.recent(), loaded.recent());
             assert_eq!(recent.list(), again.list());
-            assert_eq!((recent.bytes(), recent.weight()), (again.bytes(), again.weight()));
+            assert_eq!((recent.closed(), recent.weight()), (again.closed(), again.weight()));
+            assert!(view.settling().is_none());
             let recent_weight = recent.weight();
-            assert!(recent.bytes() <= RECENT_BYTES && recent_weight <= RECENT_CHANGES.min(history / 16));
+            assert!(recent.bytes() as u64 <= SHAPE.segment * SHAPE.segments);
             drop((recent, again));
-            for row in tables.open_table(RECENT)?.iter()? {
-                let (row, mut commits) = (row?.1, Commits::default());
-                recent::decode(row.value(), &mut commits).unwrap();
-                assert!(commits.list().len() == 1 || row.value().len() <= LONG_ROW);
-            }
-            let newest = tables.open_table(NEWEST)?.get(())?;
-            let newest = newest.map_or_else(Vec::new, |row| row.value().to_vec());
-            assert!(newest == extent.newest() && newest.len() <= LONG_ROW);
 
             let mut oldest_row = None;
             for row in tables.open_table(LOG)?.iter()? {
@@ -121,7 +108,7 @@ impl Model {
             let settled = weight(&there) - recent_weight;
             assert!(settled < history + oldest_row.unwrap_or(1), "the log is too long");
 
-            for view in [&**view, &loaded] {
+            for view in [&*view, &loaded] {
                 let mut each = Vec::new();
                 view.each_commit(|logged| {
                     each.push((logged.position.get(), logged.weight(), logged.write.unwrap()));
@@ -206,7 +193,7 @@ fn run(history: usize, steps: usize, every: usize, sizes: &[usize]) {
             _ => {
                 model.step(&store, sizes);
                 if step.is_multiple_of(every) {
-                    model.check(&store, history);
+                    model.check(&disk, &store, history);
                 }
                 continue;
             }
@@ -215,9 +202,9 @@ fn run(history: usize, steps: usize, every: usize, sizes: &[usize]) {
         if random().is_multiple_of(2) {
             store.compact().wait().unwrap();
         }
-        model.check(&store, history);
+        model.check(&disk, &store, history);
     }
-    model.check(&store, history);
+    model.check(&disk, &store, history);
 }
 
 #[test]
@@ -228,20 +215,6 @@ fn a_short_log_is_as_long_as_it_should_be() {
 #[test]
 fn rows_of_recent_commits_are_settled_once_they_are_many() {
     run(3200, 2000, 40, &[20, 20, 300, 1500, 5000]);
-}
-
-#[test]
-fn small_commits_are_settled_once_they_are_many() {
-    let disk = SimulatedDisk::default();
-    create(&disk);
-    let store = start_with(&disk, 100_000);
-    let mut most = 0;
-    for _ in 0..=RECENT_CHANGES {
-        store.commit(Commit::one(Entry::put("a", Expected::Any, (*b"").into()))).wait().unwrap();
-        most = most.max(store.shared.handle.read(|view| Ok(view.recent().weight())).unwrap());
-    }
-
-    assert_eq!(most, RECENT_CHANGES);
 }
 
 #[test]
@@ -260,7 +233,7 @@ fn a_view_stays_as_it_was_while_commits_go_on() {
         for number in 1..=2 {
             commit(&store, number, drawn(&store)).wait().unwrap();
         }
-        let view = store.shared.handle.with(|_, view| Ok(Arc::clone(view))).unwrap();
+        let view = store.shared.handle.with(|open| Ok(open.view())).unwrap();
         let look = || {
             let found = |id: &str| view.find(id).unwrap().record().map(<[u8]>::to_vec);
             let rows = view.range(Bound::Unbounded, "", usize::MAX).unwrap().map(Result::unwrap);
@@ -392,7 +365,7 @@ fn a_compaction_that_meets_a_reader_leaves_the_file_open() {
     create(&disk);
     let store = start_with(&disk, 64);
     let handle = &store.shared.handle;
-    let view = handle.with(|_, view| Ok(Arc::clone(view))).unwrap();
+    let view = handle.with(|open| Ok(open.view())).unwrap();
 
     assert!(handle.alone(|database| Ok(database.compact()?)).is_err());
 

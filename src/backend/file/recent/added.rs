@@ -3,22 +3,21 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::commits::{AfterImage, Commits, encode};
+use super::commits::{AfterImage, Commits, encode, encode_frame};
 use super::log::Logged;
 use super::view::Stored;
 use crate::store::WriteId;
 
-/// How many bytes of commits may be recent. With more, a page of values would be written for more of them at once, and the
-/// commit that settles them would take longer.
-pub(super) const RECENT_BYTES: usize = 256 << 10;
+/// How many bytes of commits a turn has at most in the journal. With more it is settled at once: values so large are
+/// better written once.
+const LARGE: usize = 1 << 20;
 
 /// The commits of one turn before they are written, in order, and their bytes in a row.
 #[derive(Debug, Default)]
 pub(crate) struct Added {
     pub(super) commits: Commits,
-    pub(super) row: Vec<u8>,
-    /// The write ids that are closed.
-    pub(super) closed: Vec<WriteId>,
+    row: Vec<u8>,
+    is_large: bool,
 }
 
 impl Added {
@@ -27,23 +26,29 @@ impl Added {
     pub(crate) fn add(&mut self, logged: Logged, records: Vec<Arc<[u8]>>) {
         let before = self.row.len();
         let values: usize = records.iter().map(|record| record.len()).sum();
-        // What is settled at once needs no row.
-        let bytes = if before + values > RECENT_BYTES {
-            values
-        } else {
+        self.is_large |= before + values > LARGE;
+        if !self.is_large {
             encode(&mut self.row, &logged, &records);
-            self.row.len() - before
-        };
-        self.commits.add(logged, records, bytes);
+        }
+        self.commits.add(logged, records, self.row.len() - before);
+    }
+
+    pub(crate) fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.commits.is_empty() && self.closed.is_empty()
+        self.commits.is_empty()
     }
 
     /// Closes a write id.
     pub(crate) fn close(&mut self, write: WriteId) {
-        self.closed.push(write);
+        self.commits.close(write);
+    }
+
+    /// What the journal keeps of it; `None` where that is too much.
+    pub(crate) fn frame(&self) -> Option<Vec<u8>> {
+        (!self.is_large).then(|| encode_frame(self.commits.closed(), &self.row))
     }
 
     /// The position of the newest, where there is one.
@@ -51,12 +56,17 @@ impl Added {
         self.commits.list().last().map(|logged| logged.position)
     }
 
+    /// How much of the log's limit they take up.
+    pub(crate) fn weight(&self) -> usize {
+        self.commits.weight()
+    }
+
     /// What an id came to, where one of them touched it.
     pub(crate) fn find(&self, id: &str) -> Option<Stored> {
         self.image(id).map(Stored::from)
     }
 
-    pub(super) fn image(&self, id: &str) -> Option<&AfterImage> {
+    fn image(&self, id: &str) -> Option<&AfterImage> {
         self.commits.find(id, u64::MAX)
     }
 

@@ -1,18 +1,20 @@
-//! [`Commits`] that are kept whole, with their values: those of one transaction, and the recent ones, which are not
-//! settled.
+//! [`Commits`] that are kept whole, with their values: those of one turn, and the recent ones, which are not settled.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use super::log::{LogDamage, Logged, pieces, push};
+use crate::store::WriteId;
 
 /// Commits in order, and what each id came to by them.
 #[derive(Debug, Default)]
 pub(crate) struct Commits {
     ids: BTreeMap<Arc<str>, Vec<AfterImage>>,
     list: Vec<Arc<Logged>>,
-    /// How many bytes they take up in rows.
+    /// The write ids that were closed.
+    closed: Vec<WriteId>,
+    /// How many bytes they take up in the journal.
     bytes: usize,
     /// How much of the log's limit they take up.
     weight: usize,
@@ -49,12 +51,23 @@ impl Commits {
             self.ids.entry(id).or_default().extend(states);
         }
         self.list.extend(later.list);
+        self.closed.extend(later.closed);
         self.bytes += later.bytes;
         self.weight += later.weight;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.closed.is_empty()
+    }
+
+    /// Closes a write id.
+    pub(crate) fn close(&mut self, write: WriteId) {
+        self.closed.push(write);
+    }
+
+    /// The write ids that were closed.
+    pub(crate) fn closed(&self) -> &[WriteId] {
+        &self.closed
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -87,11 +100,6 @@ impl Commits {
         by(self.ids.get(id)?, last)
     }
 
-    /// What each id has come to.
-    pub(crate) fn states(&self) -> impl Iterator<Item = (&Arc<str>, &AfterImage)> {
-        self.ids.iter().filter_map(|(id, states)| Some((id, states.last()?)))
-    }
-
     /// What every id from a bound on had come to by the commit at `last`, in order.
     pub(crate) fn range<'c>(
         &'c self,
@@ -114,6 +122,27 @@ pub(crate) fn encode(row: &mut Vec<u8>, logged: &Logged, records: &[Arc<[u8]>]) 
     for record in records {
         push(row, record);
     }
+}
+
+/// What a frame of the journal holds: how many write ids are closed (4 bytes, big-endian) and those, then a row of commits.
+pub(crate) fn encode_frame(closed: &[WriteId], row: &[u8]) -> Vec<u8> {
+    let count = u32::try_from(closed.len()).expect("a turn has at most 1024 calls");
+    let mut body = Vec::with_capacity(4 + closed.len() * 16 + row.len());
+    body.extend(count.to_be_bytes());
+    closed.iter().for_each(|write| body.extend(write.to_bits().to_be_bytes()));
+    body.extend(row);
+    body
+}
+
+/// Adds what a frame holds to other commits.
+pub(crate) fn decode_frame(body: &[u8], into: &mut Commits) -> Result<(), LogDamage> {
+    let (count, rest) = body.split_first_chunk().ok_or(LogDamage::Row)?;
+    let length = (u32::from_be_bytes(*count) as usize).checked_mul(16);
+    let closed = length.and_then(|length| rest.split_at_checked(length));
+    let (closed, row) = closed.ok_or(LogDamage::Row)?;
+    let closed = closed.as_chunks().0.iter().map(|bits| WriteId::from_bits(u128::from_be_bytes(*bits)));
+    into.closed.extend(closed);
+    decode(row, into)
 }
 
 /// Adds the commits of a row to others.

@@ -2,7 +2,7 @@
 
 use redb::{Database, Durability, Error, ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::schema::{self, CLOSED, DELETED, FACTS, LOG, NEWEST, RECENT, RESOURCES};
+use super::schema::{self, CLOSED, DELETED, FACTS, LOG, RESOURCES};
 use super::view::View;
 
 /// How many rows one transaction of a copy writes.
@@ -17,7 +17,7 @@ pub(crate) type Copied = Result<Result<(), Error>, Error>;
 /// Copies all there is.
 pub(crate) fn copy(view: &View, to: &Database) -> Copied {
     let snapshot = view.snapshot();
-    let facts = schema::facts(snapshot)?;
+    let facts = view.facts()?;
     let noted = write(to, |transaction| {
         let mut table = transaction.open_table(FACTS)?;
         Ok(schema::note_floor(&mut table, facts.floor, facts.forgotten)?)
@@ -33,13 +33,10 @@ pub(crate) fn copy(view: &View, to: &Database) -> Copied {
         copied = copy_table(snapshot, to, DELETED, |_| 8)?;
     }
     if copied.is_ok() {
-        copied = copy_table(snapshot, to, RECENT, <[u8]>::len)?;
-    }
-    if copied.is_ok() {
-        copied = copy_table(snapshot, to, NEWEST, <[u8]>::len)?;
-    }
-    if copied.is_ok() {
         copied = copy_table(snapshot, to, CLOSED, |()| 0)?;
+    }
+    if copied.is_ok() {
+        copied = write(to, |transaction| view.put(transaction));
     }
     Ok(copied)
 }

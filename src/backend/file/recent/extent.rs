@@ -1,6 +1,6 @@
 //! [`Extent`], how far the log reaches.
 
-use super::schema::{self, NEWEST};
+use super::settle::Settled;
 use super::view::View;
 use crate::store::WriteId;
 
@@ -15,21 +15,19 @@ pub(crate) struct Extent {
     pub(crate) weight: usize,
     /// The highest write id that has left the log.
     pub(crate) forgotten: Option<WriteId>,
-    /// The row of the newest commits.
-    pub(super) newest: Vec<u8>,
 }
 
 impl Extent {
     /// Reads it from the file, but for its weight: that is of who reads the commits.
     pub(crate) fn load(view: &View) -> Result<Self, redb::Error> {
-        let facts = schema::facts(view.snapshot())?;
-        let newest = view.snapshot().open_table(NEWEST)?.get(())?;
-        let newest = newest.map_or_else(Vec::new, |newest| newest.value().to_vec());
-        Ok(Self { last: view.last, floor: facts.floor, weight: 0, forgotten: facts.forgotten, newest })
+        let facts = view.facts()?;
+        Ok(Self { last: view.last, floor: facts.floor, weight: 0, forgotten: facts.forgotten })
     }
 
-    #[cfg(test)]
-    pub(crate) fn newest(&self) -> &[u8] {
-        &self.newest
+    /// Takes note of the oldest commits having left, as others were settled.
+    pub(crate) fn note(&mut self, settled: &Settled) {
+        self.floor = settled.floor;
+        self.forgotten = settled.forgotten;
+        self.weight -= settled.trimmed;
     }
 }

@@ -1,17 +1,16 @@
 //! The tables of a file and the facts it keeps about itself.
 //!
-//! A commit is first kept whole, values included, in a row that newer ones are added to: [`NEWEST`]. Full, the row moves
-//! to [`RECENT`]. From there many commits at once are settled: their values in [`RESOURCES`], the rest in [`LOG`]. So a
-//! commit writes one page of its own, however far apart its ids are, and a page of values is written once for all recent
-//! commits that touch it.
+//! A commit is first kept in the journal. From there many at once are settled: their values in [`RESOURCES`], the rest in
+//! [`LOG`]. So a page of values is written once for all commits since the last time that touch it.
 
 use redb::{Database, ReadTransaction, ReadableDatabase, Table, TableDefinition};
 
+use crate::backend::file::journal::Mark;
 use crate::base::random;
 use crate::store::WriteId;
 
 /// The format of the tables: what is in them, and how.
-pub(crate) const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 2;
 
 /// Id to [`Record`](crate::backend::record::Record): what has a value.
 pub(crate) const RESOURCES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("resources");
@@ -19,14 +18,8 @@ pub(crate) const RESOURCES: TableDefinition<&[u8], &[u8]> = TableDefinition::new
 /// Id to version: what was deleted, as far as the log reaches back. An id that was created again may still be here.
 pub(crate) const DELETED: TableDefinition<&[u8], u64> = TableDefinition::new("deleted");
 
-/// Position of the last to [commits in order](super::log::commits_in): those that are settled.
+/// Position of the last to [commits in order](super::log::commits_in).
 pub(crate) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
-
-/// Position of the last to [commits with their values](super::recent), in order: what is not settled.
-pub(crate) const RECENT: TableDefinition<u64, &[u8]> = TableDefinition::new("recent");
-
-/// The same for the newest of all: one row, or none at first.
-pub(crate) const NEWEST: TableDefinition<(), &[u8]> = TableDefinition::new("newest");
 
 /// The write ids that were resolved as not applied, by their bits.
 pub(crate) const CLOSED: TableDefinition<u128, ()> = TableDefinition::new("closed");
@@ -42,6 +35,10 @@ const IDENTITY: u8 = 1;
 const FLOOR: u8 = 2;
 /// The two halves of the highest write id that has left the log; absent where there is none.
 const FORGOTTEN: [u8; 2] = [3, 4];
+/// The random number that names the journal; absent or 0 where there is none.
+const JOURNAL: u8 = 5;
+/// The number of the last frame that is settled, its checksum, and where it ends.
+const SETTLED: [u8; 3] = [6, 7, 8];
 
 /// What a new file begins with.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +62,16 @@ pub(crate) struct Facts {
     pub(crate) floor: u64,
     /// The highest write id that has left the log.
     pub(crate) forgotten: Option<WriteId>,
+    pub(crate) journaled: Journaled,
+}
+
+/// What a file knows of its journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Journaled {
+    /// The random number that names it; 0 where there is none.
+    pub(crate) id: u64,
+    /// The last frame that is settled.
+    pub(crate) settled: Mark,
 }
 
 /// Lays the tables of a new file.
@@ -74,8 +81,6 @@ pub(crate) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error
         transaction.open_table(RESOURCES)?;
         transaction.open_table(DELETED)?;
         transaction.open_table(LOG)?;
-        transaction.open_table(RECENT)?;
-        transaction.open_table(NEWEST)?;
         transaction.open_table(CLOSED)?;
         let mut facts = transaction.open_table(FACTS)?;
         facts.insert(FORMAT_FACT, FORMAT)?;
@@ -94,8 +99,6 @@ pub(crate) fn format(database: &Database) -> Result<u64, redb::Error> {
         snapshot.open_table(RESOURCES)?;
         snapshot.open_table(DELETED)?;
         snapshot.open_table(LOG)?;
-        snapshot.open_table(RECENT)?;
-        snapshot.open_table(NEWEST)?;
         snapshot.open_table(CLOSED)?;
     }
     Ok(format)
@@ -110,10 +113,16 @@ pub(crate) fn facts(snapshot: &ReadTransaction) -> Result<Facts, redb::Error> {
         (Some(high), Some(low)) => Some(WriteId::from_bits(u128::from(high) << 64 | u128::from(low))),
         _ => None,
     };
+    let [number, checksum, end] = [fact(SETTLED[0])?, fact(SETTLED[1])?, fact(SETTLED[2])?]
+        .map(Option::unwrap_or_default);
+    let checksum = u32::try_from(checksum).map_err(|_| missing("journal"))?;
+    let journaled =
+        Journaled { id: fact(JOURNAL)?.unwrap_or_default(), settled: Mark { number, checksum, end } };
     Ok(Facts {
         identity: fact(IDENTITY)?.ok_or_else(|| missing("identity"))?,
         floor: fact(FLOOR)?.ok_or_else(|| missing("floor"))?,
         forgotten,
+        journaled,
     })
 }
 
@@ -131,6 +140,19 @@ pub(crate) fn note_floor(
     Ok(())
 }
 
+/// Notes what there is of the journal.
+pub(crate) fn note_journal(
+    facts: &mut Table<'_, u8, u64>,
+    journaled: Journaled,
+) -> Result<(), redb::StorageError> {
+    let Journaled { id, settled } = journaled;
+    facts.insert(JOURNAL, id)?;
+    facts.insert(SETTLED[0], settled.number)?;
+    facts.insert(SETTLED[1], u64::from(settled.checksum))?;
+    facts.insert(SETTLED[2], settled.end)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use redb::backends::InMemoryBackend;
@@ -143,17 +165,17 @@ mod tests {
         database
     }
 
-    /// The first release writes format 1: a later one counts on.
+    /// The first release writes format 2: a later one counts on.
     #[test]
     fn a_new_file_has_the_first_format() {
-        assert_eq!(format(&laid()).unwrap(), 1);
+        assert_eq!(format(&laid()).unwrap(), 2);
     }
 
     #[test]
     fn a_file_that_lacks_a_table_is_none_of_this_store() {
         let database = laid();
         let transaction = database.begin_write().unwrap();
-        transaction.delete_table(RECENT).unwrap();
+        transaction.delete_table(DELETED).unwrap();
         transaction.commit().unwrap();
 
         assert!(format(&database).is_err());

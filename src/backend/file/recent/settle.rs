@@ -1,75 +1,74 @@
-//! How commits become recent, and how recent ones are settled, in one transaction.
+//! How recent commits are settled: put in their place, many in one transaction.
 
-use redb::{Error as EngineError, ReadableTable, WriteTransaction};
+use std::ops::Bound;
 
-use super::added::Added;
-use super::commits::AfterImage;
+use redb::{Database, Durability, Error as EngineError, ReadableDatabase, ReadableTable, WriteTransaction};
+
+use super::commits::Commits;
 use super::extent::Extent;
 use super::log::{Logged, commits_in, push};
-use super::schema::{self, CLOSED, DELETED, FACTS, LOG, NEWEST, RECENT, RESOURCES};
-use super::view::View;
+use super::schema::{self, CLOSED, DELETED, FACTS, Journaled, LOG, RESOURCES};
+use super::view::Snapshot;
+use crate::store::WriteId;
 
 /// How many bytes a row takes up before another is begun: it fits a page of the engine with what that adds.
 const ROW: usize = 4000;
-
-/// How many bytes the row of the newest commits takes up at most, where a few batches add more than [`ROW`]. Each batch
-/// writes that row, and one that moves to the recent ones costs two pages more.
-const LONG_ROW: usize = 16_000;
-
-/// How many batches share a row, unless it would be longer than that.
-const SHARING: usize = 4;
-
-/// How many changes may be recent, for the same reason: each may lie in a page of its own.
-pub(super) const RECENT_CHANGES: usize = 1000;
-
-/// Which part of the log may be recent: no commit leaves the log before it is settled.
-pub(super) const RECENT_PART: usize = 16;
 
 /// How many changes leave the log in one transaction, at least: twice as many as are added where those are more, so that
 /// the log comes back to its limit however much is committed at once.
 const TRIMMED: usize = 8192;
 
-/// Adds the row of a turn to the recent commits. `before` is the position of the newest of those.
-pub(super) fn append(
-    to: &WriteTransaction,
-    extent: &mut Extent,
-    before: u64,
-    row: &mut Vec<u8>,
-) -> Result<(), EngineError> {
-    let newest = &mut extent.newest;
-    let was_empty = newest.is_empty();
-    let room = (SHARING * row.len()).clamp(ROW, LONG_ROW);
-    if newest.len() + row.len() > room {
-        let mut recent = to.open_table(RECENT)?;
-        if !was_empty {
-            recent.insert(before, newest.as_slice())?;
-            newest.clear();
-        }
-        if row.len() > room {
-            recent.insert(extent.last, row.as_slice())?;
-            row.clear();
-        }
-    }
-    newest.append(row);
-    if !(was_empty && newest.is_empty()) {
-        to.open_table(NEWEST)?.insert((), newest.as_slice())?;
-    }
-    Ok(())
+/// What there is once commits are settled.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(super) snapshot: Snapshot,
+    pub(crate) journaled: Journaled,
+    /// The position of the last commit that has left the log.
+    pub(crate) floor: u64,
+    /// The highest write id that has left the log.
+    pub(crate) forgotten: Option<WriteId>,
+    /// How much has left the log.
+    pub(crate) trimmed: usize,
+    /// How many commits under a write id have left the log.
+    pub(crate) left: usize,
 }
 
-/// Puts all that is recent in its place, what is added included, and lets go of the oldest commits where the log is longer
-/// than `history`. Gives how many of those had a write id.
-pub(super) fn settle(
-    to: &WriteTransaction,
-    view: &View,
-    extent: &mut Extent,
-    added: &Added,
+/// Puts commits in their place, the older before the newer ones, and lets go of the oldest where the log is longer than
+/// `history`. Once it returns, all of that is synced, with the note that the journal need not be read for it any more.
+pub(crate) fn settle(
+    database: &Database,
+    commits: &[&Commits],
+    extent: &Extent,
+    journaled: Journaled,
     history: usize,
-) -> Result<usize, EngineError> {
-    let recent = view.recent();
+) -> Result<Settled, EngineError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    // After a crash nothing of the file has to be read to check it.
+    transaction.set_quick_repair(true);
+    for commits in commits {
+        put(&transaction, commits, u64::MAX)?;
+    }
+    let added: usize = commits.iter().map(|commits| commits.weight()).sum();
+    let mut after = extent.clone();
+    let left = trim(&transaction, &mut after, history, TRIMMED.max(2 * added))?;
+    schema::note_journal(&mut transaction.open_table(FACTS)?, journaled)?;
+    transaction.commit()?;
+    Ok(Settled {
+        snapshot: Snapshot::of(database.begin_read()?),
+        journaled,
+        floor: after.floor,
+        forgotten: after.forgotten,
+        trimmed: extent.weight - after.weight,
+        left,
+    })
+}
+
+/// Puts commits up to the one at `last` in their place.
+pub(super) fn put(to: &WriteTransaction, commits: &Commits, last: u64) -> Result<(), EngineError> {
     let mut resources = to.open_table(RESOURCES)?;
     let mut deleted = to.open_table(DELETED)?;
-    let mut place = |id: &str, state: &AfterImage| -> Result<(), EngineError> {
+    for (id, state) in commits.range(Bound::Unbounded, last) {
         match &state.record {
             Some(record) => _ = resources.insert(id.as_bytes(), &**record)?,
             None => {
@@ -77,42 +76,29 @@ pub(super) fn settle(
                 deleted.insert(id.as_bytes(), state.position)?;
             }
         }
-        Ok(())
-    };
-    for (id, state) in recent.states() {
-        if added.image(id).is_none() {
-            place(id, state)?;
-        }
     }
-    for (id, state) in added.commits.states() {
-        place(id, state)?;
-    }
-    drop((resources, deleted));
 
     let mut log = to.open_table(LOG)?;
     let mut row = Vec::new();
-    let mut last = 0;
-    for logged in recent.list().iter().chain(added.commits.list()) {
+    let mut end = 0;
+    for logged in commits.list().iter().take_while(|logged| logged.position.get() <= last) {
         let piece = logged.encode();
         if !row.is_empty() && row.len() + piece.len() > ROW {
-            log.insert(last, row.as_slice())?;
+            log.insert(end, row.as_slice())?;
             row.clear();
         }
         push(&mut row, &piece);
-        last = logged.position.get();
+        end = logged.position.get();
     }
     if !row.is_empty() {
-        log.insert(last, row.as_slice())?;
+        log.insert(end, row.as_slice())?;
     }
-    let settled = recent.weight() + added.commits.weight();
-    drop((log, recent));
 
-    to.open_table(RECENT)?.retain(|_, _| false)?;
-    if !extent.newest.is_empty() {
-        to.open_table(NEWEST)?.insert((), &[][..])?;
-        extent.newest.clear();
+    let mut closed = to.open_table(CLOSED)?;
+    for write in commits.closed() {
+        closed.insert(write.to_bits(), ())?;
     }
-    trim(to, extent, history, TRIMMED.max(2 * settled))
+    Ok(())
 }
 
 /// Lets go of the oldest commits, a row at a time, as long as `limit` or more are left, and of `most` or little more.

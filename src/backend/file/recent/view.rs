@@ -1,25 +1,31 @@
 //! [`View`], what is committed, as readers see it: what is settled in the file, and the recent commits in memory.
 
+use std::cmp::Ordering;
+use std::fmt;
 use std::iter::Peekable;
-use std::ops::Bound;
+use std::ops::{Bound, Deref};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
-use redb::{AccessGuard, Database, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{AccessGuard, Database, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 
+use super::added::Added;
 use super::commits::{self, AfterImage, Commits};
 use super::log::{LogDamage, Logged, commits_in};
-use super::schema::{self, CLOSED, DELETED, LOG, NEWEST, Origin, RECENT, RESOURCES};
+use super::schema::{self, CLOSED, DELETED, Facts, LOG, Origin, RESOURCES};
+use super::settle::{self, Settled};
 use crate::store::WriteId;
 
 /// What is committed by one commit, for ever the same.
 ///
-/// The recent commits are shared with the views before and after it until they are settled, so a new view costs no copy
-/// of them; each view sees those up to its own last one.
+/// The recent commits are shared with the views before and after it, so a new view costs no copy of them; each view sees
+/// those up to its own last one.
+#[derive(Clone)]
 pub(crate) struct View {
-    snapshot: ReadTransaction,
-    /// Opened where it is asked for.
-    resources: OnceLock<Resources>,
+    snapshot: Arc<Snapshot>,
+    /// The recent commits that are being settled: no more are added.
+    settling: Option<Arc<RwLock<Commits>>>,
+    /// Those after them.
     recent: Arc<RwLock<Commits>>,
     /// The position of the newest commit.
     pub(crate) last: u64,
@@ -27,6 +33,13 @@ pub(crate) struct View {
     pub(crate) floor: u64,
     /// The position of the newest commit that is settled.
     settled: u64,
+}
+
+/// What is settled, at one moment.
+pub(crate) struct Snapshot {
+    transaction: ReadTransaction,
+    /// Opened where it is asked for.
+    resources: OnceLock<Resources>,
 }
 
 type Resources = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -60,50 +73,103 @@ impl From<&AfterImage> for Stored {
     }
 }
 
-impl View {
-    /// Reads what is not settled from the file.
-    pub(crate) fn load(database: &Database) -> Result<Self, redb::Error> {
-        let snapshot = database.begin_read()?;
-        let floor = schema::facts(&snapshot)?.floor;
-        let settled = snapshot.open_table(LOG)?.last()?.map_or(floor, |(last, _)| last.value());
-        let mut recent = Commits::default();
-        for row in snapshot.open_table(RECENT)?.iter()? {
-            commits::decode(row?.1.value(), &mut recent).map_err(corrupted)?;
+impl Snapshot {
+    pub(super) fn of(transaction: ReadTransaction) -> Self {
+        Self { transaction, resources: OnceLock::new() }
+    }
+
+    fn resources(&self) -> Result<&Resources, redb::Error> {
+        if let Some(resources) = self.resources.get() {
+            return Ok(resources);
         }
-        if let Some(row) = snapshot.open_table(NEWEST)?.get(())? {
-            commits::decode(row.value(), &mut recent).map_err(corrupted)?;
+        let opened = self.transaction.open_table(RESOURCES)?;
+        Ok(self.resources.get_or_init(|| opened))
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Snapshot")
+    }
+}
+
+impl View {
+    /// What is settled in a file, and what frames of its journal hold.
+    pub(crate) fn load(database: &Database, frames: &[Vec<u8>]) -> Result<Self, redb::Error> {
+        let transaction = database.begin_read()?;
+        let floor = schema::facts(&transaction)?.floor;
+        let settled = transaction.open_table(LOG)?.last()?.map_or(floor, |(last, _)| last.value());
+        let mut recent = Commits::default();
+        for frame in frames {
+            commits::decode_frame(frame, &mut recent).map_err(corrupted)?;
         }
         if recent.list().first().is_some_and(|first| first.position.get() <= settled) {
             return Err(redb::Error::Corrupted("the log has a commit that is not settled".to_owned()));
         }
         let last = recent.list().last().map_or(settled, |last| last.position.get());
-        let recent = Arc::new(RwLock::new(recent));
-        Ok(Self { snapshot, resources: OnceLock::new(), recent, last, floor, settled })
+        let (snapshot, recent) = (Arc::new(Snapshot::of(transaction)), Arc::new(RwLock::new(recent)));
+        Ok(Self { snapshot, settling: None, recent, last, floor, settled })
     }
 
-    /// The view by `last`, after a transaction that added commits to the recent ones.
-    pub(crate) fn followed(&self, snapshot: ReadTransaction, commits: Commits, last: u64) -> Self {
+    /// The view after commits that were added to the recent ones.
+    pub(crate) fn followed(&self, added: Added) -> Self {
+        let last = added.last().map_or(self.last, |last| last.get());
         // Views before it don't see them.
-        self.recent.write().append(commits);
-        let recent = Arc::clone(&self.recent);
-        Self { snapshot, resources: OnceLock::new(), recent, last, floor: self.floor, settled: self.settled }
+        self.recent.write().append(added.commits);
+        Self { last, ..self.clone() }
     }
 
-    /// The view by `last`, after a transaction that settled all there was.
-    pub(crate) fn settled(snapshot: ReadTransaction, last: u64, floor: u64) -> Self {
-        let recent = Arc::default();
-        Self { snapshot, resources: OnceLock::new(), recent, last, floor, settled: last }
+    /// The view in which the recent commits are those that are being settled.
+    pub(crate) fn begun(&self) -> Self {
+        Self { settling: Some(Arc::clone(&self.recent)), recent: Arc::default(), ..self.clone() }
+    }
+
+    /// The view once those are settled.
+    pub(crate) fn settled(&self, settled: Settled) -> Self {
+        let last = self.settling.as_ref().and_then(|settling| {
+            settling.read().list().last().map(|logged| logged.position.get())
+        });
+        Self {
+            snapshot: Arc::new(settled.snapshot),
+            settling: None,
+            floor: settled.floor,
+            settled: last.unwrap_or(self.settled),
+            ..self.clone()
+        }
+    }
+
+    /// The view once all recent commits were settled together with others.
+    pub(crate) fn settled_with(&self, added: &Added, settled: Settled) -> Self {
+        let last = added.last().map_or(self.last, |last| last.get());
+        let (snapshot, floor) = (Arc::new(settled.snapshot), settled.floor);
+        Self { snapshot, settling: None, recent: Arc::default(), last, floor, settled: last }
     }
 
     /// Whether every commit is settled.
+    #[cfg(test)]
     pub(crate) fn is_settled(&self) -> bool {
-        self.recent.read().is_empty()
+        self.recent.read().is_empty() && self.settling.is_none()
     }
 
-    /// The commits that are not settled; for who holds [`writing`](crate::backend::file::handle::Handle::writing), since those of later
-    /// views are among them. Hold it for a moment only: the next commit is made known under this lock.
-    pub(crate) fn recent(&self) -> impl std::ops::Deref<Target = Commits> {
+    /// The commits that are being settled.
+    pub(crate) fn settling(&self) -> Option<impl Deref<Target = Commits>> {
+        self.settling.as_ref().map(|settling| settling.read())
+    }
+
+    /// The recent commits that are not being settled; for who holds
+    /// [`writing`](crate::backend::file::handle::Handle::writing), since those of later views are among them.
+    pub(crate) fn recent(&self) -> impl Deref<Target = Commits> {
         self.recent.read()
+    }
+
+    /// Both, the older ones first.
+    fn unsettled(&self) -> impl DoubleEndedIterator<Item = &RwLock<Commits>> {
+        self.settling.iter().chain([&self.recent]).map(Arc::as_ref)
+    }
+
+    /// Puts what is not settled in its place in a copy.
+    pub(super) fn put(&self, to: &WriteTransaction) -> Result<(), redb::Error> {
+        self.unsettled().try_for_each(|commits| settle::put(to, &commits.read(), self.last))
     }
 
     /// The random number that names the file in its cursors.
@@ -113,41 +179,43 @@ impl View {
 
     /// What a copy of the file begins with.
     pub(crate) fn origin(&self) -> Result<Origin, redb::Error> {
-        let facts = schema::facts(&self.snapshot)?;
+        let facts = self.facts()?;
         Ok(Origin { identity: facts.identity, floor: facts.floor })
     }
 
-    /// The write ids that were resolved as not applied.
+    /// What the file knows of itself.
+    pub(crate) fn facts(&self) -> Result<Facts, redb::Error> {
+        schema::facts(self.snapshot())
+    }
+
+    /// The write ids that were resolved as not applied; for who holds
+    /// [`writing`](crate::backend::file::handle::Handle::writing).
     pub(crate) fn closed(&self) -> Result<Vec<WriteId>, redb::Error> {
-        let closed = self.snapshot.open_table(CLOSED)?;
+        let closed = self.snapshot().open_table(CLOSED)?;
         let bits = closed.iter()?.map(|row| Ok(WriteId::from_bits(row?.0.value())));
-        bits.collect()
+        let mut closed: Vec<_> = bits.collect::<Result<_, redb::Error>>()?;
+        self.unsettled().for_each(|commits| closed.extend(commits.read().closed()));
+        Ok(closed)
     }
 
     pub(crate) fn snapshot(&self) -> &ReadTransaction {
-        &self.snapshot
-    }
-
-    fn resources(&self) -> Result<&Resources, redb::Error> {
-        if let Some(resources) = self.resources.get() {
-            return Ok(resources);
-        }
-        let opened = self.snapshot.open_table(RESOURCES)?;
-        Ok(self.resources.get_or_init(|| opened))
+        &self.snapshot.transaction
     }
 
     /// What stands under an id.
     pub(crate) fn find(&self, id: &str) -> Result<Stored, redb::Error> {
-        if let Some(state) = self.recent.read().find(id, self.last) {
-            return Ok(state.into());
+        for commits in self.unsettled().rev() {
+            if let Some(state) = commits.read().find(id, self.last) {
+                return Ok(state.into());
+            }
         }
-        Ok(self.resources()?.get(id.as_bytes())?.map_or(Stored::Nothing, Stored::Settled))
+        Ok(self.snapshot.resources()?.get(id.as_bytes())?.map_or(Stored::Nothing, Stored::Settled))
     }
 
     /// The position of the commit that deleted an id, as far as that is settled and the log reaches back. The id may have
     /// been created again since.
     pub(crate) fn buried(&self, id: &str) -> Result<Option<u64>, redb::Error> {
-        Ok(self.snapshot.open_table(DELETED)?.get(id.as_bytes())?.map(|position| position.value()))
+        Ok(self.snapshot().open_table(DELETED)?.get(id.as_bytes())?.map(|position| position.value()))
     }
 
     /// What has a value, in order, from a bound on: all that begins with `prefix`, or the first `limit` of it, and then
@@ -155,15 +223,27 @@ impl View {
     pub(crate) fn range(&self, from: Bound<&str>, prefix: &str, limit: usize) -> Result<Merged, redb::Error> {
         let mut puts = 0;
         let mut recent = Vec::new();
-        for (id, state) in self.recent.read().range(from, self.last) {
-            if puts == limit || !id.starts_with(prefix) {
-                break;
+        let settling = self.settling.as_ref().map(|settling| settling.read());
+        let settling = settling.iter().flat_map(|settling| settling.range(from, self.last));
+        let newer = self.recent.read();
+        let (mut settling, mut newer) = (settling.peekable(), newer.range(from, self.last).peekable());
+        loop {
+            let order = match (settling.peek(), newer.peek()) {
+                (Some((older, _)), Some((newer, _))) => older.cmp(newer),
+                (Some(_), None) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            if order == Ordering::Equal {
+                // What is newer replaces it.
+                settling.next();
             }
+            let next = if order == Ordering::Less { settling.next() } else { newer.next() };
+            let Some((id, state)) = next.filter(|(id, _)| puts < limit && id.starts_with(prefix)) else { break };
             puts += usize::from(state.record.is_some());
             recent.push((Arc::clone(id), state.clone()));
         }
         let bound = from.map(str::as_bytes);
-        let settled = self.resources()?.range::<&[u8]>((bound, Bound::Unbounded))?;
+        let settled = self.snapshot.resources()?.range::<&[u8]>((bound, Bound::Unbounded))?;
         Ok(Merged { settled: settled.peekable(), recent: recent.into_iter().peekable() })
     }
 
@@ -181,7 +261,7 @@ impl View {
         is_wanted: impl Fn(&Logged) -> bool,
     ) -> Result<Option<Arc<Logged>>, redb::Error> {
         if position < self.settled {
-            for row in self.snapshot.open_table(LOG)?.range(position + 1..)? {
+            for row in self.snapshot().open_table(LOG)?.range(position + 1..)? {
                 let (last, row) = row?;
                 for logged in commits_in(last.value(), row.value(), position) {
                     let logged = logged.map_err(corrupted)?;
@@ -191,21 +271,29 @@ impl View {
                 }
             }
         }
-        let recent = self.recent.read();
-        let mut later = recent.after(position).iter().take_while(|logged| logged.position.get() <= self.last);
-        Ok(later.find(|logged| is_wanted(logged)).cloned())
+        for commits in self.unsettled() {
+            let commits = commits.read();
+            let mut later =
+                commits.after(position).iter().take_while(|logged| logged.position.get() <= self.last);
+            if let Some(next) = later.find(|logged| is_wanted(logged)) {
+                return Ok(Some(Arc::clone(next)));
+            }
+        }
+        Ok(None)
     }
 
     /// Every commit that is in the log or recent, oldest first; for who holds
     /// [`writing`](crate::backend::file::handle::Handle::writing).
     pub(crate) fn each_commit(&self, mut see: impl FnMut(&Logged)) -> Result<(), redb::Error> {
-        for row in self.snapshot.open_table(LOG)?.iter()? {
+        for row in self.snapshot().open_table(LOG)?.iter()? {
             let (last, row) = row?;
             for logged in commits_in(last.value(), row.value(), 0) {
                 see(&logged.map_err(corrupted)?);
             }
         }
-        self.recent.read().list().iter().for_each(|logged| see(logged));
+        for commits in self.unsettled() {
+            commits.read().list().iter().for_each(|logged| see(logged));
+        }
         Ok(())
     }
 }
@@ -280,10 +368,10 @@ mod tests {
             };
             let transaction = database.begin_write().unwrap();
             transaction.open_table(LOG).unwrap().insert(9, row(9).as_slice()).unwrap();
-            transaction.open_table(NEWEST).unwrap().insert((), row(recent).as_slice()).unwrap();
             transaction.commit().unwrap();
+            let frame = commits::encode_frame(&[], &row(recent));
 
-            assert_eq!(View::load(&database).is_ok(), is_fine, "{recent}");
+            assert_eq!(View::load(&database, &[frame]).is_ok(), is_fine, "{recent}");
         }
     }
 }

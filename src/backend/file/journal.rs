@@ -1,0 +1,242 @@
+//! [`Journal`], the file beside the store's own in which commits are kept until they are settled.
+//!
+//! It has a header and a ring of segments, all of a fixed size and written with zeros before the first use, so that a sync
+//! has no metadata to write. Each turn appends one [frame](frame), which lies in one segment. A segment is used again once
+//! all of its frames are settled.
+
+mod frame;
+mod replay;
+mod sector;
+
+use std::io;
+use std::sync::Arc;
+
+use redb::StorageBackend;
+
+use super::disk::Disk;
+use super::files::Files;
+use crate::base::random;
+
+pub(super) use frame::Mark;
+use frame::Head;
+#[cfg(fuzzing)]
+pub(super) use replay::replay;
+#[cfg(not(fuzzing))]
+use replay::replay;
+use sector::spread;
+
+/// What the header begins with.
+const MAGIC: [u8; 4] = *b"ifmJ";
+
+/// The format of the header and of the frames.
+const FORMAT: u32 = 1;
+
+/// How many bytes the header takes up.
+const HEADER: usize = 4096;
+
+/// How many bytes of zeros are written at once.
+const STEP: usize = 1 << 20;
+
+/// How many segments there are, and how large they are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// In bytes, of whole sectors.
+    pub(super) segment: u64,
+    pub(super) segments: u64,
+}
+
+impl Shape {
+    /// 8 MiB: with large values a tenth of a second of commits, with small ones several seconds.
+    pub(super) const USUAL: Self = Self { segment: 2 << 20, segments: 4 };
+
+    /// How many bytes all segments take up.
+    fn area(self) -> u64 {
+        self.segment * self.segments
+    }
+
+    /// How many bytes the file has.
+    pub(super) fn length(self) -> u64 {
+        HEADER as u64 + self.area()
+    }
+
+    /// Which segment is at a place.
+    fn segment_at(self, place: u64) -> u64 {
+        place / self.segment % self.segments
+    }
+
+    /// Where a frame of some size goes after what ends at `end`.
+    fn place(self, end: u64, size: u64) -> u64 {
+        let is_whole = end % self.segment + size <= self.segment;
+        let place = if is_whole { end } else { end.next_multiple_of(self.segment) };
+        place % self.area()
+    }
+}
+
+/// The journal of an open store.
+#[derive(Debug)]
+pub(super) struct Journal {
+    files: Arc<Files>,
+    /// None before the first commit.
+    disk: Option<Disk>,
+    /// The random number that names it; 0 where there is none.
+    id: u64,
+    opening: u64,
+    /// The last frame.
+    tip: Mark,
+    /// The last frame that is settled.
+    settled: Mark,
+    /// The number of the last frame that is synced.
+    synced: u64,
+}
+
+/// Why a journal can't be read.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    Io(io::Error),
+    Damaged(&'static str),
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl Journal {
+    /// Opens the journal of this id, of which the frames up to `settled` are settled. Gives what the later ones hold.
+    pub(super) fn open(
+        files: &Arc<Files>,
+        id: u64,
+        settled: Mark,
+    ) -> Result<(Self, Vec<Vec<u8>>), Unreadable> {
+        let mut journal = Self {
+            files: Arc::clone(files),
+            disk: None,
+            id,
+            opening: random(),
+            tip: settled,
+            settled,
+            synced: settled.number,
+        };
+        if id == 0 {
+            return Ok((journal, Vec::new()));
+        }
+        let shape = files.shape;
+        let disk = files.open_journal()?;
+        if disk.len()? != shape.length() {
+            return Err(Unreadable::Damaged("its journal has a wrong length"));
+        }
+        let mut found = vec![0; HEADER];
+        disk.read(0, &mut found)?;
+        if found != header(id, shape) {
+            return Err(Unreadable::Damaged("its journal is damaged, or of another file"));
+        }
+        let mut area = vec![0; shape.area() as usize];
+        disk.read(HEADER as u64, &mut area)?;
+        let (bodies, tip) = replay(&area, shape, settled).map_err(Unreadable::Damaged)?;
+        // What a crash of the program left is in the system's memory, and not on the disk.
+        if !bodies.is_empty() {
+            disk.sync_data()?;
+        }
+        journal.tip = tip;
+        journal.synced = tip.number;
+        journal.disk = Some(disk);
+        Ok((journal, bodies))
+    }
+
+    /// The random number that names it; 0 where there is none.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The last frame.
+    pub(super) fn tip(&self) -> Mark {
+        self.tip
+    }
+
+    /// Creates it, unless it is there. The store's own file has to say so before anything is added.
+    pub(super) fn create(&mut self) -> io::Result<bool> {
+        if self.disk.is_some() {
+            return Ok(false);
+        }
+        let id = random().max(1);
+        let shape = self.files.shape;
+        let disk = self.files.create_journal(|disk| {
+            disk.write(0, &header(id, shape))?;
+            let zeros = vec![0; STEP.min(shape.area() as usize)];
+            for start in (0..shape.area()).step_by(zeros.len()) {
+                let length = (shape.area() - start).min(zeros.len() as u64);
+                disk.write(HEADER as u64 + start, &zeros[..length as usize])?;
+            }
+            Ok(())
+        })?;
+        (self.id, self.tip, self.settled, self.synced) = (id, Mark::default(), Mark::default(), 0);
+        self.disk = Some(disk);
+        Ok(true)
+    }
+
+    /// Whether a frame of so many bytes fits at all.
+    pub(super) fn takes(&self, body: usize) -> bool {
+        frame::size(body) <= self.files.shape.segment
+    }
+
+    /// Whether there is room for a frame now, or else once more is settled.
+    pub(super) fn has_room(&self, body: usize) -> bool {
+        let shape = self.files.shape;
+        let place = shape.place(self.tip.end, frame::size(body));
+        let enters = place.is_multiple_of(shape.segment);
+        // The reading begins where the settled frames end.
+        !enters || self.tip == self.settled || shape.segment_at(place) != shape.segment_at(self.settled.end)
+    }
+
+    /// Appends a frame, for which there is room, and syncs it where that is wanted.
+    pub(super) fn append(&mut self, body: &[u8], syncs: bool) -> io::Result<()> {
+        let disk = self.disk.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let head = Head {
+            number: self.tip.number + 1,
+            before: self.tip.checksum,
+            opening: self.opening,
+            confirmed: self.synced.max(self.settled.number),
+        };
+        let (bytes, checksum) = frame::encode(&head, body);
+        let place = self.files.shape.place(self.tip.end, bytes.len() as u64);
+        self.files.write_whole(disk, HEADER as u64 + place, &bytes)?;
+        self.tip = Mark { number: head.number, checksum, end: place + bytes.len() as u64 };
+        if syncs { self.sync() } else { Ok(()) }
+    }
+
+    /// Syncs all that was appended.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if let Some(disk) = &self.disk {
+            disk.sync_data()?;
+        }
+        self.synced = self.tip.number;
+        Ok(())
+    }
+
+    /// Takes note that the frames up to a mark are settled, and synced where they are now.
+    pub(super) fn settled(&mut self, mark: Mark) {
+        self.settled = mark;
+    }
+
+    /// Removes it once all of it is settled and the store's own file says that there is none.
+    pub(super) fn remove(&mut self) -> io::Result<()> {
+        if self.disk.take().is_some() {
+            self.id = 0;
+            self.files.remove_journal()?;
+        }
+        Ok(())
+    }
+}
+
+/// What the file begins with.
+fn header(id: u64, shape: Shape) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(FORMAT.to_be_bytes());
+    bytes.extend(id.to_be_bytes());
+    bytes.extend(shape.segment.to_be_bytes());
+    bytes.extend(shape.segments.to_be_bytes());
+    let mut header = spread(&bytes);
+    header.resize(HEADER, 0);
+    header
+}

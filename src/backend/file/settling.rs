@@ -1,0 +1,180 @@
+//! [`Settling`], how the store's second thread is told what to settle behind the commits, and tells what came of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::recent::{self, Extent, Journaled, Settled, View};
+use super::serving::Serving;
+use super::shared::Shared;
+use super::trouble::Cause;
+
+/// How many bytes of recent commits are settled together, at least, as long as commits come.
+const BYTES: usize = 256 << 10;
+
+/// How many changes are.
+const CHANGES: usize = 1000;
+
+/// Which part of the log they are at most: no commit leaves the log before it is settled.
+const PART: usize = 16;
+
+/// How long a commit stays recent where no more come, and how long a settling that failed is not tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How the settling thread is told what to settle, and tells what came of it.
+#[derive(Default)]
+pub(super) struct Settling {
+    state: Mutex<State>,
+    moved: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stage: Stage,
+    /// Whether there are recent commits.
+    is_dirty: bool,
+    /// When to try again after a failure.
+    again: Option<Instant>,
+    ended: bool,
+}
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Idle,
+    Wanted(Work),
+    Running,
+    Done(Came),
+}
+
+/// What is to be settled.
+pub(super) struct Work {
+    /// Which opening of the file it belongs to.
+    pub(super) generation: u64,
+    /// A view of which the settling commits are those.
+    pub(super) view: Arc<View>,
+    pub(super) extent: Extent,
+    pub(super) journaled: Journaled,
+}
+
+/// What came of it: what is settled and by which opening of the file, or what failed, in which opening.
+pub(super) type Came = Result<(Settled, u64), (Cause, u64)>;
+
+/// What the settling thread has to do.
+enum Turn {
+    Settle(Work),
+    /// Look for commits that have been recent for long.
+    Look,
+    End,
+}
+
+impl Settling {
+    /// What the settling thread does: it settles until the store is closed.
+    pub(super) fn run(serving: &Serving) {
+        let shared = &serving.shared;
+        let settling = &shared.settling;
+        loop {
+            match settling.next() {
+                Turn::End => return,
+                Turn::Look => serving.committer.lock().settle_idle(shared),
+                Turn::Settle(work) => {
+                    settling.finish(settle(shared, work));
+                    serving.committer.lock().see_settled(shared);
+                }
+            }
+        }
+    }
+
+    fn next(&self) -> Turn {
+        let mut state = self.state.lock();
+        loop {
+            if state.ended {
+                return Turn::End;
+            }
+            match std::mem::take(&mut state.stage) {
+                Stage::Wanted(work) => {
+                    state.stage = Stage::Running;
+                    return Turn::Settle(work);
+                }
+                stage => state.stage = stage,
+            }
+            if !std::mem::take(&mut state.is_dirty) {
+                self.moved.wait(&mut state);
+            } else if self.moved.wait_for(&mut state, PAUSE).timed_out() {
+                return Turn::Look;
+            } else {
+                state.is_dirty = true;
+            }
+        }
+    }
+
+    fn finish(&self, came: Came) {
+        let mut state = self.state.lock();
+        state.again = came.is_err().then(|| Instant::now() + PAUSE);
+        state.stage = Stage::Done(came);
+        drop(state);
+        self.moved.notify_all();
+    }
+
+    /// Whether recent commits of so many bytes and changes are to be settled now.
+    pub(super) fn is_due(&self, bytes: usize, changes: usize, history: usize) -> bool {
+        let mut state = self.state.lock();
+        if !std::mem::replace(&mut state.is_dirty, true) {
+            self.moved.notify_all();
+        }
+        let is_much = bytes > BYTES || changes > CHANGES.min(history / PART);
+        let may = state.again.is_none_or(|again| again <= Instant::now());
+        is_much && may && matches!(state.stage, Stage::Idle)
+    }
+
+    /// Whether nothing is being settled.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state.lock().stage, Stage::Idle)
+    }
+
+    /// Hands over what is to be settled, where nothing else is.
+    pub(super) fn begin(&self, work: Work) {
+        self.state.lock().stage = Stage::Wanted(work);
+        self.moved.notify_all();
+    }
+
+    /// What came of it, once.
+    pub(super) fn take(&self) -> Option<Came> {
+        let mut state = self.state.lock();
+        match std::mem::take(&mut state.stage) {
+            Stage::Done(came) => Some(came),
+            stage => {
+                state.stage = stage;
+                None
+            }
+        }
+    }
+
+    /// Waits until what is being settled is.
+    pub(super) fn wait(&self) {
+        let mut state = self.state.lock();
+        while matches!(state.stage, Stage::Wanted(_) | Stage::Running) && !state.ended {
+            self.moved.wait(&mut state);
+        }
+    }
+
+    /// Ends the settling thread.
+    pub(super) fn end(&self) {
+        self.state.lock().ended = true;
+        self.moved.notify_all();
+    }
+}
+
+fn settle(shared: &Shared, work: Work) -> Came {
+    shared.handle.with(|open| {
+        if open.generation != work.generation {
+            return Err(redb::Error::PreviousIo);
+        }
+        let commits = work.view.settling();
+        let commits = commits.as_deref().map_or_else(Vec::new, |commits| vec![commits]);
+        let settled =
+            recent::settle(&open.database, &commits, &work.extent, work.journaled, shared.history)?;
+        Ok((settled, work.generation))
+    })
+}
