@@ -415,23 +415,18 @@ impl Committer {
     }
 
     /// The same for the settling thread, which has nobody to tell of a failure: the file is opened anew, and it tries again
-    /// later.
-    pub(super) fn see_settled(&mut self, shared: &Shared) {
-        let _writing = shared.handle.writing.lock();
+    /// later. What has been recent for long is settled next. Tells whether nobody else was at it.
+    pub(super) fn see_settled(&mut self, shared: &Shared, idle: bool) -> bool {
+        let Some(_writing) = shared.handle.writing.try_lock() else { return false };
         if let Err((_, generation)) = self.take_settled(shared) {
-            let _ = shared.handle.mend(generation);
+            return shared.handle.mend(generation).is_ok();
         }
-    }
-
-    /// Has what has been recent for long settled.
-    pub(super) fn settle_idle(&mut self, shared: &Shared) {
-        let _writing = shared.handle.writing.lock();
-        let ready = self.take_settled(shared).is_ok() && self.refresh(shared).is_ok();
-        let is_recent = shared.handle.with(|open| Ok(!open.view().recent().is_empty()));
-        // Where it fails, the next commit meets the same.
-        if ready && shared.settling.is_idle() && matches!(is_recent, Ok(true)) {
-            let _ = self.begin_settling(shared);
+        if idle && shared.settling.is_idle() && self.refresh(shared).is_ok() {
+            let is_recent = shared.handle.with(|open| Ok(!open.view().recent().is_empty()));
+            // Where it fails, the next commit meets the same.
+            let _ = is_recent.and_then(|is_recent| if is_recent { self.begin_settling(shared) } else { Ok(()) });
         }
+        true
     }
 
     /// Settles all there is. For who is closing, the journal is of no use any more then.
@@ -452,7 +447,7 @@ impl Committer {
                     true => Journaled::default(),
                     false => Journaled { id: journal.id(), settled: tip },
                 };
-                if view.facts()?.journaled == journaled {
+                if journal.is_settled() && journaled.id == journal.id() {
                     return Ok(());
                 }
                 let commits = view.settling();

@@ -186,7 +186,7 @@ impl Journal {
         let place = shape.place(self.tip.end, frame::size(body));
         let enters = place.is_multiple_of(shape.segment);
         // The reading begins where the settled frames end.
-        !enters || self.tip == self.settled || shape.segment_at(place) != shape.segment_at(self.settled.end)
+        !enters || self.is_settled() || shape.segment_at(place) != shape.segment_at(self.settled.end)
     }
 
     /// Appends a frame, for which there is room, and syncs it where that is wanted.
@@ -212,6 +212,11 @@ impl Journal {
         }
         self.synced = self.tip.number;
         Ok(())
+    }
+
+    /// Whether all frames are settled.
+    pub(super) fn is_settled(&self) -> bool {
+        self.tip == self.settled
     }
 
     /// Takes note that the frames up to a mark are settled, and synced where they are now.

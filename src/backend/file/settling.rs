@@ -75,13 +75,18 @@ impl Settling {
         let shared = &serving.shared;
         let settling = &shared.settling;
         loop {
-            match settling.next() {
+            let idle = match settling.next() {
                 Turn::End => return,
-                Turn::Look => serving.committer.lock().settle_idle(shared),
+                Turn::Look => true,
                 Turn::Settle(work) => {
                     settling.finish(settle(shared, work));
-                    serving.committer.lock().see_settled(shared);
+                    false
                 }
+            };
+            // Who has it may be waiting for this thread; it looks for itself then, or this thread does later.
+            let seen = serving.committer.try_lock().is_some_and(|mut committer| committer.see_settled(shared, idle));
+            if !seen {
+                settling.state.lock().is_dirty = true;
             }
         }
     }
@@ -99,12 +104,11 @@ impl Settling {
                 }
                 stage => state.stage = stage,
             }
-            if !std::mem::take(&mut state.is_dirty) {
+            if !state.is_dirty {
                 self.moved.wait(&mut state);
             } else if self.moved.wait_for(&mut state, PAUSE).timed_out() {
+                state.is_dirty = false;
                 return Turn::Look;
-            } else {
-                state.is_dirty = true;
             }
         }
     }

@@ -78,13 +78,12 @@ fn a_sync_tells_once_of_commits_that_an_error_took() {
         commit(&store, 1, drawn(&store)).wait().unwrap();
         store.sync().wait().unwrap();
         commit(&store, 2, drawn(&store)).wait().unwrap();
-        // As a reader does that meets an error: the old handle can't write what it has.
-        disk.fail(Fault::Error, 0);
+        // As a reader does that meets an error, where what was written got lost.
+        disk.forget();
         let handle = &store.shared.handle;
         let writing = handle.writing.lock();
-        let _ = handle.mend(handle.generation());
+        handle.mend(handle.generation()).unwrap();
         drop(writing);
-        disk.heal();
         assert_eq!(&*store.get("a").wait().unwrap().unwrap().value, b"1");
 
         let told = if close {
@@ -120,6 +119,7 @@ fn who_was_shown_commits_that_an_error_took_is_told() {
         assert_eq!(number(&cached.get("a").wait().unwrap().unwrap().value), 2);
         woken.0.store(false, Ordering::SeqCst);
 
+        disk.forget();
         disk.fail(Fault::Error, at);
         if reads {
             // As where a reader meets the error: the next one opens the file anew.

@@ -73,7 +73,7 @@ impl Model {
     fn check(&self, disk: &SimulatedDisk, store: &File, history: usize) {
         let shared = &store.shared;
         shared.settling.wait();
-        store.serving.committer.lock().see_settled(shared);
+        store.serving.committer.lock().see_settled(shared, false);
         let extent = store.serving.committer.lock().extent().clone();
         let floor = extent.floor;
         let there: Vec<_> = self.commits.iter().copied().filter(|(position, ..)| *position > floor).collect();
