@@ -1,7 +1,7 @@
 //! Proofs on a simulated disk: I/O errors at every operation, crash images, and images of the recovery of images.
 
 mod beside;
-mod disk;
+pub(super) mod disk;
 mod model;
 
 use std::cell::RefCell;

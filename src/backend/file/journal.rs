@@ -7,6 +7,8 @@
 mod frame;
 mod replay;
 mod sector;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;

@@ -12,16 +12,16 @@ use crate::base::random;
 const SECTOR: usize = 512;
 
 /// The store's own file, and its journal.
-pub(super) type Image = [Vec<u8>; 2];
+pub(in crate::backend::file) type Image = [Vec<u8>; 2];
 
 /// A disk with a cache and two files: reads see all that was written, a crash keeps what was synced and any part of the
 /// rest. A sync is of one file.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SimulatedDisk(Arc<Mutex<Contents>>);
+pub(in crate::backend::file) struct SimulatedDisk(Arc<Mutex<Contents>>);
 
 /// One file on it.
 #[derive(Debug)]
-pub(super) struct OneFile {
+pub(in crate::backend::file) struct OneFile {
     disk: SimulatedDisk,
     file: usize,
 }
@@ -69,7 +69,7 @@ enum Event {
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::backend::file) enum Fault {
     /// The operation fails and does nothing.
     Error,
     /// A write stops half-way; anything else just fails.
@@ -81,77 +81,77 @@ pub(super) enum Fault {
 }
 
 /// A moment at which the power may fail.
-pub(super) struct Crash {
+pub(in crate::backend::file) struct Crash {
     confirmed: Image,
     pending: Vec<Step>,
     /// The last commit that was acknowledged before.
-    pub(super) acknowledged: u64,
+    pub(in crate::backend::file) acknowledged: u64,
 }
 
 impl SimulatedDisk {
     /// A disk with this content, all of it confirmed.
-    pub(super) fn of(image: Image) -> Self {
+    pub(in crate::backend::file) fn of(image: Image) -> Self {
         let state =
             Contents { seen: image.clone(), confirmed: image.clone(), start: image, ..Contents::default() };
         Self(Arc::new(Mutex::new(state)))
     }
 
-    pub(super) fn fail(&self, fault: Fault, at: usize) {
+    pub(in crate::backend::file) fn fail(&self, fault: Fault, at: usize) {
         let mut state = self.0.lock();
         state.operations = 0;
         state.fault = Some((fault, at));
     }
 
     /// Changes one bit behind everybody's back.
-    pub(super) fn flip(&self, bit: usize) {
+    pub(in crate::backend::file) fn flip(&self, bit: usize) {
         let mut state = self.0.lock();
         flip(&mut state.seen, bit);
         flip(&mut state.confirmed, bit);
     }
 
-    pub(super) fn heal(&self) {
+    pub(in crate::backend::file) fn heal(&self) {
         let mut state = self.0.lock();
         state.fault = None;
         state.full = false;
     }
 
-    pub(super) fn acknowledge(&self, number: u64) {
+    pub(in crate::backend::file) fn acknowledge(&self, number: u64) {
         self.0.lock().trace.push(Event::Acknowledged(number));
     }
 
-    pub(super) fn sync(&self) {
+    pub(in crate::backend::file) fn sync(&self) {
         for file in 0..2 {
             self.file(file).sync_data().unwrap();
         }
     }
 
     /// The store's own file, or its journal.
-    pub(super) fn file(&self, file: usize) -> OneFile {
+    pub(in crate::backend::file) fn file(&self, file: usize) -> OneFile {
         OneFile { disk: self.clone(), file }
     }
 
     /// Loses what no sync has confirmed, as a cache does whose pages could not be written.
-    pub(super) fn forget(&self) {
+    pub(in crate::backend::file) fn forget(&self) {
         let mut state = self.0.lock();
         state.seen = state.confirmed.clone();
         state.pending.clear();
     }
 
-    pub(super) fn operations(&self) -> usize {
+    pub(in crate::backend::file) fn operations(&self) -> usize {
         self.0.lock().operations
     }
 
-    pub(super) fn confirmed(&self) -> Image {
+    pub(in crate::backend::file) fn confirmed(&self) -> Image {
         self.0.lock().confirmed.clone()
     }
 
     /// What there is for who opens it now, as after a crash of the program alone.
-    pub(super) fn seen(&self) -> Image {
+    pub(in crate::backend::file) fn seen(&self) -> Image {
         self.0.lock().seen.clone()
     }
 
     /// Every moment since the first acknowledgement at which something changed, or since the start where there is none.
-    pub(super) fn crashes(&self) -> Vec<Crash> {
+    pub(in crate::backend::file) fn crashes(&self) -> Vec<Crash> {
         let state = self.0.lock();
         let acknowledges = state.trace.iter().any(|event| matches!(event, Event::Acknowledged(_)));
         let mut crashes = Vec::new();
@@ -249,7 +249,7 @@ impl Step {
 
 impl Crash {
     /// What the disk may have afterwards: nothing that was not synced, all of it, some of its writes, or some sectors.
-    pub(super) fn image(&self, variant: usize) -> Image {
+    pub(in crate::backend::file) fn image(&self, variant: usize) -> Image {
         let mut image = self.confirmed.clone();
         let mut steps = self.pending.clone();
         match variant % 4 {
@@ -278,12 +278,12 @@ fn sectors(step: Step) -> Vec<Step> {
 }
 
 /// How many bits an image has.
-pub(super) fn bits(image: &Image) -> usize {
+pub(in crate::backend::file) fn bits(image: &Image) -> usize {
     image.iter().map(|file| file.len() * 8).sum()
 }
 
 /// Changes one bit, counted through both files.
-pub(super) fn flip(image: &mut Image, bit: usize) {
+pub(in crate::backend::file) fn flip(image: &mut Image, bit: usize) {
     let own = image[0].len() * 8;
     let (file, bit) = if bit < own { (0, bit) } else { (1, bit - own) };
     image[file][bit / 8] ^= 1 << (bit % 8);

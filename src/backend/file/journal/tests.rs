@@ -1,0 +1,230 @@
+//! The frames and segments of a journal, byte by byte. What crashes do to it beside the store's own file is in
+//! `file/faults`.
+
+use std::sync::Arc;
+
+use super::frame::{Found, Head};
+use super::sector::SECTOR;
+use super::*;
+use crate::backend::file::faults::disk::SimulatedDisk;
+use crate::base::random;
+
+const SHAPE: Shape = Shape { segment: 2048, segments: 3 };
+
+fn files(disk: &SimulatedDisk) -> Arc<Files> {
+    let (own, journal) = (disk.clone(), disk.clone());
+    Arc::new(Files::of_storage(move || own.file(0), move || journal.file(1), SHAPE))
+}
+
+fn created(disk: &SimulatedDisk) -> Journal {
+    let (mut journal, frames) = Journal::open(&files(disk), 0, Mark::default()).unwrap();
+    assert!(frames.is_empty() && journal.create().unwrap() && !journal.create().unwrap());
+    journal
+}
+
+fn reopen(disk: &SimulatedDisk, journal: &Journal) -> Result<Vec<Vec<u8>>, Unreadable> {
+    Journal::open(&files(disk), journal.id, journal.settled).map(|(_, frames)| frames)
+}
+
+/// What a frame of a number holds: every third takes up two sectors.
+fn body(number: u64) -> Vec<u8> {
+    let length = if number.is_multiple_of(3) { 700 } else { 50 };
+    (0..length).map(|byte| (number + byte) as u8).collect()
+}
+
+fn append(journal: &mut Journal, number: u64) {
+    let body = body(number);
+    assert!(journal.has_room(body.len()));
+    journal.append(&body, true).unwrap();
+}
+
+#[test]
+fn frames_are_read_back_around_the_ring_as_long_as_they_are_not_settled() {
+    let disk = SimulatedDisk::default();
+    let mut journal = created(&disk);
+    let mut marks = vec![journal.tip()];
+    for number in 1..=100 {
+        if !journal.has_room(body(number).len()) {
+            // The reading begins behind some of them.
+            journal.settled(marks[marks.len() - 1 - random() as usize % 3]);
+        }
+        append(&mut journal, number);
+        marks.push(journal.tip());
+        if number.is_multiple_of(7) {
+            // By another opening.
+            let (next, _) = Journal::open(&files(&disk), journal.id, journal.settled).unwrap();
+            assert_eq!(next.tip(), journal.tip());
+            journal = next;
+        }
+
+        let unsettled = (journal.settled.number + 1..=number).map(body).collect::<Vec<_>>();
+        assert_eq!(reopen(&disk, &journal).unwrap(), unsettled, "after {number}");
+    }
+}
+
+#[test]
+fn a_segment_is_not_used_again_before_it_is_settled() {
+    let disk = SimulatedDisk::default();
+    let mut journal = created(&disk);
+    let mut first_of_second = None;
+    for number in 1.. {
+        if !journal.has_room(body(number).len()) {
+            break;
+        }
+        append(&mut journal, number);
+        if journal.tip().end > SHAPE.segment {
+            first_of_second.get_or_insert(journal.tip());
+        }
+    }
+    assert_eq!(SHAPE.segment_at(journal.tip().end - 1), SHAPE.segments - 1);
+    let frames = reopen(&disk, &journal).unwrap();
+    assert_eq!(frames.len() as u64, journal.tip().number);
+
+    journal.settled(first_of_second.unwrap());
+
+    assert!(journal.has_room(body(1).len()));
+}
+
+/// From the first release on these bytes are on disks: add to them, never change them.
+#[test]
+fn a_frame_is_read_for_ever() {
+    let head = Head { number: 2, before: 0x0102_0304, opening: 5, confirmed: 1 };
+    let (bytes, checksum) = frame::encode(&head, b"body");
+    let hex: String = bytes[..56].iter().map(|byte| format!("{byte:02x}")).collect();
+
+    assert_eq!(hex, GOLDEN_FRAME);
+    assert!(bytes.len() == SECTOR && bytes[56..].iter().all(|byte| *byte == 0));
+    let before = Mark { number: 1, checksum: 0x0102_0304, end: 0 };
+    let found = Found::Frame { checksum, body: b"body".to_vec(), size: 512 };
+    assert_eq!(frame::read(&bytes, before), found);
+}
+
+const GOLDEN_FRAME: &str = "9b3fea960000000069666d6a0000000000000002010203040000000000000005000000000000000100000004\
+     a92412e2626f647900000000";
+
+#[test]
+fn a_header_is_read_for_ever() {
+    let header = header(7, SHAPE);
+    let hex: String = header[..40].iter().map(|byte| format!("{byte:02x}")).collect();
+
+    assert_eq!(hex, GOLDEN_HEADER);
+    assert!(header.len() == HEADER && header[40..].iter().all(|byte| *byte == 0));
+}
+
+const GOLDEN_HEADER: &str =
+    "97d907a30000000069666d4a00000001000000000000000700000000000008000000000000000003";
+
+/// A journal of ten frames, of which those up to a number are settled, and what the others hold.
+fn ten(settled: u64) -> (SimulatedDisk, Journal, Vec<Vec<u8>>) {
+    let disk = SimulatedDisk::default();
+    let mut journal = created(&disk);
+    let mut marks = vec![journal.tip()];
+    for number in 1..=10 {
+        if number == 9 {
+            journal.settled(marks[settled as usize]);
+        }
+        append(&mut journal, number);
+        marks.push(journal.tip());
+    }
+    (disk, journal, (settled + 1..=10).map(body).collect())
+}
+
+#[test]
+fn no_flipped_bit_makes_a_synced_frame_vanish() {
+    let (disk, journal, frames) = ten(3);
+    let whole = disk.confirmed();
+    let (mut refused, mut harmless) = (0, 0);
+    for bit in 0..whole[1].len() * 8 {
+        let mut image = whole.clone();
+        image[1][bit / 8] ^= 1 << (bit % 8);
+        match reopen(&SimulatedDisk::of(image), &journal) {
+            Err(Unreadable::Damaged(_)) => refused += 1,
+            Err(Unreadable::Io(error)) => panic!("bit {bit}: {error}"),
+            Ok(found) => {
+                assert_eq!(found, frames, "bit {bit}");
+                harmless += 1;
+            }
+        }
+    }
+    assert!(refused > 7 * SECTOR * 8 && harmless > 0, "{refused} refused, {harmless} harmless");
+}
+
+#[test]
+fn no_cut_and_no_other_length_passes() {
+    let (disk, journal, _) = ten(3);
+    let whole = disk.confirmed();
+    for length in (0..whole[1].len() + 2 * SECTOR).step_by(SECTOR / 2).filter(|length| *length != whole[1].len()) {
+        let mut image = whole.clone();
+        image[1].resize(length, 0);
+        let found = reopen(&SimulatedDisk::of(image), &journal);
+        assert!(matches!(found, Err(Unreadable::Damaged(_))), "{length} bytes: {found:?}");
+    }
+}
+
+/// As a disk leaves it that lost a sector: all but what only the last frame could tell.
+#[test]
+fn a_sector_that_is_gone_is_missed_wherever_a_later_frame_tells_of_it() {
+    let (disk, journal, frames) = ten(3);
+    let whole = disk.confirmed();
+    let last = (HEADER as u64 + journal.tip().end) as usize - frame::size(body(10).len()) as usize;
+    for start in (HEADER..whole[1].len()).step_by(SECTOR) {
+        for filler in [0, 0x55] {
+            let mut image = whole.clone();
+            image[1][start..start + SECTOR].fill(filler);
+            match reopen(&SimulatedDisk::of(image), &journal) {
+                Err(Unreadable::Damaged(_)) => {}
+                Ok(found) if start >= last && filler == 0 && start < last + SECTOR => {
+                    assert_eq!(found, frames[..6]);
+                }
+                found => assert_eq!(found.unwrap(), frames, "{start}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_frame_that_a_crash_cut_off_is_the_end_and_what_stood_behind_it_never_comes_back() {
+    let (disk, mut journal, frames) = ten(7);
+    let before = disk.confirmed();
+    // Three that did not wait for a sync.
+    for number in 11..=13 {
+        journal.append(&body(number + 1), false).unwrap();
+    }
+    let after = disk.seen();
+    for round in 0..200 {
+        let mut image = before.clone();
+        let mut lost_first = false;
+        for start in (HEADER..after[1].len()).step_by(SECTOR) {
+            let (old, new) = (&before[1][start..start + SECTOR], &after[1][start..start + SECTOR]);
+            if old != new {
+                if random().is_multiple_of(2) {
+                    image[1][start..start + SECTOR].copy_from_slice(new);
+                } else {
+                    lost_first |= frame::head(new).is_some_and(|(head, _)| head.number == 11);
+                }
+            }
+        }
+        let crashed = SimulatedDisk::of(image);
+        let (mut again, found) = Journal::open(&files(&crashed), journal.id, journal.settled).unwrap();
+        assert!(found.len() >= 3 && found[..3] == frames, "round {round}");
+        let kept = found.len();
+        assert!(!lost_first || kept == 3, "round {round}");
+        again.append(&body(12), true).unwrap();
+        let reread = reopen(&crashed, &again).unwrap();
+        assert!(reread.len() == kept + 1 && reread[..kept] == found && reread[kept] == body(12), "round {round}");
+    }
+}
+
+#[test]
+fn arbitrary_bytes_are_refused_or_empty() {
+    for round in 0..2_000 {
+        let mut area: Vec<u8> = (0..SHAPE.area()).map(|_| random() as u8).collect();
+        if round % 2 == 0 {
+            // Sectors that are well-formed each.
+            area = area.chunks(500).flat_map(spread).take(area.len()).collect();
+        }
+        if let Ok((frames, mark)) = replay(&area, SHAPE, Mark::default()) {
+            assert!(frames.is_empty() && mark == Mark::default());
+        }
+    }
+}
