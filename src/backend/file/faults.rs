@@ -2,6 +2,7 @@
 
 mod beside;
 pub(super) mod disk;
+mod journal;
 mod model;
 
 use std::cell::RefCell;

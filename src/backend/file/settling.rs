@@ -163,6 +163,12 @@ impl Settling {
         }
     }
 
+    /// Whether the last settling failed.
+    #[cfg(test)]
+    pub(super) fn has_failed(&self) -> bool {
+        self.state.lock().again.is_some()
+    }
+
     /// Ends the settling thread.
     pub(super) fn end(&self) {
         self.state.lock().ended = true;

@@ -1,0 +1,124 @@
+//! The journal beside the store's own file: its damage, its loss, and settling behind the commits.
+
+use super::*;
+
+/// How many flipped bits are looked at.
+const FLIPS: usize = 1_000;
+
+/// What opens must have every commit.
+fn open_whole(image: Image, what: &str) -> bool {
+    match opener(&SimulatedDisk::of(image)).open() {
+        Ok(opened) => {
+            assert_eq!(read(&opened), after(COMMITS), "{what}");
+            true
+        }
+        Err(OpenError::Corrupt { .. }) => false,
+        Err(other) => panic!("{what}: {other}"),
+    }
+}
+
+#[test]
+fn no_damage_of_the_journal_makes_an_acknowledged_commit_vanish() {
+    let [_, whole] = worked();
+    assert!(open_whole(whole.clone(), "the whole image"));
+    let (mut refused, mut harmless) = (0, 0);
+    for _ in 0..FLIPS {
+        let bit = random() as usize % (whole[1].len() * 8);
+        let mut image = whole.clone();
+        image[1][bit / 8] ^= 1 << (bit % 8);
+        match open_whole(image, &format!("bit {bit}")) {
+            true => harmless += 1,
+            false => refused += 1,
+        }
+    }
+    assert!(refused > 0 && harmless > 0, "{refused} refused, {harmless} harmless");
+    for cut in (0..whole[1].len()).step_by(128) {
+        let mut image = whole.clone();
+        image[1].truncate(cut);
+        assert!(!open_whole(image, "a cut"), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_journal_of_another_time_is_refused() {
+    let [closed, first] = worked();
+    let [_, second] = worked();
+    assert!(!open_whole([first[0].clone(), second[1].clone()], "the journal of another store"));
+    assert!(!open_whole([first[0].clone(), closed[1].clone()], "the journal of before it was closed"));
+    // A file that was closed has all there is.
+    assert!(open_whole([closed[0].clone(), first[1].clone()], "a journal that is left over"));
+}
+
+#[test]
+fn commits_go_on_while_others_are_settled_until_the_journal_is_full() {
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
+    let put = |number: u64| {
+        let value: Arc<[u8]> = number.to_string().into_bytes().into();
+        store.commit(Commit::one(Entry::put("a", Expected::Any, value)))
+    };
+    put(0).wait().unwrap();
+    let has_room = || store.shared.handle.with(|open| Ok(open.journal.lock().has_room(200))).unwrap();
+    let mut number = 0;
+    let settles = store.shared.handle.with(|open| {
+        // Nobody else can write to the file as long as this is there.
+        let transaction = open.database.begin_write()?;
+        while has_room() {
+            number += 1;
+            put(number).wait().unwrap();
+        }
+        assert!(!store.shared.settling.is_idle(), "the journal is full, and nothing is being settled");
+        drop(transaction);
+        Ok(())
+    });
+    settles.unwrap();
+
+    assert!(number > 20, "{number}");
+    put(number + 1).wait().unwrap();
+    assert_eq!(*store.get("a").wait().unwrap().unwrap().value, *(number + 1).to_string().as_bytes());
+}
+
+#[test]
+fn what_was_recent_for_long_is_settled() {
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+    commit(&store, 1, drawn(&store)).wait().unwrap();
+    let is_settled = || store.shared.handle.read(|view| Ok(view.is_settled())).unwrap();
+    assert!(!is_settled());
+
+    while !store.serving.committer.lock().see_settled(&store.shared, true) {}
+    store.shared.settling.wait();
+    while !store.serving.committer.lock().see_settled(&store.shared, false) {}
+
+    assert!(is_settled());
+    let image = disk.confirmed();
+    assert_eq!(read(&opener(&SimulatedDisk::of(image)).open().unwrap()), after(1));
+}
+
+/// The engine's file has no space, and the journal has it already.
+#[test]
+fn a_settling_that_fails_takes_nothing_and_is_tried_again() {
+    let mut failed = 0;
+    for at in 0..40 {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+        for number in 1..=4 {
+            commit(&store, number, drawn(&store)).wait().unwrap();
+        }
+        disk.fail(Fault::Full, at);
+        while !store.serving.committer.lock().see_settled(&store.shared, true) {}
+        store.shared.settling.wait();
+        let came = store.shared.settling.has_failed();
+        failed += usize::from(came);
+        disk.heal();
+
+        commit(&store, 5, drawn(&store)).wait().unwrap();
+        store.close().unwrap();
+        let image = disk.confirmed();
+        assert_eq!(read(&opener(&SimulatedDisk::of(image)).open().unwrap()), after(5), "operation {at}");
+    }
+    assert!(failed > 0);
+}
