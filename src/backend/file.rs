@@ -55,6 +55,10 @@ pub use options::{Options, Persistence};
 
 /// The durable store: one file that survives a crash of the program and of the machine.
 ///
+/// As long as it is open, and after a crash, there is a journal of 8 MiB beside it, whose name is that of the file and
+/// `.journal`: whoever moves or copies the file then takes both, or makes a [`backup`](Self::backup). Without its journal
+/// the file is refused. A store that was closed is the one file again.
+///
 /// A store of bytes: [`Collection::json`](crate::Collection::json) keeps a program's own types in it. It needs no
 /// async runtime. A commit that was acknowledged is in the file and synced, unless the program chose
 /// [`Persistence::Eventual`]; after a crash each commit is there as a whole or not at all.
@@ -67,10 +71,12 @@ pub use options::{Options, Persistence};
 /// Neither waits for a sync, unless the file is just being compacted or opened anew. A listing without values copies none
 /// and computes no checksums; a page of the file that a value stands on is read all the same.
 ///
-/// Commits are first kept together, however far apart their ids are, and also in memory. Once 256 KiB or 1,000 changes
-/// are, or a sixteenth of [`Options::history`], the next commit settles them in its own transaction: it puts what they
-/// came to in its place. So most values are written twice, and the commit that settles takes some milliseconds longer:
-/// 2 ms where the ids lie close together, 13 ms where each of 750 lies in a page of its own.
+/// Commits are first appended to the journal, which is what they wait for, and kept in memory. A thread of the store's own
+/// puts what they came to in its place in the file behind them, once 256 KiB or 1,000 changes are there, or a sixteenth of
+/// [`Options::history`], or a second has passed. So most values are written twice. Nobody waits for that as long as the
+/// journal has room: it takes some 16,000 small commits of a lone caller, or 8 MiB. Where commits keep coming faster than
+/// the disk takes them in, they wait for a quarter of that to be settled. Commits of more than 1 MiB together go into the
+/// file at once, and wait for what is being settled.
 ///
 /// A caller that blocks its thread with [`Reply::wait`] and is alone commits right there. A task that awaits never does,
 /// since it would hold up its executor for as long as a sync takes: the store's own thread serves it, for two changes
@@ -92,11 +98,12 @@ pub use options::{Options, Persistence};
 ///   is [`Expired`](crate::store::Expired), and a write id from before that is [`Resolution::Unknown`].
 /// - 65,536 calls, or 256 MiB of ids and values, may wait for the disk. A call past that fails with
 ///   [`Outcome::NotApplied`](crate::store::Outcome::NotApplied).
-/// - In memory it keeps the cache of [`Options::cache`], what waits, the write ids of the history, and what is recent: up
-///   to some 1 MiB, and as much again for each read that has begun and not ended.
+/// - In memory it keeps the cache of [`Options::cache`], what waits, the write ids of the history, and what is not settled:
+///   mostly less than 1 MiB, and at most some 20 MiB, where the journal is full of small commits.
 /// - The file does not shrink by itself: space that deletions leave is used again, and [`compact`](Self::compact) gives
 ///   it back.
-/// - After a crash, the next opening reads the whole file to check it. An opening reads the history in any case.
+/// - An opening reads the history, and after a crash the journal. It reads the whole file only if asked to, by
+///   [`Options::verified`].
 ///
 /// # Failures
 ///
@@ -110,11 +117,15 @@ pub use options::{Options, Persistence};
 /// million of those damaged on purpose: where a list of free pages is damaged, the engine panics again while it
 /// unwinds, and nothing can catch that. For some damaged files it also asks for up to 4 GiB of memory for a moment.
 ///
-/// The file must stay at its path while it is open. Where it was removed or renamed, or another file was put in its place,
-/// no commit is acknowledged from then on: the next one that is synced fails, and the store serves again once the file is
+/// The file and its journal must stay at their paths while they are open. Where one was removed or renamed, or another file was put in its place,
+/// no commit is acknowledged from then on: the next one that is synced fails, and the store serves again once it is
 /// back. On Unix each sync looks for that; elsewhere it looks for a missing file only.
 ///
-/// Where there is no space left, commits fail at once and say so; as soon as there is, they succeed. After a failure that
+/// A journal that is damaged is refused: no flipped bit and no cut there makes a commit vanish that was acknowledged. Only a
+/// disk that loses a whole sector of the last commit after having confirmed it can: that is what a crash looks like.
+///
+/// Where there is no space left, commits go on until the journal is full, then fail and say so; as soon as there is space,
+/// they succeed. After a failure that
 /// waiting does not mend ([`Failure::is_lasting`](crate::store::Failure::is_lasting)) nothing is sent again by itself.
 ///
 /// In a child of `fork()` every call is refused: open the file there by another name, or after the parent has closed it.
@@ -197,10 +208,11 @@ impl File {
             let serving = Arc::clone(&serving);
             move || serving.run()
         };
-        let committing = thread::Builder::new().name("ifmatch-file".to_owned()).spawn(serve).map_err(|source| {
-            shared.settling.end();
-            refuse(source)
-        })?;
+        let committing =
+            thread::Builder::new().name("ifmatch-file".to_owned()).spawn(serve).map_err(|source| {
+                shared.settling.end();
+                refuse(source)
+            })?;
         Ok(Self { shared, serving, threads: Some(Threads { committing, settling }) })
     }
 
@@ -344,12 +356,13 @@ impl File {
         lines::import(path.as_ref(), &mut from)
     }
 
-    /// Serves what waits, settles what is recent, syncs, and closes the file. Dropping the store does the same and says
+    /// Serves what waits, settles what is recent, removes the journal, and closes the file. Dropping the store does the same and says
     /// nothing.
     ///
     /// # Errors
     ///
-    /// What could not be written. With [`Persistence::Immediate`] that loses no acknowledged commit.
+    /// What could not be written. With [`Persistence::Immediate`] that loses no acknowledged commit: the journal stays, and the
+    /// next opening reads it.
     ///
     /// ```no_run
     /// # let store = ifmatch::File::open("notes.ifmatch")?;

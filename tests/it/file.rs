@@ -639,6 +639,93 @@ fn a_backup_is_one_state_taken_while_writes_go_on() {
     assert!(backup.watch(store.watch(Start::Now).wait().unwrap().cursor().clone().into()).wait().is_err());
 }
 
+/// The name of the journal of the file at a path.
+fn journal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(".journal");
+    name.into()
+}
+
+/// What a crash of the program leaves, under another name.
+fn crashed(path: &Path, to: &Path) {
+    fs::copy(path, to).unwrap();
+    fs::copy(journal(path), journal(to)).unwrap();
+}
+
+#[test]
+fn a_store_that_is_closed_is_one_file_and_one_that_crashed_is_two() {
+    let directory = Directory::new();
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    let copy = directory.0.join("copy.ifmatch");
+    crashed(&directory.file(), &copy);
+
+    store.close().unwrap();
+    assert!(!journal(&directory.file()).exists());
+    assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
+
+    let aside = directory.0.join("aside");
+    fs::rename(journal(&copy), &aside).unwrap();
+    let refused = File::open(&copy).unwrap_err();
+    assert!(
+        matches!(refused, OpenError::Corrupt { .. }) && refused.to_string().contains("journal"),
+        "{refused}"
+    );
+    fs::rename(&aside, journal(&copy)).unwrap();
+    let opened = File::open(&copy).unwrap();
+    assert_eq!(text(&opened, "a").map(|found| found.1).as_deref(), Some("one"));
+    opened.close().unwrap();
+    assert!(!journal(&copy).exists());
+}
+
+#[test]
+fn a_file_of_somebody_else_where_the_journal_goes_is_left_alone() {
+    let directory = Directory::new();
+    fs::write(journal(&directory.file()), "dear diary").unwrap();
+    let store = directory.open();
+
+    let refused = commit(&store, put("a", Expected::Any, "one")).unwrap_err();
+
+    assert_eq!(refused.outcome(), Outcome::NotApplied);
+    assert_eq!(fs::read_to_string(journal(&directory.file())).unwrap(), "dear diary");
+    fs::remove_file(journal(&directory.file())).unwrap();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    store.close().unwrap();
+    assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
+}
+
+#[cfg(unix)]
+#[test]
+fn no_commit_is_acknowledged_once_the_journal_was_removed_or_replaced() {
+    let directory = Directory::new();
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    let (place, aside) = (journal(&directory.file()), directory.0.join("aside"));
+    fs::rename(&place, &aside).unwrap();
+    assert_displaced(&store);
+    fs::copy(&aside, &place).unwrap();
+    assert_displaced(&store);
+
+    fs::rename(&aside, &place).unwrap();
+
+    commit(&store, put("a", Expected::Any, "two")).unwrap();
+    drop(store);
+    assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("two"));
+}
+
+#[cfg(unix)]
+#[test]
+fn by_a_link_a_file_has_the_same_journal() {
+    let directory = Directory::new();
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    let (copy, link) = (directory.0.join("copy.ifmatch"), directory.0.join("link"));
+    crashed(&directory.file(), &copy);
+    std::os::unix::fs::symlink(&copy, &link).unwrap();
+
+    assert_eq!(text(&File::open(&link).unwrap(), "a").map(|found| found.1).as_deref(), Some("one"));
+}
+
 #[test]
 fn a_backup_has_what_is_recent_and_what_is_settled() {
     let directory = Directory::new();

@@ -225,8 +225,7 @@ impl Committer {
         calls: &mut Vec<Request>,
         until: Option<Instant>,
     ) -> Result<Responses, Box<Failed>> {
-        let before =
-            |(what, generation)| Box::new(Failed { what, before: true, generation, verdicts: None });
+        let before = |(what, generation)| Box::new(Failed { what, before: true, generation, verdicts: None });
         self.take_settled(shared).map_err(before)?;
         self.refresh(shared)?;
         let judged = shared.handle.with(|open| {
@@ -269,7 +268,9 @@ impl Committer {
             match self.write(shared, added, syncs, &mut committing) {
                 Ok(forgotten) => left = forgotten,
                 Err((what, generation)) => {
-                    return Err(Failed { what, before: !committing, generation, verdicts: Some(given) }.into());
+                    return Err(
+                        Failed { what, before: !committing, generation, verdicts: Some(given) }.into()
+                    );
                 }
             }
             self.deadline = match syncs {
@@ -341,8 +342,7 @@ impl Committer {
             let (view, mut journal) = (open.view(), open.journal.lock());
             let journaled = Journaled { id: journal.id(), settled: journal.tip() };
             let commits = [&*view.recent(), added.commits()];
-            let settled =
-                recent::settle(&open.database, &commits, &extent, journaled, shared.history)?;
+            let settled = recent::settle(&open.database, &commits, &extent, journaled, shared.history)?;
             journal.settled(journaled.settled);
             extent.note(&settled);
             let left = settled.left;
@@ -424,7 +424,8 @@ impl Committer {
         if idle && shared.settling.is_idle() && self.refresh(shared).is_ok() {
             let is_recent = shared.handle.with(|open| Ok(!open.view().recent().is_empty()));
             // Where it fails, the next commit meets the same.
-            let _ = is_recent.and_then(|is_recent| if is_recent { self.begin_settling(shared) } else { Ok(()) });
+            let _ =
+                is_recent.and_then(|is_recent| if is_recent { self.begin_settling(shared) } else { Ok(()) });
         }
         true
     }
@@ -601,7 +602,9 @@ impl Committer {
                         }
                         Ok(())
                     });
-                    return done.and_then(|done| noted.map(|()| done).map_err(|(what, _)| shared.handle.refusal(what)));
+                    return done.and_then(|done| {
+                        noted.map(|()| done).map_err(|(what, _)| shared.handle.refusal(what))
+                    });
                 }
             }
         }

@@ -11,8 +11,8 @@ use std::num::NonZeroU64;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::handle::Handle;
 use super::files::Files;
+use super::handle::Handle;
 use super::journal::Shape;
 use super::open::{Opened, Opener};
 use super::open_error::OpenError;
@@ -328,7 +328,9 @@ fn a_flipped_bit_or_a_cut_is_found_or_harmless() {
             flip(&mut image, bit);
             check(image, format!("bit {bit}"));
         }
-        for (file, cut) in (0..2).flat_map(|file| (0..whole[file].len()).step_by(512).map(move |cut| (file, cut))) {
+        for (file, cut) in
+            (0..2).flat_map(|file| (0..whole[file].len()).step_by(512).map(move |cut| (file, cut)))
+        {
             let mut image = whole.clone();
             image[file].truncate(cut);
             check(image, format!("file {file} cut at {cut}"));
@@ -404,7 +406,9 @@ fn another_store_in_the_same_file_is_not_gone_on_with() {
     let swapped = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let storage = |file: usize| {
         let (ours, other, swapped) = (ours.clone(), other.clone(), Arc::clone(&swapped));
-        move || if swapped.load(std::sync::atomic::Ordering::SeqCst) { other.file(file) } else { ours.file(file) }
+        move || {
+            if swapped.load(std::sync::atomic::Ordering::SeqCst) { other.file(file) } else { ours.file(file) }
+        }
     };
     let files = Files::of_storage(storage(0), storage(1), SHAPE);
     let store = File::start(Handle::open(Opener::of_files(files)).unwrap(), &Options::new()).unwrap();

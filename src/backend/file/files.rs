@@ -24,7 +24,7 @@ const MAGIC: usize = 512;
 /// How to reach the files of one store, again and again.
 #[derive(Debug)]
 pub(super) struct Files {
-    lie: Lie,
+    location: Location,
     unconfirmed: Arc<Unconfirmed>,
     /// The same of the journal.
     appended: Arc<Unconfirmed>,
@@ -34,16 +34,20 @@ pub(super) struct Files {
 }
 
 /// Where they lie.
-enum Lie {
-    At { own: Arc<Place>, beside: PathBuf, journal: Mutex<Arc<Place>> },
+enum Location {
+    At {
+        own: Arc<Place>,
+        beside: PathBuf,
+        journal: Mutex<Arc<Place>>,
+    },
     /// Elsewhere, in tests of what storage can do: the store's own, and the journal.
     #[cfg(any(test, fuzzing))]
     In([Box<dyn Fn() -> Box<dyn StorageBackend> + Send + Sync>; 2]),
 }
 
-impl std::fmt::Debug for Lie {
+impl std::fmt::Debug for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Lie")
+        f.write_str("Location")
     }
 }
 
@@ -55,7 +59,7 @@ impl Files {
         beside.push(SUFFIX);
         let beside = PathBuf::from(beside);
         let journal = Mutex::new(Arc::new(Place::new(&beside)));
-        Self::new(Lie::At { own: Arc::new(Place::new(path)), beside, journal }, Shape::USUAL)
+        Self::new(Location::At { own: Arc::new(Place::new(path)), beside, journal }, Shape::USUAL)
     }
 
     #[cfg(any(test, fuzzing))]
@@ -64,36 +68,39 @@ impl Files {
         journal: impl Fn() -> S + Send + Sync + 'static,
         shape: Shape,
     ) -> Self {
-        Self::new(Lie::In([Box::new(move || Box::new(own())), Box::new(move || Box::new(journal()))]), shape)
+        Self::new(
+            Location::In([Box::new(move || Box::new(own())), Box::new(move || Box::new(journal()))]),
+            shape,
+        )
     }
 
-    fn new(lie: Lie, shape: Shape) -> Self {
+    fn new(location: Location, shape: Shape) -> Self {
         let torn = Mutex::default();
-        Self { lie, unconfirmed: Arc::default(), appended: Arc::default(), torn, shape }
+        Self { location, unconfirmed: Arc::default(), appended: Arc::default(), torn, shape }
     }
 
     /// Opens the store's own file.
     pub(super) fn open(&self) -> io::Result<Disk> {
         let unconfirmed = Arc::clone(&self.unconfirmed);
-        Ok(match &self.lie {
-            Lie::At { own, .. } => {
+        Ok(match &self.location {
+            Location::At { own, .. } => {
                 Disk::new(Box::new(open_existing(own)?), unconfirmed, vec![Arc::clone(own)])
             }
             #[cfg(any(test, fuzzing))]
-            Lie::In([own, _]) => Disk::new(own(), unconfirmed, vec![]),
+            Location::In([own, _]) => Disk::new(own(), unconfirmed, vec![]),
         })
     }
 
     /// Opens the journal, which is there.
     pub(super) fn open_journal(&self) -> io::Result<Disk> {
-        let disk = match &self.lie {
-            Lie::At { own, journal, .. } => {
+        let disk = match &self.location {
+            Location::At { own, journal, .. } => {
                 let journal = Arc::clone(&journal.lock());
                 let storage = Box::new(open_existing(&journal)?);
                 Disk::new(storage, Arc::clone(&self.appended), vec![journal, Arc::clone(own)])
             }
             #[cfg(any(test, fuzzing))]
-            Lie::In([_, journal]) => Disk::new(journal(), Arc::clone(&self.appended), vec![]),
+            Location::In([_, journal]) => Disk::new(journal(), Arc::clone(&self.appended), vec![]),
         };
         let mut torn = self.torn.lock();
         if let Some((start, length)) = *torn {
@@ -120,8 +127,8 @@ impl Files {
     pub(super) fn create_journal(&self, fill: impl FnOnce(&Disk) -> io::Result<()>) -> io::Result<Disk> {
         self.appended.forget();
         *self.torn.lock() = None;
-        match &self.lie {
-            Lie::At { own, beside: path, journal } => {
+        match &self.location {
+            Location::At { own, beside: path, journal } => {
                 refuse_strangers(path)?;
                 let fresh = beside(path);
                 let made = (|| {
@@ -143,7 +150,7 @@ impl Files {
                 Ok(Disk::new(disk, Arc::clone(&self.appended), vec![place, Arc::clone(own)]))
             }
             #[cfg(any(test, fuzzing))]
-            Lie::In([_, journal]) => {
+            Location::In([_, journal]) => {
                 let disk = Disk::new(journal(), Arc::clone(&self.appended), vec![]);
                 disk.set_len(0)?;
                 fill(&disk)?;
@@ -156,14 +163,14 @@ impl Files {
     /// Removes the journal.
     pub(super) fn remove_journal(&self) -> io::Result<()> {
         self.appended.forget();
-        match &self.lie {
-            Lie::At { beside, journal, .. } => {
+        match &self.location {
+            Location::At { beside, journal, .. } => {
                 journal.lock().check()?;
                 fs::remove_file(beside)?;
                 synced(beside)
             }
             #[cfg(any(test, fuzzing))]
-            Lie::In(_) => Ok(()),
+            Location::In(_) => Ok(()),
         }
     }
 }
@@ -184,7 +191,8 @@ fn refuse_strangers(path: &Path) -> io::Result<()> {
     };
     let mut start = Vec::new();
     file.take(MAGIC as u64).read_to_end(&mut start)?;
-    match start.get(4..).is_some_and(|start| start.starts_with(b"\0\0\0\0ifmJ")) || start.iter().all(|byte| *byte == 0)
+    match start.get(4..).is_some_and(|start| start.starts_with(b"\0\0\0\0ifmJ"))
+        || start.iter().all(|byte| *byte == 0)
     {
         true => Ok(()),
         false => Err(io::Error::other("there is another file where its journal goes")),

@@ -2,7 +2,17 @@
 //!
 //! It has a header and a ring of segments, all of a fixed size and written with zeros before the first use, so that a sync
 //! has no metadata to write. Each turn appends one [frame](frame), which lies in one segment. A segment is used again once
-//! all of its frames are settled.
+//! all of its frames are settled. The store's own file says which journal is its own, and where the frames begin that are
+//! not settled.
+//!
+//! What is read ends with the last whole frame. Three things tell a crash from damage:
+//!
+//! - a crash leaves each sector as it was before or as it was to be, and each has a checksum of its own;
+//! - a frame is begun only once the one before it is synced, or else says up to which frame the journal was;
+//! - the file always has the same length.
+//!
+//! So a flipped bit or a cut never makes a synced frame vanish. A disk that takes back a whole sector of the very last frame
+//! after having confirmed it does: that looks like a crash, and nothing else in the file tells of that frame.
 
 mod frame;
 mod replay;
@@ -19,8 +29,8 @@ use super::disk::Disk;
 use super::files::Files;
 use crate::base::random;
 
-pub(super) use frame::Mark;
 use frame::Head;
+pub(super) use frame::Mark;
 #[cfg(fuzzing)]
 pub(super) use replay::replay;
 #[cfg(not(fuzzing))]

@@ -69,9 +69,9 @@ impl Options {
         Self { cache_bytes: bytes, ..self }
     }
 
-    /// Checks the whole file when it is opened, as is always done after a crash.
+    /// Checks the whole file when it is opened.
     ///
-    /// Without it, a file that was closed in good order is trusted: a value changed behind the store's back is still
+    /// Without it, the file is trusted, also after a crash: a value changed behind the store's back is still
     /// found out when it is read, and an id changed or lost is not. Takes as long as reading the file.
     pub fn verified(self) -> Self {
         Self { verify: true, ..self }

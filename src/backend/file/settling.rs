@@ -19,7 +19,10 @@ const CHANGES: usize = 1000;
 /// Which part of the log they are at most: no commit leaves the log before it is settled.
 const PART: usize = 16;
 
-/// How long a commit stays recent where no more come, and how long a settling that failed is not tried again.
+/// How long a commit stays recent where no more come. In tests of what storage can do, nothing happens by itself.
+const IDLE: Duration = Duration::from_secs(if cfg!(test) { 600 } else { 1 });
+
+/// How long a settling that failed is not tried again, unless the journal is full.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How the settling thread is told what to settle, and tells what came of it.
@@ -84,7 +87,8 @@ impl Settling {
                 }
             };
             // Who has it may be waiting for this thread; it looks for itself then, or this thread does later.
-            let seen = serving.committer.try_lock().is_some_and(|mut committer| committer.see_settled(shared, idle));
+            let seen =
+                serving.committer.try_lock().is_some_and(|mut committer| committer.see_settled(shared, idle));
             if !seen {
                 settling.state.lock().is_dirty = true;
             }
@@ -106,7 +110,7 @@ impl Settling {
             }
             if !state.is_dirty {
                 self.moved.wait(&mut state);
-            } else if self.moved.wait_for(&mut state, PAUSE).timed_out() {
+            } else if self.moved.wait_for(&mut state, IDLE).timed_out() {
                 state.is_dirty = false;
                 return Turn::Look;
             }
@@ -177,14 +181,16 @@ impl Settling {
 }
 
 fn settle(shared: &Shared, work: Work) -> Came {
-    shared.handle.with(|open| {
-        if open.generation != work.generation {
+    let generation = work.generation;
+    let settled = shared.handle.with(|open| {
+        // What was recent in another opening was read anew since.
+        if open.generation != generation {
             return Err(redb::Error::PreviousIo);
         }
         let commits = work.view.settling();
         let commits = commits.as_deref().map_or_else(Vec::new, |commits| vec![commits]);
-        let settled =
-            recent::settle(&open.database, &commits, &work.extent, work.journaled, shared.history)?;
-        Ok((settled, work.generation))
-    })
+        let settled = recent::settle(&open.database, &commits, &work.extent, work.journaled, shared.history)?;
+        Ok((settled, generation))
+    });
+    settled.map_err(|(what, _)| (what, generation))
 }

@@ -162,7 +162,9 @@ impl SimulatedDisk {
             match event {
                 Event::Step(step) => pending.push(step.clone()),
                 Event::Sync(file) => {
-                    pending.extract_if(.., |step| step.file == *file).for_each(|step| step.apply(&mut confirmed));
+                    pending
+                        .extract_if(.., |step| step.file == *file)
+                        .for_each(|step| step.apply(&mut confirmed));
                 }
                 Event::Acknowledged(number) => acknowledged = Some(*number),
             }

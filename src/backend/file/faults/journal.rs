@@ -66,6 +66,7 @@ fn commits_go_on_while_others_are_settled_until_the_journal_is_full() {
         let transaction = open.database.begin_write()?;
         while has_room() {
             number += 1;
+            assert!(number < 1_000, "it is never full");
             put(number).wait().unwrap();
         }
         assert!(!store.shared.settling.is_idle(), "the journal is full, and nothing is being settled");

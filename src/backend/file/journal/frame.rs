@@ -48,7 +48,7 @@ pub(super) enum Found {
 
 /// How many bytes a frame takes up.
 pub(super) fn size(body: usize) -> u64 {
-    ((HEAD + body).div_ceil(ROOM) * SECTOR) as u64
+    (HEAD as u64 + body as u64).div_ceil(ROOM as u64) * SECTOR as u64
 }
 
 /// The bytes of a frame, and its checksum.

@@ -1,8 +1,8 @@
 //! [`replay`], which reads the frames that are not settled.
 
+use super::Shape;
 use super::frame::{self, Found, Mark};
 use super::sector::SECTOR;
-use super::Shape;
 
 /// Reads the frames after a mark from all segments: what they hold, in order, and the mark of the last.
 ///

@@ -32,7 +32,9 @@ impl<'b> Sector<'b> {
             return Self::Damaged;
         };
         match checked.split_first_chunk() {
-            Some((index, bytes)) if u32::from_be_bytes(*checksum) == Checksum::new().add(checked).finish() => {
+            Some((index, bytes))
+                if u32::from_be_bytes(*checksum) == Checksum::new().add(checked).finish() =>
+            {
                 Self::Written { index: u32::from_be_bytes(*index), bytes }
             }
             _ => Self::Damaged,

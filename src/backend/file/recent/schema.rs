@@ -113,8 +113,8 @@ pub(crate) fn facts(snapshot: &ReadTransaction) -> Result<Facts, redb::Error> {
         (Some(high), Some(low)) => Some(WriteId::from_bits(u128::from(high) << 64 | u128::from(low))),
         _ => None,
     };
-    let [number, checksum, end] = [fact(SETTLED[0])?, fact(SETTLED[1])?, fact(SETTLED[2])?]
-        .map(Option::unwrap_or_default);
+    let [number, checksum, end] =
+        [fact(SETTLED[0])?, fact(SETTLED[1])?, fact(SETTLED[2])?].map(Option::unwrap_or_default);
     let checksum = u32::try_from(checksum).map_err(|_| missing("journal"))?;
     let journaled =
         Journaled { id: fact(JOURNAL)?.unwrap_or_default(), settled: Mark { number, checksum, end } };

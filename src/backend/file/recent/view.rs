@@ -7,7 +7,10 @@ use std::ops::{Bound, Deref};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
-use redb::{AccessGuard, Database, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{
+    AccessGuard, Database, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    WriteTransaction,
+};
 
 use super::added::Added;
 use super::commits::{self, AfterImage, Commits};
@@ -126,9 +129,10 @@ impl View {
 
     /// The view once those are settled.
     pub(crate) fn settled(&self, settled: Settled) -> Self {
-        let last = self.settling.as_ref().and_then(|settling| {
-            settling.read().list().last().map(|logged| logged.position.get())
-        });
+        let last = self
+            .settling
+            .as_ref()
+            .and_then(|settling| settling.read().list().last().map(|logged| logged.position.get()));
         Self {
             snapshot: Arc::new(settled.snapshot),
             settling: None,
@@ -238,7 +242,9 @@ impl View {
                 settling.next();
             }
             let next = if order == Ordering::Less { settling.next() } else { newer.next() };
-            let Some((id, state)) = next.filter(|(id, _)| puts < limit && id.starts_with(prefix)) else { break };
+            let Some((id, state)) = next.filter(|(id, _)| puts < limit && id.starts_with(prefix)) else {
+                break;
+            };
             puts += usize::from(state.record.is_some());
             recent.push((Arc::clone(id), state.clone()));
         }
