@@ -48,7 +48,7 @@ enum Stage {
     Idle,
     Wanted(Work),
     Running,
-    Done(Came),
+    Done(Box<Came>),
 }
 
 /// What is to be settled.
@@ -120,7 +120,7 @@ impl Settling {
     fn finish(&self, came: Came) {
         let mut state = self.state.lock();
         state.again = came.is_err().then(|| Instant::now() + PAUSE);
-        state.stage = Stage::Done(came);
+        state.stage = Stage::Done(Box::new(came));
         drop(state);
         self.moved.notify_all();
     }
@@ -151,7 +151,7 @@ impl Settling {
     pub(super) fn take(&self) -> Option<Came> {
         let mut state = self.state.lock();
         match std::mem::take(&mut state.stage) {
-            Stage::Done(came) => Some(came),
+            Stage::Done(came) => Some(*came),
             stage => {
                 state.stage = stage;
                 None
