@@ -9,7 +9,7 @@ use redb::StorageBackend;
 use super::File;
 use super::files::Files;
 use super::handle::Handle;
-use super::journal::{Mark, Shape, replay};
+use super::journal::{self, Mark, Shape};
 use super::open::Opener;
 use super::options::Options;
 use super::recent::{self, Commits, Origin, commits_in};
@@ -119,16 +119,19 @@ pub fn open_and_use(image: Vec<u8>) {
 /// Decodes any bytes as rows of commits: the commits take no more memory than some times the bytes.
 pub fn rows(bytes: &[u8]) {
     let _ = recent::decode_frame(bytes, &mut Commits::default());
+    let _ = recent::decode_frame(&[&[0; 4], bytes].concat(), &mut Commits::default());
     let commits = commits_in(u64::MAX, bytes, 0).flatten().count();
     assert!(commits <= bytes.len());
 }
 
-/// Reads any bytes as the segments of a journal: what it gives takes no more memory than they do.
-pub fn journal(bytes: &[u8], number: u64, end: u64) {
-    let shape = Shape { segment: 1024, segments: 4 };
-    if let Ok((frames, _)) = replay(bytes, shape, Mark { number, checksum: 0, end }) {
-        assert!(frames.iter().map(Vec::len).sum::<usize>() <= bytes.len());
-    }
+/// Reads any bytes as a journal, behind any frame.
+pub fn journal(bytes: &[u8], number: u64, checksum: u32, end: u64) {
+    journal::fuzzed::read(bytes, Mark { number, checksum, end });
+}
+
+/// A journal of any frames, which must be read back, and none of them lost by a flipped bit.
+pub fn journal_of(bodies: &[&[u8]], bit: usize) {
+    journal::fuzzed::read_back(bodies, bit);
 }
 
 /// Decodes any bytes as a record. In the format that is written here, they must be the only bytes of that record; the other

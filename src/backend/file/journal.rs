@@ -15,6 +15,8 @@
 //! after having confirmed it does: that looks like a crash, and nothing else in the file tells of that frame.
 
 mod frame;
+#[cfg(fuzzing)]
+pub(super) mod fuzzed;
 mod replay;
 mod sector;
 #[cfg(test)]
@@ -31,9 +33,6 @@ use crate::base::random;
 
 use frame::Head;
 pub(super) use frame::Mark;
-#[cfg(fuzzing)]
-pub(super) use replay::replay;
-#[cfg(not(fuzzing))]
 use replay::replay;
 use sector::spread;
 
