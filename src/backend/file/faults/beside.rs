@@ -74,7 +74,7 @@ fn a_sync_tells_once_of_commits_that_an_error_took() {
     for close in [false, true] {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Eventual, 64).unwrap();
+        let store = start(&disk, Persistence::Eventual, HISTORIES[1]).unwrap();
         commit(&store, 1, drawn(&store)).wait().unwrap();
         store.sync().wait().unwrap();
         commit(&store, 2, drawn(&store)).wait().unwrap();
