@@ -170,7 +170,7 @@ impl Committer {
     fn close(shared: &Shared, committer: &Mutex<Self>) -> Result<(), Error> {
         let mut committer = committer.lock();
         let settled = match shared.handle.read_quietly(|_| Ok(())) {
-            Ok(()) => committer.settle(shared, true).map_err(|what| shared.handle.doubt(what)),
+            Ok(()) => committer.settle(shared).map_err(|what| shared.handle.doubt(what)),
             Err(error) if committer.deadline.is_some() => Err(Failure::new(Outcome::Unknown, error).into()),
             Err(error) => Err(error),
         };
@@ -430,8 +430,8 @@ impl Committer {
         true
     }
 
-    /// Settles all there is. For who is closing, the journal is of no use any more then.
-    fn settle(&mut self, shared: &Shared, closing: bool) -> Result<(), Cause> {
+    /// Settles all there is, and removes the journal.
+    fn settle(&mut self, shared: &Shared) -> Result<(), Cause> {
         let _writing = shared.handle.writing.lock();
         shared.settling.wait();
         let settled = self.take_settled(shared).or_else(|(_, generation)| {
@@ -443,26 +443,18 @@ impl Committer {
             shared.handle.with(|open| {
                 let view = open.view().begun();
                 let mut journal = open.journal.lock();
-                let tip = journal.tip();
-                let journaled = match closing {
-                    true => Journaled::default(),
-                    false => Journaled { id: journal.id(), settled: tip },
-                };
-                if journal.is_settled() && journaled.id == journal.id() {
+                if journal.id() == 0 {
                     return Ok(());
                 }
                 let commits = view.settling();
                 let commits = commits.as_deref().map_or_else(Vec::new, |commits| vec![commits]);
-                let settled =
-                    recent::settle(&open.database, &commits, &self.extent, journaled, shared.history)?;
-                if closing {
-                    journal.remove()?;
-                }
+                let none = Journaled::default();
+                let settled = recent::settle(&open.database, &commits, &self.extent, none, shared.history)?;
+                journal.remove()?;
                 drop(journal);
                 // Readers see the same.
                 shared.handle.publish(open, view.clone());
                 self.show(shared, open, settled);
-                open.journal.lock().settled(tip);
                 Ok(())
             })
         });
@@ -571,7 +563,8 @@ impl Committer {
         /// How many snapshots may be met that are still being read.
         const TRIES: usize = 1000;
 
-        self.settle(shared, false).map_err(|what| shared.handle.refusal(what))?;
+        // Without a journal, closing has nothing to write any more: the engine would double a file that is compact.
+        self.settle(shared).map_err(|what| shared.handle.refusal(what))?;
         let _writing = shared.handle.writing.lock();
         for _ in 0..TRIES {
             let done = shared.handle.alone(|database| match work {

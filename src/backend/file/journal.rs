@@ -197,7 +197,7 @@ impl Journal {
         let place = shape.place(self.tip.end, frame::size(body));
         let enters = place.is_multiple_of(shape.segment);
         // The reading begins where the settled frames end.
-        !enters || self.is_settled() || shape.segment_at(place) != shape.segment_at(self.settled.end)
+        !enters || self.tip == self.settled || shape.segment_at(place) != shape.segment_at(self.settled.end)
     }
 
     /// Appends a frame, for which there is room, and syncs it where that is wanted.
@@ -225,11 +225,6 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether all frames are settled.
-    pub(super) fn is_settled(&self) -> bool {
-        self.tip == self.settled
-    }
-
     /// Takes note that the frames up to a mark are settled, and synced where they are now.
     pub(super) fn settled(&mut self, mark: Mark) {
         self.settled = mark;
@@ -238,7 +233,7 @@ impl Journal {
     /// Removes it once all of it is settled and the store's own file says that there is none.
     pub(super) fn remove(&mut self) -> io::Result<()> {
         if self.disk.take().is_some() {
-            self.id = 0;
+            (self.id, self.tip, self.settled, self.synced) = (0, Mark::default(), Mark::default(), 0);
             self.files.remove_journal()?;
         }
         Ok(())
