@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::batch::{Batch, Batched, Fresh, Judged, LAST};
 use super::handle::Open;
 use super::queue::{Request, Turn, Upkeep};
-use super::recent::{self, Added, Extent, Journaled, Settled};
+use super::recent::{self, Added, Extent, Settled};
 use super::settling::Work;
 use super::shared::Shared;
 use super::trouble::{Cause, Trouble};
@@ -340,7 +340,7 @@ impl Committer {
         *committing = true;
         let left = shared.handle.with(|open| {
             let (view, mut journal) = (open.view(), open.journal.lock());
-            let journaled = Journaled { id: journal.id(), settled: journal.tip() };
+            let journaled = journal.journaled();
             let commits = [&*view.recent(), added.commits()];
             let settled = recent::settle(&open.database, &commits, &extent, journaled, shared.history)?;
             journal.settled(journaled.settled);
@@ -359,7 +359,7 @@ impl Committer {
         shared.handle.with(|open| {
             let mut journal = open.journal.lock();
             if journal.create()? {
-                let journaled = Journaled { id: journal.id(), settled: journal.tip() };
+                let journaled = journal.journaled();
                 recent::settle(&open.database, &[], &self.extent, journaled, usize::MAX)?;
             }
             Ok(())
@@ -383,7 +383,7 @@ impl Committer {
                 generation: open.generation,
                 view: Arc::new(next.clone()),
                 extent: self.extent.clone(),
-                journaled: Journaled { id: journal.id(), settled: journal.tip() },
+                journaled: journal.journaled(),
             };
             drop(journal);
             shared.handle.publish(open, next);
@@ -443,13 +443,14 @@ impl Committer {
             shared.handle.with(|open| {
                 let view = open.view().begun();
                 let mut journal = open.journal.lock();
-                if journal.id() == 0 {
+                let journaled = journal.journaled();
+                if journaled.id == 0 {
                     return Ok(());
                 }
                 let commits = view.settling();
                 let commits = commits.as_deref().map_or_else(Vec::new, |commits| vec![commits]);
-                let none = Journaled::default();
-                let settled = recent::settle(&open.database, &commits, &self.extent, none, shared.history)?;
+                let (extent, ended) = (&self.extent, journaled.ended());
+                let settled = recent::settle(&open.database, &commits, extent, ended, shared.history)?;
                 journal.remove()?;
                 drop(journal);
                 // Readers see the same.
@@ -589,7 +590,7 @@ impl Committer {
                     // A repair may have gone back to what the file said of its journal before.
                     let noted = shared.handle.with(|open| {
                         let journal = open.journal.lock();
-                        let journaled = Journaled { id: journal.id(), settled: journal.tip() };
+                        let journaled = journal.journaled();
                         if open.view().facts()?.journaled != journaled {
                             recent::settle(&open.database, &[], &Extent::default(), journaled, usize::MAX)?;
                         }

@@ -29,6 +29,7 @@ use redb::StorageBackend;
 
 use super::disk::Disk;
 use super::files::Files;
+use super::recent::Journaled;
 use crate::base::random;
 
 use frame::Head;
@@ -91,6 +92,8 @@ pub(super) struct Journal {
     disk: Option<Disk>,
     /// The random number that names it; 0 where there is none.
     id: u64,
+    /// The one that named the journal before it.
+    former: u64,
     opening: u64,
     /// The last frame.
     tip: Mark,
@@ -114,16 +117,14 @@ impl From<io::Error> for Unreadable {
 }
 
 impl Journal {
-    /// Opens the journal of this id, of which the frames up to `settled` are settled. Gives what the later ones hold.
-    pub(super) fn open(
-        files: &Arc<Files>,
-        id: u64,
-        settled: Mark,
-    ) -> Result<(Self, Vec<Vec<u8>>), Unreadable> {
+    /// Opens the journal of which the store's own file tells. Gives what the frames hold that are not settled.
+    pub(super) fn open(files: &Arc<Files>, journaled: Journaled) -> Result<(Self, Vec<Vec<u8>>), Unreadable> {
+        let Journaled { id, former, settled } = journaled;
         let mut journal = Self {
             files: Arc::clone(files),
             disk: None,
             id,
+            former,
             opening: random(),
             tip: settled,
             settled,
@@ -155,14 +156,9 @@ impl Journal {
         Ok((journal, bodies))
     }
 
-    /// The random number that names it; 0 where there is none.
-    pub(super) fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// The last frame.
-    pub(super) fn tip(&self) -> Mark {
-        self.tip
+    /// What the store's own file is to say of it once all of it is settled.
+    pub(super) fn journaled(&self) -> Journaled {
+        Journaled { id: self.id, former: self.former, settled: self.tip }
     }
 
     /// Creates it, unless it is there. The store's own file has to say so before anything is added.
@@ -233,7 +229,8 @@ impl Journal {
     /// Removes it once all of it is settled and the store's own file says that there is none.
     pub(super) fn remove(&mut self) -> io::Result<()> {
         if self.disk.take().is_some() {
-            (self.id, self.tip, self.settled, self.synced) = (0, Mark::default(), Mark::default(), 0);
+            (self.id, self.former) = (0, self.id);
+            (self.tip, self.settled, self.synced) = (Mark::default(), Mark::default(), 0);
             self.files.remove_journal()?;
         }
         Ok(())

@@ -77,7 +77,7 @@ impl Opener {
             discard(database);
             return Err(self.corrupt(format!("it has format {format}, and this release reads {FORMAT}")));
         }
-        match Journal::open(&self.files, journaled.id, journaled.settled) {
+        match Journal::open(&self.files, journaled) {
             Ok((journal, frames)) => Ok(Opened { database, journal, frames }),
             Err(unreadable) => {
                 discard(database);

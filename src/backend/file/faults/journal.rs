@@ -5,6 +5,12 @@ use super::*;
 /// How many flipped bits are looked at.
 const FLIPS: usize = 1_000;
 
+/// How large a page of the engine is.
+const PAGE: usize = 4096;
+
+/// How many bytes of its page the facts take up, at most.
+const FACTS: usize = 256;
+
 /// What opens must have every commit.
 fn open_whole(image: Image, what: &str) -> bool {
     match opener(&SimulatedDisk::of(image)).open() {
@@ -37,6 +43,50 @@ fn no_damage_of_the_journal_makes_an_acknowledged_commit_vanish() {
         image[1].truncate(cut);
         assert!(!open_whole(image, "a cut"), "cut at {cut}");
     }
+}
+
+/// A few commits, of which the first are settled and the others only in the journal.
+fn half_settled() -> (Image, Shown) {
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+    commit(&store, 1, drawn(&store)).wait().unwrap();
+    settle(&store);
+    commit(&store, 2, drawn(&store)).wait().unwrap();
+    commit(&store, 3, drawn(&store)).wait().unwrap();
+    let image = disk.confirmed();
+    store.shared.handle.close().unwrap();
+    (image, after(3))
+}
+
+/// Has the settling thread settle what is recent.
+fn settle(store: &File) {
+    while !store.serving.committer.lock().see_settled(&store.shared, true) {}
+    store.shared.settling.wait();
+    while !store.serving.committer.lock().see_settled(&store.shared, false) {}
+}
+
+/// The engine itself does not look at checksums as long as it need not repair the file.
+#[test]
+fn no_flipped_bit_in_what_the_file_says_of_the_journal_makes_a_commit_vanish() {
+    let (whole, shown) = half_settled();
+    let opened = opener(&SimulatedDisk::of(whole.clone())).open().unwrap();
+    let id = opened.journal.journaled().id.to_le_bytes();
+    drop(opened);
+    let pages = whole[0].chunks(PAGE).enumerate();
+    let pages: Vec<_> = pages.filter(|(_, page)| page.windows(8).any(|bytes| bytes == id)).collect();
+    assert!(!pages.is_empty());
+    let mut refused = 0;
+    for bit in pages.into_iter().flat_map(|(page, _)| page * PAGE * 8..(page * PAGE + FACTS) * 8) {
+        let mut image = whole.clone();
+        image[0][bit / 8] ^= 1 << (bit % 8);
+        match opener(&SimulatedDisk::of(image)).open() {
+            Ok(opened) => assert_eq!(read(&opened), shown, "bit {bit}"),
+            Err(OpenError::Corrupt { .. }) => refused += 1,
+            Err(other) => panic!("bit {bit}: {other}"),
+        }
+    }
+    assert!(refused > 0);
 }
 
 #[test]
@@ -89,9 +139,7 @@ fn what_was_recent_for_long_is_settled() {
     let is_settled = || store.shared.handle.read(|view| Ok(view.is_settled())).unwrap();
     assert!(!is_settled());
 
-    while !store.serving.committer.lock().see_settled(&store.shared, true) {}
-    store.shared.settling.wait();
-    while !store.serving.committer.lock().see_settled(&store.shared, false) {}
+    settle(&store);
 
     assert!(is_settled());
     let image = disk.confirmed();

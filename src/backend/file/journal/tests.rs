@@ -17,13 +17,18 @@ fn files(disk: &SimulatedDisk) -> Arc<Files> {
 }
 
 fn created(disk: &SimulatedDisk) -> Journal {
-    let (mut journal, frames) = Journal::open(&files(disk), 0, Mark::default()).unwrap();
+    let (mut journal, frames) = Journal::open(&files(disk), Journaled::default()).unwrap();
     assert!(frames.is_empty() && journal.create().unwrap() && !journal.create().unwrap());
     journal
 }
 
+/// What the store's own file says of it.
+fn noted(journal: &Journal) -> Journaled {
+    Journaled { settled: journal.settled, ..journal.journaled() }
+}
+
 fn reopen(disk: &SimulatedDisk, journal: &Journal) -> Result<Vec<Vec<u8>>, Unreadable> {
-    Journal::open(&files(disk), journal.id, journal.settled).map(|(_, frames)| frames)
+    Journal::open(&files(disk), noted(journal)).map(|(_, frames)| frames)
 }
 
 /// What a frame of a number holds: every third takes up two sectors.
@@ -42,18 +47,18 @@ fn append(journal: &mut Journal, number: u64) {
 fn frames_are_read_back_around_the_ring_as_long_as_they_are_not_settled() {
     let disk = SimulatedDisk::default();
     let mut journal = created(&disk);
-    let mut marks = vec![journal.tip()];
+    let mut marks = vec![journal.tip];
     for number in 1..=100 {
         if !journal.has_room(body(number).len()) {
             // The reading begins behind some of them.
             journal.settled(marks[marks.len() - 1 - random() as usize % 3]);
         }
         append(&mut journal, number);
-        marks.push(journal.tip());
+        marks.push(journal.tip);
         if number.is_multiple_of(7) {
             // By another opening.
-            let (next, _) = Journal::open(&files(&disk), journal.id, journal.settled).unwrap();
-            assert_eq!(next.tip(), journal.tip());
+            let (next, _) = Journal::open(&files(&disk), noted(&journal)).unwrap();
+            assert_eq!(next.tip, journal.tip);
             journal = next;
         }
 
@@ -73,13 +78,13 @@ fn a_segment_is_not_used_again_before_it_is_settled() {
         }
         assert!(number < 100, "it is never full");
         append(&mut journal, number);
-        if journal.tip().end > SHAPE.segment {
-            first_of_second.get_or_insert(journal.tip());
+        if journal.tip.end > SHAPE.segment {
+            first_of_second.get_or_insert(journal.tip);
         }
     }
-    assert_eq!(SHAPE.segment_at(journal.tip().end - 1), SHAPE.segments - 1);
+    assert_eq!(SHAPE.segment_at(journal.tip.end - 1), SHAPE.segments - 1);
     let frames = reopen(&disk, &journal).unwrap();
-    assert_eq!(frames.len() as u64, journal.tip().number);
+    assert_eq!(frames.len() as u64, journal.tip.number);
 
     journal.settled(first_of_second.unwrap());
 
@@ -119,13 +124,13 @@ const GOLDEN_HEADER: &str =
 fn ten(settled: u64) -> (SimulatedDisk, Journal, Vec<Vec<u8>>) {
     let disk = SimulatedDisk::default();
     let mut journal = created(&disk);
-    let mut marks = vec![journal.tip()];
+    let mut marks = vec![journal.tip];
     for number in 1..=10 {
         if number == 9 {
             journal.settled(marks[settled as usize]);
         }
         append(&mut journal, number);
-        marks.push(journal.tip());
+        marks.push(journal.tip);
     }
     (disk, journal, (settled + 1..=10).map(body).collect())
 }
@@ -169,7 +174,7 @@ fn no_cut_and_no_other_length_passes() {
 fn a_sector_that_is_gone_is_missed_wherever_a_later_frame_tells_of_it() {
     let (disk, journal, frames) = ten(3);
     let whole = disk.confirmed();
-    let last = (HEADER as u64 + journal.tip().end) as usize - frame::size(body(10).len()) as usize;
+    let last = (HEADER as u64 + journal.tip.end) as usize - frame::size(body(10).len()) as usize;
     for start in (HEADER..whole[1].len()).step_by(SECTOR) {
         for filler in [0, 0x55] {
             let mut image = whole.clone();
@@ -208,7 +213,7 @@ fn a_frame_that_a_crash_cut_off_is_the_end_and_what_stood_behind_it_never_comes_
             }
         }
         let crashed = SimulatedDisk::of(image);
-        let (mut again, found) = Journal::open(&files(&crashed), journal.id, journal.settled).unwrap();
+        let (mut again, found) = Journal::open(&files(&crashed), noted(&journal)).unwrap();
         assert!(found.len() >= 3 && found[..3] == frames, "round {round}");
         let kept = found.len();
         assert!(!lost_first || kept == 3, "round {round}");
@@ -230,7 +235,7 @@ fn a_frame_that_a_crash_left_half_written_over_an_older_one_is_none() {
     let mut before = disk.confirmed();
     for number in 1..=9 {
         before = disk.confirmed();
-        journal.settled(journal.tip());
+        journal.settled(journal.tip);
         journal.append(&body(number), true).unwrap();
     }
     let after = disk.confirmed();

@@ -20,7 +20,7 @@ pub(crate) fn copy(view: &View, to: &Database) -> Copied {
     let facts = view.facts()?;
     let noted = write(to, |transaction| {
         let mut table = transaction.open_table(FACTS)?;
-        Ok(schema::note_floor(&mut table, facts.floor, facts.forgotten)?)
+        schema::note_floor(&mut table, facts.floor, facts.forgotten)
     });
     let mut copied = noted;
     if copied.is_ok() {

@@ -3,8 +3,9 @@
 //! A commit is first kept in the journal. From there many at once are settled: their values in [`RESOURCES`], the rest in
 //! [`LOG`]. So a page of values is written once for all commits since the last time that touch it.
 
-use redb::{Database, ReadTransaction, ReadableDatabase, Table, TableDefinition};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition};
 
+use crate::backend::checksum::Checksum;
 use crate::backend::file::journal::Mark;
 use crate::base::random;
 use crate::store::WriteId;
@@ -35,10 +36,15 @@ const IDENTITY: u8 = 1;
 const FLOOR: u8 = 2;
 /// The two halves of the highest write id that has left the log; absent where there is none.
 const FORGOTTEN: [u8; 2] = [3, 4];
-/// The random number that names the journal; absent or 0 where there is none.
+/// The random number that names the journal; 0 where there is none.
 const JOURNAL: u8 = 5;
 /// The number of the last frame that is settled, its checksum, and where it ends.
 const SETTLED: [u8; 3] = [6, 7, 8];
+/// The random number that named the journal before it; 0 where there was none.
+const FORMER: u8 = 9;
+/// The checksum of all other facts: the engine finds a flipped bit only where it reads the whole file, and one in what
+/// tells of the journal would hide the commits there.
+const SEAL: u8 = u8::MAX;
 
 /// What a new file begins with.
 #[derive(Debug, Clone, Copy)]
@@ -70,8 +76,18 @@ pub(crate) struct Facts {
 pub(crate) struct Journaled {
     /// The random number that names it; 0 where there is none.
     pub(crate) id: u64,
+    /// The one that named the journal before it; 0 where there was none.
+    pub(crate) former: u64,
     /// The last frame that is settled.
     pub(crate) settled: Mark,
+}
+
+impl Journaled {
+    /// Once there is no journal any more.
+    pub(crate) fn ended(self) -> Self {
+        let former = if self.id == 0 { self.former } else { self.id };
+        Self { id: 0, former, settled: Mark::default() }
+    }
 }
 
 /// Lays the tables of a new file.
@@ -86,6 +102,8 @@ pub(crate) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error
         facts.insert(FORMAT_FACT, FORMAT)?;
         facts.insert(IDENTITY, origin.identity)?;
         facts.insert(FLOOR, origin.floor)?;
+        seal(&mut facts)?;
+        note_journal(&mut facts, Journaled::default())?;
     }
     transaction.commit()?;
     Ok(())
@@ -107,22 +125,24 @@ pub(crate) fn format(database: &Database) -> Result<u64, redb::Error> {
 /// What the file knows of itself.
 pub(crate) fn facts(snapshot: &ReadTransaction) -> Result<Facts, redb::Error> {
     let facts = snapshot.open_table(FACTS)?;
+    check(&facts)?;
     let fact = |number: u8| Ok::<_, redb::Error>(facts.get(number)?.map(|fact| fact.value()));
-    let missing = |what: &str| redb::Error::Corrupted(format!("the file does not know its {what}"));
+    let known = |number: u8| {
+        let missing = || redb::Error::Corrupted(format!("the file lacks the fact {number} about itself"));
+        fact(number)?.ok_or_else(missing)
+    };
     let forgotten = match (fact(FORGOTTEN[0])?, fact(FORGOTTEN[1])?) {
         (Some(high), Some(low)) => Some(WriteId::from_bits(u128::from(high) << 64 | u128::from(low))),
         _ => None,
     };
-    let [number, checksum, end] =
-        [fact(SETTLED[0])?, fact(SETTLED[1])?, fact(SETTLED[2])?].map(Option::unwrap_or_default);
-    let checksum = u32::try_from(checksum).map_err(|_| missing("journal"))?;
-    let journaled =
-        Journaled { id: fact(JOURNAL)?.unwrap_or_default(), settled: Mark { number, checksum, end } };
+    let [number, checksum, end] = [known(SETTLED[0])?, known(SETTLED[1])?, known(SETTLED[2])?];
+    let checksum = u32::try_from(checksum).map_err(|_| damaged())?;
+    let settled = Mark { number, checksum, end };
     Ok(Facts {
-        identity: fact(IDENTITY)?.ok_or_else(|| missing("identity"))?,
-        floor: fact(FLOOR)?.ok_or_else(|| missing("floor"))?,
+        identity: known(IDENTITY)?,
+        floor: known(FLOOR)?,
         forgotten,
-        journaled,
+        journaled: Journaled { id: known(JOURNAL)?, former: known(FORMER)?, settled },
     })
 }
 
@@ -131,26 +151,52 @@ pub(crate) fn note_floor(
     facts: &mut Table<'_, u8, u64>,
     floor: u64,
     forgotten: Option<WriteId>,
-) -> Result<(), redb::StorageError> {
+) -> Result<(), redb::Error> {
+    check(facts)?;
     facts.insert(FLOOR, floor)?;
     if let Some(bits) = forgotten.map(WriteId::to_bits) {
         facts.insert(FORGOTTEN[0], (bits >> 64) as u64)?;
         facts.insert(FORGOTTEN[1], bits as u64)?;
     }
-    Ok(())
+    seal(facts)
 }
 
 /// Notes what there is of the journal.
-pub(crate) fn note_journal(
-    facts: &mut Table<'_, u8, u64>,
-    journaled: Journaled,
-) -> Result<(), redb::StorageError> {
-    let Journaled { id, settled } = journaled;
+pub(crate) fn note_journal(facts: &mut Table<'_, u8, u64>, journaled: Journaled) -> Result<(), redb::Error> {
+    check(facts)?;
+    let Journaled { id, former, settled } = journaled;
     facts.insert(JOURNAL, id)?;
+    facts.insert(FORMER, former)?;
     facts.insert(SETTLED[0], settled.number)?;
     facts.insert(SETTLED[1], u64::from(settled.checksum))?;
     facts.insert(SETTLED[2], settled.end)?;
+    seal(facts)
+}
+
+/// Puts the checksum of all facts beside them.
+fn seal(facts: &mut Table<'_, u8, u64>) -> Result<(), redb::Error> {
+    let sum = sum(facts)?;
+    facts.insert(SEAL, sum)?;
     Ok(())
+}
+
+/// Refuses facts that are not as they were written, before anything is built upon them.
+fn check(facts: &impl ReadableTable<u8, u64>) -> Result<(), redb::Error> {
+    let sealed = facts.get(SEAL)?.map(|sum| sum.value());
+    if sealed == Some(sum(facts)?) { Ok(()) } else { Err(damaged()) }
+}
+
+fn sum(facts: &impl ReadableTable<u8, u64>) -> Result<u64, redb::Error> {
+    let mut sum = Checksum::new();
+    for fact in facts.range(..SEAL)? {
+        let (number, fact) = fact?;
+        sum = sum.add(&[number.value()]).add(&fact.value().to_be_bytes());
+    }
+    Ok(sum.finish().into())
+}
+
+fn damaged() -> redb::Error {
+    redb::Error::Corrupted("what it says of itself is damaged".to_owned())
 }
 
 #[cfg(test)]
@@ -179,5 +225,28 @@ mod tests {
         transaction.commit().unwrap();
 
         assert!(format(&database).is_err());
+    }
+
+    #[test]
+    fn facts_that_were_changed_or_lost_are_refused() {
+        let known = |change: &dyn Fn(&mut Table<'_, u8, u64>)| {
+            let database = laid();
+            let transaction = database.begin_write().unwrap();
+            change(&mut transaction.open_table(FACTS).unwrap());
+            transaction.commit().unwrap();
+            facts(&database.begin_read().unwrap()).is_ok()
+        };
+
+        assert!(known(&|_| ()));
+        for number in [IDENTITY, FLOOR, JOURNAL, SETTLED[0], SETTLED[1], SETTLED[2], FORMER, SEAL] {
+            assert!(!known(&|facts| _ = facts.remove(number).unwrap()), "without {number}");
+            for bit in 0..64 {
+                let flip = |facts: &mut Table<'_, u8, u64>| {
+                    let fact = facts.get(number).unwrap().unwrap().value();
+                    facts.insert(number, fact ^ 1 << bit).unwrap();
+                };
+                assert!(!known(&flip), "bit {bit} of {number}");
+            }
+        }
     }
 }
