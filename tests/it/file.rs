@@ -13,7 +13,7 @@ use ifmatch::store::{
 use ifmatch::{Collection, Commit, Entry, Error, Expected, Kind, Reply, Start, Store, Version, Versioned};
 
 /// A directory of its own for each test, gone at its end.
-pub(crate) struct Directory(PathBuf);
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Directory {
     pub(crate) fn new() -> Self {
@@ -28,7 +28,7 @@ impl Directory {
         self.0.join("store.ifmatch")
     }
 
-    fn open(&self) -> File {
+    pub(crate) fn open(&self) -> File {
         File::open(self.file()).unwrap()
     }
 }
@@ -79,15 +79,15 @@ impl Store<[u8]> for Kept {
     }
 }
 
-fn put<'a>(id: &'a str, expected: impl Into<Expected>, value: &str) -> Entry<'a, [u8]> {
+pub(crate) fn put<'a>(id: &'a str, expected: impl Into<Expected>, value: &str) -> Entry<'a, [u8]> {
     Entry::put(id, expected.into(), value.as_bytes().into())
 }
 
-fn commit(store: &File, entry: Entry<'_, [u8]>) -> Result<Committed, Error> {
+pub(crate) fn commit(store: &File, entry: Entry<'_, [u8]>) -> Result<Committed, Error> {
     store.commit(Commit::one(entry)).wait()
 }
 
-fn text(store: &File, id: &str) -> Option<(Version, String)> {
+pub(crate) fn text(store: &File, id: &str) -> Option<(Version, String)> {
     let found = store.get(id).wait().unwrap()?;
     Some((found.version, String::from_utf8(found.value.to_vec()).unwrap()))
 }
@@ -386,7 +386,7 @@ fn a_second_opening_is_refused_and_names_the_path() {
 
 /// Asserts that a commit is refused for good, and that the cause says why.
 #[cfg(unix)]
-fn assert_displaced(store: &File) {
+pub(crate) fn assert_displaced(store: &File) {
     let Err(Error::Failed(failure)) = commit(store, put("late", Expected::Any, "late")) else {
         panic!("acknowledged in a file that nobody finds again")
     };
@@ -430,9 +430,9 @@ fn a_watcher_is_told_when_the_file_is_gone_also_where_nobody_commits_any_more() 
         tell.send(error).unwrap();
     });
 
-    fs::remove_file(directory.file()).unwrap();
-    // It did not wait for a sync. The one that is made by itself finds that there is no file.
+    // It does not wait for a sync. The one that is made by itself finds that there is no file.
     commit(&store, put("a", Expected::Any, "one")).unwrap();
+    fs::remove_file(directory.file()).unwrap();
 
     let error = told.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits for ever");
     assert!(matches!(error, Error::Failed(_) | Error::Expired(_)), "{error}");
@@ -637,93 +637,6 @@ fn a_backup_is_one_state_taken_while_writes_go_on() {
     let anew = commit(&backup, put("a", Expected::Any, "other")).unwrap().version();
     assert_ne!(late, anew);
     assert!(backup.watch(store.watch(Start::Now).wait().unwrap().cursor().clone().into()).wait().is_err());
-}
-
-/// The name of the journal of the file at a path.
-fn journal(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_os_string();
-    name.push(".journal");
-    name.into()
-}
-
-/// What a crash of the program leaves, under another name.
-fn crashed(path: &Path, to: &Path) {
-    fs::copy(path, to).unwrap();
-    fs::copy(journal(path), journal(to)).unwrap();
-}
-
-#[test]
-fn a_store_that_is_closed_is_one_file_and_one_that_crashed_is_two() {
-    let directory = Directory::new();
-    let store = directory.open();
-    commit(&store, put("a", Expected::Any, "one")).unwrap();
-    let copy = directory.0.join("copy.ifmatch");
-    crashed(&directory.file(), &copy);
-
-    store.close().unwrap();
-    assert!(!journal(&directory.file()).exists());
-    assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
-
-    let aside = directory.0.join("aside");
-    fs::rename(journal(&copy), &aside).unwrap();
-    let refused = File::open(&copy).unwrap_err();
-    assert!(
-        matches!(refused, OpenError::Corrupt { .. }) && refused.to_string().contains("journal"),
-        "{refused}"
-    );
-    fs::rename(&aside, journal(&copy)).unwrap();
-    let opened = File::open(&copy).unwrap();
-    assert_eq!(text(&opened, "a").map(|found| found.1).as_deref(), Some("one"));
-    opened.close().unwrap();
-    assert!(!journal(&copy).exists());
-}
-
-#[test]
-fn a_file_of_somebody_else_where_the_journal_goes_is_left_alone() {
-    let directory = Directory::new();
-    fs::write(journal(&directory.file()), "dear diary").unwrap();
-    let store = directory.open();
-
-    let refused = commit(&store, put("a", Expected::Any, "one")).unwrap_err();
-
-    assert_eq!(refused.outcome(), Outcome::NotApplied);
-    assert_eq!(fs::read_to_string(journal(&directory.file())).unwrap(), "dear diary");
-    fs::remove_file(journal(&directory.file())).unwrap();
-    commit(&store, put("a", Expected::Any, "one")).unwrap();
-    store.close().unwrap();
-    assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
-}
-
-#[cfg(unix)]
-#[test]
-fn no_commit_is_acknowledged_once_the_journal_was_removed_or_replaced() {
-    let directory = Directory::new();
-    let store = directory.open();
-    commit(&store, put("a", Expected::Any, "one")).unwrap();
-    let (place, aside) = (journal(&directory.file()), directory.0.join("aside"));
-    fs::rename(&place, &aside).unwrap();
-    assert_displaced(&store);
-    fs::copy(&aside, &place).unwrap();
-    assert_displaced(&store);
-
-    fs::rename(&aside, &place).unwrap();
-
-    commit(&store, put("a", Expected::Any, "two")).unwrap();
-    drop(store);
-    assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("two"));
-}
-
-#[cfg(unix)]
-#[test]
-fn by_a_link_a_file_has_the_same_journal() {
-    let directory = Directory::new();
-    let store = directory.open();
-    commit(&store, put("a", Expected::Any, "one")).unwrap();
-    let (copy, link) = (directory.0.join("copy.ifmatch"), directory.0.join("link"));
-    crashed(&directory.file(), &copy);
-    std::os::unix::fs::symlink(&copy, &link).unwrap();
-
-    assert_eq!(text(&File::open(&link).unwrap(), "a").map(|found| found.1).as_deref(), Some("one"));
 }
 
 #[test]

@@ -23,6 +23,8 @@ mod file;
 mod front;
 #[cfg(feature = "conformance")]
 mod history;
+#[cfg(feature = "file")]
+mod journal;
 #[cfg(feature = "conformance")]
 mod later;
 #[cfg(feature = "conformance")]

@@ -19,7 +19,10 @@ const PIECE: u64 = 4096;
 /// What no sync has confirmed is kept as this many pieces before neighbours are merged, gaps included.
 const PIECES: usize = 1024;
 
-/// The storage under the engine.
+/// Which byte is locked of a file that one opening alone may write: far behind all that is read or copied.
+const LOCKED: u64 = 1 << 61;
+
+/// The storage under the engine, and under the journal.
 ///
 /// A sync that failed says nothing about the writes before it, and the next one may succeed without having written
 /// them: Linux marks pages that could not be written as clean. So what was written since the last sync that succeeded
@@ -43,6 +46,34 @@ impl Disk {
         places: Vec<Arc<Place>>,
     ) -> Self {
         Self { storage, unconfirmed, places, process: std::process::id() }
+    }
+
+    /// The same file at the places where it is to be found from now on.
+    pub(super) fn at(self, places: Vec<Arc<Place>>) -> Self {
+        let mut disk = self;
+        disk.places = places;
+        disk
+    }
+
+    /// Keeps out whoever else would write: the engine does the same with the file it is given. Where the system has no
+    /// locks, nobody is kept out.
+    pub(super) fn lock(&self) -> io::Result<()> {
+        let byte = (Bound::Included(LOCKED), Bound::Included(LOCKED));
+        let locked = match self.storage.try_lock_range(byte.0, byte.1) {
+            Err(BackendError::Unsupported) => self.storage.try_lock_range(Bound::Unbounded, Bound::Unbounded),
+            locked => locked,
+        };
+        match locked {
+            Ok(true) | Err(BackendError::Unsupported) => Ok(()),
+            Ok(false) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "its journal is open already")),
+            Err(BackendError::Io(source)) => Err(source),
+            Err(other) => Err(io::Error::other(other)),
+        }
+    }
+
+    /// Refuses to go on where a file is not at its place any more.
+    pub(super) fn check(&self) -> io::Result<()> {
+        self.places.iter().try_for_each(|place| place.check())
     }
 
     /// Writes again what no sync has confirmed, and syncs it.
@@ -143,7 +174,7 @@ impl StorageBackend for Disk {
         self.same_process()?;
         self.storage.sync_data()?;
         // A commit is as good as the name under which it is found again.
-        self.places.iter().try_for_each(|place| place.check())?;
+        self.check()?;
         self.unconfirmed.0.lock().clear();
         Ok(())
     }
@@ -184,6 +215,13 @@ impl StorageBackend for Disk {
 
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
         self.storage.query_lock_range(start, end)
+    }
+}
+
+/// Gives the lock back, also where a child that was forked has the file open still.
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = StorageBackend::close(self);
     }
 }
 

@@ -1,7 +1,8 @@
 //! [`Files`], the two files of a store: its own and its journal.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,16 +11,14 @@ use redb::backends::FileBackend;
 use redb::{DatabaseError, StorageBackend, StorageError};
 
 use super::disk::{Disk, Unconfirmed};
-use super::journal::Shape;
+use super::journal::{self, Found, Shape};
 use super::open::{beside, sync_directory};
 use super::open_error::OpenError;
 use super::place::Place;
+use super::trouble::is_displaced;
 
 /// What the name of a store's file is followed by in that of its journal.
 const SUFFIX: &str = ".journal";
-
-/// How many bytes of a file tell whether it may be a journal.
-const MAGIC: usize = 512;
 
 /// How to reach the files of one store, again and again.
 #[derive(Debug)]
@@ -97,7 +96,10 @@ impl Files {
             Location::At { own, journal, .. } => {
                 let journal = Arc::clone(&journal.lock());
                 let storage = Box::new(open_existing(&journal)?);
-                Disk::new(storage, Arc::clone(&self.appended), vec![journal, Arc::clone(own)])
+                let disk = Disk::new(storage, Arc::clone(&self.appended), vec![journal, Arc::clone(own)]);
+                // Another file at the path of the store's own, a copy of it, has the same journal.
+                disk.lock()?;
+                disk
             }
             #[cfg(any(test, fuzzing))]
             Location::In([_, journal]) => Disk::new(journal(), Arc::clone(&self.appended), vec![]),
@@ -115,6 +117,7 @@ impl Files {
     /// Writes what was never there before. Where it fails, the part that was written is taken back before the file is
     /// opened anew: a disk that fails may cut where no crash does.
     pub(super) fn write_whole(&self, journal: &Disk, start: u64, bytes: &[u8]) -> io::Result<()> {
+        journal.check()?;
         let mut torn = self.torn.lock();
         *torn = Some((start, bytes.len()));
         journal.write(start, bytes)?;
@@ -122,32 +125,41 @@ impl Files {
         Ok(())
     }
 
-    /// Creates a journal under another name and gives it its own once it is complete and synced. One that is there is of
-    /// no use any more.
-    pub(super) fn create_journal(&self, fill: impl FnOnce(&Disk) -> io::Result<()>) -> io::Result<Disk> {
+    /// Creates a journal under another name and gives it its own once it is complete and synced. One that is there makes
+    /// way; `former` is the one that the store had before.
+    pub(super) fn create_journal(
+        &self,
+        former: u64,
+        fill: impl FnOnce(&Disk) -> io::Result<()>,
+    ) -> io::Result<Disk> {
         self.appended.forget();
         *self.torn.lock() = None;
         match &self.location {
             Location::At { own, beside: path, journal } => {
-                refuse_strangers(path)?;
+                own.check()?;
+                // Held until it is replaced.
+                let _former = make_way(path, former)?;
+                remove_strays(path)?;
                 let fresh = beside(path);
+                let place = Arc::new(Place::new(path));
                 let made = (|| {
-                    let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&fresh)?;
-                    let filled = Disk::new(Box::new(backend(file)?), Arc::default(), vec![]);
-                    fill(&filled)?;
-                    drop(filled);
-                    fs::File::open(&fresh)?.sync_all()?;
-                    fs::rename(&fresh, path)
+                    let file = create_like(&fresh, own.path())?;
+                    let same = file.try_clone()?;
+                    let disk = Disk::new(Box::new(backend(file)?), Arc::clone(&self.appended), vec![]);
+                    disk.lock()?;
+                    fill(&disk)?;
+                    disk.sync_data()?;
+                    same.sync_all()?;
+                    fs::rename(&fresh, path)?;
+                    place.check_opened(&same)?;
+                    synced(path)?;
+                    Ok(disk.at(vec![Arc::clone(&place), Arc::clone(own)]))
                 })();
                 if made.is_err() {
                     let _ = fs::remove_file(&fresh);
                 }
-                made?;
-                synced(path)?;
-                let place = Arc::new(Place::new(path));
-                let disk = Box::new(open_existing(&place)?);
-                *journal.lock() = Arc::clone(&place);
-                Ok(Disk::new(disk, Arc::clone(&self.appended), vec![place, Arc::clone(own)]))
+                *journal.lock() = place;
+                made
             }
             #[cfg(any(test, fuzzing))]
             Location::In([_, journal]) => {
@@ -160,10 +172,22 @@ impl Files {
         }
     }
 
-    /// Removes the journal.
+    /// Whether the journal is gone from its place, and the store's own file is at its own.
+    pub(super) fn has_lost_journal(&self) -> bool {
+        match &self.location {
+            Location::At { own, journal, .. } => {
+                own.check().is_ok() && journal.lock().check().is_err_and(|error| is_displaced(&error))
+            }
+            #[cfg(any(test, fuzzing))]
+            Location::In(_) => false,
+        }
+    }
+
+    /// Removes the journal, if it is where it was.
     pub(super) fn remove_journal(&self) -> io::Result<()> {
         self.appended.forget();
         match &self.location {
+            Location::At { .. } if self.has_lost_journal() => Ok(()),
             Location::At { beside, journal, .. } => {
                 journal.lock().check()?;
                 fs::remove_file(beside)?;
@@ -183,20 +207,61 @@ fn synced(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Refuses to replace a file that is no journal, nor one whose creation was cut off.
-fn refuse_strangers(path: &Path) -> io::Result<()> {
-    let file = match fs::File::open(path) {
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
+/// Sees to the file where a journal goes, if there is one, and gives it locked.
+///
+/// One without frames, whose creation was cut off, is of no use to anybody, and so is the `former` one of the same store,
+/// which was settled. Any other may have the newest commits of a file that was moved away, and gets another name.
+fn make_way(path: &Path, former: u64) -> io::Result<Option<Disk>> {
+    let file = match fs::OpenOptions::new().read(true).write(true).open(path) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    let mut start = Vec::new();
-    file.take(MAGIC as u64).read_to_end(&mut start)?;
-    match start.get(4..).is_some_and(|start| start.starts_with(b"\0\0\0\0ifmJ"))
-        || start.iter().all(|byte| *byte == 0)
-    {
-        true => Ok(()),
-        false => Err(io::Error::other("there is another file where its journal goes")),
+    let disk = Disk::new(Box::new(backend(file)?), Arc::default(), vec![]);
+    disk.lock()?;
+    let found = journal::look_at(&disk)?;
+    match found {
+        Found::Stranger => return Err(io::Error::other("there is another file where its journal goes")),
+        Found::Blank => {}
+        Found::Journal(id) if id == former => {}
+        Found::Journal(id) => {
+            let mut name = path.as_os_str().to_os_string();
+            name.push(format!(".{id:016x}"));
+            let aside = PathBuf::from(name);
+            if aside.try_exists()? {
+                return Err(io::Error::other("the journal of another store is where its own goes"));
+            }
+            fs::rename(path, aside)?;
+        }
     }
+    Ok(Some(disk))
+}
+
+/// Removes what crashes during creations left.
+fn remove_strays(path: &Path) -> io::Result<()> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let is_stray = |found: &OsStr| {
+        let rest = found.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
+        let number = rest.and_then(|rest| rest.strip_prefix(b".")?.strip_suffix(b".new"));
+        number.is_some_and(|number| number.len() == 16 && number.iter().all(u8::is_ascii_hexdigit))
+    };
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if is_stray(&entry.file_name()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Creates a file that may be read and written by whom another one may.
+fn create_like(path: &Path, other: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    file.set_permissions(fs::metadata(other)?.permissions())?;
+    Ok(file)
 }
 
 fn open_existing(place: &Place) -> io::Result<FileBackend> {

@@ -12,7 +12,7 @@ use super::journal::Journal;
 use super::open::{Opened, Opener};
 use super::open_error::OpenError;
 use super::place::Displaced;
-use super::recent::View;
+use super::recent::{self, Journaled, View};
 use super::trouble::{Cause, Trouble};
 use super::watchers::Watchers;
 use crate::store::{Error, Outcome};
@@ -38,6 +38,8 @@ pub(super) struct Handle {
 
 struct Opening {
     engine: Engine,
+    /// What the last opening had in a journal that is gone.
+    orphans: Option<Orphans>,
     /// How many times the file was opened.
     generation: u64,
 }
@@ -59,16 +61,22 @@ pub(super) struct Open {
     pub(super) generation: u64,
 }
 
+/// Commits whose journal is gone: nobody has them but who had it open.
+struct Orphans {
+    view: Arc<View>,
+    journaled: Journaled,
+}
+
 impl Handle {
     pub(super) fn open(opener: Opener) -> Result<Self, OpenError> {
-        let engine = Engine::open(&opener, 0)?;
+        let engine = Engine::open(&opener, 0, None)?;
         let newest = AtomicU64::new(engine.last().unwrap_or(0));
         let identity = engine.identity().map_err(|what| opener.refused(what))?;
         Ok(Self {
             identity,
             opener,
             process: std::process::id(),
-            opened: RwLock::new(Opening { engine, generation: 0 }),
+            opened: RwLock::new(Opening { engine, orphans: None, generation: 0 }),
             writing: Mutex::new(()),
             watchers: Watchers::default(),
             newest,
@@ -213,14 +221,19 @@ impl Handle {
             Engine::Open(_) | Engine::Broken => {}
         }
         let broken = std::mem::replace(&mut opened.engine, Engine::Broken);
+        if let Engine::Open(open) = &broken {
+            opened.orphans = open.orphans();
+        }
         discard(broken);
-        let engine = Engine::open(&self.opener, opened.generation + 1).map_err(Cause::Reopening)?;
+        let orphans = opened.orphans.as_ref();
+        let engine = Engine::open(&self.opener, opened.generation + 1, orphans).map_err(Cause::Reopening)?;
         // The same file may hold another store by now: what is written there is nobody's.
         if engine.identity()? != self.identity {
             discard(engine);
             return Err(Cause::Engine(redb::Error::Io(io::Error::other(Displaced))));
         }
         opened.engine = engine;
+        opened.orphans = None;
         opened.generation += 1;
         self.take_note(opened.engine.last().unwrap_or(0));
         Ok(())
@@ -276,8 +289,12 @@ impl Engine {
         }
     }
 
-    fn open(opener: &Opener, generation: u64) -> Result<Self, OpenError> {
-        let Opened { database, journal, frames } = opener.open()?;
+    fn open(opener: &Opener, generation: u64, orphans: Option<&Orphans>) -> Result<Self, OpenError> {
+        let opened = opener.open_after(|database| match orphans {
+            Some(Orphans { view, journaled }) => recent::rescue(database, view, *journaled),
+            None => Ok(()),
+        });
+        let Opened { database, journal, frames } = opened?;
         match caught(|| View::load(&database, &frames)) {
             Ok(view) => {
                 let (journal, view) = (Mutex::new(journal), RwLock::new(Arc::new(view)));
@@ -292,6 +309,12 @@ impl Engine {
 }
 
 impl Open {
+    /// What readers see and only a journal has that is gone.
+    fn orphans(&self) -> Option<Orphans> {
+        let journal = self.journal.lock();
+        journal.is_lost().then(|| Orphans { view: self.view(), journaled: journal.journaled() })
+    }
+
     /// What readers see.
     pub(super) fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.read())

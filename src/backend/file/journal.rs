@@ -35,7 +35,7 @@ use crate::base::random;
 use frame::Head;
 pub(super) use frame::Mark;
 use replay::replay;
-use sector::spread;
+use sector::{SECTOR, Sector, spread};
 
 /// What the header begins with.
 const MAGIC: [u8; 4] = *b"ifmJ";
@@ -168,7 +168,7 @@ impl Journal {
         }
         let id = random().max(1);
         let shape = self.files.shape;
-        let disk = self.files.create_journal(|disk| {
+        let disk = self.files.create_journal(self.former, |disk| {
             disk.write(0, &header(id, shape))?;
             let zeros = vec![0; STEP.min(shape.area() as usize)];
             for start in (0..shape.area()).step_by(zeros.len()) {
@@ -226,6 +226,11 @@ impl Journal {
         self.settled = mark;
     }
 
+    /// Whether it is gone from its place, where the store's own file is not.
+    pub(super) fn is_lost(&self) -> bool {
+        self.disk.is_some() && self.files.has_lost_journal()
+    }
+
     /// Removes it once all of it is settled and the store's own file says that there is none.
     pub(super) fn remove(&mut self) -> io::Result<()> {
         if self.disk.take().is_some() {
@@ -235,6 +240,38 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// What is found in a file where a journal goes.
+pub(super) enum Found {
+    /// A journal without frames, or the beginning of one.
+    Blank,
+    /// A journal with frames: the random number that names it.
+    Journal(u64),
+    /// Something else.
+    Stranger,
+}
+
+/// Looks what a file is.
+pub(super) fn look_at(disk: &Disk) -> io::Result<Found> {
+    let length = disk.len()?;
+    let mut bytes = vec![0; STEP];
+    let mut id = None;
+    for start in (0..length).step_by(STEP) {
+        let mut bytes = &mut bytes[..(length - start).min(STEP as u64) as usize];
+        disk.read(start, bytes)?;
+        if start == 0
+            && let Sector::Written { bytes: found, .. } = Sector::read(&bytes[..SECTOR.min(bytes.len())])
+        {
+            let named = found.strip_prefix(&MAGIC).and_then(|rest| rest[4..].first_chunk());
+            id = named.map(|id| u64::from_be_bytes(*id));
+            bytes = bytes.split_at_mut(HEADER.min(bytes.len())).1;
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(id.map_or(Found::Stranger, Found::Journal));
+        }
+    }
+    Ok(Found::Blank)
 }
 
 /// What the file begins with.

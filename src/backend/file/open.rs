@@ -52,6 +52,14 @@ impl Opener {
 
     /// Opens the files and looks whether they are those of a store.
     pub(super) fn open(&self) -> Result<Opened, OpenError> {
+        self.open_after(|_| Ok(()))
+    }
+
+    /// The same once something was done to the database.
+    pub(super) fn open_after(
+        &self,
+        prepare: impl FnOnce(&Database) -> Result<(), redb::Error>,
+    ) -> Result<Opened, OpenError> {
         let fail = |source| io_error("open", &self.path, source);
         let disk = self.files.open().map_err(fail)?;
         // The engine would make a new database of it.
@@ -62,10 +70,11 @@ impl Opener {
         let open = || {
             let database = self.builder(self.verify).create_with_backend(disk)?;
             let format = recent::format(&database)?;
-            let journaled = match format {
-                FORMAT => recent::facts(&database.begin_read()?)?.journaled,
-                _ => Journaled::default(),
-            };
+            if format != FORMAT {
+                return Ok((database, format, Journaled::default()));
+            }
+            prepare(&database)?;
+            let journaled = recent::facts(&database.begin_read()?)?.journaled;
             Ok((database, format, journaled))
         };
         // The engine trusts a file that was closed in good order, and panics where it should not have.
@@ -134,6 +143,9 @@ impl Opener {
         let path = self.path.clone();
         match error {
             redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+                OpenError::AlreadyOpen { path }
+            }
+            redb::Error::Io(held) if held.kind() == io::ErrorKind::ResourceBusy => {
                 OpenError::AlreadyOpen { path }
             }
             redb::Error::Io(source)

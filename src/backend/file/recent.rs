@@ -25,5 +25,5 @@ pub(super) use log::{Done, Logged, LoggedEntry};
 #[cfg(test)]
 pub(super) use schema::{DELETED, LOG, RESOURCES};
 pub(super) use schema::{FORMAT, Journaled, Origin, facts, format, lay};
-pub(super) use settle::{Settled, settle};
+pub(super) use settle::{Settled, rescue, settle};
 pub(super) use view::{Stored, View};

@@ -54,7 +54,7 @@ fn is_full(source: &io::Error) -> bool {
     matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-fn is_displaced(source: &io::Error) -> bool {
+pub(super) fn is_displaced(source: &io::Error) -> bool {
     source.get_ref().is_some_and(|source| source.is::<Displaced>())
 }
 

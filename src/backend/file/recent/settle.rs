@@ -2,13 +2,16 @@
 
 use std::ops::Bound;
 
-use redb::{Database, Durability, Error as EngineError, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{
+    Database, Durability, Error as EngineError, ReadTransaction, ReadableDatabase, ReadableTable,
+    WriteTransaction,
+};
 
 use super::commits::Commits;
 use super::extent::Extent;
 use super::log::{Logged, commits_in, push};
 use super::schema::{self, CLOSED, DELETED, FACTS, Journaled, LOG, RESOURCES};
-use super::view::Snapshot;
+use super::view::{Snapshot, View};
 use crate::store::WriteId;
 
 /// How many bytes a row takes up before another is begun: it fits a page of the engine with what that adds.
@@ -62,6 +65,28 @@ pub(crate) fn settle(
         trimmed: extent.weight - after.weight,
         left,
     })
+}
+
+/// Settles what a view has and the file has not, and notes that there is no journal any more.
+pub(crate) fn rescue(database: &Database, view: &View, journaled: Journaled) -> Result<(), EngineError> {
+    let snapshot = database.begin_read()?;
+    let facts = schema::facts(&snapshot)?;
+    if facts.journaled.id != journaled.id {
+        return Ok(());
+    }
+    let settled = newest(&snapshot, facts.floor)?;
+    drop(snapshot);
+    let unsettled: Vec<_> = view.unsettled().map(|commits| commits.read()).collect();
+    let is_missing =
+        |commits: &&Commits| commits.list().last().is_none_or(|logged| logged.position.get() > settled);
+    let missing: Vec<&Commits> = unsettled.iter().map(|commits| &**commits).filter(is_missing).collect();
+    // Nothing leaves the log by that.
+    settle(database, &missing, &Extent::default(), journaled.ended(), usize::MAX).map(|_| ())
+}
+
+/// The position of the newest commit that is settled.
+pub(super) fn newest(snapshot: &ReadTransaction, floor: u64) -> Result<u64, EngineError> {
+    Ok(snapshot.open_table(LOG)?.last()?.map_or(floor, |(last, _)| last.value()))
 }
 
 /// Puts commits up to the one at `last` in their place.

@@ -101,7 +101,7 @@ impl View {
     pub(crate) fn load(database: &Database, frames: &[Vec<u8>]) -> Result<Self, redb::Error> {
         let transaction = database.begin_read()?;
         let floor = schema::facts(&transaction)?.floor;
-        let settled = transaction.open_table(LOG)?.last()?.map_or(floor, |(last, _)| last.value());
+        let settled = settle::newest(&transaction, floor)?;
         let mut recent = Commits::default();
         for frame in frames {
             commits::decode_frame(frame, &mut recent).map_err(corrupted)?;
@@ -167,7 +167,7 @@ impl View {
     }
 
     /// Both, the older ones first.
-    fn unsettled(&self) -> impl DoubleEndedIterator<Item = &RwLock<Commits>> {
+    pub(super) fn unsettled(&self) -> impl DoubleEndedIterator<Item = &RwLock<Commits>> {
         self.settling.iter().chain([&self.recent]).map(Arc::as_ref)
     }
 

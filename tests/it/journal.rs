@@ -1,0 +1,228 @@
+//! The journal beside the durable store's file, on real files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ifmatch::file::{File, OpenError};
+use ifmatch::store::Outcome;
+use ifmatch::{Expected, Store};
+
+use crate::file::{Directory, assert_displaced, commit, put, text};
+
+/// The name of the journal of the file at a path.
+fn journal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(".journal");
+    name.into()
+}
+
+/// What a crash of the program leaves, under another name.
+fn crashed(path: &Path, to: &Path) {
+    fs::copy(path, to).unwrap();
+    fs::copy(journal(path), journal(to)).unwrap();
+}
+
+#[test]
+fn a_store_that_is_closed_is_one_file_and_one_that_crashed_is_two() {
+    let directory = Directory::new();
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    let copy = directory.0.join("copy.ifmatch");
+    crashed(&directory.file(), &copy);
+
+    store.close().unwrap();
+    assert!(!journal(&directory.file()).exists());
+    assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
+
+    let aside = directory.0.join("aside");
+    fs::rename(journal(&copy), &aside).unwrap();
+    let refused = File::open(&copy).unwrap_err();
+    assert!(
+        matches!(refused, OpenError::Corrupt { .. }) && refused.to_string().contains("journal"),
+        "{refused}"
+    );
+    fs::rename(&aside, journal(&copy)).unwrap();
+    let opened = File::open(&copy).unwrap();
+    assert_eq!(text(&opened, "a").map(|found| found.1).as_deref(), Some("one"));
+    opened.close().unwrap();
+    assert!(!journal(&copy).exists());
+}
+
+#[test]
+fn a_file_of_somebody_else_where_the_journal_goes_is_left_alone() {
+    let directory = Directory::new();
+    fs::write(journal(&directory.file()), "dear diary").unwrap();
+    let store = directory.open();
+
+    let refused = commit(&store, put("a", Expected::Any, "one")).unwrap_err();
+
+    assert_eq!(refused.outcome(), Outcome::NotApplied);
+    assert_eq!(fs::read_to_string(journal(&directory.file())).unwrap(), "dear diary");
+    fs::remove_file(journal(&directory.file())).unwrap();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    store.close().unwrap();
+    assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
+}
+
+/// What was acknowledged is in memory still, and settled before it is given up.
+#[cfg(unix)]
+#[test]
+fn a_journal_that_was_removed_or_replaced_takes_no_commit_with_it() {
+    for replaced in [false, true] {
+        let directory = Directory::new();
+        let store = directory.open();
+        commit(&store, put("a", Expected::Any, "one")).unwrap();
+        let (place, aside) = (journal(&directory.file()), directory.0.join("aside"));
+        fs::rename(&place, &aside).unwrap();
+        if replaced {
+            fs::copy(&aside, &place).unwrap();
+        }
+        assert_displaced(&store);
+
+        commit(&store, put("b", Expected::Any, "two")).unwrap();
+        for id in ["a", "b"] {
+            assert!(text(&store, id).is_some(), "{id}, replaced: {replaced}");
+        }
+        let copy = directory.0.join("copy.ifmatch");
+        crashed(&directory.file(), &copy);
+        let copy = File::open(&copy).unwrap();
+        assert_eq!(["a", "b", "late"].map(|id| text(&copy, id).is_some()), [true, true, false]);
+        store.close().unwrap();
+        assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn closing_where_the_journal_was_removed_loses_nothing() {
+    let directory = Directory::new();
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    fs::remove_file(journal(&directory.file())).unwrap();
+
+    store.close().unwrap();
+
+    assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
+}
+
+#[cfg(unix)]
+#[test]
+fn two_openings_never_share_a_journal() {
+    let directory = Directory::new();
+    let (path, copy) = (directory.file(), directory.0.join("copy.ifmatch"));
+    for has_journal in [true, false] {
+        let first = directory.open();
+        commit(&first, put("a", Expected::Any, "one")).unwrap();
+        if !has_journal {
+            first.compact().wait().unwrap();
+        }
+        // Another file, which the engine finds unlocked, beside the journal of the first.
+        fs::copy(&path, &copy).unwrap();
+        fs::rename(&copy, &path).unwrap();
+
+        let second = match File::open(&path) {
+            Err(refused) => {
+                assert!(has_journal && matches!(refused, OpenError::AlreadyOpen { .. }), "{refused}");
+                drop(first);
+                continue;
+            }
+            Ok(second) => second,
+        };
+        commit(&second, put("b", Expected::Any, "two")).unwrap();
+        assert_eq!(
+            commit(&first, put("a", Expected::Any, "three")).unwrap_err().outcome(),
+            Outcome::NotApplied
+        );
+
+        crashed(&path, &copy);
+        let crashed = File::open(&copy).unwrap();
+        assert_eq!(["a", "b"].map(|id| text(&crashed, id).unwrap().1), ["one", "two"]);
+    }
+}
+
+#[test]
+fn a_journal_with_commits_of_another_store_is_kept_under_another_name() {
+    let directory = Directory::new();
+    let (path, old) = (directory.file(), directory.0.join("old.ifmatch"));
+    let (backup, crash) = (directory.0.join("backup.ifmatch"), directory.0.join("crash.ifmatch"));
+    let store = directory.open();
+    store.backup(&backup).unwrap();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    crashed(&path, &crash);
+    store.close().unwrap();
+    fs::rename(journal(&crash), journal(&path)).unwrap();
+    fs::rename(&crash, &old).unwrap();
+    fs::rename(&backup, &path).unwrap();
+
+    let store = directory.open();
+    commit(&store, put("b", Expected::Any, "two")).unwrap();
+    drop(store);
+
+    let names = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = names.filter(|name| name.to_string_lossy().contains(".journal.")).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    fs::rename(&kept[0], journal(&old)).unwrap();
+    assert_eq!(text(&File::open(&old).unwrap(), "a").map(|found| found.1).as_deref(), Some("one"));
+}
+
+/// As a crash leaves it between the note that there is no journal and its end.
+#[test]
+fn a_journal_of_the_same_store_that_is_left_over_is_replaced() {
+    let directory = Directory::new();
+    let aside = directory.0.join("aside");
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    fs::copy(journal(&directory.file()), &aside).unwrap();
+    store.close().unwrap();
+    fs::rename(&aside, journal(&directory.file())).unwrap();
+
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "two")).unwrap();
+    store.close().unwrap();
+
+    assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1);
+    assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("two"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_journal_may_be_read_by_whom_the_file_may_be_read() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = Directory::new();
+    drop(directory.open());
+    fs::set_permissions(directory.file(), fs::Permissions::from_mode(0o600)).unwrap();
+    let store = directory.open();
+
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&journal(&directory.file())), 0o600);
+}
+
+#[test]
+fn what_a_crash_left_of_a_creation_is_removed_at_the_next() {
+    let directory = Directory::new();
+    let stray = |name: &str| directory.0.join(format!("store.ifmatch.journal.{name}"));
+    let (left, kept) = (stray("00112233445566ff.new"), stray("notes.new"));
+    fs::write(&left, "half").unwrap();
+    fs::write(&kept, "dear diary").unwrap();
+    let store = directory.open();
+
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+
+    assert_eq!([left.exists(), kept.exists()], [false, true]);
+}
+
+#[cfg(unix)]
+#[test]
+fn by_a_link_a_file_has_the_same_journal() {
+    let directory = Directory::new();
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    let (copy, link) = (directory.0.join("copy.ifmatch"), directory.0.join("link"));
+    crashed(&directory.file(), &copy);
+    std::os::unix::fs::symlink(&copy, &link).unwrap();
+
+    assert_eq!(text(&File::open(&link).unwrap(), "a").map(|found| found.1).as_deref(), Some("one"));
+}
