@@ -189,7 +189,6 @@ impl File {
         let shared = Arc::new(Shared {
             handle,
             queue: Queue::default(),
-            settling: Settling::default(),
             window: Mutex::new(Window::after(None, options.history)),
             identity,
             history: options.history,
@@ -210,7 +209,7 @@ impl File {
         };
         let committing =
             thread::Builder::new().name("ifmatch-file".to_owned()).spawn(serve).map_err(|source| {
-                shared.settling.end();
+                shared.handle.settling.end();
                 refuse(source)
             })?;
         Ok(Self { shared, serving, threads: Some(Threads { committing, settling }) })
@@ -388,7 +387,7 @@ impl File {
         }
         let closed =
             threads.committing.join().unwrap_or_else(|_| Err(self.shared.handle.refusal(Cause::Closed)));
-        self.shared.settling.end();
+        self.shared.handle.settling.end();
         threads.settling.join().map_err(|_| self.shared.handle.refusal(Cause::Closed)).and(closed)
     }
 }

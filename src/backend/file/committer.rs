@@ -44,6 +44,10 @@ pub(super) struct Committer {
     deadline: Option<Instant>,
     /// Whether commits that no sync had confirmed were lost when the file was opened anew. Who syncs next is told.
     lost: bool,
+    /// Of how many losses of what readers were shown the watchers have been told.
+    losses: u64,
+    /// Whether versions were issued since the counter leapt, also by commits that failed.
+    has_issued: bool,
 }
 
 /// A call's verdict.
@@ -66,8 +70,9 @@ struct Responses {
 impl Committer {
     /// Reads where the log stands.
     pub(super) fn new(shared: &Shared) -> Result<Self, Error> {
-        let generation = shared.handle.generation();
-        Ok(Self { extent: load(shared)?, generation, deadline: None, lost: false })
+        let (generation, losses) = (shared.handle.generation(), shared.handle.losses());
+        let extent = load(shared)?;
+        Ok(Self { extent, generation, deadline: None, lost: false, losses, has_issued: false })
     }
 
     /// What the store's own thread does: it serves until the store is closed.
@@ -107,7 +112,6 @@ impl Committer {
         // Under the lock, so that who came first is served first.
         let mut calls = Vec::new();
         shared.queue.take(&mut calls);
-        let losses = shared.handle.losses();
         let answers = catch_unwind(AssertUnwindSafe(|| committer.answer(shared, &mut calls, until)));
         let answers = answers.unwrap_or_else(|_| {
             // Those it was serving are told that nobody knows. What was known is read anew from the file.
@@ -115,9 +119,11 @@ impl Committer {
                 let _writing = shared.handle.writing.lock();
                 shared.handle.mend(shared.handle.generation())
             }));
-            committer.generation = u64::MAX;
+            committer.distrust();
             Responses { given: Vec::new(), changed: true }
         });
+        let losses = shared.handle.losses();
+        let lost = std::mem::replace(&mut committer.losses, losses) != losses;
         drop(committer);
         let served = calls.len();
         match calls.first() {
@@ -127,7 +133,7 @@ impl Committer {
             Some(_) => shared.queue.served(served),
         }
         // Before the answers, so that nobody who has one is ahead of the feed.
-        if answers.changed || shared.handle.losses() != losses {
+        if answers.changed || lost {
             shared.handle.watchers.wake();
         }
         // Who lost a race starts again first: woken after the winner, it would lose to the winner's next write, and
@@ -140,6 +146,11 @@ impl Committer {
         }
         losers.into_iter().chain(winners).for_each(wake);
         served
+    }
+
+    /// Reads anew what is known, before anything is built upon it.
+    pub(super) fn distrust(&mut self) {
+        self.generation = u64::MAX;
     }
 
     /// When what is not synced has to be.
@@ -179,7 +190,7 @@ impl Committer {
             false => settled,
         };
         drop(committer);
-        shared.settling.end();
+        shared.handle.settling.end();
         let closed = shared.handle.close().map_err(|what| shared.handle.refusal(what));
         shared.handle.watchers.wake();
         settled.and(closed)
@@ -306,7 +317,7 @@ impl Committer {
             _ => return self.write_through(shared, &added, committing),
         };
         self.make_room(shared, frame.len())?;
-        *committing = true;
+        (*committing, self.has_issued) = (true, true);
         let (last, weight) = (added.last(), added.weight());
         let (bytes, changes) = shared.handle.with(|open| {
             open.journal.lock().append(&frame, syncs)?;
@@ -319,7 +330,7 @@ impl Committer {
         })?;
         self.extent.last = last.map_or(self.extent.last, |last| last.get());
         self.extent.weight += weight;
-        if shared.settling.is_due(bytes, changes, shared.history) {
+        if shared.handle.settling.is_due(bytes, changes, shared.history) {
             // The commits are made all the same.
             let _ = self.begin_settling(shared);
         }
@@ -333,11 +344,11 @@ impl Committer {
         added: &Added,
         committing: &mut bool,
     ) -> Result<usize, (Cause, u64)> {
-        shared.settling.wait();
+        shared.handle.settling.wait();
         self.take_settled(shared)?;
         let mut extent = self.extent.clone();
         extent.weight += added.weight();
-        *committing = true;
+        (*committing, self.has_issued) = (true, true);
         let left = shared.handle.with(|open| {
             let (view, mut journal) = (open.view(), open.journal.lock());
             let journaled = journal.journaled();
@@ -365,10 +376,10 @@ impl Committer {
             Ok(())
         })?;
         while !shared.handle.with(|open| Ok(open.journal.lock().has_room(body)))? {
-            if shared.settling.is_idle() {
+            if shared.handle.settling.is_idle() {
                 self.begin_settling(shared)?;
             }
-            shared.settling.wait();
+            shared.handle.settling.wait();
             self.take_settled(shared)?;
         }
         Ok(())
@@ -387,7 +398,7 @@ impl Committer {
             };
             drop(journal);
             shared.handle.publish(open, next);
-            shared.settling.begin(work);
+            shared.handle.settling.begin(work);
             Ok(())
         })
     }
@@ -395,7 +406,7 @@ impl Committer {
     /// Takes note of what was settled meanwhile, or of what failed there; for who holds
     /// [`writing`](super::handle::Handle::writing).
     fn take_settled(&mut self, shared: &Shared) -> Result<(), (Cause, u64)> {
-        let Some(came) = shared.settling.take() else { return Ok(()) };
+        let Some(came) = shared.handle.settling.take() else { return Ok(()) };
         let (settled, generation) = came?;
         shared.handle.with(|open| {
             // An opening since then has read what is settled from the file.
@@ -418,22 +429,31 @@ impl Committer {
     /// later. What has been recent for long is settled next. Tells whether nobody else was at it.
     pub(super) fn see_settled(&mut self, shared: &Shared, idle: bool) -> bool {
         let Some(_writing) = shared.handle.writing.try_lock() else { return false };
-        if let Err((_, generation)) = self.take_settled(shared) {
-            return shared.handle.mend(generation).is_ok();
+        let looked =
+            self.take_settled(shared).and_then(|()| match idle && shared.handle.settling.is_idle() {
+                true => self.settle_recent(shared),
+                false => Ok(()),
+            });
+        let Err((_, generation)) = looked else { return true };
+        let mended = shared.handle.mend(generation).is_ok();
+        // Who watches is told of what is lost by the thread that commits: a waker may call the store and wait for it.
+        shared.queue.nudge();
+        mended
+    }
+
+    /// Begins to settle what is recent, if anything is.
+    fn settle_recent(&mut self, shared: &Shared) -> Result<(), (Cause, u64)> {
+        self.refresh(shared).map_err(|failed| (failed.what, failed.generation))?;
+        match shared.handle.with(|open| Ok(open.view().recent().is_empty()))? {
+            true => Ok(()),
+            false => self.begin_settling(shared),
         }
-        if idle && shared.settling.is_idle() && self.refresh(shared).is_ok() {
-            let is_recent = shared.handle.with(|open| Ok(!open.view().recent().is_empty()));
-            // Where it fails, the next commit meets the same.
-            let _ =
-                is_recent.and_then(|is_recent| if is_recent { self.begin_settling(shared) } else { Ok(()) });
-        }
-        true
     }
 
     /// Settles all there is, and removes the journal.
     fn settle(&mut self, shared: &Shared) -> Result<(), Cause> {
         let _writing = shared.handle.writing.lock();
-        shared.settling.wait();
+        shared.handle.settling.wait();
         let settled = self.take_settled(shared).or_else(|(_, generation)| {
             // That was in the background: it gets another chance here.
             shared.handle.mend(generation).map_err(|what| (what, generation))
@@ -526,11 +546,14 @@ impl Committer {
         if generation == self.generation {
             return Ok(());
         }
-        match load_writing(shared, self.extent.last) {
-            Ok((extent, newest)) => {
+        match load_writing(shared) {
+            Ok(extent) => {
+                let (newest, issued) = (extent.last, self.extent.last);
                 // With a deadline there is a commit that this opening made, and its version was the last.
-                self.lost |= self.deadline.take().is_some() && newest < self.extent.last;
-                self.extent = extent;
+                self.lost |= self.deadline.take().is_some() && newest < issued;
+                let leaps = std::mem::take(&mut self.has_issued) || newest > issued;
+                let last = if leaps { leap(newest.max(issued)) } else { issued };
+                self.extent = Extent { last, ..extent };
                 self.generation = generation;
                 Ok(())
             }
@@ -585,7 +608,7 @@ impl Committer {
                     });
                     if !is_whole {
                         // What is recent is not what it was: it is read anew before anything is committed.
-                        self.generation = u64::MAX;
+                        self.distrust();
                     }
                     // A repair may have gone back to what the file said of its journal before.
                     let noted = shared.handle.with(|open| {
@@ -661,13 +684,12 @@ fn committed_after(shared: &Shared, position: u64) -> Option<bool> {
 /// Reads how far the log reaches, and what it says of write ids.
 fn load(shared: &Shared) -> Result<Extent, Error> {
     let _writing = shared.handle.writing.lock();
-    let loaded = load_writing(shared, 0).map_err(|(what, _)| shared.handle.refusal(what));
-    loaded.map(|(extent, _)| extent)
+    let extent = load_writing(shared).map_err(|(what, _)| shared.handle.refusal(what))?;
+    Ok(Extent { last: leap(extent.last), ..extent })
 }
 
-/// The same, and the position of the newest commit.
-fn load_writing(shared: &Shared, issued: u64) -> Result<(Extent, u64), (Cause, u64)> {
-    let (mut extent, window) = shared.handle.with(|open| {
+fn load_writing(shared: &Shared) -> Result<Extent, (Cause, u64)> {
+    let (extent, window) = shared.handle.with(|open| {
         let view = open.view();
         let mut extent = Extent::load(&view)?;
         let mut window = Window::after(extent.forgotten, shared.history);
@@ -681,10 +703,11 @@ fn load_writing(shared: &Shared, issued: u64) -> Result<(Extent, u64), (Cause, u
         Ok((extent, window))
     })?;
     *shared.window.lock() = window;
-    // Versions issued after this file was copied, or lost with a crash that no sync preceded, are not issued again:
-    // the counter leaps over where they would be.
-    let leap = 1 + random() % LEAP;
-    let newest = extent.last;
-    extent.last = newest.max(issued).saturating_add(leap).min(LAST);
-    Ok((extent, newest))
+    Ok(extent)
+}
+
+/// Versions issued after this file was copied, or lost with a crash that no sync preceded, are not issued again: the
+/// counter leaps over where they would be.
+fn leap(last: u64) -> u64 {
+    last.saturating_add(1 + random() % LEAP).min(LAST)
 }

@@ -13,6 +13,7 @@ use super::open::{Opened, Opener};
 use super::open_error::OpenError;
 use super::place::Displaced;
 use super::recent::{self, Journaled, View};
+use super::settling::Settling;
 use super::trouble::{Cause, Trouble};
 use super::watchers::Watchers;
 use crate::store::{Error, Outcome};
@@ -28,6 +29,7 @@ pub(super) struct Handle {
     /// Held by who writes and by who opens anew: the engine can't do the second during the first.
     pub(super) writing: Mutex<()>,
     pub(super) watchers: Watchers,
+    pub(super) settling: Settling,
     /// The position of the newest commit that readers were shown.
     newest: AtomicU64,
     /// How many times commits that readers were shown were not there any more when the file was opened anew, or repaired.
@@ -71,6 +73,8 @@ impl Handle {
     pub(super) fn open(opener: Opener) -> Result<Self, OpenError> {
         let engine = Engine::open(&opener, 0, None)?;
         let newest = AtomicU64::new(engine.last().unwrap_or(0));
+        let settling = Settling::default();
+        settling.look_if(engine.has_recent());
         let identity = engine.identity().map_err(|what| opener.refused(what))?;
         Ok(Self {
             identity,
@@ -79,6 +83,7 @@ impl Handle {
             opened: RwLock::new(Opening { engine, orphans: None, generation: 0 }),
             writing: Mutex::new(()),
             watchers: Watchers::default(),
+            settling,
             newest,
             losses: AtomicU64::new(0),
         })
@@ -236,6 +241,7 @@ impl Handle {
         opened.orphans = None;
         opened.generation += 1;
         self.take_note(opened.engine.last().unwrap_or(0));
+        self.settling.look_if(opened.engine.has_recent());
         Ok(())
     }
 
@@ -279,6 +285,11 @@ impl Engine {
             Self::Open(open) => Some(open.view.read().last),
             Self::Broken | Self::Closed => None,
         }
+    }
+
+    /// Whether there are commits that are not settled.
+    fn has_recent(&self) -> bool {
+        matches!(self, Self::Open(open) if !open.view.read().is_settled())
     }
 
     /// The random number that names the store.

@@ -146,7 +146,15 @@ impl Journal {
         let mut area = vec![0; shape.area() as usize];
         disk.read(HEADER as u64, &mut area)?;
         let (bodies, tip) = replay(&area, shape, settled).map_err(Unreadable::Damaged)?;
-        // What a crash of the program left is in the system's memory, and not on the disk.
+        // What a crash of the program left is in the system's memory and not on the disk, and a sync that failed before has
+        // taken it for written.
+        let mut end = settled.end;
+        for body in &bodies {
+            let size = frame::size(body.len());
+            let place = shape.place(end, size);
+            end = place + size;
+            disk.write(HEADER as u64 + place, &area[place as usize..end as usize])?;
+        }
         if !bodies.is_empty() {
             disk.sync_data()?;
         }

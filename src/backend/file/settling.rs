@@ -1,10 +1,12 @@
 //! [`Settling`], how the store's second thread is told what to settle behind the commits, and tells what came of it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::caught::panic_text;
 use super::recent::{self, Extent, Journaled, Settled, View};
 use super::serving::Serving;
 use super::shared::Shared;
@@ -76,22 +78,26 @@ impl Settling {
     /// What the settling thread does: it settles until the store is closed.
     pub(super) fn run(serving: &Serving) {
         let shared = &serving.shared;
-        let settling = &shared.settling;
+        let settling = &shared.handle.settling;
         loop {
             let idle = match settling.next() {
                 Turn::End => return,
                 Turn::Look => true,
                 Turn::Settle(work) => {
-                    settling.finish(settle(shared, work));
+                    let generation = work.generation;
+                    settling.finish(guarded(generation, || settle(shared, work)));
                     false
                 }
             };
             // Who has it may be waiting for this thread; it looks for itself then, or this thread does later.
-            let seen =
-                serving.committer.try_lock().is_some_and(|mut committer| committer.see_settled(shared, idle));
-            if !seen {
-                settling.state.lock().is_dirty = true;
-            }
+            let seen = serving.committer.try_lock().is_some_and(|mut committer| {
+                let seen = catch_unwind(AssertUnwindSafe(|| committer.see_settled(shared, idle)));
+                seen.unwrap_or_else(|_| {
+                    committer.distrust();
+                    false
+                })
+            });
+            settling.look_if(!seen);
         }
     }
 
@@ -117,8 +123,16 @@ impl Settling {
         }
     }
 
+    /// Has the thread look later for commits that have been recent for long, where there may be some.
+    pub(super) fn look_if(&self, has_recent: bool) {
+        if has_recent && !std::mem::replace(&mut self.state.lock().is_dirty, true) {
+            self.moved.notify_all();
+        }
+    }
+
     fn finish(&self, came: Came) {
         let mut state = self.state.lock();
+        state.is_dirty |= came.is_err();
         state.again = came.is_err().then(|| Instant::now() + PAUSE);
         state.stage = Stage::Done(Box::new(came));
         drop(state);
@@ -127,10 +141,8 @@ impl Settling {
 
     /// Whether recent commits of so many bytes and changes are to be settled now.
     pub(super) fn is_due(&self, bytes: usize, changes: usize, history: usize) -> bool {
-        let mut state = self.state.lock();
-        if !std::mem::replace(&mut state.is_dirty, true) {
-            self.moved.notify_all();
-        }
+        self.look_if(true);
+        let state = self.state.lock();
         let is_much = bytes > BYTES || changes > CHANGES.min(history / PART);
         let may = state.again.is_none_or(|again| again <= Instant::now());
         is_much && may && matches!(state.stage, Stage::Idle)
@@ -173,11 +185,29 @@ impl Settling {
         self.state.lock().again.is_some()
     }
 
+    /// Whether the settling thread looks by itself for what is recent for long.
+    #[cfg(test)]
+    pub(super) fn will_look(&self) -> bool {
+        self.state.lock().is_dirty
+    }
+
+    /// As where the thread has looked.
+    #[cfg(test)]
+    pub(super) fn look_no_more(&self) {
+        self.state.lock().is_dirty = false;
+    }
+
     /// Ends the settling thread.
     pub(super) fn end(&self) {
         self.state.lock().ended = true;
         self.moved.notify_all();
     }
+}
+
+/// Where the engine or anything else panics, whoever waits for the thread is told.
+fn guarded(generation: u64, settle: impl FnOnce() -> Came) -> Came {
+    catch_unwind(AssertUnwindSafe(settle))
+        .unwrap_or_else(|panic| Err((Cause::Panicked(panic_text(&*panic).to_owned()), generation)))
 }
 
 fn settle(shared: &Shared, work: Work) -> Came {
@@ -193,4 +223,21 @@ fn settle(shared: &Shared, work: Work) -> Came {
         Ok((settled, generation))
     });
     settled.map_err(|(what, _)| (what, generation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_what_came_of_it_and_is_tried_again() {
+        let settling = Settling::default();
+
+        settling.finish(guarded(7, || panic!("the engine's words")));
+
+        settling.wait();
+        assert!(settling.will_look());
+        let came = settling.take();
+        assert!(matches!(came, Some(Err((Cause::Panicked(words), 7))) if words == "the engine's words"));
+    }
 }

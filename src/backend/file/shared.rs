@@ -8,7 +8,6 @@ use super::batch;
 use super::handle::Handle;
 use super::options::Persistence;
 use super::queue::{OwnedCommit, Queue};
-use super::settling::Settling;
 use crate::backend::limits::Limits;
 use crate::backend::record::{Damage, Record};
 use crate::store::{
@@ -26,7 +25,6 @@ const COMMIT_BYTES: usize = 64 << 20;
 pub(super) struct Shared {
     pub(super) handle: Handle,
     pub(super) queue: Queue,
-    pub(super) settling: Settling,
     pub(super) window: Mutex<Window<u64>>,
     pub(super) identity: u64,
     pub(super) history: usize,

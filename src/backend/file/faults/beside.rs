@@ -146,6 +146,42 @@ fn who_was_shown_commits_that_an_error_took_is_told() {
     assert!(lost > 0, "no commit was lost");
 }
 
+/// The thread that finds the loss must not wake who may wait for it.
+#[test]
+fn a_watcher_is_woken_by_a_loss_that_the_settling_thread_finds() {
+    let mut lost = 0;
+    for at in 0..40 {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = start(&disk, Persistence::Eventual, 100_000).unwrap();
+        commit(&store, 1, drawn(&store)).wait().unwrap();
+        store.sync().wait().unwrap();
+        commit(&store, 2, drawn(&store)).wait().unwrap();
+        let mut changes = store.watch(Start::Now).wait().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let waker = Waker::from(Arc::new(Telling(tell)));
+        assert!(pin!(changes.next()).poll(&mut Context::from_waker(&waker)).is_pending());
+        disk.forget();
+        disk.fail(Fault::Error, at);
+        super::journal::settle(&store);
+        disk.heal();
+        if store.shared.handle.losses() > 0 {
+            lost += 1;
+            told.recv_timeout(std::time::Duration::from_secs(60)).expect("it is not woken");
+        }
+    }
+    assert!(lost > 0, "no commit was lost");
+}
+
+/// Tells that it was woken.
+struct Telling(std::sync::mpsc::Sender<()>);
+
+impl Wake for Telling {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
 /// The caller does not know, but a watcher can.
 #[test]
 fn a_watcher_is_woken_by_a_commit_that_nobody_knows_of_and_that_is_there() {
@@ -284,4 +320,28 @@ fn shown_by_a_conflict(store: &File) -> Shown {
         .iter()
         .filter_map(|mismatch| Some((mismatch.id().to_owned(), number(&mismatch.current::<[u8]>()?.value))));
     shown.collect()
+}
+
+#[test]
+fn the_counter_leaps_once_until_a_version_is_issued() {
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+    let reopen = || {
+        store.shared.handle.break_it();
+        store.sync().wait().unwrap();
+        store.serving.committer.lock().extent().last
+    };
+    commit(&store, 1, drawn(&store)).wait().unwrap();
+    let first = reopen();
+    assert_eq!([reopen(), reopen()], [first; 2]);
+    commit(&store, 2, drawn(&store)).wait().unwrap();
+    assert!(reopen() > first + 1);
+
+    // Also by a commit that failed: nobody knows where its frame is.
+    let before = reopen();
+    disk.fail(Fault::Error, 0);
+    commit(&store, 3, drawn(&store)).wait().unwrap_err();
+    disk.heal();
+    assert!(reopen() > before);
 }

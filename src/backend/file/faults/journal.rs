@@ -60,9 +60,10 @@ fn half_settled() -> (Image, Shown) {
 }
 
 /// Has the settling thread settle what is recent.
-fn settle(store: &File) {
+pub(super) fn settle(store: &File) {
+    store.shared.handle.settling.look_no_more();
     while !store.serving.committer.lock().see_settled(&store.shared, true) {}
-    store.shared.settling.wait();
+    store.shared.handle.settling.wait();
     while !store.serving.committer.lock().see_settled(&store.shared, false) {}
 }
 
@@ -119,7 +120,7 @@ fn commits_go_on_while_others_are_settled_until_the_journal_is_full() {
             assert!(number < 1_000, "it is never full");
             put(number).wait().unwrap();
         }
-        assert!(!store.shared.settling.is_idle(), "the journal is full, and nothing is being settled");
+        assert!(!store.shared.handle.settling.is_idle(), "the journal is full, and nothing is being settled");
         drop(transaction);
         Ok(())
     });
@@ -159,8 +160,8 @@ fn a_settling_that_fails_takes_nothing_and_is_tried_again() {
         }
         disk.fail(Fault::Full, at);
         while !store.serving.committer.lock().see_settled(&store.shared, true) {}
-        store.shared.settling.wait();
-        let came = store.shared.settling.has_failed();
+        store.shared.handle.settling.wait();
+        let came = store.shared.handle.settling.has_failed();
         failed += usize::from(came);
         disk.heal();
 
@@ -170,4 +171,79 @@ fn a_settling_that_fails_takes_nothing_and_is_tried_again() {
         assert_eq!(read(&opener(&SimulatedDisk::of(image)).open().unwrap()), after(5), "operation {at}");
     }
     assert!(failed > 0);
+}
+
+/// A sync that failed takes for written what is not on the disk, and the program ends there. The next one reads it from the
+/// system's memory.
+#[test]
+fn a_frame_that_is_not_on_the_disk_is_written_again_before_it_counts() {
+    for at in 0..20 {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+        for number in 1..=3 {
+            commit(&store, number, drawn(&store)).wait().unwrap();
+        }
+        disk.fail(Fault::LostOnSync, 1);
+        // A frame of closed write ids, in one sector or in some.
+        let closed = 40 * (at % 4);
+        let frame = [(closed as u32).to_be_bytes().to_vec(), vec![0; closed * 16]].concat();
+        let failed = store.shared.handle.with(|open| Ok(open.journal.lock().append(&frame, true)?));
+        assert!(failed.is_err());
+        disk.heal();
+        store.shared.handle.close().unwrap();
+        drop(store);
+
+        let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+        commit(&store, 4, drawn(&store)).wait().unwrap();
+
+        let image = SimulatedDisk::of(disk.confirmed());
+        assert_eq!(read(&opener(&image).open().unwrap()), after(4), "round {at}");
+    }
+}
+
+#[test]
+fn a_settling_that_failed_is_tried_again_where_nobody_commits() {
+    let mut failed = 0;
+    for at in 0..40 {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+        commit(&store, 1, drawn(&store)).wait().unwrap();
+        disk.fail(Fault::Full, at);
+        settle(&store);
+        failed += usize::from(store.shared.handle.settling.has_failed());
+        disk.heal();
+        let is_settled = || store.shared.handle.read(|view| Ok(view.is_settled())).unwrap();
+        if !is_settled() {
+            assert!(store.shared.handle.settling.will_look(), "operation {at}");
+            settle(&store);
+        }
+        assert!(is_settled(), "operation {at}");
+    }
+    assert!(failed > 0);
+}
+
+#[test]
+fn what_is_replayed_is_settled_also_where_nobody_commits() {
+    let disk = SimulatedDisk::of(half_settled().0);
+    let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+    assert!(store.shared.handle.settling.will_look());
+    settle(&store);
+    assert!(store.shared.handle.read(|view| Ok(view.is_settled())).unwrap());
+    store.close().unwrap();
+
+    // A reader that meets an error opens the file anew.
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+    assert!(!store.shared.handle.settling.will_look());
+    commit(&store, 1, drawn(&store)).wait().unwrap();
+    settle(&store);
+    assert!(!store.shared.handle.settling.will_look());
+    commit(&store, 2, drawn(&store)).wait().unwrap();
+    store.shared.handle.settling.look_no_more();
+    store.shared.handle.break_it();
+    store.get("a").wait().unwrap().unwrap();
+    assert!(store.shared.handle.settling.will_look());
 }

@@ -72,7 +72,7 @@ impl Model {
     /// Looks whether the store shows what it must, in memory and in the file.
     fn check(&self, disk: &SimulatedDisk, store: &File, history: usize) {
         let shared = &store.shared;
-        shared.settling.wait();
+        shared.handle.settling.wait();
         store.serving.committer.lock().see_settled(shared, false);
         let extent = store.serving.committer.lock().extent().clone();
         let floor = extent.floor;

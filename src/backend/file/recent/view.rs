@@ -150,7 +150,6 @@ impl View {
     }
 
     /// Whether every commit is settled.
-    #[cfg(test)]
     pub(crate) fn is_settled(&self) -> bool {
         self.recent.read().is_empty() && self.settling.is_none()
     }
