@@ -46,6 +46,9 @@ const FORMAT: u32 = 1;
 /// How many bytes the header takes up.
 const HEADER: usize = 4096;
 
+/// How many bytes all segments have at most.
+const LARGEST: u64 = 256 << 20;
+
 /// How many bytes of zeros are written at once.
 const STEP: usize = 1 << 20;
 
@@ -60,6 +63,15 @@ pub(super) struct Shape {
 impl Shape {
     /// 8 MiB: with large values a tenth of a second of commits, with small ones several seconds.
     pub(super) const USUAL: Self = Self { segment: 2 << 20, segments: 4 };
+
+    /// Whether a journal can have it, and one that is read into memory as a whole.
+    fn is_sound(self) -> bool {
+        let area = self.segment.checked_mul(self.segments);
+        self.segment > 0
+            && self.segment.is_multiple_of(SECTOR as u64)
+            && self.segments > 1
+            && area.is_some_and(|area| area <= LARGEST)
+    }
 
     /// How many bytes all segments take up.
     fn area(self) -> u64 {
@@ -92,6 +104,7 @@ pub(super) struct Journal {
     disk: Option<Disk>,
     /// The random number that names it; 0 where there is none.
     id: u64,
+    shape: Shape,
     /// The one that named the journal before it.
     former: u64,
     opening: u64,
@@ -107,7 +120,11 @@ pub(super) struct Journal {
 #[derive(Debug)]
 pub(super) enum Unreadable {
     Io(io::Error),
-    Damaged(&'static str),
+    Damaged(String),
+}
+
+fn damaged(found: &str) -> Unreadable {
+    Unreadable::Damaged(found.to_owned())
 }
 
 impl From<io::Error> for Unreadable {
@@ -124,6 +141,7 @@ impl Journal {
             files: Arc::clone(files),
             disk: None,
             id,
+            shape: files.shape,
             former,
             opening: random(),
             tip: settled,
@@ -133,19 +151,11 @@ impl Journal {
         if id == 0 {
             return Ok((journal, Vec::new()));
         }
-        let shape = files.shape;
         let disk = files.open_journal()?;
-        if disk.len()? != shape.length() {
-            return Err(Unreadable::Damaged("its journal has a wrong length"));
-        }
-        let mut found = vec![0; HEADER];
-        disk.read(0, &mut found)?;
-        if found != header(id, shape) {
-            return Err(Unreadable::Damaged("its journal is damaged, or of another file"));
-        }
+        let shape = read_header(&disk, id)?;
         let mut area = vec![0; shape.area() as usize];
         disk.read(HEADER as u64, &mut area)?;
-        let (bodies, tip) = replay(&area, shape, settled).map_err(Unreadable::Damaged)?;
+        let (bodies, tip) = replay(&area, shape, settled).map_err(damaged)?;
         // What a crash of the program left is in the system's memory and not on the disk, and a sync that failed before has
         // taken it for written.
         let mut end = settled.end;
@@ -158,7 +168,7 @@ impl Journal {
         if !bodies.is_empty() {
             disk.sync_data()?;
         }
-        journal.tip = tip;
+        (journal.tip, journal.shape) = (tip, shape);
         journal.synced = tip.number;
         journal.disk = Some(disk);
         Ok((journal, bodies))
@@ -185,19 +195,20 @@ impl Journal {
             }
             Ok(())
         })?;
-        (self.id, self.tip, self.settled, self.synced) = (id, Mark::default(), Mark::default(), 0);
+        (self.id, self.shape) = (id, shape);
+        (self.tip, self.settled, self.synced) = (Mark::default(), Mark::default(), 0);
         self.disk = Some(disk);
         Ok(true)
     }
 
     /// Whether a frame of so many bytes fits at all.
     pub(super) fn takes(&self, body: usize) -> bool {
-        frame::size(body) <= self.files.shape.segment
+        frame::size(body) <= self.shape.segment
     }
 
     /// Whether there is room for a frame now, or else once more is settled.
     pub(super) fn has_room(&self, body: usize) -> bool {
-        let shape = self.files.shape;
+        let shape = self.shape;
         let place = shape.place(self.tip.end, frame::size(body));
         let enters = place.is_multiple_of(shape.segment);
         // The reading begins where the settled frames end.
@@ -214,7 +225,7 @@ impl Journal {
             confirmed: self.synced.max(self.settled.number),
         };
         let (bytes, checksum) = frame::encode(&head, body);
-        let place = self.files.shape.place(self.tip.end, bytes.len() as u64);
+        let place = self.shape.place(self.tip.end, bytes.len() as u64);
         self.files.write_whole(disk, HEADER as u64 + place, &bytes)?;
         self.tip = Mark { number: head.number, checksum, end: place + bytes.len() as u64 };
         if syncs { self.sync() } else { Ok(()) }
@@ -280,6 +291,36 @@ pub(super) fn look_at(disk: &Disk) -> io::Result<Found> {
         }
     }
     Ok(Found::Blank)
+}
+
+/// Reads what the file begins with, which must be that of the journal of this id, and its length: the shape is the one it
+/// was created with.
+fn read_header(disk: &Disk, id: u64) -> Result<Shape, Unreadable> {
+    let length = disk.len()?;
+    if length < HEADER as u64 {
+        return Err(damaged("its journal has a wrong length"));
+    }
+    let mut found = vec![0; HEADER];
+    disk.read(0, &mut found)?;
+    let strange = || damaged("its journal is damaged, or of another file");
+    let Sector::Written { index: 0, bytes } = Sector::read(&found[..SECTOR]) else { return Err(strange()) };
+    let bytes = bytes.strip_prefix(&MAGIC).ok_or_else(strange)?;
+    let (format, bytes) = bytes.split_first_chunk().ok_or_else(strange)?;
+    let format = u32::from_be_bytes(*format);
+    if format != FORMAT {
+        let found = format!("its journal has format {format}, and this release reads {FORMAT}");
+        return Err(Unreadable::Damaged(found));
+    }
+    let mut numbers = bytes.as_chunks().0.iter().map(|number| u64::from_be_bytes(*number));
+    let [_, segment, segments] = [(); 3].map(|()| numbers.next().unwrap_or_default());
+    let shape = Shape { segment, segments };
+    if !shape.is_sound() || found != header(id, shape) {
+        return Err(strange());
+    }
+    if length != shape.length() {
+        return Err(damaged("its journal has a wrong length"));
+    }
+    Ok(shape)
 }
 
 /// What the file begins with.

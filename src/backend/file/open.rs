@@ -95,7 +95,7 @@ impl Opener {
                         self.corrupt("its journal is missing, with the newest commits".to_owned())
                     }
                     Unreadable::Io(source) => self.refusal(redb::Error::Io(source)),
-                    Unreadable::Damaged(found) => self.corrupt(found.to_owned()),
+                    Unreadable::Damaged(found) => self.corrupt(found),
                 })
             }
         }

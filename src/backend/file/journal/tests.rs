@@ -120,6 +120,44 @@ fn a_header_is_read_for_ever() {
 const GOLDEN_HEADER: &str =
     "97d907a30000000069666d4a00000001000000000000000700000000000008000000000000000003";
 
+#[test]
+fn a_journal_of_another_shape_is_read_and_written_on() {
+    let (disk, mut journal, frames) = ten(7);
+    let (own, beside) = (disk.clone(), disk.clone());
+    let later = Shape { segment: 8192, segments: 4 };
+    let files = Arc::new(Files::of_storage(move || own.file(0), move || beside.file(1), later));
+    let (mut again, found) = Journal::open(&files, noted(&journal)).unwrap();
+    assert_eq!(found, frames);
+    again.append(&body(11), true).unwrap();
+
+    journal.tip = again.tip;
+    assert_eq!(reopen(&disk, &journal).unwrap().len(), frames.len() + 1);
+}
+
+#[test]
+fn a_journal_of_a_later_format_says_so_and_one_of_an_impossible_shape_is_damaged() {
+    let (disk, journal, _) = ten(7);
+    let refusal = |magic: [u8; 4], format: u32, segment: u64, segments: u64| {
+        let numbers = [journal.id, segment, segments].map(u64::to_be_bytes).concat();
+        let header = spread(&[&magic[..], &format.to_be_bytes(), &numbers].concat());
+        let mut image = disk.confirmed();
+        image[1][..SECTOR].copy_from_slice(&header);
+        match reopen(&SimulatedDisk::of(image), &journal) {
+            Err(Unreadable::Damaged(found)) => found,
+            other => panic!("{other:?}"),
+        }
+    };
+
+    assert!(refusal(MAGIC, 2, 1, 1).contains("format 2"));
+    for (segment, segments) in
+        [(0, 3), (2048, 0), (2048, 1), (2047, 3), (u64::MAX - 511, 2), (1 << 62, 4), (1 << 40, 3)]
+    {
+        assert!(refusal(MAGIC, 1, segment, segments).contains("damaged"), "{segment} {segments}");
+    }
+    assert!(refusal(*b"ifmK", 1, 2048, 3).contains("damaged"));
+    assert!(refusal(MAGIC, 1, 2048, 4).contains("length"));
+}
+
 /// A journal of ten frames, of which those up to a number are settled, and what the others hold.
 fn ten(settled: u64) -> (SimulatedDisk, Journal, Vec<Vec<u8>>) {
     let disk = SimulatedDisk::default();
