@@ -365,16 +365,8 @@ impl Committer {
         Ok(left)
     }
 
-    /// Creates the journal if it is not there, and waits until it has room for a frame.
+    /// Waits until the journal is there and has room for a frame: a settling sees to both.
     fn make_room(&mut self, shared: &Shared, body: usize) -> Result<(), (Cause, u64)> {
-        shared.handle.with(|open| {
-            let mut journal = open.journal.lock();
-            if journal.create()? {
-                let journaled = journal.journaled();
-                recent::settle(&open.database, &[], &self.extent, journaled, usize::MAX)?;
-            }
-            Ok(())
-        })?;
         while !shared.handle.with(|open| Ok(open.journal.lock().has_room(body)))? {
             if shared.handle.settling.is_idle() {
                 self.begin_settling(shared)?;

@@ -206,8 +206,11 @@ impl Journal {
         frame::size(body) <= self.shape.segment
     }
 
-    /// Whether there is room for a frame now, or else once more is settled.
+    /// Whether it is there and has room for a frame now, or else once more is settled.
     pub(super) fn has_room(&self, body: usize) -> bool {
+        if self.disk.is_none() {
+            return false;
+        }
         let shape = self.shape;
         let place = shape.place(self.tip.end, frame::size(body));
         let enters = place.is_multiple_of(shape.segment);

@@ -53,7 +53,7 @@ enum Stage {
     Done(Box<Came>),
 }
 
-/// What is to be settled.
+/// What is to be settled: nothing yet where only the journal has to be created.
 pub(super) struct Work {
     /// Which opening of the file it belongs to.
     pub(super) generation: u64,
@@ -217,9 +217,13 @@ fn settle(shared: &Shared, work: Work) -> Came {
         if open.generation != generation {
             return Err(redb::Error::PreviousIo);
         }
+        // Before the first commit. To fill it costs processor time, which the caller need not pay.
+        let mut journal = open.journal.lock();
+        let journaled = if journal.create()? { journal.journaled() } else { work.journaled };
+        drop(journal);
         let commits = work.view.settling();
         let commits = commits.as_deref().map_or_else(Vec::new, |commits| vec![commits]);
-        let settled = recent::settle(&open.database, &commits, &work.extent, work.journaled, shared.history)?;
+        let settled = recent::settle(&open.database, &commits, &work.extent, journaled, shared.history)?;
         Ok((settled, generation))
     });
     settled.map_err(|(what, _)| (what, generation))
