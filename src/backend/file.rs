@@ -57,7 +57,9 @@ pub use options::{Options, Persistence};
 ///
 /// As long as it is open, and after a crash, there is a journal of 8 MiB beside it, whose name is that of the file and
 /// `.journal`: whoever moves or copies the file then takes both, or makes a [`backup`](Self::backup). Without its journal
-/// the file is refused. A store that was closed is the one file again.
+/// the file is refused. A store that was closed is the one file again. So give the file a directory of its own, and mount
+/// that directory into a container, not the file: the journal would be lost with the container. Who may read the file may
+/// read its journal.
 ///
 /// A store of bytes: [`Collection::json`](crate::Collection::json) keeps a program's own types in it. It needs no
 /// async runtime. A commit that was acknowledged is in the file and synced, unless the program chose
@@ -117,12 +119,19 @@ pub use options::{Options, Persistence};
 /// million of those damaged on purpose: where a list of free pages is damaged, the engine panics again while it
 /// unwinds, and nothing can catch that. For some damaged files it also asks for up to 4 GiB of memory for a moment.
 ///
-/// The file and its journal must stay at their paths while they are open. Where one was removed or renamed, or another file was put in its place,
-/// no commit is acknowledged from then on: the next one that is synced fails, and the store serves again once it is
-/// back. On Unix each sync looks for that; elsewhere it looks for a missing file only.
+/// The file and its journal must stay at their paths while they are open. Where the file was removed or renamed, or another
+/// one was put in its place, no commit is acknowledged from then on: the next one fails, and the store serves again once
+/// the file is back. Where that befell the journal alone, the next commit fails; what was acknowledged is then settled from
+/// memory, and the store goes on with a new journal. On Unix each commit looks for that; elsewhere it looks for a missing
+/// file only.
 ///
 /// A journal that is damaged is refused: no flipped bit and no cut there makes a commit vanish that was acknowledged. Only a
-/// disk that loses a whole sector of the last commit after having confirmed it can: that is what a crash looks like.
+/// disk that takes back whole sectors can, and only what is newest: those of the last commit after having confirmed them,
+/// or with [`Persistence::Eventual`] those of the commits since the last sync. That is what a crash looks like.
+///
+/// Where the file of another store was replaced after a crash and its journal left behind, the first commit renames that
+/// one, to its name and a dot and 16 digits, and keeps it: it has the newest commits of the file that was moved away, and
+/// belongs beside it under that file's name.
 ///
 /// Where there is no space left, commits go on until the journal is full, then fail and say so; as soon as there is space,
 /// they succeed. After a failure that

@@ -12,7 +12,8 @@
 //! - the file always has the same length.
 //!
 //! So a flipped bit or a cut never makes a synced frame vanish. A disk that takes back a whole sector of the very last frame
-//! after having confirmed it does: that looks like a crash, and nothing else in the file tells of that frame.
+//! after having confirmed it does, as does one that loses a sector of those since the last sync: that looks like a crash,
+//! and nothing else in the file tells of those frames.
 
 mod frame;
 #[cfg(fuzzing)]

@@ -30,7 +30,7 @@ impl Committer {
     }
 
     /// Takes note of what was settled meanwhile, or of what failed there; for who holds
-    /// [`writing`](super::handle::Handle::writing).
+    /// [`writing`](crate::backend::file::handle::Handle::writing).
     pub(super) fn take_settled(&mut self, shared: &Shared) -> Result<(), (Cause, u64)> {
         let Some(came) = shared.handle.settling.take() else { return Ok(()) };
         let (settled, generation) = came?;
