@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ifmatch::file::{File, OpenError};
+use ifmatch::file::{File, OpenError, Persistence};
 use ifmatch::store::Outcome;
 use ifmatch::{Expected, Store};
 
@@ -103,6 +103,38 @@ fn closing_where_the_journal_was_removed_loses_nothing() {
     store.close().unwrap();
 
     assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
+}
+
+/// Also where it takes a while until the file can be opened anew.
+#[cfg(unix)]
+#[test]
+fn a_journal_that_is_back_is_gone_on_with() {
+    let directory = Directory::new();
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    let aside = ["file", "journal"].map(|name| directory.0.join(name));
+    let places = [directory.file(), journal(&directory.file())];
+    fs::rename(&places[1], &aside[1]).unwrap();
+    fs::rename(&places[0], &aside[0]).unwrap();
+    assert_displaced(&store);
+    fs::rename(&aside[1], &places[1]).unwrap();
+    fs::rename(&aside[0], &places[0]).unwrap();
+
+    commit(&store, put("b", Expected::Any, "two")).unwrap();
+
+    assert_eq!(["a", "b"].map(|id| text(&store, id).unwrap().1), ["one", "two"]);
+    assert!(places[1].exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_commit_that_waits_for_no_sync_is_refused_too_where_the_file_is_gone() {
+    let directory = Directory::new();
+    let store = File::options().persistence(Persistence::Eventual).open(directory.file()).unwrap();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    fs::remove_file(directory.file()).unwrap();
+
+    assert_displaced(&store);
 }
 
 #[cfg(unix)]

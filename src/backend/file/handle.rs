@@ -230,7 +230,8 @@ impl Handle {
             opened.orphans = open.orphans();
         }
         discard(broken);
-        let orphans = opened.orphans.as_ref();
+        // One that is back has them all.
+        let orphans = opened.orphans.as_ref().filter(|_| self.opener.has_lost_journal());
         let engine = Engine::open(&self.opener, opened.generation + 1, orphans).map_err(Cause::Reopening)?;
         // The same file may hold another store by now: what is written there is nobody's.
         if engine.identity()? != self.identity {

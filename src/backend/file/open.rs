@@ -101,6 +101,11 @@ impl Opener {
         }
     }
 
+    /// Whether the journal is gone from its place, and the store's own file is at its own.
+    pub(super) fn has_lost_journal(&self) -> bool {
+        self.files.has_lost_journal()
+    }
+
     /// Makes a new database in the storage, which is empty.
     pub(super) fn initialize(&self, origin: Origin) -> Result<(), OpenError> {
         let fail = |source| io_error("create", &self.path, source);
