@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ifmatch::file::{File, OpenError, Persistence};
+use ifmatch::Expected;
+use ifmatch::file::{File, OpenError};
 use ifmatch::store::Outcome;
-use ifmatch::{Expected, Store};
 
 use crate::file::{Directory, assert_displaced, commit, put, text};
 
@@ -130,7 +130,8 @@ fn a_journal_that_is_back_is_gone_on_with() {
 #[test]
 fn a_commit_that_waits_for_no_sync_is_refused_too_where_the_file_is_gone() {
     let directory = Directory::new();
-    let store = File::options().persistence(Persistence::Eventual).open(directory.file()).unwrap();
+    let store =
+        File::options().persistence(ifmatch::file::Persistence::Eventual).open(directory.file()).unwrap();
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     fs::remove_file(directory.file()).unwrap();
 

@@ -47,7 +47,7 @@ struct Opening {
 }
 
 enum Engine {
-    Open(Open),
+    Open(Box<Open>),
     /// An I/O error or a panic went through it.
     Broken,
     Closed,
@@ -190,7 +190,7 @@ impl Handle {
         let mut opened = self.opened.write();
         let Open { mut database, journal, view, generation } =
             match std::mem::replace(&mut opened.engine, Engine::Broken) {
-                Engine::Open(open) => open,
+                Engine::Open(open) => *open,
                 Engine::Broken => return Err(Cause::Engine(redb::Error::PreviousIo)),
                 Engine::Closed => {
                     opened.engine = Engine::Closed;
@@ -203,7 +203,7 @@ impl Handle {
             Ok(view) => {
                 self.take_note(view.last);
                 let view = RwLock::new(Arc::new(view));
-                opened.engine = Engine::Open(Open { database, journal, view, generation });
+                opened.engine = Engine::Open(Box::new(Open { database, journal, view, generation }));
                 ran
             }
             Err(what) => {
@@ -258,7 +258,8 @@ impl Handle {
         let _writing = self.writing.lock();
         let closing = std::mem::replace(&mut self.opened.write().engine, Engine::Closed);
         match closing {
-            Engine::Open(Open { database, view, .. }) => {
+            Engine::Open(open) => {
+                let Open { database, view, .. } = *open;
                 discard(view);
                 caught(|| Ok(database.close()?))
             }
@@ -310,7 +311,7 @@ impl Engine {
         match caught(|| View::load(&database, &frames)) {
             Ok(view) => {
                 let (journal, view) = (Mutex::new(journal), RwLock::new(Arc::new(view)));
-                Ok(Self::Open(Open { database, journal, view, generation }))
+                Ok(Self::Open(Box::new(Open { database, journal, view, generation })))
             }
             Err(what) => {
                 discard(database);
