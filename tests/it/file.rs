@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use ifmatch::file::{File, OpenError, Options, Persistence};
 use ifmatch::store::{
@@ -81,6 +82,14 @@ impl Store<[u8]> for Kept {
 
 pub(crate) fn put<'a>(id: &'a str, expected: impl Into<Expected>, value: &str) -> Entry<'a, [u8]> {
     Entry::put(id, expected.into(), value.as_bytes().into())
+}
+
+/// Waits until something holds: the store settles behind the commits.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+    }
 }
 
 pub(crate) fn commit(store: &File, entry: Entry<'_, [u8]>) -> Result<Committed, Error> {
@@ -244,12 +253,13 @@ fn outside_the_window_a_write_is_unknown_and_a_closed_one_stays_out() {
     for closed in [below, above] {
         assert_eq!(store.resolve(closed).wait().unwrap(), Resolution::NotApplied);
     }
-    for _ in 0..100 {
+    let has_left = || {
         commit(&store, put("b", Expected::Any, "")).unwrap();
-    }
+        store.resolve(applied).wait().unwrap() == Resolution::Unknown
+    };
+    until("the oldest commit never leaves the log", has_left);
 
     let check = |store: File| {
-        assert_eq!(store.resolve(applied).wait().unwrap(), Resolution::Unknown);
         let late = |closed| store.commit(Commit::one(put("a", Expected::Any, "")).with_write(closed)).wait();
         // An id that the floor has passed is shut out by that, and its own record is gone.
         assert_eq!(store.resolve(below).wait().unwrap(), Resolution::Unknown);
@@ -295,10 +305,19 @@ fn the_feed_goes_on_after_a_restart_and_tells_when_it_cannot() {
     }
     assert_eq!(seen, ["a=? b=?", "a=two", "-b"]);
 
-    for _ in 0..100 {
+    let has_left = || {
         commit(&store, put("c", Expected::Any, "")).unwrap();
-    }
-    let Err(Error::Expired(expired)) = changes.next().wait() else { panic!("not expired") };
+        store.watch(changes.cursor().clone().into()).wait().is_err()
+    };
+    until("the oldest commit never leaves the log", has_left);
+    assert!(matches!(changes.next().wait(), Err(Error::Expired(_))));
+    drop(store);
+
+    // Now nothing is settled any more meanwhile.
+    let store = open();
+    let Err(Error::Expired(expired)) = store.watch(before.clone().into()).wait() else {
+        panic!("not expired")
+    };
     let Err(Error::Expired(again)) = store.watch(before.into()).wait() else { panic!("not expired") };
     assert_eq!(expired, again);
     let mut resumed = store.watch(expired.oldest.unwrap().into()).wait().unwrap();
@@ -434,7 +453,7 @@ fn a_watcher_is_told_when_the_file_is_gone_also_where_nobody_commits_any_more() 
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     fs::remove_file(directory.file()).unwrap();
 
-    let error = told.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits for ever");
+    let error = told.recv_timeout(Duration::from_secs(60)).expect("it waits for ever");
     assert!(matches!(error, Error::Failed(_) | Error::Expired(_)), "{error}");
     watches.join().unwrap();
 }

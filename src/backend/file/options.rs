@@ -54,7 +54,8 @@ impl Options {
     /// How many changes the feed, deletions and write ids reach back, at least 64. Default: 100,000.
     ///
     /// They are kept in the file, about 60 bytes each beside the id, and read when it is opened; write ids are also kept in
-    /// memory, about 50 bytes each. With fewer than 16,000 commits are settled more often, which costs writes.
+    /// memory, about 50 bytes each. The oldest leave it when commits are settled, so for some time it reaches back further.
+    /// With fewer than 16,000 commits are settled more often, which costs writes.
     pub fn history(self, changes: usize) -> Self {
         Self { history: changes.max(64), ..self }
     }
