@@ -173,6 +173,26 @@ fn two_openings_never_share_a_journal() {
     }
 }
 
+/// Also where its own file was moved away, and another store is at its path.
+#[cfg(unix)]
+#[test]
+fn a_journal_that_is_open_makes_no_way() {
+    let directory = Directory::new();
+    let (path, aside) = (directory.file(), directory.0.join("aside"));
+    let first = directory.open();
+    commit(&first, put("a", Expected::Any, "one")).unwrap();
+    fs::rename(&path, &aside).unwrap();
+    let second = directory.open();
+
+    let refused = commit(&second, put("b", Expected::Any, "two")).unwrap_err();
+
+    assert_eq!(refused.outcome(), Outcome::NotApplied, "{refused}");
+    fs::rename(&aside, &path).unwrap();
+    commit(&first, put("c", Expected::Any, "three")).unwrap();
+    assert_eq!(["a", "c"].map(|id| text(&first, id).unwrap().1), ["one", "three"]);
+    assert!(journal(&path).exists());
+}
+
 #[test]
 fn a_journal_with_commits_of_another_store_is_kept_under_another_name() {
     let directory = Directory::new();

@@ -128,10 +128,17 @@ fn a_journal_of_another_shape_is_read_and_written_on() {
     let files = Arc::new(Files::of_storage(move || own.file(0), move || beside.file(1), later));
     let (mut again, found) = Journal::open(&files, noted(&journal)).unwrap();
     assert_eq!(found, frames);
-    again.append(&body(11), true).unwrap();
+    // Around the ring that is there.
+    for number in 11..=40 {
+        if !again.has_room(body(number).len()) {
+            again.settled(again.tip);
+        }
+        append(&mut again, number);
+    }
 
-    journal.tip = again.tip;
-    assert_eq!(reopen(&disk, &journal).unwrap().len(), frames.len() + 1);
+    (journal.tip, journal.settled) = (again.tip, again.settled);
+    let unsettled = (again.settled.number + 1..=40).map(body).collect::<Vec<_>>();
+    assert_eq!(reopen(&disk, &journal).unwrap(), unsettled);
 }
 
 #[test]
