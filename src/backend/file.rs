@@ -57,9 +57,9 @@ pub use options::{Options, Persistence};
 ///
 /// As long as it is open, and after a crash, there is a journal of 8 MiB beside it, whose name is that of the file and
 /// `.journal`: whoever moves or copies the file then takes both, or makes a [`backup`](Self::backup). Without its journal
-/// the file is refused. A store that was closed is the one file again. So give the file a directory of its own, and mount
-/// that directory into a container, not the file: the journal would be lost with the container. Who may read the file may
-/// read its journal.
+/// the file is refused. A store that was closed is the one file again. So give the file a directory of its own, in which the
+/// program may create files, and mount that directory into a container, not the file: the journal would be lost with the
+/// container. Who may read the file may read its journal.
 ///
 /// A store of bytes: [`Collection::json`](crate::Collection::json) keeps a program's own types in it. It needs no
 /// async runtime. A commit that was acknowledged is in the file and synced, unless the program chose

@@ -64,6 +64,22 @@ fn a_file_of_somebody_else_where_the_journal_goes_is_left_alone() {
     assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
 }
 
+#[test]
+fn where_no_journal_can_be_created_a_commit_says_so() {
+    let directory = Directory::new();
+    fs::create_dir(journal(&directory.file())).unwrap();
+    let store = directory.open();
+
+    let refused = commit(&store, put("a", Expected::Any, "one")).unwrap_err();
+
+    assert_eq!(refused.outcome(), Outcome::NotApplied);
+    let causes = std::iter::successors(Some(&refused as &dyn std::error::Error), |cause| cause.source());
+    let told: Vec<_> = causes.map(ToString::to_string).collect();
+    assert!(told.iter().any(|cause| cause.contains("no journal can be created beside it")), "{told:?}");
+    fs::remove_dir(journal(&directory.file())).unwrap();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+}
+
 /// What was acknowledged is in memory still, and settled before it is given up.
 #[cfg(unix)]
 #[test]

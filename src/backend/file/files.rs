@@ -138,12 +138,12 @@ impl Files {
             Location::At { own, beside: path, journal } => {
                 own.check()?;
                 // Held until it is replaced.
-                let _former = make_way(path, former)?;
-                remove_strays(path)?;
+                let _former = make_way(path, former).map_err(not_created)?;
+                remove_strays(path).map_err(not_created)?;
                 let fresh = beside(path);
                 let place = Arc::new(Place::new(path));
                 let made = (|| {
-                    let file = create_like(&fresh, own.path())?;
+                    let file = create_like(&fresh, own.path()).map_err(not_created)?;
                     let same = file.try_clone()?;
                     let disk = Disk::new(Box::new(backend(file)?), Arc::clone(&self.appended), vec![]);
                     disk.lock()?;
@@ -196,6 +196,14 @@ impl Files {
             #[cfg(any(test, fuzzing))]
             Location::In(_) => Ok(()),
         }
+    }
+}
+
+/// What the system says of the directory, which may let nobody create files where the store's own may be written.
+fn not_created(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => io::Error::new(error.kind(), format!("no journal can be created beside it: {error}")),
+        None => error,
     }
 }
 
