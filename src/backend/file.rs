@@ -101,7 +101,7 @@ pub use options::{Options, Persistence};
 /// - 65,536 calls, or 256 MiB of ids and values, may wait for the disk. A call past that fails with
 ///   [`Outcome::NotApplied`](crate::store::Outcome::NotApplied).
 /// - In memory it keeps the cache of [`Options::cache`], what waits, the write ids of the history, and what is not settled:
-///   mostly less than 1 MiB, and at most some 20 MiB, where the journal is full of small commits.
+///   mostly less than 1 MiB, and at most some 80 MiB, where the journal is full of small commits that came together.
 /// - The file does not shrink by itself: space that deletions leave is used again, and [`compact`](Self::compact) gives
 ///   it back.
 /// - An opening reads the history, and after a crash the journal. It reads the whole file only if asked to, by
@@ -121,21 +121,22 @@ pub use options::{Options, Persistence};
 ///
 /// The file and its journal must stay at their paths while they are open. Where the file was removed or renamed, or another
 /// one was put in its place, no commit is acknowledged from then on: the next one fails, and the store serves again once
-/// the file is back. Where that befell the journal alone, the next commit fails; what was acknowledged is then settled from
+/// the file is back. Where that befell the journal, alone or together with the file, the next commit fails; what was acknowledged is then settled from
 /// memory, and the store goes on with a new journal. On Unix each commit looks for that; elsewhere it looks for a missing
 /// file only.
 ///
-/// A journal that is damaged is refused: no flipped bit and no cut there makes a commit vanish that was acknowledged. Only a
-/// disk that takes back whole sectors can, and only what is newest: those of the last commit after having confirmed them,
-/// or with [`Persistence::Eventual`] those of the commits since the last sync. That is what a crash looks like.
+/// A journal that is damaged is refused: no flipped bit and no cut there makes a commit vanish that was acknowledged, and none
+/// that is older than the file or was emptied is taken for its own. What can't be told from a crash is one in which all is
+/// undone from some moment after the last settling on, by a disk that takes back what it confirmed, or by who puts an older
+/// copy of the journal there.
 ///
 /// Where the file of another store was replaced after a crash and its journal left behind, the first commit renames that
 /// one, to its name and a dot and 16 digits, and keeps it: it has the newest commits of the file that was moved away, and
 /// belongs beside it under that file's name.
 ///
 /// Where there is no space left, commits go on until the journal is full, then fail and say so; as soon as there is space,
-/// they succeed. After a failure that
-/// waiting does not mend ([`Failure::is_lasting`](crate::store::Failure::is_lasting)) nothing is sent again by itself.
+/// they succeed. Where there is none for a journal, they go into the file at once and take longer, so that what makes space
+/// can be committed; a journal is tried again after 30 s. After a failure that waiting does not mend ([`Failure::is_lasting`](crate::store::Failure::is_lasting)) nothing is sent again by itself.
 ///
 /// In a child of `fork()` every call is refused: open the file there by another name, or after the parent has closed it.
 ///

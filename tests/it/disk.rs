@@ -141,6 +141,35 @@ fn on_a_full_disk() {
 }
 
 #[test]
+fn where_there_is_no_space_for_a_journal_commits_go_on_without_one() {
+    run(&format!("{MOUNT}; \"$2\" --exact disk::on_a_disk_without_space_for_a_journal --nocapture"));
+}
+
+/// Not a test of its own: it runs on the small disk.
+#[test]
+fn on_a_disk_without_space_for_a_journal() {
+    let Some(disk) = small_disk() else { return };
+    let path = disk.join("store.ifmatch");
+    let store = File::open(&path).unwrap();
+    for id in ["a", "b", "c"] {
+        store.commit(put(id, 500_000)).wait().unwrap();
+    }
+    store.close().unwrap();
+    let taken = fs::metadata(&path).unwrap().len();
+    fs::write(disk.join("ballast"), vec![1; (18 << 20) - taken as usize]).unwrap();
+    let store = File::open(&path).unwrap();
+
+    store.commit(Commit::one(Entry::delete("a", Expected::Present))).wait().unwrap();
+    store.commit(put("d", 1_000)).wait().unwrap();
+
+    assert!(!disk.join("store.ifmatch.journal").exists());
+    store.close().unwrap();
+    let store = File::open(&path).unwrap();
+    let there = ["a", "b", "c", "d"].map(|id| store.get(id).wait().unwrap().is_some());
+    assert_eq!(there, [false, true, true, true]);
+}
+
+#[test]
 fn a_read_only_disk_is_refused_with_a_reason() {
     run(&format!(
         "{MOUNT}; \"$2\" --exact disk::before_it_is_read_only --nocapture; mount -o remount,ro \"$1\"; \

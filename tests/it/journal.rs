@@ -108,6 +108,34 @@ fn a_journal_that_was_removed_or_replaced_takes_no_commit_with_it() {
     }
 }
 
+/// Also where the file itself was gone when that was found out.
+#[cfg(unix)]
+#[test]
+fn commits_are_kept_in_memory_until_their_file_is_back_without_its_journal() {
+    let directory = Directory::new();
+    let (path, aside) = (directory.file(), directory.0.join("aside"));
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    fs::rename(&path, &aside).unwrap();
+    fs::remove_file(journal(&path)).unwrap();
+    assert_displaced(&store);
+    assert_displaced(&store);
+    fs::rename(&aside, &path).unwrap();
+
+    commit(&store, put("b", Expected::Any, "two")).unwrap();
+
+    store.close().unwrap();
+    let store = directory.open();
+    assert_eq!(["a", "b"].map(|id| text(&store, id).unwrap().1), ["one", "two"]);
+
+    // Who closes meanwhile is told that they may be lost.
+    commit(&store, put("a", Expected::Any, "three")).unwrap();
+    fs::rename(&path, &aside).unwrap();
+    fs::remove_file(journal(&path)).unwrap();
+    assert_displaced(&store);
+    assert_eq!(store.close().unwrap_err().outcome(), Outcome::Unknown);
+}
+
 #[cfg(unix)]
 #[test]
 fn closing_where_the_journal_was_removed_loses_nothing() {
@@ -236,7 +264,7 @@ fn a_journal_with_commits_of_another_store_is_kept_under_another_name() {
 
 /// As a crash leaves it between the note that there is no journal and its end.
 #[test]
-fn a_journal_of_the_same_store_that_is_left_over_is_replaced() {
+fn a_journal_of_the_same_store_that_is_left_over_is_removed() {
     let directory = Directory::new();
     let aside = directory.0.join("aside");
     let store = directory.open();
@@ -246,11 +274,55 @@ fn a_journal_of_the_same_store_that_is_left_over_is_replaced() {
     fs::rename(&aside, journal(&directory.file())).unwrap();
 
     let store = directory.open();
+    assert!(!journal(&directory.file()).exists());
     commit(&store, put("a", Expected::Any, "two")).unwrap();
     store.close().unwrap();
 
     assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1);
     assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("two"));
+}
+
+/// Between the note that there is a journal and its first frame.
+#[test]
+fn a_journal_without_commits_of_another_file_is_kept_too() {
+    let directory = Directory::new();
+    let (path, old) = (directory.file(), directory.0.join("old.ifmatch"));
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    let file = fs::read(&path).unwrap();
+    let mut blank = fs::read(journal(&path)).unwrap();
+    blank[4096..].fill(0);
+    store.close().unwrap();
+    fs::write(&old, file).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(journal(&path), blank).unwrap();
+
+    let store = directory.open();
+    commit(&store, put("b", Expected::Any, "two")).unwrap();
+    drop(store);
+
+    let names = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = names.filter(|name| name.to_string_lossy().contains(".journal.")).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    fs::rename(&kept[0], journal(&old)).unwrap();
+    assert_eq!(text(&File::open(&old).unwrap(), "a"), None);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_journal_has_the_owner_of_its_file() {
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    let directory = Directory::new();
+    drop(directory.open());
+    // Where the test may give files away.
+    let _ = chown(directory.file(), Some(1234), Some(1234));
+    let store = directory.open();
+
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+
+    let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+    assert_eq!(owner(&journal(&directory.file())), owner(&directory.file()));
 }
 
 #[cfg(unix)]
@@ -276,6 +348,8 @@ fn what_a_crash_left_of_a_creation_is_removed_at_the_next() {
     let (left, kept) = (stray("00112233445566ff.new"), stray("notes.new"));
     fs::write(&left, "half").unwrap();
     fs::write(&kept, "dear diary").unwrap();
+    // What can't be removed is in nobody's way.
+    fs::create_dir(stray("00112233445566fe.new")).unwrap();
     let store = directory.open();
 
     commit(&store, put("a", Expected::Any, "one")).unwrap();

@@ -118,11 +118,7 @@ impl Committer {
         let answers = catch_unwind(AssertUnwindSafe(|| committer.answer(shared, &mut calls, until)));
         let answers = answers.unwrap_or_else(|_| {
             // Those it was serving are told that nobody knows. What was known is read anew from the file.
-            let _ = catch_unwind(AssertUnwindSafe(|| {
-                let _writing = shared.handle.writing.lock();
-                shared.handle.mend(shared.handle.generation())
-            }));
-            committer.distrust();
+            committer.start_anew(shared);
             Responses { given: Vec::new(), changed: true }
         });
         let losses = shared.handle.losses();
@@ -149,6 +145,16 @@ impl Committer {
         }
         losers.into_iter().chain(winners).for_each(wake);
         served
+    }
+
+    /// Opens the file anew after a panic, which may have left anything half done. Tells whether that could be done.
+    pub(super) fn start_anew(&mut self, shared: &Shared) -> bool {
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let _writing = shared.handle.writing.lock();
+            shared.handle.mend(shared.handle.generation()).is_ok()
+        }));
+        self.distrust();
+        opened.unwrap_or(false)
     }
 
     /// Reads anew what is known, before anything is built upon it.
@@ -185,7 +191,9 @@ impl Committer {
         let mut committer = committer.lock();
         let settled = match shared.handle.read_quietly(|_| Ok(())) {
             Ok(()) => committer.settle(shared).map_err(|what| shared.handle.doubt(what)),
-            Err(error) if committer.deadline.is_some() => Err(Failure::new(Outcome::Unknown, error).into()),
+            Err(error) if committer.deadline.is_some() || shared.handle.has_orphans() => {
+                Err(Failure::new(Outcome::Unknown, error).into())
+            }
             Err(error) => Err(error),
         };
         let settled = match std::mem::take(&mut committer.lost) {

@@ -11,7 +11,7 @@ use redb::backends::FileBackend;
 use redb::{DatabaseError, StorageBackend, StorageError};
 
 use super::disk::{Disk, Unconfirmed};
-use super::journal::{self, Found, Shape};
+use super::journal::{self, Shape};
 use super::open::{beside, sync_directory};
 use super::open_error::OpenError;
 use super::place::Place;
@@ -139,7 +139,7 @@ impl Files {
                 own.check()?;
                 // Held until it is replaced.
                 let _former = make_way(path, former).map_err(not_created)?;
-                remove_strays(path).map_err(not_created)?;
+                remove_strays(path);
                 let fresh = beside(path);
                 let place = Arc::new(Place::new(path));
                 let made = (|| {
@@ -183,6 +183,20 @@ impl Files {
         }
     }
 
+    /// Removes the journal of a store that has none any more, which a crash left there. Where that can't be done now, the next
+    /// journal replaces it.
+    pub(super) fn remove_former(&self, former: u64) {
+        match &self.location {
+            Location::At { beside, .. } => {
+                if matches!(locked(beside), Ok(Some((_, Some(id)))) if id == former) {
+                    let _ = fs::remove_file(beside).and_then(|()| synced(beside));
+                }
+            }
+            #[cfg(any(test, fuzzing))]
+            Location::In(_) => {}
+        }
+    }
+
     /// Removes the journal, if it is where it was.
     pub(super) fn remove_journal(&self) -> io::Result<()> {
         self.appended.forget();
@@ -217,48 +231,50 @@ fn synced(path: &Path) -> io::Result<()> {
 
 /// Sees to the file where a journal goes, if there is one, and gives it locked.
 ///
-/// One without frames, whose creation was cut off, is of no use to anybody, and so is the `former` one of the same store,
-/// which was settled. Any other may have the newest commits of a file that was moved away, and gets another name.
+/// The `former` one of the same store was settled. Any other may have the newest commits of a file that was moved away, and
+/// gets another name.
 fn make_way(path: &Path, former: u64) -> io::Result<Option<Disk>> {
+    let Some((disk, found)) = locked(path)? else { return Ok(None) };
+    let Some(id) = found else {
+        return Err(io::Error::other("there is another file where its journal goes"));
+    };
+    if id != former {
+        let mut name = path.as_os_str().to_os_string();
+        name.push(format!(".{id:016x}"));
+        let aside = PathBuf::from(name);
+        if aside.try_exists()? {
+            return Err(io::Error::other("the journal of another store is where its own goes"));
+        }
+        fs::rename(path, aside)?;
+    }
+    Ok(Some(disk))
+}
+
+/// The file where a journal goes, locked, and the random number that names it if it is a journal.
+fn locked(path: &Path) -> io::Result<Option<(Disk, Option<u64>)>> {
     let file = match fs::OpenOptions::new().read(true).write(true).open(path) {
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
     let disk = Disk::new(Box::new(backend(file)?), Arc::default(), vec![]);
     disk.lock()?;
-    let found = journal::look_at(&disk)?;
-    match found {
-        Found::Stranger => return Err(io::Error::other("there is another file where its journal goes")),
-        Found::Blank => {}
-        Found::Journal(id) if id == former => {}
-        Found::Journal(id) => {
-            let mut name = path.as_os_str().to_os_string();
-            name.push(format!(".{id:016x}"));
-            let aside = PathBuf::from(name);
-            if aside.try_exists()? {
-                return Err(io::Error::other("the journal of another store is where its own goes"));
-            }
-            fs::rename(path, aside)?;
-        }
-    }
-    Ok(Some(disk))
+    let found = journal::id_of(&disk)?;
+    Ok(Some((disk, found)))
 }
 
-/// Removes what crashes during creations left.
-fn remove_strays(path: &Path) -> io::Result<()> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+/// Removes what crashes during creations left, as far as that can be done: what stays is in nobody's way.
+fn remove_strays(path: &Path) {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
     let is_stray = |found: &OsStr| {
         let rest = found.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
         let number = rest.and_then(|rest| rest.strip_prefix(b".")?.strip_suffix(b".new"));
         number.is_some_and(|number| number.len() == 16 && number.iter().all(u8::is_ascii_hexdigit))
     };
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if is_stray(&entry.file_name()) {
-            fs::remove_file(entry.path())?;
+            let _ = fs::remove_file(entry.path());
         }
     }
-    Ok(())
 }
 
 /// Creates a file that may be read and written by whom another one may.
@@ -268,8 +284,29 @@ fn create_like(path: &Path, other: &Path) -> io::Result<fs::File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path)?;
-    file.set_permissions(fs::metadata(other)?.permissions())?;
+    let like = fs::metadata(other)?;
+    #[cfg(unix)]
+    share_owner(&file, &like)?;
+    file.set_permissions(like.permissions())?;
     Ok(file)
+}
+
+/// Gives a file to whom another one belongs, or at least to its group. A program that may do neither has the other one by a
+/// right that is not the owner's, and shares the file by the same.
+#[cfg(unix)]
+fn share_owner(file: &fs::File, like: &fs::Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) == (like.uid(), like.gid()) {
+        return Ok(());
+    }
+    let given =
+        fchown(file, Some(like.uid()), Some(like.gid())).or_else(|_| fchown(file, None, Some(like.gid())));
+    match given {
+        Err(refused) if refused.kind() != io::ErrorKind::PermissionDenied => Err(refused),
+        _ => Ok(()),
+    }
 }
 
 fn open_existing(place: &Place) -> io::Result<FileBackend> {

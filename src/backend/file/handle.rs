@@ -40,7 +40,7 @@ pub(super) struct Handle {
 
 struct Opening {
     engine: Engine,
-    /// What the last opening had in a journal that is gone.
+    /// What the last opening had in its journal.
     orphans: Option<Orphans>,
     /// How many times the file was opened.
     generation: u64,
@@ -63,7 +63,7 @@ pub(super) struct Open {
     pub(super) generation: u64,
 }
 
-/// Commits whose journal is gone: nobody has them but who had it open.
+/// Commits that were not settled in an opening that is over. Where their journal is gone, nobody else has them.
 struct Orphans {
     view: Arc<View>,
     journaled: Journaled,
@@ -230,7 +230,7 @@ impl Handle {
             opened.orphans = open.orphans();
         }
         discard(broken);
-        // One that is back has them all.
+        // One that is there has them all.
         let orphans = opened.orphans.as_ref().filter(|_| self.opener.has_lost_journal());
         let engine = Engine::open(&self.opener, opened.generation + 1, orphans).map_err(Cause::Reopening)?;
         // The same file may hold another store by now: what is written there is nobody's.
@@ -251,6 +251,11 @@ impl Handle {
         if last < self.newest.swap(last, Ordering::SeqCst) {
             self.losses.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    /// Whether there are commits that are in memory and, as long as the file is not opened anew, perhaps nowhere else.
+    pub(super) fn has_orphans(&self) -> bool {
+        self.opened.read().orphans.is_some()
     }
 
     /// Closes the file for good.
@@ -322,10 +327,10 @@ impl Engine {
 }
 
 impl Open {
-    /// What readers see and only a journal has that is gone.
+    /// What readers see and only the journal has.
     fn orphans(&self) -> Option<Orphans> {
-        let journal = self.journal.lock();
-        journal.is_lost().then(|| Orphans { view: self.view(), journaled: journal.journaled() })
+        let view = self.view();
+        (!view.is_settled()).then(|| Orphans { view, journaled: self.journal.lock().journaled() })
     }
 
     /// What readers see.

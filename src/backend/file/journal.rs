@@ -5,15 +5,15 @@
 //! all of its frames are settled. The store's own file says which journal is its own, and where the frames begin that are
 //! not settled.
 //!
-//! What is read ends with the last whole frame. Three things tell a crash from damage:
+//! What is read ends with the last whole frame. Four things tell a crash from damage:
 //!
 //! - a crash leaves each sector as it was before or as it was to be, and each has a checksum of its own;
 //! - a frame is begun only once the one before it is synced, or else says up to which frame the journal was;
+//! - the last settled frame is on the disk before the store's own file tells of it, and stays until that tells of a later one;
 //! - the file always has the same length.
 //!
-//! So a flipped bit or a cut never makes a synced frame vanish. A disk that takes back a whole sector of the very last frame
-//! after having confirmed it does, as does one that loses a sector of those since the last sync: that looks like a crash,
-//! and nothing else in the file tells of those frames.
+//! So a flipped bit or a cut never makes a synced frame vanish. A disk does that takes back all frames from one on after
+//! having confirmed them: that looks like a crash, and nothing else tells of those frames.
 
 mod frame;
 #[cfg(fuzzing)]
@@ -25,12 +25,14 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redb::StorageBackend;
 
 use super::disk::Disk;
 use super::files::Files;
 use super::recent::Journaled;
+use super::trouble::is_full;
 use crate::base::random;
 
 use frame::Head;
@@ -49,6 +51,9 @@ const HEADER: usize = 4096;
 
 /// How many bytes all segments have at most.
 const LARGEST: u64 = 256 << 20;
+
+/// How long a store without space for a journal does without one. So what makes space can be committed.
+const CRAMPED: Duration = Duration::from_secs(30);
 
 /// How many bytes of zeros are written at once.
 const STEP: usize = 1 << 20;
@@ -115,6 +120,8 @@ pub(super) struct Journal {
     settled: Mark,
     /// The number of the last frame that is synced.
     synced: u64,
+    /// Until when no other try is made to create it: there was no space.
+    cramped: Option<Instant>,
 }
 
 /// Why a journal can't be read.
@@ -148,8 +155,12 @@ impl Journal {
             tip: settled,
             settled,
             synced: settled.number,
+            cramped: None,
         };
         if id == 0 {
+            if former != 0 {
+                files.remove_former(former);
+            }
             return Ok((journal, Vec::new()));
         }
         let disk = files.open_journal()?;
@@ -180,14 +191,14 @@ impl Journal {
         Journaled { id: self.id, former: self.former, settled: self.tip }
     }
 
-    /// Creates it, unless it is there. The store's own file has to say so before anything is added.
+    /// Creates it, unless it is there, or there is no space. The store's own file has to say so before anything is added.
     pub(super) fn create(&mut self) -> io::Result<bool> {
         if self.disk.is_some() {
             return Ok(false);
         }
         let id = random().max(1);
         let shape = self.files.shape;
-        let disk = self.files.create_journal(self.former, |disk| {
+        let created = self.files.create_journal(self.former, |disk| {
             disk.write(0, &header(id, shape))?;
             let zeros = vec![0; STEP.min(shape.area() as usize)];
             for start in (0..shape.area()).step_by(zeros.len()) {
@@ -195,16 +206,24 @@ impl Journal {
                 disk.write(HEADER as u64 + start, &zeros[..length as usize])?;
             }
             Ok(())
-        })?;
+        });
+        let disk = match created {
+            Err(full) if is_full(&full) => {
+                self.cramped = Some(Instant::now() + CRAMPED);
+                return Ok(false);
+            }
+            created => created?,
+        };
         (self.id, self.shape) = (id, shape);
         (self.tip, self.settled, self.synced) = (Mark::default(), Mark::default(), 0);
         self.disk = Some(disk);
         Ok(true)
     }
 
-    /// Whether a frame of so many bytes fits at all.
+    /// Whether it can have a frame of so many bytes, once there is room.
     pub(super) fn takes(&self, body: usize) -> bool {
-        frame::size(body) <= self.shape.segment
+        let is_cramped = || self.cramped.is_some_and(|until| Instant::now() < until);
+        frame::size(body) <= self.shape.segment && (self.disk.is_some() || !is_cramped())
     }
 
     /// Whether it is there and has room for a frame now, or else once more is settled.
@@ -215,8 +234,9 @@ impl Journal {
         let shape = self.shape;
         let place = shape.place(self.tip.end, frame::size(body));
         let enters = place.is_multiple_of(shape.segment);
-        // The reading begins where the settled frames end.
-        !enters || self.tip == self.settled || shape.segment_at(place) != shape.segment_at(self.settled.end)
+        // The reading begins with the last of the settled frames.
+        let kept = shape.segment_at(self.settled.end.saturating_sub(1));
+        !enters || self.tip == self.settled || shape.segment_at(place) != kept
     }
 
     /// Appends a frame, for which there is room, and syncs it where that is wanted.
@@ -237,7 +257,7 @@ impl Journal {
 
     /// Syncs all that was appended.
     pub(super) fn sync(&mut self) -> io::Result<()> {
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = self.disk.as_ref().filter(|_| self.synced < self.tip.number) {
             disk.sync_data()?;
         }
         self.synced = self.tip.number;
@@ -247,11 +267,6 @@ impl Journal {
     /// Takes note that the frames up to a mark are settled, and synced where they are now.
     pub(super) fn settled(&mut self, mark: Mark) {
         self.settled = mark;
-    }
-
-    /// Whether it is gone from its place, where the store's own file is not.
-    pub(super) fn is_lost(&self) -> bool {
-        self.disk.is_some() && self.files.has_lost_journal()
     }
 
     /// Removes it once all of it is settled and the store's own file says that there is none.
@@ -265,36 +280,16 @@ impl Journal {
     }
 }
 
-/// What is found in a file where a journal goes.
-pub(super) enum Found {
-    /// A journal without frames, or the beginning of one.
-    Blank,
-    /// A journal with frames: the random number that names it.
-    Journal(u64),
-    /// Something else.
-    Stranger,
-}
-
-/// Looks what a file is.
-pub(super) fn look_at(disk: &Disk) -> io::Result<Found> {
-    let length = disk.len()?;
-    let mut bytes = vec![0; STEP];
-    let mut id = None;
-    for start in (0..length).step_by(STEP) {
-        let mut bytes = &mut bytes[..(length - start).min(STEP as u64) as usize];
-        disk.read(start, bytes)?;
-        if start == 0
-            && let Sector::Written { bytes: found, .. } = Sector::read(&bytes[..SECTOR.min(bytes.len())])
-        {
-            let named = found.strip_prefix(&MAGIC).and_then(|rest| rest[4..].first_chunk());
-            id = named.map(|id| u64::from_be_bytes(*id));
-            bytes = bytes.split_at_mut(HEADER.min(bytes.len())).1;
-        }
-        if bytes.iter().any(|byte| *byte != 0) {
-            return Ok(id.map_or(Found::Stranger, Found::Journal));
-        }
+/// The random number that names a journal; `None` of another file.
+pub(super) fn id_of(disk: &Disk) -> io::Result<Option<u64>> {
+    let mut first = [0; SECTOR];
+    if disk.len()? < first.len() as u64 {
+        return Ok(None);
     }
-    Ok(Found::Blank)
+    disk.read(0, &mut first)?;
+    let Sector::Written { index: 0, bytes } = Sector::read(&first) else { return Ok(None) };
+    let id = bytes.strip_prefix(&MAGIC).and_then(|rest| rest[4..].first_chunk());
+    Ok(id.map(|id| u64::from_be_bytes(*id)))
 }
 
 /// Reads what the file begins with, which must be that of the journal of this id, and its length: the shape is the one it

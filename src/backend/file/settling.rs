@@ -92,10 +92,7 @@ impl Settling {
             // Who has it may be waiting for this thread; it looks for itself then, or this thread does later.
             let seen = serving.committer.try_lock().is_some_and(|mut committer| {
                 let seen = catch_unwind(AssertUnwindSafe(|| committer.see_settled(shared, idle)));
-                seen.unwrap_or_else(|_| {
-                    committer.distrust();
-                    false
-                })
+                seen.unwrap_or_else(|_| committer.start_anew(shared))
             });
             settling.look_if(!seen);
         }
@@ -141,7 +138,6 @@ impl Settling {
 
     /// Whether recent commits of so many bytes and changes are to be settled now.
     pub(super) fn is_due(&self, bytes: usize, changes: usize, history: usize) -> bool {
-        self.look_if(true);
         let state = self.state.lock();
         let is_much = bytes > BYTES || changes > CHANGES.min(history / PART);
         let may = state.again.is_none_or(|again| again <= Instant::now());
@@ -220,6 +216,8 @@ fn settle(shared: &Shared, work: Work) -> Came {
         // Before the first commit. To fill it costs processor time, which the caller need not pay.
         let mut journal = open.journal.lock();
         let journaled = if journal.create()? { journal.journaled() } else { work.journaled };
+        // The file tells only of frames that are on the disk.
+        journal.sync()?;
         drop(journal);
         let commits = work.view.settling();
         let commits = commits.as_deref().map_or_else(Vec::new, |commits| vec![commits]);

@@ -50,7 +50,7 @@ impl Cause {
     }
 }
 
-fn is_full(source: &io::Error) -> bool {
+pub(super) fn is_full(source: &io::Error) -> bool {
     matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

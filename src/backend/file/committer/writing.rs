@@ -15,13 +15,10 @@ impl Committer {
         syncs: bool,
         committing: &mut bool,
     ) -> Result<usize, (Cause, u64)> {
-        let frame = added.frame();
-        let takes = |frame: &Vec<u8>| shared.handle.with(|open| Ok(open.journal.lock().takes(frame.len())));
-        let frame = match frame {
-            Some(frame) if takes(&frame)? => frame,
+        let frame = match added.frame() {
+            Some(frame) if self.make_room(shared, frame.len())? => frame,
             _ => return self.write_through(shared, &added, committing),
         };
-        self.make_room(shared, frame.len())?;
         (*committing, self.has_issued) = (true, true);
         let (last, weight) = (added.last(), added.weight());
         let (bytes, changes) = shared.handle.with(|open| {
@@ -35,6 +32,9 @@ impl Committer {
         })?;
         self.extent.last = last.map_or(self.extent.last, |last| last.get());
         self.extent.weight += weight;
+        // Its version can't be issued again: who opens the file anew finds it there.
+        self.has_issued = false;
+        shared.handle.settling.look_if(true);
         if shared.handle.settling.is_due(bytes, changes, shared.history) {
             // The commits are made all the same.
             let _ = self.begin_settling(shared);
@@ -56,6 +56,7 @@ impl Committer {
         (*committing, self.has_issued) = (true, true);
         let left = shared.handle.with(|open| {
             let (view, mut journal) = (open.view(), open.journal.lock());
+            journal.sync()?;
             let journaled = journal.journaled();
             let commits = [&*view.recent(), added.commits()];
             let settled = recent::settle(&open.database, &commits, &extent, journaled, shared.history)?;
@@ -70,15 +71,21 @@ impl Committer {
         Ok(left)
     }
 
-    /// Waits until the journal is there and has room for a frame: a settling sees to both.
-    fn make_room(&mut self, shared: &Shared, body: usize) -> Result<(), (Cause, u64)> {
-        while !shared.handle.with(|open| Ok(open.journal.lock().has_room(body)))? {
+    /// Waits until the journal is there and has room for a frame: a settling sees to both. Tells whether it takes one at all.
+    fn make_room(&mut self, shared: &Shared, body: usize) -> Result<bool, (Cause, u64)> {
+        loop {
+            let (takes, has_room) = shared.handle.with(|open| {
+                let journal = open.journal.lock();
+                Ok((journal.takes(body), journal.has_room(body)))
+            })?;
+            if !takes || has_room {
+                return Ok(takes);
+            }
             if shared.handle.settling.is_idle() {
                 self.begin_settling(shared)?;
             }
             shared.handle.settling.wait();
             self.take_settled(shared)?;
         }
-        Ok(())
     }
 }

@@ -100,6 +100,34 @@ fn a_journal_of_another_time_is_refused() {
     assert!(open_whole([closed[0].clone(), first[1].clone()], "a journal that is left over"));
 }
 
+/// Nothing tells of what was acknowledged since then, but that the file is ahead of it.
+#[test]
+fn a_journal_that_is_older_than_the_file_or_was_emptied_is_refused() {
+    for persistence in [Persistence::Immediate, Persistence::Eventual] {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = start(&disk, persistence, 100_000).unwrap();
+        commit(&store, 1, drawn(&store)).wait().unwrap();
+        let [_, older] = disk.seen();
+        commit(&store, 2, drawn(&store)).wait().unwrap();
+        settle(&store);
+        // What the file tells of is on the disk, whatever commits wait for.
+        let confirmed = disk.confirmed();
+        commit(&store, 3, drawn(&store)).wait().unwrap();
+        let [own, _] = disk.seen();
+        store.shared.handle.close().unwrap();
+        let mut emptied = older.clone();
+        emptied[4096..].fill(0);
+
+        for journal in [older, emptied] {
+            let opened = opener(&SimulatedDisk::of([own.clone(), journal])).open();
+            assert!(matches!(opened, Err(OpenError::Corrupt { .. })), "{persistence:?}");
+        }
+        let opened = opener(&SimulatedDisk::of(confirmed)).open().unwrap();
+        assert_eq!(read(&opened), after(2), "{persistence:?}");
+    }
+}
+
 #[test]
 fn commits_go_on_while_others_are_settled_until_the_journal_is_full() {
     let disk = SimulatedDisk::default();

@@ -66,22 +66,24 @@ pub(super) fn encode(head: &Head, body: &[u8]) -> (Vec<u8>, u32) {
     (spread(&bytes), checksum)
 }
 
-/// The head in a sector, and how many bytes the body has.
-pub(super) fn head(sector: &[u8]) -> Option<(Head, usize)> {
+/// The head in a sector, how many bytes the body has, and the checksum of both.
+pub(super) fn head(sector: &[u8]) -> Option<(Head, usize, u32)> {
     let Sector::Written { index: 0, bytes } = Sector::read(sector) else { return None };
     let (magic, bytes) = bytes.split_first_chunk()?;
     let (number, bytes) = bytes.split_first_chunk()?;
     let (before, bytes) = bytes.split_first_chunk()?;
     let (opening, bytes) = bytes.split_first_chunk()?;
     let (confirmed, bytes) = bytes.split_first_chunk()?;
-    let (length, _) = bytes.split_first_chunk()?;
+    let (length, bytes) = bytes.split_first_chunk()?;
+    let (checksum, _) = bytes.split_first_chunk()?;
     let head = Head {
         number: u64::from_be_bytes(*number),
         before: u32::from_be_bytes(*before),
         opening: u64::from_be_bytes(*opening),
         confirmed: u64::from_be_bytes(*confirmed),
     };
-    (*magic == MAGIC).then_some((head, u32::from_be_bytes(*length) as usize))
+    let (length, checksum) = (u32::from_be_bytes(*length), u32::from_be_bytes(*checksum));
+    (*magic == MAGIC).then_some((head, length as usize, checksum))
 }
 
 /// Looks for the frame after a mark at the beginning of `bytes`.
@@ -94,7 +96,7 @@ pub(super) fn read(bytes: &[u8], after: Mark) -> Found {
     if Sector::read(first) == Sector::Damaged {
         return Found::Damage;
     }
-    let Some((head, length)) = head(first) else { return Found::Nothing };
+    let Some((head, length, _)) = head(first) else { return Found::Nothing };
     let follows = Some(head.number) == after.number.checked_add(1) && head.before == after.checksum;
     if !follows || size(length) > bytes.len() as u64 {
         return Found::Nothing;
