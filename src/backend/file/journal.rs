@@ -124,26 +124,14 @@ pub(super) struct Journal {
     cramped: Option<Instant>,
 }
 
-/// Why a journal can't be read.
-#[derive(Debug)]
-pub(super) enum Unreadable {
-    Io(io::Error),
-    Damaged(String),
-}
-
-fn damaged(found: &str) -> Unreadable {
-    Unreadable::Damaged(found.to_owned())
-}
-
-impl From<io::Error> for Unreadable {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
+/// Why a journal that can be read is of no use.
+fn damaged(found: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, found)
 }
 
 impl Journal {
     /// Opens the journal of which the store's own file tells. Gives what the frames hold that are not settled.
-    pub(super) fn open(files: &Arc<Files>, journaled: Journaled) -> Result<(Self, Vec<Vec<u8>>), Unreadable> {
+    pub(super) fn open(files: &Arc<Files>, journaled: Journaled) -> io::Result<(Self, Vec<Vec<u8>>)> {
         let Journaled { id, former, settled } = journaled;
         let mut journal = Self {
             files: Arc::clone(files),
@@ -294,7 +282,7 @@ pub(super) fn id_of(disk: &Disk) -> io::Result<Option<u64>> {
 
 /// Reads what the file begins with, which must be that of the journal of this id, and its length: the shape is the one it
 /// was created with.
-fn read_header(disk: &Disk, id: u64) -> Result<Shape, Unreadable> {
+fn read_header(disk: &Disk, id: u64) -> io::Result<Shape> {
     let length = disk.len()?;
     if length < HEADER as u64 {
         return Err(damaged("its journal has a wrong length"));
@@ -307,8 +295,7 @@ fn read_header(disk: &Disk, id: u64) -> Result<Shape, Unreadable> {
     let (format, bytes) = bytes.split_first_chunk().ok_or_else(strange)?;
     let format = u32::from_be_bytes(*format);
     if format != FORMAT {
-        let found = format!("its journal has format {format}, and this release reads {FORMAT}");
-        return Err(Unreadable::Damaged(found));
+        return Err(damaged(&format!("its journal has format {format}, and this release reads {FORMAT}")));
     }
     let mut numbers = bytes.as_chunks().0.iter().map(|number| u64::from_be_bytes(*number));
     let [_, segment, segments] = [(); 3].map(|()| numbers.next().unwrap_or_default());

@@ -10,7 +10,7 @@ use redb::{Builder, Database, ReadableDatabase, StorageBackend};
 
 use super::caught::{discard, panic_text};
 use super::files::Files;
-use super::journal::{Journal, Unreadable};
+use super::journal::Journal;
 use super::open_error::{OpenError, io_error};
 use super::recent::{self, FORMAT, Journaled, Origin};
 use super::trouble::Cause;
@@ -90,12 +90,12 @@ impl Opener {
             Ok((journal, frames)) => Ok(Opened { database, journal, frames }),
             Err(unreadable) => {
                 discard(database);
-                Err(match unreadable {
-                    Unreadable::Io(missing) if missing.kind() == io::ErrorKind::NotFound => {
+                Err(match unreadable.kind() {
+                    io::ErrorKind::NotFound => {
                         self.corrupt("its journal is missing, with the newest commits".to_owned())
                     }
-                    Unreadable::Io(source) => self.refusal(redb::Error::Io(source)),
-                    Unreadable::Damaged(found) => self.corrupt(found),
+                    io::ErrorKind::InvalidData => self.corrupt(unreadable.to_string()),
+                    _ => self.refusal(redb::Error::Io(unreadable)),
                 })
             }
         }

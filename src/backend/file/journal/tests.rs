@@ -27,8 +27,12 @@ fn noted(journal: &Journal) -> Journaled {
     Journaled { settled: journal.settled, ..journal.journaled() }
 }
 
-fn reopen(disk: &SimulatedDisk, journal: &Journal) -> Result<Vec<Vec<u8>>, Unreadable> {
+fn reopen(disk: &SimulatedDisk, journal: &Journal) -> io::Result<Vec<Vec<u8>>> {
     Journal::open(&files(disk), noted(journal)).map(|(_, frames)| frames)
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
 }
 
 /// What a frame of a number holds: every third takes up two sectors.
@@ -150,7 +154,7 @@ fn a_journal_of_a_later_format_says_so_and_one_of_an_impossible_shape_is_damaged
         let mut image = disk.confirmed();
         image[1][..SECTOR].copy_from_slice(&header);
         match reopen(&SimulatedDisk::of(image), &journal) {
-            Err(Unreadable::Damaged(found)) => found,
+            Err(damaged) if is_damage(&damaged) => damaged.to_string(),
             other => panic!("{other:?}"),
         }
     };
@@ -207,8 +211,8 @@ fn no_flipped_bit_makes_a_synced_frame_vanish() {
         let mut image = whole.clone();
         image[1][bit / 8] ^= 1 << (bit % 8);
         match reopen(&SimulatedDisk::of(image), &journal) {
-            Err(Unreadable::Damaged(_)) => refused += 1,
-            Err(Unreadable::Io(error)) => panic!("bit {bit}: {error}"),
+            Err(damaged) if is_damage(&damaged) => refused += 1,
+            Err(error) => panic!("bit {bit}: {error}"),
             Ok(found) => {
                 assert_eq!(found, frames, "bit {bit}");
                 harmless += 1;
@@ -228,7 +232,7 @@ fn no_cut_and_no_other_length_passes() {
         let mut image = whole.clone();
         image[1].resize(length, 0);
         let found = reopen(&SimulatedDisk::of(image), &journal);
-        assert!(matches!(found, Err(Unreadable::Damaged(_))), "{length} bytes: {found:?}");
+        assert!(found.as_ref().is_err_and(is_damage), "{length} bytes: {found:?}");
     }
 }
 
@@ -243,7 +247,7 @@ fn a_sector_that_is_gone_is_missed_wherever_a_later_frame_tells_of_it() {
             let mut image = whole.clone();
             image[1][start..start + SECTOR].fill(filler);
             match reopen(&SimulatedDisk::of(image), &journal) {
-                Err(Unreadable::Damaged(_)) => {}
+                Err(damaged) if is_damage(&damaged) => {}
                 Ok(found) if start >= last && filler == 0 && start < last + SECTOR => {
                     assert_eq!(found, frames[..5]);
                 }
