@@ -291,22 +291,17 @@ fn create_like(path: &Path, other: &Path) -> io::Result<fs::File> {
     Ok(file)
 }
 
-/// Gives a file to whom another one belongs, or at least to its group. A program that may do neither has the other one by a
-/// right that is not the owner's, and shares the file by the same.
+/// Gives a file to whom another one belongs, or at least to its group, as far as the system allows that: a program that may do
+/// neither has the other one by a right that is not the owner's, and shares this one by the same.
 #[cfg(unix)]
 fn share_owner(file: &fs::File, like: &fs::Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, fchown};
 
-    let own = file.metadata()?;
-    if (own.uid(), own.gid()) == (like.uid(), like.gid()) {
-        return Ok(());
+    let (own, owner) = (file.metadata()?, (like.uid(), like.gid()));
+    if (own.uid(), own.gid()) != owner {
+        let _ = fchown(file, Some(owner.0), Some(owner.1)).or_else(|_| fchown(file, None, Some(owner.1)));
     }
-    let given =
-        fchown(file, Some(like.uid()), Some(like.gid())).or_else(|_| fchown(file, None, Some(like.gid())));
-    match given {
-        Err(refused) if refused.kind() != io::ErrorKind::PermissionDenied => Err(refused),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn open_existing(place: &Place) -> io::Result<FileBackend> {
