@@ -22,6 +22,14 @@ fn crashed(path: &Path, to: &Path) {
     fs::copy(journal(path), journal(to)).unwrap();
 }
 
+/// The journal of another store that was kept under another name.
+fn kept(directory: &Directory) -> PathBuf {
+    let names = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = names.filter(|name| name.to_string_lossy().contains(".journal.")).collect();
+    let [one] = &kept[..] else { panic!("{kept:?}") };
+    one.clone()
+}
+
 #[test]
 fn a_store_that_is_closed_is_one_file_and_one_that_crashed_is_two() {
     let directory = Directory::new();
@@ -255,10 +263,7 @@ fn a_journal_with_commits_of_another_store_is_kept_under_another_name() {
     commit(&store, put("b", Expected::Any, "two")).unwrap();
     drop(store);
 
-    let names = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path());
-    let kept: Vec<_> = names.filter(|name| name.to_string_lossy().contains(".journal.")).collect();
-    assert_eq!(kept.len(), 1, "{kept:?}");
-    fs::rename(&kept[0], journal(&old)).unwrap();
+    fs::rename(kept(&directory), journal(&old)).unwrap();
     assert_eq!(text(&File::open(&old).unwrap(), "a").map(|found| found.1).as_deref(), Some("one"));
 }
 
@@ -301,10 +306,7 @@ fn a_journal_without_commits_of_another_file_is_kept_too() {
     commit(&store, put("b", Expected::Any, "two")).unwrap();
     drop(store);
 
-    let names = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path());
-    let kept: Vec<_> = names.filter(|name| name.to_string_lossy().contains(".journal.")).collect();
-    assert_eq!(kept.len(), 1, "{kept:?}");
-    fs::rename(&kept[0], journal(&old)).unwrap();
+    fs::rename(kept(&directory), journal(&old)).unwrap();
     assert_eq!(text(&File::open(&old).unwrap(), "a"), None);
 }
 

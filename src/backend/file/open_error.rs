@@ -29,7 +29,8 @@ pub enum OpenError {
         /// Which file.
         path: PathBuf,
     },
-    /// It is not a file of this store, or it is damaged. It is never reset: restore a backup.
+    /// It is not a file of this store, or it is damaged, or its journal is missing, damaged or older than the file. It is never
+    /// reset: put back the journal that belongs to it, or restore a backup.
     #[error("`{}` is not an intact file of this store: {found}", path.display())]
     Corrupt {
         /// Which file.
