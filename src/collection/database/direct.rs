@@ -112,8 +112,10 @@ enum Checks<'i> {
 
 #[cfg(all(test, feature = "json"))]
 mod tests {
+    use std::pin::pin;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Waker};
 
     use crate::lease::Leases;
     use crate::store::{Error, Kind};
@@ -158,6 +160,28 @@ mod tests {
 
         assert!(matches!(refused, Kind::State { rule, .. } if rule == "grows"));
         assert_eq!(*counters.fetch("a").wait().unwrap().value, 9);
+    }
+
+    #[test]
+    fn a_put_waits_behind_whoever_stands_in_line() {
+        let database = Database::in_memory();
+        let counters = counters(&database, None, || ());
+        counters.put("a", 5).wait().unwrap();
+        // Over a value, and where there is none.
+        for id in ["a", "b"] {
+            let before = counters.get(id).wait().unwrap();
+            let full_id = counters.membership().unwrap().member.name().full(id);
+            let ahead = database.deciding().stand(&full_id);
+            let mut put = pin!(counters.put(id, 7));
+
+            assert!(put.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "{id}");
+            let version = |found: &Option<crate::Versioned<u64>>| found.as_ref().map(|found| found.version);
+            assert_eq!(version(&counters.get(id).wait().unwrap()), version(&before), "{id}");
+
+            drop(ahead);
+            assert!(put.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready(), "{id}");
+            assert_eq!(*counters.fetch(id).wait().unwrap().value, 7, "{id}");
+        }
     }
 
     #[test]

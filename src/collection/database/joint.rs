@@ -48,6 +48,12 @@ impl Deciding {
     pub(super) fn is_quiet(&self) -> bool {
         self.lines.is_quiet()
     }
+
+    /// A place in the line of a full id.
+    #[cfg(all(test, feature = "json"))]
+    pub(super) fn stand<'a>(&'a self, full_id: &'a str) -> Ticket<'a, Opaque> {
+        self.lines.join(full_id, None)
+    }
 }
 
 /// How far a commit has come before it is sent: it was decided on these, and its own entries have passed their steps.
