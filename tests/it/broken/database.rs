@@ -1,7 +1,7 @@
 //! Negative controls of the laws of a database: a store below it that is broken in one way at a time, and laws that catch it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
@@ -86,6 +86,8 @@ struct Broken {
     fault: Fault,
     memory: Memory<[u8]>,
     had: Mutex<Had>,
+    steps: Mutex<u64>,
+    stepped: Condvar,
 }
 
 /// What each id ever had, and under which version.
@@ -93,7 +95,21 @@ type Had = HashMap<(String, Arc<[u8]>), Version>;
 
 impl Broken {
     fn new(fault: Fault) -> Self {
-        Self { fault, memory: Memory::new(), had: Mutex::default() }
+        let (had, steps, stepped) = Default::default();
+        Self { fault, memory: Memory::new(), had, steps, stepped }
+    }
+
+    /// Commits after somebody else did since this was called, or after long enough to know that nobody will.
+    ///
+    /// A mere pause is not enough: on a busy machine the others may sleep through it.
+    fn commit_late(&self, commit: Commit<'_, [u8]>) -> Result<Committed, Error> {
+        let steps = self.steps.lock().unwrap();
+        let before = *steps;
+        let alone = |now: &mut u64| *now == before;
+        let (mut steps, _) = self.stepped.wait_timeout_while(steps, Duration::from_millis(5), alone).unwrap();
+        *steps += 1;
+        self.stepped.notify_all();
+        self.memory.commit(commit).wait()
     }
 
     fn id(&self, id: &str) -> String {
@@ -136,11 +152,6 @@ fn puts(entry: &Entry<'_, [u8]>) -> bool {
     matches!(entry.action, Action::Put(_))
 }
 
-/// Long enough for others to come between, in every run.
-fn linger() {
-    thread::sleep(Duration::from_micros(200));
-}
-
 impl Store<[u8]> for Broken {
     fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
         Reply::begin(async move { self.memory.get(&self.id(id)).await })
@@ -152,7 +163,9 @@ impl Store<[u8]> for Broken {
         let entries = commit.entries().iter().zip(&ids).map(|(entry, id)| {
             let mut entry = Entry { id, ..entry.clone() };
             match (self.fault, &entry.action) {
-                (Fault::Overwrites, _) => entry.condition = Expected::Any.into(),
+                (Fault::Overwrites, Action::Put(_) | Action::Delete) => {
+                    entry.condition = Expected::Any.into();
+                }
                 (Fault::NeverShrinks, Action::Put(value)) => {
                     entry.action = Action::Put(self.longer(id, Arc::clone(value)));
                 }
@@ -163,10 +176,7 @@ impl Store<[u8]> for Broken {
         let nothing = Receipt { version: None, replaced: None };
         let answer = match self.fault {
             Fault::Splits => {
-                let each = entries.map(|entry| {
-                    linger();
-                    Ok(self.memory.commit(Commit::one(entry)).wait()?.receipts()[0])
-                });
+                let each = entries.map(|entry| Ok(self.commit_late(Commit::one(entry))?.receipts()[0]));
                 each.collect::<Result<Committed, Error>>()
             }
             Fault::DropsChecks => {
@@ -196,10 +206,7 @@ impl Store<[u8]> for Broken {
                 let kept = self.memory.commit(entries.take(all - 1).collect()).wait();
                 kept.map(|kept| kept.receipts().iter().copied().chain([nothing]).collect())
             }
-            Fault::Overwrites => {
-                linger();
-                self.memory.commit(entries.collect()).wait()
-            }
+            Fault::Overwrites => self.commit_late(entries.collect()),
             _ => self.memory.commit(entries.collect()).wait(),
         };
         Reply::ready(answer)
