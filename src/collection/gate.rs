@@ -1,6 +1,6 @@
 //! [`Gate`], the lines of writers that wait for a hot id.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::mem;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::base::{AtomicUsize, Mutex, wake};
+use crate::collection::line::Line;
 use crate::collection::timer::{Sleep, Timer};
 use crate::store::{ON_ITS_WAY, Versioned, WriteId};
 
@@ -17,6 +18,9 @@ use crate::store::{ON_ITS_WAY, Versioned, WriteId};
 /// The first writer that loses a round on an id opens its line; those who lose a round later, or come while there is
 /// a line, join its end. The one at the head commits, and hands the value it knows to the next, who starts from it.
 /// So each of the writers commits once, where without a line each round had one winner and the rest for losers.
+///
+/// One that is done with its turn before its commit is answered may cut in while nobody has a turn, before those who are called
+/// and do not run yet: else the line would go at the pace at which threads wake up.
 ///
 /// It is advice, not a lock: a writer outside the line does no harm, as every commit checks its version. That lets a
 /// wait end: a line that does not move for the stall time is left by those who wait in it.
@@ -27,22 +31,6 @@ pub(crate) struct Gate<T: ?Sized> {
     open: AtomicUsize,
     timer: Arc<dyn Timer>,
     stall: Option<Duration>,
-}
-
-struct Line<T: ?Sized> {
-    /// Who waits, by the number of the ticket: the first one has its turn.
-    waiting: BTreeMap<u64, Option<Waker>>,
-    drawn: u64,
-    /// When the turn last passed on.
-    moved: Instant,
-    /// What the last one at the head knew, until the next takes it.
-    handed: Option<Versioned<T>>,
-    /// The write id of that, where it is on its way to the store.
-    behind: Option<WriteId>,
-    /// How many have passed their turn on and have no answer yet: the line stays for them.
-    on_their_way: usize,
-    /// How often what was handed on turned out not to have been applied.
-    failures: u64,
 }
 
 /// A place in a line. Dropping it leaves the line; where it was at the head, the turn passes on.
@@ -117,13 +105,7 @@ impl<T: ?Sized> Gate<T> {
                     unused = known;
                     line.draw()
                 }
-                None => {
-                    let mut line = Line::opened(moved, known);
-                    let number = line.draw();
-                    lines.insert(id.into(), line);
-                    self.open.fetch_add(1, Ordering::Relaxed);
-                    number
-                }
+                None => self.begin(&mut lines, id, moved, known).draw(),
             }
         };
         let ticket = self.ticket(id, number);
@@ -131,6 +113,30 @@ impl<T: ?Sized> Gate<T> {
         // should it panic.
         drop(unused);
         ticket
+    }
+
+    /// Joins the line of `id`, or opens it, and cuts in where it may. For those who [pass](Ticket::pass) their turn on.
+    pub(crate) fn cut_in<'a>(&'a self, id: &'a str) -> Ticket<'a, T> {
+        let moved = self.timer.now();
+        let number = {
+            let mut lines = self.lines.lock();
+            match lines.get_mut(id) {
+                Some(line) => line.cut_in(),
+                None => self.begin(&mut lines, id, moved, None).cut_in(),
+            }
+        };
+        self.ticket(id, number)
+    }
+
+    fn begin<'l>(
+        &self,
+        lines: &'l mut HashMap<Box<str>, Line<T>>,
+        id: &str,
+        moved: Instant,
+        handed: Option<Versioned<T>>,
+    ) -> &'l mut Line<T> {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        lines.entry(id.into()).or_insert_with(|| Line::opened(moved, handed))
     }
 
     fn ticket<'a>(&'a self, id: &'a str, number: u64) -> Ticket<'a, T> {
@@ -143,12 +149,13 @@ impl<T: ?Sized> Gate<T> {
         let mut lines = self.lines.lock();
         let line = lines.get_mut(id).expect("a line stays while somebody is in it");
         if line.is_head(number) {
+            let unused = line.call(number);
             let (handed, behind) = (line.handed.take(), line.behind.take());
             drop(lines);
-            drop(waker);
+            drop((waker, unused));
             return Rank::Head(handed, behind);
         }
-        let replaced = line.waiting.insert(number, Some(waker));
+        let replaced = line.wait(number, waker);
         let moved = line.moved;
         drop(lines);
         drop(replaced);
@@ -164,7 +171,7 @@ impl<T: ?Sized> Gate<T> {
             let mut lines = self.lines.lock();
             let line = lines.get_mut(id).expect("a line stays while somebody is in it");
             let head = line.is_head(number);
-            let waker = line.waiting.remove(&number);
+            let waker = line.remove(number);
             if line.is_over() {
                 closed = lines.remove_entry(id);
                 self.open.fetch_sub(1, Ordering::Relaxed);
@@ -175,7 +182,7 @@ impl<T: ?Sized> Gate<T> {
                     mem::swap(&mut line.handed, &mut unused);
                     line.behind = None;
                 }
-                next = line.waiting.first_entry().and_then(|mut first| first.get_mut().take());
+                next = line.next();
             }
             waker
         };
@@ -196,14 +203,14 @@ impl<T: ?Sized> Gate<T> {
         let mut handed = Some(Versioned { version: ON_ITS_WAY, value });
         let mut lines = self.lines.lock();
         let line = lines.get_mut(id).expect("a line stays while somebody is in it");
-        let waker = line.waiting.remove(&number);
+        let waker = line.remove(number);
         line.on_their_way += 1;
         line.moved = now;
         mem::swap(&mut line.handed, &mut handed);
         line.behind = Some(write);
         // From here on the line counts on an answer, whatever panics below.
         *passed = Some(line.failures);
-        let next = line.waiting.first_entry().and_then(|mut first| first.get_mut().take());
+        let next = line.next();
         drop(lines);
         // The caller's code, as below.
         if let Some(next) = next {
@@ -229,28 +236,6 @@ impl<T: ?Sized> Gate<T> {
         }
         drop(lines);
         drop((unused, closed));
-    }
-}
-
-impl<T: ?Sized> Line<T> {
-    fn opened(moved: Instant, handed: Option<Versioned<T>>) -> Self {
-        let waiting = BTreeMap::new();
-        Self { waiting, drawn: 0, moved, handed, behind: None, on_their_way: 0, failures: 0 }
-    }
-
-    /// Whether nobody has a part in it any more.
-    fn is_over(&self) -> bool {
-        self.waiting.is_empty() && self.on_their_way == 0
-    }
-
-    fn draw(&mut self) -> u64 {
-        self.drawn += 1;
-        self.waiting.insert(self.drawn, None);
-        self.drawn
-    }
-
-    fn is_head(&self, number: u64) -> bool {
-        self.waiting.first_key_value().is_some_and(|(first, _)| *first == number)
     }
 }
 
@@ -341,6 +326,7 @@ mod tests {
 
     use super::*;
     use crate::collection::collection::Collection;
+    use crate::collection::line::MOST_OVERTAKE;
     use crate::collection::retry::{Effect, Retry};
     use crate::collection::testing::{Pace, Scripted};
     use crate::collection::timer::ThreadTimer;
@@ -524,6 +510,96 @@ mod tests {
             panic!("the turn was lost");
         };
         assert_eq!(handed, value);
+    }
+
+    #[test]
+    fn whoever_cuts_in_goes_before_one_who_is_called_and_not_before_one_who_has_a_turn() {
+        let gate = Gate::<u64>::new(Arc::new(ThreadTimer), Some(MILLISECOND * 60_000));
+        let mut context = Context::from_waker(Waker::noop());
+        let write = WriteId::after(None);
+        let [mut head, mut called] = [(); 2].map(|()| gate.join("a", None));
+        assert!(pin!(head.called()).poll_once(&mut context).is_ready());
+        assert!(pin!(called.called()).poll_once(&mut context).is_pending());
+
+        let mut waits = gate.cut_in("a");
+        assert!(pin!(waits.called()).poll_once(&mut context).is_pending(), "two have a turn");
+        head.pass(Arc::new(1), write);
+        let mut cuts_in = gate.cut_in("a");
+        assert!(pin!(called.called()).poll_once(&mut context).is_pending(), "two have a turn");
+        let Poll::Ready(Called::Turn(Some(handed))) = pin!(cuts_in.called()).poll_once(&mut context) else {
+            panic!("it was not let in");
+        };
+        assert_eq!((*handed.value, cuts_in.behind), (1, Some(write)));
+        cuts_in.pass(Arc::new(2), write);
+
+        for (mut place, starts_from) in [(called, 2), (waits, 3)] {
+            let Poll::Ready(Called::Turn(Some(handed))) = pin!(place.called()).poll_once(&mut context) else {
+                panic!("the turn was lost");
+            };
+            assert_eq!(*handed.value, starts_from);
+            place.pass(Arc::new(starts_from + 1), write);
+            place.arrive(true);
+        }
+        [head, cuts_in].into_iter().for_each(|ahead| ahead.arrive(true));
+        assert!(gate.is_quiet() && gate.lines.lock().is_empty());
+    }
+
+    #[test]
+    fn whoever_is_called_is_overtaken_a_few_times_only() {
+        let gate = Gate::<u64>::new(Arc::new(ThreadTimer), Some(MILLISECOND * 60_000));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut is_called =
+            |place: &mut Ticket<'_, u64>| pin!(place.called()).poll_once(&mut context).is_ready();
+        // Those before whom nobody waits overtake nobody.
+        let mut ahead = gate.cut_in("a");
+        ahead.pass(Arc::new(1), WriteId::after(None));
+        for _ in 0..MOST_OVERTAKE {
+            assert!(is_called(&mut gate.cut_in("a")));
+        }
+        let [head, mut second, mut third] = [(); 3].map(|()| gate.join("a", None));
+        assert!(!is_called(&mut second) && !is_called(&mut third));
+        drop(head);
+
+        for mut called in [second, third] {
+            for _ in 0..MOST_OVERTAKE {
+                assert!(is_called(&mut gate.cut_in("a")));
+            }
+            assert!(!is_called(&mut gate.cut_in("a")));
+            assert!(is_called(&mut called));
+        }
+        ahead.arrive(true);
+        assert!(gate.is_quiet());
+    }
+
+    #[test]
+    fn whoever_cuts_in_calls_the_next_when_it_goes() {
+        struct Count(AtomicU32);
+
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        let gate = Gate::<u64>::new(Arc::new(ThreadTimer), Some(MILLISECOND * 60_000));
+        for passes in [true, false] {
+            let count = Arc::new(Count(AtomicU32::new(0)));
+            let waker = Waker::from(Arc::clone(&count));
+            let mut cuts_in = gate.cut_in("a");
+            let mut next = gate.join("a", None);
+            assert!(pin!(next.called()).poll_once(&mut Context::from_waker(&waker)).is_pending());
+
+            // Else it is dropped before it was ever polled.
+            if passes {
+                cuts_in.pass(Arc::new(1), WriteId::after(None));
+            }
+            let cuts_in = passes.then_some(cuts_in);
+
+            assert_eq!(count.0.load(Ordering::Relaxed), 1);
+            assert!(pin!(next.called()).poll_once(&mut Context::from_waker(&waker)).is_ready());
+            drop((next, cuts_in));
+            assert!(gate.is_quiet());
+        }
     }
 
     #[test]

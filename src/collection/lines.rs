@@ -1,4 +1,4 @@
-//! [`Line`], the line for hot ids of any collection, and [`Lines`], the places of a transaction in several.
+//! [`Gated`], any collection with its lines for hot ids, and [`Lines`], the places of a transaction in several.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use crate::store::Resource;
 const MOST_LINES: usize = 8;
 
 /// The lines for hot ids of a collection, whatever it holds.
-pub(super) trait Line: Send + Sync {
+pub(super) trait Gated: Send + Sync {
     /// A place in the line of this id, once its turn has come, or at once where there are no lines. Nothing where the line
     /// has not moved for the stall time.
     fn stand<'a>(&'a self, id: &'a str) -> Standing<'a>;
@@ -27,7 +27,7 @@ pub(super) trait Turn: Send {}
 
 impl<T: Resource + ?Sized> Turn for Ticket<'_, T> {}
 
-impl<T: Resource + ?Sized> Line for Collection<T> {
+impl<T: Resource + ?Sized> Gated for Collection<T> {
     fn stand<'a>(&'a self, id: &'a str) -> Standing<'a> {
         Box::pin(async move {
             if !self.gate().is_on() {
@@ -47,7 +47,7 @@ impl<T: Resource + ?Sized> Line for Collection<T> {
 pub(super) struct Place {
     pub(super) collection: Arc<str>,
     pub(super) id: Arc<str>,
-    pub(super) line: Arc<dyn Line>,
+    pub(super) line: Arc<dyn Gated>,
 }
 
 /// The places of a transaction, in the one order in which all transactions take theirs: so none waits for one that waits

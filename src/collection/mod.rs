@@ -7,6 +7,7 @@ mod collection;
 mod database;
 mod draft;
 mod gate;
+mod line;
 mod lines;
 mod modify;
 mod pages;

@@ -14,6 +14,7 @@ use super::{explore, put_all, store};
 use crate::base::AtomicUsize;
 use crate::collection::testing::Jumping;
 use crate::collection::{Called, Collection, Gate, Retry, Sleep, Timer};
+use crate::store::WriteId;
 
 /// A clock that stands still: who waits for it waits for ever, so that a turn that gets lost is a deadlock.
 #[derive(Clone)]
@@ -122,6 +123,35 @@ fn one_at_a_time_is_at_the_head() {
                 assert!(matches!(block_on(place.called()), Called::Turn(_)));
                 assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                 inside.fetch_sub(1, Ordering::SeqCst);
+            })
+        });
+
+        for writer in writers {
+            writer.join().unwrap();
+        }
+
+        assert!(gate.is_quiet());
+    });
+}
+
+#[test]
+fn who_cuts_in_takes_nobodys_turn_away() {
+    explore(|| {
+        let gate = Arc::new(Gate::<u64>::new(Arc::new(frozen()), Some(Duration::from_secs(1))));
+        let inside = Arc::new(AtomicUsize::new(0));
+        let writers = [true, true, false].map(|cuts_in| {
+            let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    let mut place = if cuts_in { gate.cut_in("a") } else { gate.join("a", None) };
+                    assert!(matches!(block_on(place.called()), Called::Turn(_)));
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    if cuts_in {
+                        place.pass(Arc::new(0), WriteId::after(None));
+                        place.arrive(true);
+                    }
+                }
             })
         });
 

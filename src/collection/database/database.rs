@@ -18,7 +18,7 @@ use crate::collection::database::joint::{Deciding, Joint};
 use crate::collection::database::member::Claims;
 use crate::collection::database::member::{Member, Membership};
 use crate::collection::database::name::Name;
-use crate::collection::lines::Line;
+use crate::collection::lines::Gated;
 use crate::collection::retry::Retry;
 use crate::collection::stamps::Stamps;
 use crate::store::{Abilities, Error, Refusal, Reply, Resolution, Resource, Store, WriteId};
@@ -97,7 +97,7 @@ struct Open {
     handle: Box<dyn Any + Send + Sync>,
     type_name: &'static str,
     member: Arc<dyn Member>,
-    line: Arc<dyn Line>,
+    line: Arc<dyn Gated>,
 }
 
 impl Database {
@@ -322,7 +322,7 @@ impl Database {
     }
 
     /// The line for hot ids of a collection.
-    pub(super) fn line(&self, collection: &str) -> Option<(Arc<str>, Arc<dyn Line>)> {
+    pub(super) fn line(&self, collection: &str) -> Option<(Arc<str>, Arc<dyn Gated>)> {
         let open = self.shared.open.lock();
         open.get_key_value(collection).map(|(name, open)| (Arc::clone(name), Arc::clone(&open.line)))
     }

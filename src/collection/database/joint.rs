@@ -107,7 +107,7 @@ impl Joint {
             }
             None => {
                 turn = match passes {
-                    Some(id) => Some(self.deciding.lines.join(id, None)),
+                    Some(id) => Some(self.deciding.lines.cut_in(id)),
                     None => hot.and_then(|id| self.deciding.lines.follow(id)),
                 };
                 // There is a line: what is read now would be stale when the turn comes.

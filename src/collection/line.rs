@@ -1,0 +1,102 @@
+//! [`Line`], who waits for one hot id.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+use std::time::Instant;
+
+use crate::store::{Versioned, WriteId};
+
+/// How many may cut in before somebody who is called and does not run yet.
+pub(super) const MOST_OVERTAKE: u32 = 32;
+
+/// Who waits for one hot id, and what the next one is to start from.
+pub(super) struct Line<T: ?Sized> {
+    /// The number of the ticket that has its turn.
+    holder: Option<u64>,
+    /// Who waits, by the number of the ticket: while nobody has a turn the first one is called.
+    waiting: BTreeMap<u64, Option<Waker>>,
+    drawn: u64,
+    /// How many cut in since somebody who waited had a turn.
+    overtaken: u32,
+    /// When the turn last passed on.
+    pub(super) moved: Instant,
+    /// What the last one at the head knew, until the next takes it.
+    pub(super) handed: Option<Versioned<T>>,
+    /// The write id of that, where it is on its way to the store.
+    pub(super) behind: Option<WriteId>,
+    /// How many have passed their turn on and have no answer yet: the line stays for them.
+    pub(super) on_their_way: usize,
+    /// How often what was handed on turned out not to have been applied.
+    pub(super) failures: u64,
+}
+
+impl<T: ?Sized> Line<T> {
+    pub(super) fn opened(moved: Instant, handed: Option<Versioned<T>>) -> Self {
+        Self {
+            holder: None,
+            waiting: BTreeMap::new(),
+            drawn: 0,
+            overtaken: 0,
+            moved,
+            handed,
+            behind: None,
+            on_their_way: 0,
+            failures: 0,
+        }
+    }
+
+    /// Whether nobody has a part in it any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.holder.is_none() && self.waiting.is_empty() && self.on_their_way == 0
+    }
+
+    /// The number of one who joins at the end.
+    pub(super) fn draw(&mut self) -> u64 {
+        self.drawn += 1;
+        self.waiting.insert(self.drawn, None);
+        self.drawn
+    }
+
+    /// The number of one who has the turn at once if nobody has it, also where somebody is called; else as
+    /// [`draw`](Self::draw).
+    pub(super) fn cut_in(&mut self) -> u64 {
+        if self.holder.is_some() || (self.overtaken >= MOST_OVERTAKE && !self.waiting.is_empty()) {
+            return self.draw();
+        }
+        self.drawn += 1;
+        self.overtaken += u32::from(!self.waiting.is_empty());
+        *self.holder.insert(self.drawn)
+    }
+
+    /// Whether it is this one's turn.
+    pub(super) fn is_head(&self, number: u64) -> bool {
+        match self.holder {
+            Some(holder) => holder == number,
+            None => self.waiting.first_key_value().is_some_and(|(first, _)| *first == number),
+        }
+    }
+
+    /// Gives the turn to the one at the head. Its waker comes back, which it needs no more.
+    pub(super) fn call(&mut self, number: u64) -> Option<Waker> {
+        self.holder = Some(number);
+        let waited = self.waiting.remove(&number)?;
+        self.overtaken = 0;
+        waited
+    }
+
+    /// Wakes this one when it is called; the waker that it had comes back.
+    pub(super) fn wait(&mut self, number: u64, waker: Waker) -> Option<Waker> {
+        self.waiting.insert(number, Some(waker)).flatten()
+    }
+
+    /// Takes one out, with its turn if it has it. Its waker comes back.
+    pub(super) fn remove(&mut self, number: u64) -> Option<Waker> {
+        self.holder.take_if(|holder| *holder == number);
+        self.waiting.remove(&number).flatten()
+    }
+
+    /// Who is to be woken now that nobody has a turn.
+    pub(super) fn next(&mut self) -> Option<Waker> {
+        self.waiting.first_entry()?.get_mut().take()
+    }
+}
