@@ -19,7 +19,7 @@ use crate::store::{ON_ITS_WAY, Versioned, WriteId};
 /// a line, join its end. The one at the head commits, and hands the value it knows to the next, who starts from it.
 /// So each of the writers commits once, where without a line each round had one winner and the rest for losers.
 ///
-/// One that is done with its turn before its commit is answered may cut in while nobody has a turn, before those who are called
+/// Where turns are short, as those before whose commits are answered, whoever comes may cut in before those who are woken
 /// and do not run yet: else the line would go at the pace at which threads wake up.
 ///
 /// It is advice, not a lock: a writer outside the line does no harm, as every commit checks its version. That lets a
@@ -93,8 +93,8 @@ impl<T: ?Sized> Gate<T> {
         Some(self.ticket(id, number))
     }
 
-    /// Joins the line of `id`, or opens it. `known` is what whoever opens it starts from, and is not used otherwise:
-    /// those in front know better.
+    /// Joins the line of `id`, or opens it. `known` is what the first one starts from if this opens it, and is not used
+    /// otherwise: those in front know better.
     pub(crate) fn join<'a>(&'a self, id: &'a str, known: Option<Versioned<T>>) -> Ticket<'a, T> {
         let moved = self.timer.now();
         let mut unused = None;
@@ -128,6 +128,7 @@ impl<T: ?Sized> Gate<T> {
         self.ticket(id, number)
     }
 
+    /// A line where there is none.
     fn begin<'l>(
         &self,
         lines: &'l mut HashMap<Box<str>, Line<T>>,
@@ -149,7 +150,7 @@ impl<T: ?Sized> Gate<T> {
         let mut lines = self.lines.lock();
         let line = lines.get_mut(id).expect("a line stays while somebody is in it");
         if line.is_head(number) {
-            let unused = line.call(number);
+            let unused = line.take_turn(number);
             let (handed, behind) = (line.handed.take(), line.behind.take());
             drop(lines);
             drop((waker, unused));
@@ -513,7 +514,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_cuts_in_goes_before_one_who_is_called_and_not_before_one_who_has_a_turn() {
+    fn whoever_cuts_in_goes_before_one_who_is_woken_and_not_before_one_who_has_a_turn() {
         let gate = Gate::<u64>::new(Arc::new(ThreadTimer), Some(MILLISECOND * 60_000));
         let mut context = Context::from_waker(Waker::noop());
         let write = WriteId::after(None);
@@ -545,30 +546,58 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_called_is_overtaken_a_few_times_only() {
+    fn whoever_is_woken_is_overtaken_a_few_times_only() {
         let gate = Gate::<u64>::new(Arc::new(ThreadTimer), Some(MILLISECOND * 60_000));
         let mut context = Context::from_waker(Waker::noop());
         let mut is_called =
             |place: &mut Ticket<'_, u64>| pin!(place.called()).poll_once(&mut context).is_ready();
-        // Those before whom nobody waits overtake nobody.
-        let mut ahead = gate.cut_in("a");
-        ahead.pass(Arc::new(1), WriteId::after(None));
-        for _ in 0..MOST_OVERTAKE {
-            assert!(is_called(&mut gate.cut_in("a")));
+        let mut on_their_way = Vec::new();
+        fn passed(mut place: Ticket<'_, u64>) -> Ticket<'_, u64> {
+            place.pass(Arc::new(1), WriteId::after(None));
+            place
         }
-        let [head, mut second, mut third] = [(); 3].map(|()| gate.join("a", None));
-        assert!(!is_called(&mut second) && !is_called(&mut third));
-        drop(head);
 
-        for mut called in [second, third] {
+        // Those before whom nobody waits overtake nobody.
+        for _ in 0..=MOST_OVERTAKE {
+            let mut place = gate.cut_in("a");
+            assert!(is_called(&mut place));
+            on_their_way.push(passed(place));
+        }
+        let head = gate.cut_in("a");
+        let waiting = [(); 4].map(|()| gate.join("a", None));
+        on_their_way.push(passed(head));
+        for (nth, mut waits) in waiting.into_iter().enumerate() {
             for _ in 0..MOST_OVERTAKE {
-                assert!(is_called(&mut gate.cut_in("a")));
+                let mut place = gate.cut_in("a");
+                assert!(is_called(&mut place) && !is_called(&mut waits));
+                on_their_way.push(passed(place));
             }
             assert!(!is_called(&mut gate.cut_in("a")));
-            assert!(is_called(&mut called));
+            if nth % 2 == 0 {
+                assert!(is_called(&mut waits));
+                on_their_way.push(passed(waits));
+            }
         }
-        ahead.arrive(true);
+        on_their_way.into_iter().for_each(|place| place.arrive(true));
         assert!(gate.is_quiet());
+    }
+
+    #[test]
+    fn nobody_cuts_in_behind_one_who_kept_its_turn() {
+        let gate = Gate::<u64>::new(Arc::new(ThreadTimer), Some(MILLISECOND * 60_000));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut is_called =
+            |place: &mut Ticket<'_, u64>| pin!(place.called()).poll_once(&mut context).is_ready();
+        let mut head = gate.cut_in("a");
+        let mut waits = gate.cut_in("a");
+        assert!(is_called(&mut head) && !is_called(&mut waits), "two have a turn");
+
+        // As one does whom a rule refuses, and who comes again at once.
+        drop(head);
+        let mut again = gate.cut_in("a");
+
+        assert!(!is_called(&mut again));
+        assert!(is_called(&mut waits));
     }
 
     #[test]

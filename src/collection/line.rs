@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use crate::store::{Versioned, WriteId};
 
-/// How many may cut in before somebody who is called and does not run yet.
+/// How many may cut in before the one who waits first: some threads' worth of puts, and far from a stall.
 pub(super) const MOST_OVERTAKE: u32 = 32;
 
 /// Who waits for one hot id, and what the next one is to start from.
 pub(super) struct Line<T: ?Sized> {
     /// The number of the ticket that has its turn.
     holder: Option<u64>,
-    /// Who waits, by the number of the ticket: while nobody has a turn the first one is called.
+    /// Who waits, by the number of the ticket. While nobody has a turn, it is the first one's to take.
     waiting: BTreeMap<u64, Option<Waker>>,
     drawn: u64,
-    /// How many cut in since somebody who waited had a turn.
+    /// How many cut in before the one who waits first.
     overtaken: u32,
     /// When the turn last passed on.
     pub(super) moved: Instant,
@@ -57,31 +57,37 @@ impl<T: ?Sized> Line<T> {
         self.drawn
     }
 
-    /// The number of one who has the turn at once if nobody has it, also where somebody is called; else as
-    /// [`draw`](Self::draw).
+    /// The number of one who has the turn at once if nobody has it, and either nobody waits or the last one passed it on: then
+    /// whoever waits first is woken and does not run yet. Else as [`draw`](Self::draw). Behind one who kept its turn to the
+    /// end, as those do whom a rule refuses, it would be a longer turn that goes first.
     pub(super) fn cut_in(&mut self) -> u64 {
-        if self.holder.is_some() || (self.overtaken >= MOST_OVERTAKE && !self.waiting.is_empty()) {
+        let overtakes = !self.waiting.is_empty();
+        if self.holder.is_some() || overtakes && (self.behind.is_none() || self.overtaken >= MOST_OVERTAKE) {
             return self.draw();
         }
         self.drawn += 1;
-        self.overtaken += u32::from(!self.waiting.is_empty());
-        *self.holder.insert(self.drawn)
+        self.overtaken += u32::from(overtakes);
+        self.holder = Some(self.drawn);
+        self.drawn
     }
 
     /// Whether it is this one's turn.
     pub(super) fn is_head(&self, number: u64) -> bool {
         match self.holder {
             Some(holder) => holder == number,
-            None => self.waiting.first_key_value().is_some_and(|(first, _)| *first == number),
+            None => self.is_first(number),
         }
     }
 
-    /// Gives the turn to the one at the head. Its waker comes back, which it needs no more.
-    pub(super) fn call(&mut self, number: u64) -> Option<Waker> {
+    fn is_first(&self, number: u64) -> bool {
+        self.waiting.first_key_value().is_some_and(|(first, _)| *first == number)
+    }
+
+    /// The one at the head takes its turn. Its waker comes back, which it needs no more.
+    pub(super) fn take_turn(&mut self, number: u64) -> Option<Waker> {
+        let waker = self.remove(number);
         self.holder = Some(number);
-        let waited = self.waiting.remove(&number)?;
-        self.overtaken = 0;
-        waited
+        waker
     }
 
     /// Wakes this one when it is called; the waker that it had comes back.
@@ -92,6 +98,9 @@ impl<T: ?Sized> Line<T> {
     /// Takes one out, with its turn if it has it. Its waker comes back.
     pub(super) fn remove(&mut self, number: u64) -> Option<Waker> {
         self.holder.take_if(|holder| *holder == number);
+        if self.is_first(number) {
+            self.overtaken = 0;
+        }
         self.waiting.remove(&number).flatten()
     }
 

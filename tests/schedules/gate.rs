@@ -142,12 +142,12 @@ fn who_cuts_in_takes_nobodys_turn_away() {
         let writers = [true, true, false].map(|cuts_in| {
             let (gate, inside) = (Arc::clone(&gate), Arc::clone(&inside));
             thread::spawn(move || {
-                for _ in 0..2 {
+                for passes in [cuts_in, false] {
                     let mut place = if cuts_in { gate.cut_in("a") } else { gate.join("a", None) };
                     assert!(matches!(block_on(place.called()), Called::Turn(_)));
                     assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                     inside.fetch_sub(1, Ordering::SeqCst);
-                    if cuts_in {
+                    if passes {
                         place.pass(Arc::new(0), WriteId::after(None));
                         place.arrive(true);
                     }

@@ -134,15 +134,15 @@ impl Joint {
                     continue;
                 }
             };
+            // Before all that may wait: nobody is to start from what was not applied.
+            let passed = turn.take_if(|turn| turn.has_passed());
+            passed.into_iter().for_each(|turn| turn.arrive(false));
             for Raced { at, now } in raced {
                 bases[at] = match now {
                     Some(now) => Base::Read(Some(now)),
                     None => self.base(commit.entries()[at].id).await?,
                 };
             }
-            let passed = turn.take_if(|turn| turn.has_passed());
-            let again = passed.is_some();
-            passed.into_iter().for_each(|turn| turn.arrive(false));
             if lost > 0 || turn.is_some() || !self.deciding.lines.is_on() {
                 // Whoever was faster is not in this line: once may be chance.
                 let wait = self.deciding.retry.wait_after(lost);
@@ -150,11 +150,12 @@ impl Joint {
             }
             if let Some(id) = hot
                 && turn.is_none()
-                && (lost == 0 || again)
+                && lost == 0
                 && self.deciding.lines.is_on()
             {
                 let known = commit.entries().iter().position(|entry| entry.id == id);
                 let known = known.and_then(|at| bases[at].known());
+                let known = known.filter(|known| known.version != ON_ITS_WAY);
                 turn = Some(self.deciding.lines.join(id, known));
                 if let Some(handed) = stand(&mut turn).await {
                     // A store that knows nothing of what is on its way refuses it each time: once is enough.
