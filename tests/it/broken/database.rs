@@ -1,14 +1,15 @@
 //! Negative controls of the laws of a database: a store below it that is broken in one way at a time, and laws that catch it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use ifmatch::conformance::databases;
+use ifmatch::conformance::databases::{self, DatabaseLaw};
 use ifmatch::store::{
-    Abilities, Action, Batch, Changes, Committed, Feed, Listed, Page, Receipt, Resolution, Scan, WriteId,
+    Abilities, Action, Batch, Changes, Committed, Failure, Feed, Listed, Outcome, Page, Receipt, Resolution,
+    Scan, WriteId,
 };
 use ifmatch::{Commit, Database, Entry, Error, Expected, Memory, Reply, Start, Store, Version, Versioned};
 
@@ -33,10 +34,14 @@ enum Fault {
     NeverShrinks,
     /// Takes a value that an id had before for the write that had made it.
     Deduplicates,
+    /// Takes back what was put beside a check, and says that it was put.
+    TakesBack,
+    /// Fails where a commit is in conflict, and says over which id.
+    Quotes,
 }
 
 /// Each fault, and laws that must catch it. The others hold by what the database does itself.
-const CAUGHT: [(Fault, &[&str]); 9] = [
+const CAUGHT: [(Fault, &[&str]); 11] = [
     (
         Fault::Splits,
         &[
@@ -47,13 +52,23 @@ const CAUGHT: [(Fault, &[&str]); 9] = [
         ],
     ),
     (Fault::FoldsNames, &["collections_see_their_own_alone"]),
-    (Fault::DropsChecks, &["reads_in_other_collections_are_checked"]),
+    (
+        Fault::DropsChecks,
+        &[
+            "reads_in_other_collections_are_checked",
+            "a_lease_keeps_everybody_else_out",
+            "a_lost_lease_writes_nothing",
+            "a_silent_holder_is_taken_over_and_a_live_one_is_not",
+        ],
+    ),
     (
         Fault::DropsLast,
         &[
             "what_rides_along_is_never_applied_alone",
             "a_refusal_of_one_part_writes_nothing",
             "a_predecessor_is_kept_with_its_change_or_not_at_all",
+            "a_lease_keeps_everybody_else_out",
+            "all_that_stands_in_the_way_is_told_at_once",
         ],
     ),
     (Fault::FeedForgets, &["a_feed_shows_its_own_collection"]),
@@ -62,12 +77,28 @@ const CAUGHT: [(Fault, &[&str]); 9] = [
         &[
             "transactions_stand_in_line_with_other_writers",
             "a_step_hears_of_every_commit",
+            "a_rule_holds_between_any_two_values",
             "of_8_writers_each_predecessor_is_kept_once",
         ],
     ),
-    (Fault::OnlyDeletes, &["the_versions_of_a_deleted_resource_are_kept"]),
+    (Fault::OnlyDeletes, &["the_versions_of_a_deleted_resource_are_kept", "a_lost_lease_writes_nothing"]),
     (Fault::NeverShrinks, &["a_past_is_bounded_in_number_and_bytes"]),
-    (Fault::Deduplicates, &["a_restored_value_is_a_new_version"]),
+    (
+        Fault::Deduplicates,
+        &[
+            "a_restored_value_is_a_new_version",
+            "a_silent_holder_is_taken_over_and_a_live_one_is_not",
+            "of_many_who_wait_each_has_the_lease_alone",
+        ],
+    ),
+    (Fault::TakesBack, &["of_many_who_wait_each_has_the_lease_alone"]),
+    (Fault::Quotes, &["no_message_shows_an_inner_id"]),
+];
+
+/// Laws that no fault of a store breaks.
+const NOT_OF_A_STORE: [&str; 1] = [
+    // What it asks for is refused before anything is sent.
+    "what_would_be_gone_around_is_refused",
 ];
 
 #[cfg(feature = "merge")]
@@ -135,6 +166,20 @@ impl Broken {
         Some(entries.iter().map(|_| Receipt { version: Some(version), replaced: None }).collect())
     }
 
+    /// Commits, and then puts back what stood there before the first put.
+    fn commit_and_take_back(&self, commit: Commit<'_, [u8]>) -> Result<Committed, Error> {
+        let put = commit.entries().iter().find(|entry| puts(entry)).map(|entry| entry.id.to_owned());
+        let Some(id) = put else { return self.memory.commit(commit).wait() };
+        let before = self.memory.get(&id).wait()?;
+        let committed = self.memory.commit(commit).wait()?;
+        let back = match before {
+            Some(before) => Entry::put(&id, Expected::Any, before.value),
+            None => Entry::delete(&id, Expected::Any),
+        };
+        self.memory.commit(Commit::one(back)).wait()?;
+        Ok(committed)
+    }
+
     fn note(&self, entries: &[Entry<'_, [u8]>], committed: &Committed) {
         for (entry, receipt) in entries.iter().zip(committed.receipts()) {
             if let (Action::Put(value), Some(version)) = (&entry.action, receipt.version) {
@@ -146,6 +191,10 @@ impl Broken {
 
 fn deletes(entry: &Entry<'_, [u8]>) -> bool {
     matches!(entry.action, Action::Delete)
+}
+
+fn checks(entry: &Entry<'_, [u8]>) -> bool {
+    matches!(entry.action, Action::Check)
 }
 
 fn puts(entry: &Entry<'_, [u8]>) -> bool {
@@ -180,7 +229,7 @@ impl Store<[u8]> for Broken {
                 each.collect::<Result<Committed, Error>>()
             }
             Fault::DropsChecks => {
-                let kept = entries.filter(|entry| !matches!(entry.action, Action::Check));
+                let kept = entries.filter(|entry| !checks(entry));
                 let kept = self.memory.commit(kept.collect()).wait();
                 kept.map(|kept| {
                     kept.receipts().iter().copied().chain([nothing].repeat(all)).take(all).collect()
@@ -206,6 +255,15 @@ impl Store<[u8]> for Broken {
                 let kept = self.memory.commit(entries.take(all - 1).collect()).wait();
                 kept.map(|kept| kept.receipts().iter().copied().chain([nothing]).collect())
             }
+            Fault::TakesBack if commit.entries().iter().any(checks) => {
+                self.commit_and_take_back(entries.collect())
+            }
+            Fault::Quotes => self.memory.commit(entries.collect()).wait().map_err(|error| match error {
+                Error::Conflict(conflict) => {
+                    Failure::new(Outcome::NotApplied, format!("`{}` is another", conflict.id())).into()
+                }
+                error => error,
+            }),
             Fault::Overwrites => self.commit_late(entries.collect()),
             _ => self.memory.commit(entries.collect()).wait(),
         };
@@ -267,4 +325,16 @@ fn each_fault_below_a_database_is_caught_by_its_laws() {
             assert!(run.join().is_err(), "{name} lets {fault:?} pass");
         }
     }
+}
+
+#[test]
+fn each_law_of_databases_was_seen_to_fail() {
+    let caught = CAUGHT.iter().chain(&CAUGHT_MERGING).flat_map(|(_, laws)| laws.iter().copied());
+    let mut seen: BTreeSet<&str> = caught.collect();
+    for law in NOT_OF_A_STORE {
+        assert!(seen.insert(law), "{law} was seen to fail");
+    }
+    let all: BTreeSet<&str> = databases::laws().iter().map(DatabaseLaw::name).collect();
+
+    assert_eq!(seen, all);
 }
