@@ -105,7 +105,7 @@ impl Lease {
     /// Renews the lease until it is lost, which is the only answer: an error.
     ///
     /// It renews after a third of the time that the lease lasts, and what fails in passing again at once, until a tenth of
-    /// the time is left. Dropping it ends the renewing, and leaves the lease held.
+    /// the time is left; beside a renewal that takes long it sends another one each fifth of the time. Dropping it ends the renewing, and leaves the lease held.
     ///
     /// # Errors
     ///
@@ -118,13 +118,15 @@ impl Lease {
                 let due = (self.lasts / 3).saturating_sub(self.lasts - self.remaining());
                 clock.sleep(due).await;
                 let mut failed = false;
-                // One that hangs must not keep another one from coming through.
+                // One that hangs must not keep another one from coming through, and may do so itself yet.
+                let mut renewing = Vec::new();
                 while failed || self.remaining() <= self.lasts - self.lasts / 3 {
                     let spare = self.remaining().saturating_sub(self.lasts / 10);
                     if spare.is_zero() {
                         return Err(self.silent());
                     }
-                    match first_of(self.renew(), clock.sleep(spare.min(self.lasts / 5))).await {
+                    renewing.push(self.renew());
+                    match first_of(any_of(&mut renewing), clock.sleep(spare.min(self.lasts / 5))).await {
                         Some(Ok(())) => break,
                         Some(Err(Error::Failed(failure))) if !failure.is_lasting() => {
                             failed = true;
@@ -234,6 +236,20 @@ pub(super) fn told(owners: &Collection<Ownership>, id: &str, error: Error) -> Er
 /// Whether nobody holds it.
 fn is_lost(conflict: &Conflict) -> bool {
     matches!(conflict.kind(), Kind::State { rule, .. } if rule == "lease-lost")
+}
+
+/// What the first of these to be done gives, which is taken out.
+async fn any_of<A, E>(replies: &mut Vec<Reply<'_, A, E>>) -> Result<A, E> {
+    poll_fn(|context| {
+        for at in 0..replies.len() {
+            if let Poll::Ready(answer) = pin!(&mut replies[at]).poll(context) {
+                drop(replies.swap_remove(at));
+                return Poll::Ready(answer);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// What the future gives, or `None` where the time is over before.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,13 +13,22 @@ use std::time::{Duration, Instant};
 use ifmatch::collection::{Sleep, Timer};
 use ifmatch::conformance::simulation::{Simulated, Simulation};
 use ifmatch::lease::{Ended, Lease, Leases};
-use ifmatch::{Collection, Database, Error, Expected, Kind, Memory, Retry};
+use ifmatch::store::{
+    Abilities, Changes, Committed, Failure, Listed, Outcome, Page, Reply, Resolution, Scan, WriteId,
+};
+use ifmatch::{Collection, Commit, Database, Error, Expected, Kind, Memory, Retry, Start, Store, Versioned};
 use parking_lot::Mutex;
 
 /// How many schedules a run of the tests covers, of each kind.
 const SCHEDULES: u64 = 10_000;
 
 const HOLDERS: u64 = 8;
+
+/// How many stand in line where all is calm.
+const CALM_HOLDERS: u64 = 16;
+
+/// How often a clock goes wrong in one schedule.
+const STEPS: u64 = 6;
 
 const ROUNDS: u64 = 3;
 
@@ -34,17 +44,28 @@ const LONG: Duration = Duration::from_secs(1_000_000);
 enum Mode {
     /// Nobody crashes or pauses, the clocks are right, and no message is lost.
     Calm,
+    /// The same, but for clocks that are an hour apart, and whoever waits takes over by the time that the holder wrote down: what
+    /// waiting must not be.
+    ByItsClock,
     /// Everything goes wrong.
     Wild,
-    /// The same, and holders look whether they are still named before they write, and write then: what a lease must not be.
+    /// The same but for the clocks, and holders look whether they are still named before they write, and write then: what a lease must not be.
     ByName,
 }
 
-/// The clock of one holder: that of the world, but that it may jump ahead, or stand still.
+/// The clock of one process: that of the world, but that it may step ahead or back, or stand still.
 #[derive(Clone)]
 struct Own {
     world: Simulation,
-    kept: Arc<Mutex<(Duration, Option<Instant>)>>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    ahead: Duration,
+    back: Duration,
+    /// Where it stands still.
+    still: Option<Instant>,
 }
 
 impl Own {
@@ -52,25 +73,30 @@ impl Own {
         Self { world: world.clone(), kept: Arc::default() }
     }
 
-    fn jump(&self) {
-        self.kept.lock().0 += HOUR;
-    }
-
-    /// Whoever waits by a clock that stands still waits for ever.
-    fn go_on(&self) {
-        self.kept.lock().1 = None;
-    }
-
-    fn stand_still(&self) {
-        let now = self.now();
-        self.kept.lock().1 = Some(now);
+    /// Goes wrong now and then, whatever is going on meanwhile, and is right in the end: whoever waits by a clock that stands
+    /// still waits for ever.
+    async fn go_wrong(&self) {
+        // Who waits when its clock steps back looks again and again until it has caught up: an hour now and then will do.
+        let back = if self.world.below(20) == 0 { HOUR } else { LASTS };
+        for _ in 0..STEPS {
+            self.world.sleep(Duration::from_millis(self.world.below(60_000))).await;
+            let now = self.now();
+            let mut kept = self.kept.lock();
+            match self.world.below(4) {
+                0 => kept.ahead += HOUR,
+                1 => kept.back += back,
+                2 => kept.still = Some(now),
+                _ => kept.still = None,
+            }
+        }
+        self.kept.lock().still = None;
     }
 }
 
 impl Timer for Own {
     fn now(&self) -> Instant {
         let kept = self.kept.lock();
-        kept.1.unwrap_or_else(|| self.world.now() + kept.0)
+        kept.still.unwrap_or_else(|| self.world.now() + kept.ahead - kept.back)
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
@@ -108,6 +134,8 @@ struct Parts {
     /// What the holders write, each with the token of its lease.
     work: Collection<(u64, u64)>,
     clock: Own,
+    /// When the holder lived last, by its own clock.
+    lived: Arc<Mutex<Option<Instant>>>,
     notes: Arc<Mutex<Notes>>,
 }
 
@@ -116,26 +144,41 @@ fn run(seed: u64, mode: Mode) -> Result<Notes, String> {
     let world = Simulation::new(seed);
     let retry = Retry::default().timer(world.clone()).random(world.randomness());
     let database = match mode {
-        Mode::Calm => Database::new(Memory::<[u8]>::new()),
+        Mode::Calm | Mode::ByItsClock => Database::new(Memory::<[u8]>::new()),
         _ => Database::new(Simulated::new(&world, Memory::<[u8]>::new())),
     };
     let database = database.with_retry(retry);
     let notes = Arc::new(Mutex::new(Notes::default()));
     let work = database.collection("work").unwrap();
-    let shared = Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(world.clone());
-    for holder in 0..HOLDERS {
-        let clock = Own::new(&world);
+    let process = |clock: &Own| Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(clock.clone());
+    let clock = Own::new(&world);
+    let (shared, lived) = ((process(&clock), clock), Arc::default());
+    for holder in 0..mode.holders() {
         // Half of them as in one process, the others as in processes of their own.
-        let leases = match holder % 2 {
+        let (leases, clock) = match holder % 2 {
             0 => shared.clone(),
-            _ => Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(clock.clone()),
+            _ => {
+                let clock = Own::new(&world);
+                (process(&clock), clock)
+            }
         };
+        match mode {
+            Mode::Calm | Mode::ByName => {}
+            Mode::ByItsClock => clock.kept.lock().ahead = HOUR * u32::from(holder == 1),
+            // Of the shared one too: it has one who lets it go wrong.
+            Mode::Wild if holder % 2 == 0 && holder > 0 => {}
+            Mode::Wild => {
+                let clock = clock.clone();
+                world.spawn(async move { clock.go_wrong().await });
+            }
+        }
         let parts = Parts {
             world: world.clone(),
             mode,
             leases,
             work: work.clone(),
             clock,
+            lived: Arc::clone(&lived),
             notes: Arc::clone(&notes),
         };
         world.spawn(async move {
@@ -145,7 +188,7 @@ fn run(seed: u64, mode: Mode) -> Result<Notes, String> {
         });
     }
     world.run();
-    let (trail, told) = (shared, Arc::clone(&notes));
+    let ((trail, _), told) = (shared, Arc::clone(&notes));
     world.spawn(async move {
         let ended = loop {
             if let Ok(ended) = trail.trail("job", None, 1_000).await {
@@ -165,19 +208,49 @@ fn run(seed: u64, mode: Mode) -> Result<Notes, String> {
         }
         newest = *token;
     }
-    if mode == Mode::Calm && (notes.acquired != HOLDERS * ROUNDS || notes.taken_over > 0 || notes.refused > 0)
-    {
+    let calm = matches!(mode, Mode::Calm | Mode::ByItsClock);
+    if calm && (notes.acquired != mode.holders() * ROUNDS || notes.taken_over > 0 || notes.refused > 0) {
         return Err(format!("holders that lived were taken over, or somebody was forgotten: {notes:?}"));
     }
     Ok(notes)
 }
 
+impl Mode {
+    fn holders(self) -> u64 {
+        if self == Self::Calm { CALM_HOLDERS } else { HOLDERS }
+    }
+}
+
 impl Parts {
+    /// Waits until the holder has been silent for the time of a lease, by the time that it wrote down itself.
+    async fn acquire_by_its_clock(&self, owner: &str) -> Result<Lease, Error> {
+        loop {
+            match self.leases.acquire("job", owner).await {
+                Err(Error::Conflict(_)) => {}
+                answer => return answer,
+            }
+            let lived = *self.lived.lock();
+            if lived.is_some_and(|lived| self.clock.now().saturating_duration_since(lived) > LASTS) {
+                // It may have ended by itself meanwhile.
+                let _ = self.leases.force_release("job", owner, "silent").await;
+            }
+            self.world.sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     async fn hold(&self, holder: u64, round: u64) {
         self.world.sleep(Duration::from_secs(self.world.below(60))).await;
         let owner = format!("holder-{holder}");
-        self.clock.go_on();
-        let lease = match self.leases.acquire_within("job", &owner, LONG).await {
+        let at_once = match self.mode {
+            Mode::Wild if self.world.below(4) == 0 => self.leases.acquire("job", &owner).await.ok(),
+            _ => None,
+        };
+        let acquired = match (self.mode, at_once) {
+            (_, Some(lease)) => Ok(lease),
+            (Mode::ByItsClock, None) => self.acquire_by_its_clock(&owner).await,
+            _ => self.leases.acquire_within("job", &owner, LONG).await,
+        };
+        let lease = match acquired {
             Ok(lease) => lease,
             Err(Error::Failed(_)) => return self.notes.lock().failed += 1,
             Err(error) => panic!("who waits this long gets it: {error}"),
@@ -188,25 +261,29 @@ impl Parts {
             notes.acquired += 1;
             assert!(notes.holders.insert(token, holder).is_none(), "two holders have one token");
         }
-        if self.mode == Mode::Calm {
+        if matches!(self.mode, Mode::Calm | Mode::ByItsClock) {
             // Longer than it lasts, again and again.
             let work = async {
                 for number in 0..4 {
-                    self.world.sleep(LASTS * 3 / 2).await;
+                    for _ in 0..9 {
+                        *self.lived.lock() = Some(self.clock.now());
+                        self.world.sleep(LASTS / 6).await;
+                    }
                     self.write(&lease, &owner, round * 100 + number).await;
                 }
                 Ok::<_, Error>(())
             };
-            lease.during(work).await.expect("a holder that lives is not taken over");
-            return lease.release().await.expect("a lease that is held can be released");
+            let lived = lease.during(work).await.is_ok() && lease.release().await.is_ok();
+            *self.lived.lock() = None;
+            self.notes.lock().refused += u64::from(!lived);
+            return;
         }
         for number in 0..4 {
             match self.world.below(10) {
                 // Stopped, for longer than the lease lasts or not.
                 0..3 => self.world.sleep(Duration::from_secs(self.world.below(90))).await,
-                3 => self.clock.jump(),
-                4 => self.clock.stand_still(),
-                5..8 => match lease.renew().await {
+                3 => drop(self.leases.force_release("job", &owner, "by chance").await),
+                4..8 => match lease.renew().await {
                     Ok(()) => {}
                     Err(Error::Conflict(_)) => self.notes.lock().refused += 1,
                     Err(_) => self.notes.lock().failed += 1,
@@ -296,7 +373,14 @@ fn a_holder_that_lives_is_never_taken_over_and_nobody_is_forgotten() {
     let (broken, totals) = broken(Mode::Calm, SCHEDULES / 25);
 
     assert_eq!(broken, None, "IFMATCH_SEED makes it run again");
-    assert_eq!(totals.acquired, SCHEDULES / 25 * HOLDERS * ROUNDS);
+    assert_eq!(totals.acquired, SCHEDULES / 25 * CALM_HOLDERS * ROUNDS);
+}
+
+#[test]
+fn a_takeover_that_trusts_the_clock_of_the_holder_is_caught() {
+    let (broken, _) = broken(Mode::ByItsClock, 100);
+
+    assert!(broken.is_some(), "the check finds nothing");
 }
 
 #[test]
@@ -992,4 +1076,88 @@ fn a_step_can_add_no_write_through_a_handle_whose_lease_would_be_lost_on_the_way
     let jobs = database.define::<u64>("check").unwrap().step(check).open().unwrap();
     jobs.put("j", 1).wait().unwrap();
     assert_eq!(reports.get("x").wait().unwrap(), None);
+}
+
+/// A store that takes its time for each answer, and fails in passing now and then.
+struct Slow {
+    world: Simulation,
+    memory: Memory<[u8]>,
+    takes: Duration,
+    /// Each commit of so many is not applied, and says so.
+    fails: u64,
+    commits: AtomicU64,
+}
+
+impl Store<[u8]> for Slow {
+    fn get<'a>(&'a self, id: &'a str) -> Reply<'a, Option<Versioned<[u8]>>> {
+        self.memory.get(id)
+    }
+
+    fn commit<'a>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed> {
+        Reply::pending(async move {
+            let number = self.commits.fetch_add(1, Ordering::Relaxed);
+            let answer = match number % self.fails {
+                1 => Err(Failure::new(Outcome::NotApplied, "a connection broke").into()),
+                _ => self.memory.commit(commit).await,
+            };
+            self.world.sleep(self.takes).await;
+            answer
+        })
+    }
+
+    fn resolve<'a>(&'a self, write: WriteId) -> Reply<'a, Resolution> {
+        self.memory.resolve(write)
+    }
+
+    fn scan<'a>(&'a self, scan: Scan<'a>) -> Reply<'a, Page<Listed<[u8]>>> {
+        self.memory.scan(scan)
+    }
+
+    fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<[u8]>> {
+        self.memory.watch(from)
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.memory.abilities()
+    }
+}
+
+/// How work of ten leases' time ends over a store that is this slow, and fails as often as this.
+fn worked(takes: Duration, fails: u64) -> Result<(), Error> {
+    let world = Simulation::new(1);
+    let store =
+        Slow { world: world.clone(), memory: Memory::new(), takes, fails, commits: AtomicU64::new(0) };
+    let retry = Retry::default().timer(world.clone()).random(world.randomness()).deadline(LONG);
+    let database = Database::new(store).with_retry(retry.attempts(1));
+    let leases = Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(world.clone());
+    let ended = Arc::new(Mutex::new(None));
+    let (told, clock) = (Arc::clone(&ended), world.clone());
+    world.spawn(async move {
+        let lease = leases.acquire("job", "ann").await.unwrap();
+        let work = async {
+            clock.sleep(LASTS * 10).await;
+            Ok::<_, Error>(())
+        };
+        *told.lock() = Some(lease.during(work).await);
+    });
+    world.run();
+    let ended = ended.lock().take();
+    ended.expect("it ends")
+}
+
+#[test]
+fn a_lease_is_kept_over_a_store_that_is_slow_or_fails_in_passing() {
+    for (takes, fails) in [(1, u64::MAX), (7, u64::MAX), (1, 2), (1, 3), (3, 4)] {
+        let worked = worked(Duration::from_secs(takes), fails);
+
+        assert!(worked.is_ok(), "answers after {takes} s, one of {fails} fails: {worked:?}");
+    }
+}
+
+#[test]
+fn a_lease_that_cannot_be_renewed_in_time_is_over() {
+    let ended = worked(LASTS, u64::MAX).unwrap_err();
+
+    let conflict = ended.conflict().unwrap();
+    assert!(matches!(conflict.kind(), Kind::State { rule, .. } if rule == "lease-lost"), "{conflict}");
 }
