@@ -19,6 +19,8 @@ use ifmatch::store::{
 use ifmatch::{Collection, Commit, Database, Error, Expected, Kind, Memory, Retry, Start, Store, Versioned};
 use parking_lot::Mutex;
 
+use crate::file::Directory;
+
 /// How many schedules a run of the tests covers, of each kind.
 const SCHEDULES: u64 = 10_000;
 
@@ -1160,4 +1162,47 @@ fn a_lease_that_cannot_be_renewed_in_time_is_over() {
 
     let conflict = ended.conflict().unwrap();
     assert!(matches!(conflict.kind(), Kind::State { rule, .. } if rule == "lease-lost"), "{conflict}");
+}
+
+/// The clock of one who was stopped.
+#[derive(Clone)]
+struct Stopped(Instant);
+
+impl Timer for Stopped {
+    fn now(&self) -> Instant {
+        self.0
+    }
+
+    fn sleep(&self, _: Duration) -> Sleep {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn a_stopped_holder_writes_nothing_more_to_a_file() {
+    const SHORT: Duration = Duration::from_millis(20);
+    let directory = Directory::new();
+    let database = Database::new(directory.open());
+    let work = database.collection::<u64>("work").unwrap();
+    let others = Leases::new(&database, "leases").unwrap().lasting(SHORT);
+    for round in 1..=100 {
+        let stopped = Leases::new(&database, "leases").unwrap().lasting(SHORT).timer(Stopped(Instant::now()));
+        let lease = stopped.acquire("job", "ann").wait().unwrap();
+        let late = work.under(&lease).unwrap();
+        late.put("x", 0).wait().unwrap();
+
+        let next = others.acquire_within("job", "bob", LONG).wait().unwrap();
+        work.under(&next).unwrap().put("x", round).wait().unwrap();
+
+        // By its own clock it has all of its time.
+        assert_eq!(lease.remaining(), SHORT);
+        let refused = late.put("x", 0).wait().unwrap_err();
+        let kind = refused.conflict().unwrap().kind();
+        assert!(matches!(kind, Kind::Locked { holder, .. } if &**holder == "bob"), "{refused}");
+        next.release().wait().unwrap();
+        let refused = late.put("x", 0).wait().unwrap_err();
+        let kind = refused.conflict().unwrap().kind();
+        assert!(matches!(kind, Kind::State { rule, .. } if rule == "lease-lost"), "{refused}");
+        assert_eq!(*work.fetch("x").wait().unwrap().value, round);
+    }
 }
