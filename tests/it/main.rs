@@ -31,7 +31,7 @@ mod later;
 mod laws;
 mod layers;
 mod lazy;
-#[cfg(feature = "conformance")]
+#[cfg(all(feature = "conformance", feature = "file"))]
 mod leases;
 mod manifest;
 #[cfg(all(feature = "merge", feature = "conformance"))]
