@@ -335,6 +335,15 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
+    /// Counts how often it is woken.
+    struct Count(AtomicU32);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// No stall, however slow the machine.
     fn patient() -> Retry {
         let long = Duration::from_secs(600);
@@ -602,14 +611,6 @@ mod tests {
 
     #[test]
     fn whoever_cuts_in_calls_the_next_when_it_goes() {
-        struct Count(AtomicU32);
-
-        impl std::task::Wake for Count {
-            fn wake(self: Arc<Self>) {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-
         let gate = Gate::<u64>::new(Arc::new(ThreadTimer), Some(MILLISECOND * 60_000));
         for passes in [true, false] {
             let count = Arc::new(Count(AtomicU32::new(0)));
@@ -707,14 +708,6 @@ mod tests {
         impl Drop for Fragile {
             fn drop(&mut self) {
                 assert!(!self.0, "a drop that panics");
-            }
-        }
-
-        struct Count(AtomicU32);
-
-        impl std::task::Wake for Count {
-            fn wake(self: Arc<Self>) {
-                self.0.fetch_add(1, Ordering::Relaxed);
             }
         }
 

@@ -105,7 +105,8 @@ impl Lease {
     /// Renews the lease until it is lost, which is the only answer: an error.
     ///
     /// It renews after a third of the time that the lease lasts, and what fails in passing again at once, until a tenth of
-    /// the time is left; beside a renewal that takes long it sends another one each fifth of the time. Dropping it ends the renewing, and leaves the lease held.
+    /// the time is left; beside a renewal that takes long it sends another one each fifth of the time. Dropping it ends the
+    /// renewing, and leaves the lease held.
     ///
     /// # Errors
     ///
