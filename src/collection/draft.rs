@@ -39,6 +39,9 @@ pub struct Draft<T: Resource> {
     base: Versioned<T>,
     /// The base's own until the first mutable use.
     value: Arc<T>,
+    /// Whether it was based on another state since it was last committed: it is written then, also where the value of that
+    /// state is the very same one.
+    rebased: bool,
     /// Where a transaction puts the new base once it has committed.
     saved: Option<Arc<Saved<T>>>,
     /// Whether a commit of it was sent, and nobody knows what came of it: what is stored may have its changes already.
@@ -96,7 +99,7 @@ impl<T: Resource + Clone> Collection<T> {
 impl<T: Resource> Draft<T> {
     fn new(collection: Collection<T>, id: &str, base: Versioned<T>) -> Self {
         let value = Arc::clone(&base.value);
-        Self { collection, id: id.into(), base, value, saved: None, in_doubt: false }
+        Self { collection, id: id.into(), base, value, rebased: false, saved: None, in_doubt: false }
     }
 
     /// The id of the resource.
@@ -118,6 +121,7 @@ impl<T: Resource> Draft<T> {
         // The state it has already leaves it as it is: untouched, if it was.
         if self.base.version != base.version {
             self.base = base;
+            self.rebased = true;
             self.in_doubt = false;
         }
     }
@@ -137,7 +141,7 @@ impl<T: Resource> Draft<T> {
     pub fn commit(&mut self) -> Reply<'_, Versioned<T>> {
         self.take_saved();
         let touched = self.is_touched();
-        let Self { collection, id, base, value, in_doubt, .. } = self;
+        let Self { collection, id, base, value, rebased, in_doubt, .. } = self;
         // So it stays where the reply is dropped.
         let doubted_before = std::mem::replace(in_doubt, *in_doubt || touched);
         let commit = match touched {
@@ -150,6 +154,7 @@ impl<T: Resource> Draft<T> {
             let committed = committed?;
             if touched {
                 *base = Versioned { version: committed.put_version(0)?, value: Arc::clone(value) };
+                *rebased = false;
             } else {
                 // Another one where the value was rewritten in a newer schema.
                 base.version = committed.version().unwrap_or(base.version);
@@ -179,6 +184,7 @@ impl<T: Resource> Draft<T> {
         self.take_saved();
         self.value = Arc::clone(&now.value);
         self.base = now;
+        self.rebased = false;
         self.in_doubt = false;
     }
 
@@ -212,7 +218,7 @@ impl<T: Resource> Draft<T> {
 
     /// Not by `==`, which may compare less than there is: a type with the `==` of its ids would lose what was changed.
     fn is_touched(&self) -> bool {
-        !Arc::ptr_eq(&self.value, &self.base.value)
+        self.rebased || !Arc::ptr_eq(&self.value, &self.base.value)
     }
 
     fn take_saved(&mut self) {
@@ -222,6 +228,7 @@ impl<T: Resource> Draft<T> {
         match saved.now.get() {
             Some(now) => {
                 self.base = now.clone();
+                self.rebased = false;
                 self.in_doubt = false;
             }
             None => self.in_doubt |= in_doubt,
@@ -323,6 +330,23 @@ mod tests {
         changed.rebase(other);
         changed.commit().wait().unwrap();
         assert_eq!(*notes.fetch("a").wait().unwrap().value, "one!");
+    }
+
+    /// Two copies of one state share its value; the second is based on what the first one wrote.
+    #[test]
+    fn a_draft_based_on_another_state_is_written_also_where_that_has_the_very_same_value() {
+        let notes = notes();
+        let mut first = notes.edit("a").wait().unwrap();
+        let mut second = notes.edit("a").wait().unwrap();
+        first.rebase(notes.put("a", "other".to_string()).wait().unwrap());
+        let written = first.commit().wait().unwrap();
+
+        second.rebase(written.clone());
+        let saved = second.commit().wait().unwrap();
+
+        assert_ne!(saved.version, written.version);
+        assert_eq!(*saved.value, "one");
+        assert_eq!(second.commit().wait().unwrap(), saved);
     }
 
     #[test]
