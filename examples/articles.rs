@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -16,6 +16,7 @@ use axum::middleware::map_response;
 use axum::routing::{Router, get, post};
 use ifmatch::http::{Answer, Preconditions, Problem, Required};
 use ifmatch::lease::{Ended, Held, Lease, Leases};
+use ifmatch::store::Page;
 use ifmatch::web::axum::problems;
 use ifmatch::{Collection, Conflict, Database, Error, Version, Versioned};
 use serde::{Deserialize, Serialize};
@@ -188,32 +189,39 @@ struct Range {
     limit: Option<usize>,
 }
 
+impl Range {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(LONGEST_PAGE).min(LONGEST_PAGE)
+    }
+}
+
+/// One page of a list.
 #[derive(Serialize)]
-struct List {
-    articles: Vec<Listed>,
+struct Paged<T> {
+    items: Vec<T>,
     /// What to pass as `after` for the next page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
+impl<T> Paged<T> {
+    fn of<F>(page: Page<F>, shown: impl Fn(Arc<str>, F) -> T) -> Json<Self> {
+        let next = page.next().map(str::to_owned);
+        Json(Self { items: page.items.into_iter().map(|(id, found)| shown(id, found)).collect(), next })
+    }
+}
+
 #[derive(Serialize)]
 struct Listed {
-    id: String,
+    id: Arc<str>,
     version: Version,
     title: String,
 }
 
 /// `GET /articles?after=…&limit=…`: one page of the list, in the order of the ids.
-async fn list(office: State<Office>, Query(range): Query<Range>) -> Result<Json<List>, Error> {
-    let limit = range.limit.unwrap_or(LONGEST_PAGE).min(LONGEST_PAGE);
-    let page = office.articles.scan("", range.after.as_deref(), limit).await?;
-    let next = page.next().map(str::to_owned);
-    let listed = |(id, article): &(Arc<str>, Versioned<Article>)| Listed {
-        id: id.to_string(),
-        version: article.version,
-        title: article.value.title.clone(),
-    };
-    Ok(Json(List { articles: page.items.iter().map(listed).collect(), next }))
+async fn list(office: State<Office>, Query(range): Query<Range>) -> Result<Json<Paged<Listed>>, Error> {
+    let page = office.articles.scan("", range.after.as_deref(), range.limit()).await?;
+    Ok(Paged::of(page, |id, found| Listed { id, version: found.version, title: found.value.title.clone() }))
 }
 
 #[derive(Deserialize)]
@@ -229,6 +237,9 @@ struct Editor {
 struct Holder {
     id: String,
     owner: String,
+    /// Seconds since 1970, by the clock of the service that gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
     /// Seconds, from one renewal to the next.
     lasts: u64,
 }
@@ -236,12 +247,18 @@ struct Holder {
 impl Holder {
     fn of(lease: &Lease) -> Versioned<Self> {
         let (id, owner) = (lease.id().to_owned(), lease.owner().to_owned());
-        Versioned::new(lease.token(), Self { id, owner, lasts: RESERVED.as_secs() })
+        Versioned::new(lease.token(), Self { id, owner, since: None, lasts: RESERVED.as_secs() })
     }
 
     fn known(id: &str, held: Held) -> Self {
-        Self { id: id.to_owned(), owner: held.owner, lasts: held.lasts.as_secs() }
+        let (since, lasts) = (Some(seconds(held.since)), held.lasts.as_secs());
+        Self { id: id.to_owned(), owner: held.owner, since, lasts }
     }
+}
+
+/// A time as seconds since 1970.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// `POST /articles/{id}/lease`: reserves the article for the editor who is named, 201; 423 where it is reserved for another
@@ -291,18 +308,19 @@ async fn holder(office: State<Office>, Path(id): Path<String>) -> Result<Json<Op
 }
 
 /// `GET /leases`: all that are held, in pages like the list.
-async fn leases(office: State<Office>, Query(range): Query<Range>) -> Result<Json<Vec<Holder>>, Error> {
-    let limit = range.limit.unwrap_or(LONGEST_PAGE).min(LONGEST_PAGE);
-    let page = office.leases.list(range.after.as_deref(), limit).await?;
-    Ok(Json(page.items.into_iter().map(|(id, held)| Holder::known(&id, held)).collect()))
+async fn leases(office: State<Office>, Query(range): Query<Range>) -> Result<Json<Paged<Holder>>, Error> {
+    let page = office.leases.list(range.after.as_deref(), range.limit()).await?;
+    Ok(Paged::of(page, |id, held| Holder::known(&id, held)))
 }
 
+/// How a lease was ended by somebody else than its holder.
 #[derive(Serialize)]
-struct Trail {
-    ended: Vec<Ended>,
-    /// What to pass as `after` for the next page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
+struct Taken {
+    from: String,
+    by: String,
+    reason: String,
+    /// Seconds since 1970.
+    at: u64,
 }
 
 /// `GET /articles/{id}/lease/trail`: how leases were ended by others than their holders, the first time first.
@@ -310,11 +328,10 @@ async fn trail(
     office: State<Office>,
     id: Path<String>,
     Query(range): Query<Range>,
-) -> Result<Json<Trail>, Error> {
-    let limit = range.limit.unwrap_or(LONGEST_PAGE).min(LONGEST_PAGE);
-    let page = office.leases.trail(&id, range.after.as_deref(), limit).await?;
-    let next = page.next().map(str::to_owned);
-    Ok(Json(Trail { ended: page.items.into_iter().map(|(_, ended)| ended).collect(), next }))
+) -> Result<Json<Paged<Taken>>, Error> {
+    let page = office.leases.trail(&id, range.after.as_deref(), range.limit()).await?;
+    let taken = |Ended { from, by, reason, at, .. }| Taken { from, by, reason, at: seconds(at) };
+    Ok(Paged::of(page, |_, ended| taken(ended)))
 }
 
 struct Options {
