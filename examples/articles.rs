@@ -16,9 +16,9 @@ use axum::middleware::map_response;
 use axum::routing::{Router, get, post};
 use ifmatch::http::{Answer, Preconditions, Problem, Required};
 use ifmatch::lease::{Ended, Held, Lease, Leases};
-use ifmatch::store::Page;
+use ifmatch::store::{Intent, NotFound, Page, Refusal};
 use ifmatch::web::axum::problems;
-use ifmatch::{Collection, Conflict, Database, Error, Version, Versioned};
+use ifmatch::{Collection, Database, Error, Version, Versioned};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
@@ -78,7 +78,8 @@ impl Office {
     async fn lease(&self, id: &str, headers: &HeaderMap) -> Result<Lease, Error> {
         let token =
             headers.get(LEASE_TOKEN).and_then(|tag| tag.to_str().ok()?.trim_matches('"').parse().ok());
-        let none = || Conflict::state(id, "lease-token", "the request names no lease in `Lease-Token`");
+        let none =
+            || Refusal::MalformedCondition { name: "Lease-Token", problem: "not the tag of a lease".into() };
         self.leases.resume(id, token.ok_or_else(none)?).await
     }
 }
@@ -149,13 +150,15 @@ struct NewArticle {
     article: Article,
 }
 
-/// `POST /articles`: 201, or 409 where the id is taken.
+/// `POST /articles`: 201, or 409 where the id is taken, 423 where it is reserved for another editor.
 async fn create(
     office: State<Office>,
     known: Preconditions,
+    headers: HeaderMap,
     Json(new): Json<NewArticle>,
 ) -> Result<Answer<Article>, Problem> {
-    let created = office.articles.create_if(&new.id, &known, new.article).await;
+    let articles = office.under(&new.id, &headers).await?;
+    let created = articles.create_if(&new.id, &known, new.article).await;
     created.map(|created| created.at("/articles")).map_err(|error| Problem::new(error).at("/articles"))
 }
 
@@ -295,16 +298,24 @@ struct Force {
     reason: String,
 }
 
-/// `POST /articles/{id}/lease/force`: ends the lease of whoever holds it, and keeps who did that and why.
-async fn force(office: State<Office>, id: Path<String>, force: Json<Force>) -> Result<StatusCode, Error> {
-    office.leases.force_release(&id, &force.by, &force.reason).await?;
+/// `POST /articles/{id}/lease/force`: ends the lease that `If-Match` names, and keeps who did that and why; 412 where
+/// somebody else holds it by now.
+async fn force(
+    office: State<Office>,
+    id: Path<String>,
+    basis: Required,
+    force: Json<Force>,
+) -> Result<StatusCode, Error> {
+    let held = office.leases.holder(&id).await?.map(|held| held.token);
+    let holder = basis.admit(&id, Intent::Delete, held)?;
+    office.leases.force_release(&id, holder, &force.by, &force.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /articles/{id}/lease`: who holds it, or `null`.
-async fn holder(office: State<Office>, Path(id): Path<String>) -> Result<Json<Option<Holder>>, Error> {
-    let held = office.leases.holder(&id).await?;
-    Ok(Json(held.map(|held| Holder::known(&id, held))))
+/// `GET /articles/{id}/lease`: who holds it, with the token as the `ETag`; 404 where nobody does.
+async fn holder(office: State<Office>, Path(id): Path<String>) -> Result<Versioned<Holder>, Error> {
+    let held = office.leases.holder(&id).await?.ok_or_else(|| NotFound::new(&id))?;
+    Ok(Versioned::new(held.token, Holder::known(&id, held)))
 }
 
 /// `GET /leases`: all that are held, in pages like the list.

@@ -26,7 +26,7 @@ pub(crate) use call::{Call, missing_in, own_in};
 pub use collection::Collection;
 pub use database::{Along, Database, DatabaseTransaction, Definition, Exit, Part, Step};
 #[cfg(feature = "json")]
-pub(crate) use database::{Encoding, Escort, Guard, Guarded};
+pub(crate) use database::{Encoding, Escort, Guard, Guarded, Tell};
 pub use draft::Draft;
 #[cfg(any(feature = "merge", all(test, shuttle)))]
 pub(crate) use gate::Called;

@@ -194,7 +194,14 @@ pub async fn a_lost_lease_writes_nothing(database: &Database) {
     good(under[0].put("a", 1).await, "a write under a lease");
     good(under[1].put("other", 1).await, "a write of another id under a lease");
 
-    good(room.leases.force_release("a", "bob", "she is on holiday").await, "a release by force");
+    let version = good(room.plain.put("another", 1).await, "a put").version;
+    conflict(
+        room.leases.force_release("a", version, "bob", "of another").await,
+        "a release of another holder",
+    );
+    good(lease.renew().await, "a renewal after another holder was to be released");
+    let ended = room.leases.force_release("a", lease.token(), "bob", "she is on holiday");
+    good(ended.await, "a release by force");
     for (to, id) in under.iter().zip(["a", "other"]) {
         for (what, answer) in every_write(&room.database, to, id).await {
             let refused = conflict(answer, what);
@@ -211,7 +218,7 @@ pub async fn a_lost_lease_writes_nothing(database: &Database) {
         for (what, answer) in every_write(&room.database, to, id).await {
             let refused = conflict(answer, what);
             assert!(
-                matches!(refused.kind(), Kind::Locked { holder, .. } if &**holder == "bob"),
+                matches!(refused.kind(), Kind::State { rule, reason } if rule == "lease-lost" && reason.contains("`bob`")),
                 "{what}: {refused}"
             );
         }

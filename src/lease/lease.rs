@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::collection::Collection;
+use crate::lease::guard::{LOST, lost};
 use crate::lease::leases::Leases;
 use crate::lease::record::{Heartbeat, Ownership};
 use crate::store::{Conflict, Error, Kind, Mismatch, Outcome, Reply, Version};
@@ -77,9 +78,8 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// A [`Conflict`] where the lease is lost: of [`Kind::Locked`](crate::Kind::Locked) where another one holds it, else of
-    /// [`Kind::State`](crate::Kind::State) with the rule `lease-lost`. Any other error loses nothing: renew again while
-    /// there is time [remaining](Self::remaining).
+    /// A [`Conflict`] of [`Kind::State`] with the rule `lease-lost` where the lease is lost, whoever holds it by now; HTTP status
+    /// 409. Any other error loses nothing: renew again while there is time [remaining](Self::remaining).
     ///
     /// ```
     /// # use ifmatch::lease::Leases;
@@ -102,7 +102,7 @@ impl Lease {
         })
     }
 
-    /// Renews the lease until it is lost, which is the only answer: an error.
+    /// Renews the lease until it is lost or can't be renewed, which is the only answer: an error.
     ///
     /// It renews after a third of the time that the lease lasts, and what fails in passing again at once, until a tenth of
     /// the time is left; beside a renewal that takes long it sends another one each fifth of the time. Dropping it ends the
@@ -110,18 +110,22 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// Those of [`renew`](Self::renew) that tell of a loss, at once; a conflict with the rule `lease-lost` where no renewal
-    /// came through in time.
+    /// Those of [`renew`](Self::renew) that tell of a loss, or that will not pass, as of a full disk, at once; a conflict with
+    /// the rule `lease-lost` where no renewal came through in time.
     pub fn keep(&self) -> Reply<'_, Infallible> {
         Reply::pending(async move {
             let clock = self.leases.clock();
             loop {
+                let before = *self.renewed.lock();
                 let due = (self.lasts / 3).saturating_sub(self.lasts - self.remaining());
                 clock.sleep(due).await;
-                let mut failed = false;
+                // Not by the time that is left: a clock that stands still, or has stepped back, tells of no end.
+                if *self.renewed.lock() != before {
+                    continue;
+                }
                 // One that hangs must not keep another one from coming through, and may do so itself yet.
                 let mut renewing = Vec::new();
-                while failed || self.remaining() <= self.lasts - self.lasts / 3 {
+                loop {
                     let spare = self.remaining().saturating_sub(self.lasts / 10);
                     if spare.is_zero() {
                         return Err(self.silent());
@@ -130,11 +134,10 @@ impl Lease {
                     match first_of(any_of(&mut renewing), clock.sleep(spare.min(self.lasts / 5))).await {
                         Some(Ok(())) => break,
                         Some(Err(Error::Failed(failure))) if !failure.is_lasting() => {
-                            failed = true;
                             clock.sleep(spare.min(self.lasts / 20)).await;
                         }
                         Some(Err(error)) => return Err(error),
-                        None => failed = true,
+                        None => {}
                     }
                 }
             }
@@ -195,9 +198,9 @@ impl Lease {
             if !again && answer.as_ref().is_err_and(|error| error.outcome() != Outcome::Unknown) {
                 self.leaving.store(false, Ordering::Relaxed);
             }
-            match answer.map_err(|error| self.told(error)) {
-                Err(Error::Conflict(conflict)) if again && is_lost(&conflict) => {}
-                answer => drop(answer?),
+            match answer {
+                Err(Error::Conflict(conflict)) if again && self.is_nobodys(&conflict) => {}
+                answer => drop(answer.map_err(|error| self.told(error))?),
             }
             self.leases.watched().forget(&self.id);
             Ok(())
@@ -208,35 +211,32 @@ impl Lease {
         self.leases.owners()
     }
 
+    /// What a conflict over the holder's record means to the holder.
     fn told(&self, error: Error) -> Error {
-        told(self.owners(), &self.id, error)
+        let Error::Conflict(conflict) = error else { return error };
+        let owners = self.owners().name();
+        let told = |mismatch: Mismatch| {
+            // Any other one, as a rule of the trail, says for itself what it means.
+            if mismatch.collection() != owners {
+                return mismatch;
+            }
+            lost(&self.id, &mismatch).in_collection(owners.unwrap_or_default())
+        };
+        conflict.map(told).into()
+    }
+
+    /// Whether nobody holds it.
+    fn is_nobodys(&self, conflict: &Conflict) -> bool {
+        let of_owners = |mismatch: &Mismatch| mismatch.collection() == self.owners().name();
+        let mut mismatches = conflict.mismatches().iter();
+        mismatches.any(|one| of_owners(one) && matches!(one.kind(), Kind::Missing | Kind::Deleted))
     }
 
     fn silent(&self) -> Error {
-        Conflict::state(&self.id, "lease-lost", "its lease could not be renewed in time").into()
+        let owners = self.owners().name().unwrap_or_default();
+        let refused = Mismatch::state(&self.id, LOST, "its lease could not be renewed in time");
+        Conflict::from(refused.in_collection(owners)).into()
     }
-}
-
-/// What a conflict over the holder's record means to who took it to be another one's.
-pub(super) fn told(owners: &Collection<Ownership>, id: &str, error: Error) -> Error {
-    let Error::Conflict(conflict) = error else { return error };
-    let told = |mismatch: Mismatch| {
-        // Any other one, as a rule of the trail, says for itself what it means.
-        if mismatch.collection() != owners.name() {
-            return mismatch;
-        }
-        let told = match mismatch.current::<Ownership>() {
-            Some(held) => Mismatch::locked(id, &*held.value.owner, held.value.lasts()),
-            None => Mismatch::state(id, "lease-lost", "the lease is no longer held"),
-        };
-        told.in_collection(owners.name().unwrap_or_default())
-    };
-    conflict.map(told).into()
-}
-
-/// Whether nobody holds it.
-fn is_lost(conflict: &Conflict) -> bool {
-    matches!(conflict.kind(), Kind::State { rule, .. } if rule == "lease-lost")
 }
 
 /// What the first of these to be done gives, which is taken out.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::collection::{Collection, Database, Gate, ThreadTimer, Timer};
-use crate::lease::lease::{Lease, told};
+use crate::lease::lease::Lease;
 use crate::lease::record::{Ended, Heartbeat, Held, Ownership};
 use crate::lease::waiting::Waiting;
 use crate::lease::watched::Watched;
-use crate::store::{Error, Page, Reply, Version};
+use crate::store::{Condition, Error, Expected, NotFound, Page, Reply, Version};
 
 /// How long a lease lasts that nobody says more of.
 const LASTS: Duration = Duration::from_secs(30);
@@ -39,7 +39,8 @@ pub struct Leases {
 
 impl Leases {
     /// The leases that are kept under this name. Two handles of one name are about the same leases; whoever waits is served
-    /// in order only among those who wait on clones of one handle.
+    /// in order only among those who wait on clones of one handle. **Keep it, and clone it**: what its looks have seen of
+    /// holders is its own, so one that is made for each call ends the lease of no holder that died.
     ///
     /// # Errors
     ///
@@ -135,9 +136,10 @@ impl Leases {
     ///
     /// Those who wait on clones of one handle are served in the order in which they came, and what one of them has seen of
     /// the holder counts for the next. Others, in other processes too, are told of a release by the store's feed, and race
-    /// for it. The first in line looks at the store ten times in the time that the lease lasts, and where the store has
-    /// no feed at least once a second. One in line that nobody polls holds the others up for half of that time at most.
-    /// A store that fails in passing is asked again while there is time.
+    /// for it: one near to the store that releases and acquires in a loop may keep those farther away out for long, unless it
+    /// pauses in between. The first in line looks at the store ten times in the time that the lease lasts, and where the store
+    /// has no feed at least once a second. One in line that nobody polls holds the others up for half of that time at most. A
+    /// store that fails in passing is asked again while there is time.
     ///
     /// Where the answer to an acquisition is lost, the store is asked what became of it before anything else, so that nobody
     /// waits for itself; unless it can't tell any more. The time bounds the waiting, and no answer of the store, which has
@@ -253,13 +255,14 @@ impl Leases {
         })
     }
 
-    /// Ends a lease whoever holds it, and keeps in the same commit who did that and why: what the holder writes under it from
-    /// then on is refused. A record that can't be read, damaged or of a later release, is ended too: the trail says that
-    /// `somebody` held it.
+    /// Ends the lease of this holder, and keeps in the same commit who did that and why: what the holder writes under it from
+    /// then on is refused. The holder is named by its [token](Held::token), as [`holder`](Self::holder) and [`list`](Self::list)
+    /// tell it: whoever has come to hold it since is left alone. [`Expected::Present`] ends it whoever holds it.
+    /// A record that can't be read, damaged or of a later release, is ended too: the trail says that `somebody` held it.
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`](crate::Error::NotFound) where nobody holds it; a [`Conflict`](crate::Conflict) where it changed hands in between.
+    /// [`Error::NotFound`](crate::Error::NotFound) where nobody holds it; a [`Conflict`](crate::Conflict) where another one does.
     ///
     /// ```
     /// # use ifmatch::lease::Leases;
@@ -267,27 +270,43 @@ impl Leases {
     /// let leases = Leases::new(&Database::in_memory(), "leases")?;
     /// let lease = leases.acquire("nightly", "worker-1").wait()?;
     ///
-    /// leases.force_release("nightly", "ann", "it hangs").wait()?;
+    /// let held = leases.holder("nightly").wait()?.expect("it hangs");
+    /// leases.force_release("nightly", held.token, "ann", "it hangs").wait()?;
     /// assert!(lease.renew().wait().is_err());
     /// let ended = &leases.trail("nightly", None, 1).wait()?.items[0].1;
     /// assert_eq!((&*ended.from, &*ended.by, &*ended.reason), ("worker-1", "ann", "it hangs"));
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
-    pub fn force_release<'a>(&'a self, id: &'a str, by: &'a str, reason: &'a str) -> Reply<'a, ()> {
+    pub fn force_release<'a>(
+        &'a self,
+        id: &'a str,
+        holder: impl Into<Condition>,
+        by: &'a str,
+        reason: &'a str,
+    ) -> Reply<'a, ()> {
+        let mut holder = holder.into();
         Reply::pending(async move {
             let (token, owner) = match self.owners.fetch(id).await {
                 Ok(held) => (held.version, held.value.owner.clone()),
                 // Whoever it was: it gives way to nobody else.
                 Err(Error::Corrupt(corrupt)) => (corrupt.version(), "somebody".to_owned()),
+                // That it was held before is nobody's resource that is gone.
+                Err(Error::NotFound(missing)) => {
+                    let owners = missing.collection().unwrap_or_default();
+                    return Err(NotFound::new(id).in_collection(owners).into());
+                }
                 Err(error) => return Err(error),
             };
+            if let Expected::Any | Expected::Present = holder.expected {
+                holder.expected = Expected::Version(token);
+            }
             let mut transaction = self.database.transaction();
-            transaction.check(&self.owners, id, token)?;
+            transaction.check(&self.owners, id, holder)?;
             transaction.delete(&self.owners, id);
             transaction.delete(&self.beats, id);
             let ended = Ended::new(&owner, by, reason);
             transaction.create(&self.trail, &self.trail_id(id, token), ended)?;
-            transaction.commit().await.map_err(|error| told(&self.owners, id, error))?;
+            transaction.commit().await?;
             self.watched.forget(id);
             Ok(())
         })
@@ -309,6 +328,11 @@ impl Leases {
     }
 
     /// Some of the leases that are held, in the order of their ids: those after `after`, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] where the record of one can't be read: it names the id, which
+    /// [`force_release`](Self::force_release) takes, or to go on after.
     ///
     /// ```
     /// # use ifmatch::lease::Leases;
@@ -335,8 +359,8 @@ impl Leases {
     /// # use ifmatch::Database;
     /// let leases = Leases::new(&Database::in_memory(), "leases")?;
     /// for owner in ["worker-1", "worker-2"] {
-    ///     leases.acquire("nightly", owner).wait()?;
-    ///     leases.force_release("nightly", "ann", "it hangs").wait()?;
+    ///     let token = leases.acquire("nightly", owner).wait()?.token();
+    ///     leases.force_release("nightly", token, "ann", "it hangs").wait()?;
     /// }
     ///
     /// let first = leases.trail("nightly", None, 1).wait()?;
@@ -377,15 +401,15 @@ impl Leases {
         self.lasts
     }
 
-    pub(super) fn clock(&self) -> &dyn Timer {
-        &*self.timer
+    pub(super) fn clock(&self) -> &Arc<dyn Timer> {
+        &self.timer
     }
 
     pub(super) fn waiting(&self) -> &Gate<Ownership> {
         &self.waiting
     }
 
-    pub(super) fn watched(&self) -> &Watched {
+    pub(super) fn watched(&self) -> &Arc<Watched> {
         &self.watched
     }
 }

@@ -27,7 +27,8 @@
 //!
 //! # A job that only one may run
 //!
-//! Who was taken to be dead may only have been slow. It must not write any more, and does not:
+//! Who was taken to be dead may only have been slow. It must not write any more, and does not. A lease puts runs in an order and
+//! does not count them: who has waited for another one comes after it, and looks whether the work is done.
 //!
 //! ```
 //! use std::time::Duration;
@@ -44,7 +45,9 @@
 //! // Renewed while the work is under way. Should it be lost for all that, the work is dropped.
 //! let work = async {
 //!     let reports = reports.under(&lease)?;
-//!     reports.put("today", "all is well".to_string()).await?;
+//!     if reports.get("today").await?.is_none() {
+//!         reports.put("today", "all is well".to_string()).await?;
+//!     }
 //!     Ok::<_, Error>(())
 //! };
 //! let done = lease.during(work).wait();

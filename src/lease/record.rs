@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{Version, Versioned};
 
-/// The format of these records. One of a later format is left alone: it is neither read in part nor taken over.
+/// The format of these records. One of a later format is left alone: what of it can be read is told, and it is not taken over.
 const FORMAT: u32 = 1;
 
 /// Who holds a lease. Its version is the fencing token, and stays while the holder does.
@@ -62,6 +62,15 @@ impl Ownership {
 
     pub(super) fn lasts(&self) -> Duration {
         Duration::from_millis(self.lasts)
+    }
+
+    /// How long it is until it may be taken over from one who was silent for so long.
+    pub(super) fn left(&self, silent: Duration) -> Duration {
+        match self.is_understood() {
+            true => self.lasts().saturating_sub(silent),
+            // Nobody knows what it takes.
+            false => self.lasts(),
+        }
     }
 
     /// Whether this program knows all that it says.

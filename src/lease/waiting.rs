@@ -12,6 +12,9 @@ use crate::store::{
     Start, Version, Versioned, WriteId, shortened,
 };
 
+/// The longest name of an owner.
+const MAX_OWNER_BYTES: usize = 512;
+
 /// How often one who acquires at once may find that it changed hands while it looked.
 const MOST_TRIES: u32 = 16;
 
@@ -42,7 +45,7 @@ impl<'a> Waiting<'a> {
     }
 
     pub(super) async fn at_once(self) -> Result<Lease, Error> {
-        self.check_id()?;
+        self.check_names()?;
         let mut tried = 0;
         loop {
             match self.look().await? {
@@ -61,7 +64,7 @@ impl<'a> Waiting<'a> {
     }
 
     pub(super) async fn within(mut self, within: Duration) -> Result<Lease, Error> {
-        self.check_id()?;
+        self.check_names()?;
         self.waits = true;
         let clock = self.leases.clock();
         let begun = clock.now();
@@ -260,14 +263,17 @@ impl<'a> Waiting<'a> {
     }
 
     fn locked(&self, held: &Versioned<Ownership>, silent: Duration) -> Error {
-        let remaining = held.value.lasts().saturating_sub(silent);
-        let conflict = Conflict::locked(self.id, &*held.value.owner, remaining);
+        let conflict = Conflict::locked(self.id, &*held.value.owner, held.value.left(silent));
         let collection = self.leases.owners().name().unwrap_or_default().to_owned();
         conflict.map(|mismatch| mismatch.in_collection(&*collection)).into()
     }
 
-    /// Refuses an id that a takeover would have no place for in the trail.
-    fn check_id(&self) -> Result<(), Refusal> {
+    /// Refuses what a takeover would have no place for in the trail.
+    fn check_names(&self) -> Result<(), Refusal> {
+        if self.owner.len() > MAX_OWNER_BYTES {
+            let problem = format!("the name of its owner is longer than {MAX_OWNER_BYTES} bytes").into();
+            return Err(Refusal::Unfit { id: shortened(self.id).into(), problem });
+        }
         let name = self.leases.trails().name().unwrap_or_default();
         let around = name.len() + "/".len() + trail_of(self.id).len() - self.id.len() + 20;
         let limit = MAX_ID_BYTES - around;

@@ -63,6 +63,16 @@ impl Watched {
         looks.note(id, beat, now)
     }
 
+    /// For how long the holder of this token has been silent, where somebody looked not long ago. It would else tell for ever
+    /// that a holder who lives and was seen once is about to lose it.
+    pub(super) fn silence(&self, id: &str, token: Version, now: Instant) -> Duration {
+        let looks = self.0.lock();
+        let passed = |since: Instant| now.saturating_duration_since(since);
+        let seen = looks.seen.get(id).filter(|seen| seen.beat.token == token);
+        let lately = seen.filter(|seen| passed(seen.looked) <= seen.beat.lasts / 3);
+        lately.map_or(Duration::ZERO, |seen| passed(seen.since))
+    }
+
     /// Forgets a lease that is over.
     pub(super) fn forget(&self, id: &str) {
         let looks = &mut *self.0.lock();
@@ -119,6 +129,21 @@ mod tests {
         assert_eq!(watched.since("a", beat(2), true, begun + LASTS), begun + LASTS);
         watched.forget("a");
         assert_eq!(watched.since("a", beat(2), true, begun + LASTS * 2), begun + LASTS * 2);
+    }
+
+    #[test]
+    fn a_silence_is_told_while_the_last_look_is_young() {
+        let (watched, begun) = (Watched::default(), Instant::now());
+        let silence = |number, now| watched.silence("a", beat(number).token, now);
+        assert_eq!(silence(1, begun), Duration::ZERO);
+        watched.since("a", beat(1), false, begun);
+
+        assert_eq!(silence(1, begun + LASTS / 3), LASTS / 3);
+        assert_eq!(silence(1, begun + LASTS / 2), Duration::ZERO, "it may live");
+        watched.since("a", beat(1), false, begun + LASTS / 2);
+        assert_eq!(silence(1, begun + LASTS), Duration::ZERO);
+        assert_eq!(silence(1, begun + LASTS / 2 + LASTS / 3), LASTS / 2 + LASTS / 3);
+        assert_eq!(silence(2, begun + LASTS / 2), Duration::ZERO, "it is another holder");
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub enum Kind {
     Locked {
         /// Who holds it, as the holder named itself.
         holder: Box<str>,
-        /// How long the lease lasts at most if it is not renewed.
+        /// How long it is until the lease may be over, if its holder is not heard of: as far as whoever refuses has looked.
         remaining: Duration,
     },
     /// A rule of the program refuses the write in the resource's present state.
@@ -335,7 +335,7 @@ impl Mismatch {
     }
 
     /// How messages name the resource.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self.collection() {
             Some(collection) => format!("`{}` of `{collection}`", shown(self.id())),
             None => format!("`{}`", shown(self.id())),

@@ -96,7 +96,7 @@ fn the_holder_in_a_process_of_its_own() {
         };
         match &refused {
             Error::Conflict(conflict) => match conflict.kind() {
-                Kind::Locked { holder, .. } => println!("holder: locked by {holder}"),
+                Kind::State { rule, reason } => println!("holder: {rule}, {reason}"),
                 other => println!("holder: refused by {other:?}"),
             },
             other => println!("holder: failed with {other}"),
@@ -138,7 +138,8 @@ fn a_holder_that_was_stopped_past_its_time_writes_nothing_more(store: &str) {
         work.put(&job, "the heir's".to_string()).wait().unwrap();
         holder.signal("-CONT");
 
-        assert_eq!(holder.line(), "locked by heir", "round {round}");
+        let lost = format!("lease-lost, its lease `{job}` of `leases` is lost, and `heir` holds it");
+        assert_eq!(holder.line(), lost, "round {round}");
         assert_eq!(*office.work.fetch(&job).wait().unwrap().value, "the heir's", "round {round}");
         let trail = office.leases.trail(&job, None, 10).wait().unwrap().items;
         assert_eq!((&*trail[0].1.from, &*trail[0].1.by, trail.len()), ("holder", "heir", 1));

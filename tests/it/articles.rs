@@ -423,7 +423,7 @@ fn a_read_is_conditional_and_head_has_no_body() {
     assert_eq!(service.ask("GET", "/articles/a", &["if-none-match: 7"], "").status, 200);
     let head = service.ask("HEAD", "/articles/a", &[&known], "");
     assert_eq!((head.status, head.header("etag"), head.header("content-length")), (304, Some(&*tag), None));
-    service.ask("GET", "/articles/b", &["if-none-match: *"], "").assert_problem(404, "not-found");
+    service.ask("GET", "/articles/b", &["if-none-match: *"], "").assert_problem(404, "missing");
 }
 
 #[test]
@@ -436,10 +436,10 @@ fn a_deletion_says_what_it_deletes() {
     delete("/articles/a", "if-match: \"1\"").assert_problem(412, "stale");
     delete("/articles/a", "if-none-match: *").assert_problem(412, "exists");
     delete("/articles/b", "if-match: *").assert_problem(404, "missing");
-    delete("/articles/b", "if-match: \"other\"").assert_problem(404, "not-found");
-    delete("/articles/b", "if-match: 7").assert_problem(404, "not-found");
-    service.ask("DELETE", "/articles/b", &[], "").assert_problem(404, "not-found");
-    delete("/articles/b", "if-none-match: *").assert_problem(404, "not-found");
+    delete("/articles/b", "if-match: \"other\"").assert_problem(404, "missing");
+    delete("/articles/b", "if-match: 7").assert_problem(404, "missing");
+    service.ask("DELETE", "/articles/b", &[], "").assert_problem(404, "missing");
+    delete("/articles/b", "if-none-match: *").assert_problem(404, "missing");
     assert_eq!(delete("/articles/a", &format!("if-match: {tag}")).status, 204);
     delete("/articles/a", &format!("if-match: {tag}")).assert_problem(410, "deleted");
     service
@@ -464,10 +464,20 @@ fn a_reserved_article_is_its_holders_alone_until_the_lease_ends() {
 
     reserve("bob").assert_problem(423, "locked");
     put(&[]).assert_problem(423, "locked");
-    put(&["lease-token: \"7\""]).assert_problem(423, "locked");
-    put(&["lease-token: none"]).assert_problem(409, "state");
+    put(&["lease-token: \"7\""]).assert_problem(409, "state");
+    put(&["lease-token: none"]).assert_problem(400, "malformed-precondition");
     service.ask("DELETE", "/articles/a", &["if-match: *"], "").assert_problem(423, "locked");
     assert_eq!((put(&[&token]).status, lease("PUT", &token).status), (200, 200));
+    let create = |headers: &[&str]| {
+        service.ask(
+            "POST",
+            "/articles",
+            &[headers, &[JSON]].concat(),
+            r#"{"id": "a", "title": "t", "text": "t"}"#,
+        )
+    };
+    create(&[]).assert_problem(423, "locked");
+    create(&[&token]).assert_problem(409, "exists");
     assert_eq!(lease("GET", "accept: */*").json()["owner"], "ann");
 
     assert_eq!(lease("DELETE", &token).status, 204);
@@ -477,9 +487,16 @@ fn a_reserved_article_is_its_holders_alone_until_the_lease_ends() {
 
     let reserved = reserve("bob");
     let token = format!("lease-token: {}", reserved.header("etag").expect("its token"));
-    let force = r#"{"by": "carl", "reason": "bob is away"}"#;
-    assert_eq!(service.ask("POST", "/articles/a/lease/force", &[JSON], force).status, 204);
+    let held = lease("GET", "accept: */*").header("etag").expect("its token").to_owned();
+    let force = |headers: &[&str]| {
+        let body = r#"{"by": "carl", "reason": "bob is away"}"#;
+        service.ask("POST", "/articles/a/lease/force", &[headers, &[JSON]].concat(), body)
+    };
+    force(&[]).assert_problem(428, "expectation-required");
+    force(&["if-match: \"7\""]).assert_problem(412, "stale");
+    assert_eq!(force(&[&format!("if-match: {held}")]).status, 204);
     lease("PUT", &token).assert_problem(409, "state");
+    lease("GET", "accept: */*").assert_problem(404, "not-found");
     let trail = service.ask("GET", "/articles/a/lease/trail", &[], "").json();
     assert_eq!(
         (&trail["items"][0]["from"], &trail["items"][0]["reason"]),

@@ -12,8 +12,8 @@ use ifmatch::store::{
     Resolution, Scan, WriteId,
 };
 use ifmatch::{
-    Collection, Commit, Conflict, Entry, Error, Expected, Kind, Memory, Reply, Start, Store, Version,
-    Versioned,
+    Collection, Commit, Conflict, Database, Entry, Error, Expected, Kind, Memory, Reply, Start, Store,
+    Version, Versioned,
 };
 
 /// What a layer that only concerns itself with commits passes through.
@@ -231,6 +231,32 @@ fn a_lock_a_rule_and_a_stale_version_are_one_conflict_with_one_spokesman() {
     assert!(matches!(all.kind(), Kind::State { rule, .. } if rule == "quota"));
     let error = Error::from(all);
     assert_eq!((http::status(&error), http::retry_after(&error)), (409, None));
+}
+
+#[test]
+fn a_rule_that_was_decided_on_what_the_writer_has_not_seen_speaks_last() -> Result<(), Error> {
+    let office = Database::in_memory();
+    let short = |old: Option<&String>, new: Option<&String>| {
+        old.zip(new).is_none_or(|(old, new)| old.len() >= new.len())
+    };
+    let notes = office.define::<String>("notes")?.rule("short", "it grows no longer", short).open()?;
+    let seen = notes.create("a", "one, two".to_string()).wait()?.version;
+    let other = notes.create("b", "one".to_string()).wait()?;
+    let known = notes.put("a", "1, 2".to_string()).wait()?.version;
+
+    let stale = conflict(notes.replace("a", seen, "one, two".to_string()).wait());
+    let broken = conflict(notes.replace("a", known, "one, two".to_string()).wait());
+    let both =
+        notes.commit(Commit::one(Entry::put("a", seen, Arc::new("one, two".to_string()))).and(Entry::put(
+            "b",
+            &other,
+            Arc::new("one, two".to_string()),
+        )));
+
+    assert_eq!((stale.retry(), stale.mismatches().len()), (Advice::Refetch, 2));
+    assert_eq!((broken.retry(), broken.mismatches().len()), (Advice::Never, 1));
+    assert_eq!((conflict(both.wait()).id(), stale.id()), ("b", "a"));
+    Ok(())
 }
 
 #[test]

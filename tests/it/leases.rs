@@ -234,7 +234,7 @@ impl Parts {
             let lived = *self.lived.lock();
             if lived.is_some_and(|lived| self.clock.now().saturating_duration_since(lived) > LASTS) {
                 // It may have ended by itself meanwhile.
-                let _ = self.leases.force_release("job", owner, "silent").await;
+                let _ = self.leases.force_release("job", Expected::Present, owner, "silent").await;
             }
             self.world.sleep(Duration::from_secs(1)).await;
         }
@@ -284,7 +284,7 @@ impl Parts {
             match self.world.below(10) {
                 // Stopped, for longer than the lease lasts or not.
                 0..3 => self.world.sleep(Duration::from_secs(self.world.below(90))).await,
-                3 => drop(self.leases.force_release("job", &owner, "by chance").await),
+                3 => drop(self.leases.force_release("job", Expected::Present, &owner, "by chance").await),
                 4..8 => match lease.renew().await {
                     Ok(()) => {}
                     Err(Error::Conflict(_)) => self.notes.lock().refused += 1,
@@ -446,7 +446,7 @@ fn work_under_a_lease_that_is_lost_is_dropped() {
         let work = async {
             let _held = Dropped(Arc::clone(&told));
             clock.sleep(LASTS * 2).await;
-            leases.force_release("job", "bob", "it hangs").await?;
+            leases.force_release("job", lease.token(), "bob", "it hangs").await?;
             clock.sleep(LONG).await;
             Ok::<_, Error>(())
         };
@@ -467,14 +467,16 @@ fn a_record_of_a_later_format_is_not_taken_over() {
     let database = Database::new(Arc::clone(&store));
     let leases = Leases::new(&database, "leases").unwrap().lasting(LASTS).timer(world.clone());
     let raw = Collection::<serde_json::Value>::json(Arc::clone(&store));
-    let later = serde_json::json!({"format": 2, "owner": "ann", "lasts": 1,
+    let later = serde_json::json!({"format": 2, "owner": "ann", "lasts": 1_000,
         "since": {"secs_since_epoch": 1, "nanos_since_epoch": 1}, "shared": true});
     raw.put("leases/job", later.clone()).wait().unwrap();
     world.spawn(async move {
         let refused = leases.acquire_within("job", "bob", LASTS * 100).await.unwrap_err();
-        assert!(
-            matches!(refused.conflict().unwrap().kind(), Kind::Locked { holder, .. } if &**holder == "ann")
-        );
+        let Kind::Locked { holder, remaining, .. } = refused.conflict().unwrap().kind() else {
+            panic!("{refused}")
+        };
+        // Not at once: however long it was silent, it is not over.
+        assert_eq!((&**holder, *remaining), ("ann", Duration::from_secs(1)));
         assert_eq!(*raw.fetch("leases/job").await.unwrap().value, later);
         raw.delete("leases/job", Expected::Present).await.unwrap();
         leases.acquire("job", "bob").await.unwrap().release().await.unwrap();
@@ -648,7 +650,7 @@ fn a_lease_is_resumed_by_its_token_and_by_no_other() -> Result<(), Error> {
     let leases = Leases::new(&office, "leases")?.lasting(HOUR);
     let articles = office.define::<String>("articles")?.leased(&leases).open()?;
     let first = leases.acquire("a1", "ann").wait()?;
-    leases.force_release("a1", "carl", "she is away").wait()?;
+    leases.force_release("a1", first.token(), "carl", "she is away").wait()?;
     let second = leases.acquire("a1", "ann").wait()?;
 
     // The handle of another process, which lasts as long as was agreed on when it was acquired.
@@ -660,7 +662,10 @@ fn a_lease_is_resumed_by_its_token_and_by_no_other() -> Result<(), Error> {
     assert_eq!((resumed.owner(), resumed.token()), ("ann", second.token()));
     assert!(resumed.remaining() > LASTS);
     articles.under(&resumed)?.put("a1", "text".to_string()).wait()?;
-    assert!(matches!(stale.conflict().unwrap().kind(), Kind::Locked { .. }), "{stale}");
+    assert_eq!(
+        stale.to_string(),
+        "conflict on `a1` of `leases`: its lease `a1` of `leases` is lost, and `ann` holds it"
+    );
     assert!(matches!(never.conflict().unwrap().kind(), Kind::State { rule, .. } if rule == "lease-lost"));
     Ok(())
 }
@@ -710,6 +715,67 @@ fn who_acquires_at_once_again_and_again_gets_what_a_dead_holder_had() -> Result<
     assert_eq!(third.owner(), "bob");
     assert_eq!(leases.trail("a", None, 9).wait()?.items.len(), 1);
     Ok(())
+}
+
+#[test]
+fn a_refused_write_tells_what_those_have_seen_who_look() -> Result<(), Error> {
+    let (office, clock) = (Database::in_memory(), ByHand::new());
+    let leases = Leases::new(&office, "leases")?.lasting(LASTS).timer(clock.clone());
+    let articles = office.define::<String>("articles")?.leased(&leases).open()?;
+    let lease = leases.acquire("a", "ann").wait()?;
+    let told = || match articles.put("a", "bob's".to_string()).wait().unwrap_err().conflict().unwrap().kind()
+    {
+        Kind::Locked { remaining, .. } => *remaining,
+        other => panic!("{other:?}"),
+    };
+
+    assert_eq!(told(), LASTS);
+    leases.sweep("the sweeper").wait()?;
+    clock.pass(LASTS / 3);
+    assert_eq!(told(), LASTS - LASTS / 3);
+    leases.sweep("the sweeper").wait()?;
+    clock.pass(LASTS / 3);
+    assert_eq!(told(), LASTS / 3);
+    // She may have been heard of since.
+    clock.pass(Duration::from_secs(1));
+    assert_eq!(told(), LASTS);
+    lease.renew().wait()?;
+    leases.sweep("the sweeper").wait()?;
+    assert_eq!(told(), LASTS);
+    Ok(())
+}
+
+#[test]
+fn a_lease_is_ended_by_force_of_the_holder_that_was_seen_and_of_no_other() -> Result<(), Error> {
+    let leases = Leases::new(&Database::in_memory(), "leases")?;
+    let seen = leases.acquire("a", "ann").wait()?;
+    seen.release().wait()?;
+    let next = leases.acquire("a", "bob").wait()?;
+
+    let refused = leases.force_release("a", seen.token(), "carl", "ann is away").wait().unwrap_err();
+
+    assert_eq!(*refused.conflict().unwrap().kind(), Kind::Stale);
+    next.renew().wait()?;
+    assert!(leases.trail("a", None, 9).wait()?.items.is_empty());
+    next.release().wait()?;
+    for token in [Expected::Present, Expected::Version(next.token())] {
+        let nobody = leases.force_release("a", token, "carl", "ann is away").wait();
+        assert!(matches!(nobody, Err(Error::NotFound(missing)) if !missing.is_deleted()));
+    }
+    Ok(())
+}
+
+#[test]
+fn an_owner_has_a_name_that_whoever_ends_the_lease_can_keep() -> Result<(), Error> {
+    let leases = Leases::new(&Database::in_memory(), "leases")?;
+
+    let refused = leases.acquire("a", &"x".repeat(513)).wait().unwrap_err();
+
+    let told = "the change of `a` does not fit: the name of its owner is longer than 512 bytes";
+    assert_eq!(refused.to_string(), told);
+    assert!(leases.holder("a").wait()?.is_none());
+    leases.acquire("a", &"x".repeat(512)).wait()?;
+    leases.force_release("a", Expected::Present, "ann", "it hangs").wait()
 }
 
 #[test]
@@ -921,7 +987,7 @@ fn a_record_that_cannot_be_read_is_ended_by_force() -> Result<(), Error> {
     Collection::<serde_json::Value>::json(store).put("leases/a", serde_json::json!("damaged")).wait()?;
     assert!(articles.put("a", "text".to_string()).wait().is_err());
 
-    leases.force_release("a", "ann", "it is damaged").wait()?;
+    leases.force_release("a", Expected::Present, "ann", "it is damaged").wait()?;
 
     articles.put("a", "text".to_string()).wait()?;
     let ended = leases.trail("a", None, 9).wait()?.items.remove(0).1;
@@ -994,15 +1060,18 @@ fn whoever_ends_a_lease_that_is_over_is_told_of_the_lease_alone() -> Result<(), 
     let leases = Leases::new(&office, "leases")?;
     let lease = leases.acquire("a", "ann").wait()?;
 
-    let refused = leases.force_release("a", "bob", "no admin").wait().unwrap_err();
+    let refused = leases.force_release("a", lease.token(), "bob", "no admin").wait().unwrap_err();
     assert!(
         matches!(refused.conflict().unwrap().kind(), Kind::State { rule, .. } if rule == "admins"),
         "{refused}"
     );
-    leases.force_release("a", "admin:eve", "it hangs").wait()?;
+    leases.force_release("a", lease.token(), "admin:eve", "it hangs").wait()?;
 
     for lost in [lease.renew().wait(), lease.release().wait()] {
-        assert_eq!(lost.unwrap_err().to_string(), "conflict on `a` of `leases`: the lease is no longer held");
+        assert_eq!(
+            lost.unwrap_err().to_string(),
+            "conflict on `a` of `leases`: its lease `a` of `leases` is lost"
+        );
     }
     Ok(())
 }
@@ -1156,6 +1225,44 @@ fn a_lease_is_kept_over_a_store_that_is_slow_or_fails_in_passing() {
     }
 }
 
+/// A clock that stands still, and sleeps as the world does.
+#[derive(Clone)]
+struct Still(Simulation, Instant);
+
+impl Timer for Still {
+    fn now(&self) -> Instant {
+        self.1
+    }
+
+    fn sleep(&self, time: Duration) -> Sleep {
+        self.0.sleep(time)
+    }
+}
+
+#[test]
+fn a_lease_is_kept_and_its_loss_told_by_a_clock_that_stands_still() {
+    let world = Simulation::new(1);
+    let office = Database::in_memory();
+    let leases = Leases::new(&office, "leases").unwrap().lasting(LASTS).timer(world.clone());
+    let (still, clock) = (Still(world.clone(), world.now()), world.clone());
+    let own = Leases::new(&office, "leases").unwrap().lasting(LASTS).timer(still);
+    world.spawn(async move {
+        let lease = own.acquire("job", "ann").await.unwrap();
+        let waits = async {
+            let refused = leases.acquire_within("job", "bob", LASTS * 10).await.unwrap_err();
+            assert!(matches!(refused.conflict().unwrap().kind(), Kind::Locked { .. }), "{refused}");
+            leases.force_release("job", lease.token(), "bob", "it hangs").await?;
+            clock.sleep(LONG).await;
+            Ok::<_, Error>(())
+        };
+
+        let ended = lease.during(waits).await.unwrap_err();
+
+        assert!(matches!(ended.conflict().unwrap().kind(), Kind::State { rule, .. } if rule == "lease-lost"));
+    });
+    world.run();
+}
+
 #[test]
 fn a_lease_that_cannot_be_renewed_in_time_is_over() {
     let ended = worked(LASTS, u64::MAX).unwrap_err();
@@ -1197,8 +1304,8 @@ fn a_stopped_holder_writes_nothing_more_to_a_file() {
         // By its own clock it has all of its time.
         assert_eq!(lease.remaining(), SHORT);
         let refused = late.put("x", 0).wait().unwrap_err();
-        let kind = refused.conflict().unwrap().kind();
-        assert!(matches!(kind, Kind::Locked { holder, .. } if &**holder == "bob"), "{refused}");
+        let now = "conflict on `x` of `work`: its lease `job` of `leases` is lost, and `bob` holds it";
+        assert_eq!(refused.to_string(), now);
         next.release().wait().unwrap();
         let refused = late.put("x", 0).wait().unwrap_err();
         let kind = refused.conflict().unwrap().kind();

@@ -119,10 +119,10 @@ impl Along<'_> {
         of: &Arc<dyn Member>,
         id: &str,
         expected: Expected,
-        told: Tell,
+        told: &Tell,
     ) -> Result<(), Error> {
         of.name().check_id(id)?;
-        let told = self.places.get(at).map(|place| Told::Of(*place, told));
+        let told = self.places.get(at).map(|place| Told::Of(*place, Arc::clone(told)));
         let full_id = of.name().full(id);
         self.riders.push(Rider::new(Arc::clone(of), full_id, expected.into(), Action::Check, told));
         Ok(())

@@ -140,10 +140,13 @@ impl<T: Resource> Definition<T> {
     /// It is decided on what the change is applied to: a blind put cannot slip by, and one that loses a race is decided anew.
     /// So a commit that was applied and is sent again under its own write id may be refused by its rule: ask
     /// [`resolve`](Collection::resolve) first.
-    /// `allows` may run more than once, and has to say the same each time. It may be shown an old value that never comes to stand,
-    /// as what puts that is still on its way to the store: where it is not applied, what was decided on it is thrown away. Several rules are all asked, and a conflict names
-    /// all that are broken, with whatever else the commit got wrong. It costs a read for each entry that writes, and for
-    /// those that are refused a commit of checks. A value that does not decode can't be judged, and so can't be written over.
+    ///
+    /// `allows` may run more than once, and has to say the same each time. The old value that it is shown may still be on its
+    /// way to the store. Where it does not get there, what was decided on it is not applied.
+    ///
+    /// Several rules are all asked, and a conflict names all that are broken, with whatever else the commit got wrong. It costs
+    /// a read for each entry that writes, and for those that are refused a commit of checks. A value that does not decode
+    /// can't be judged, and so can't be written over.
     ///
     /// ```
     /// # #[cfg(feature = "json")] {

@@ -191,14 +191,14 @@ mod tests {
         let leases = LEASES.get_or_init(|| Leases::new(&database, "leases").unwrap());
         let counters = counters(&database, None, || {
             let leases = LEASES.get().unwrap();
-            leases.force_release("a", "bob", "it hangs").wait().unwrap();
+            leases.force_release("a", Expected::Present, "bob", "it hangs").wait().unwrap();
             // One of the same name is another holder.
             drop(leases.acquire("a", "ann").wait().unwrap());
         });
         counters.put("a", 5).wait().unwrap();
         let held = counters.under(&leases.acquire("a", "ann").wait().unwrap()).unwrap();
 
-        assert!(matches!(kind(held.put("a", 6).wait()), Kind::Locked { .. }));
+        assert!(matches!(kind(held.put("a", 6).wait()), Kind::State { rule, .. } if rule == "lease-lost"));
         assert_eq!(*counters.fetch("a").wait().unwrap().value, 5);
     }
 

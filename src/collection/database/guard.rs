@@ -22,7 +22,8 @@ pub(crate) struct Guard {
     told: Tell,
 }
 
-pub(crate) type Tell = fn(Guarded<'_>, Mismatch) -> Mismatch;
+/// What is told of the entry that it guards, made of the mismatch of the check.
+pub(crate) type Tell = Arc<dyn Fn(Guarded<'_>, Mismatch) -> Mismatch + Send + Sync>;
 
 impl Guard {
     /// Refuses the write of an id that is there in `of`, unless the commit expects a version of it.
@@ -62,7 +63,7 @@ impl Guard {
         if self.gives_way() && along.expects_in(self.member.name(), id).is_some() {
             return Ok(());
         }
-        match along.guard(at, &self.member, id, expected, self.told) {
+        match along.guard(at, &self.member, id, expected, &self.told) {
             // The ids of the other collection end earlier: there is none of this one.
             Err(Error::Refused(Refusal::Id { .. })) if expected == Expected::Absent => Ok(()),
             added => added,

@@ -32,7 +32,7 @@ pub(crate) use codecs::Encoding;
 pub use database::Database;
 pub use definition::Definition;
 #[cfg(feature = "json")]
-pub(crate) use guard::Guard;
+pub(crate) use guard::{Guard, Tell};
 #[cfg(feature = "json")]
 pub(crate) use member::Escort;
 pub(super) use member::Membership;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::collection::database::guard::Tell;
 use crate::collection::database::member::Member;
 use crate::collection::database::opaque::Opaque;
 use crate::collection::database::part::Base;
@@ -11,7 +12,7 @@ use crate::store::{Action, Condition, Entry, Expected, Intent, Mismatch, Version
 pub(super) enum Told {
     By(Arc<dyn Fn(Mismatch) -> Mismatch + Send + Sync>),
     /// Of the entry at this place, riders counted behind the caller's own: that is what the check guards.
-    Of(usize, fn(Guarded<'_>, Mismatch) -> Mismatch),
+    Of(usize, Tell),
 }
 
 /// An entry that is guarded by a check which rides along.
