@@ -358,7 +358,7 @@ mod tests {
         }
         let leases = Leases::new(&Database::in_memory(), "leases").unwrap();
         let lease = leases.acquire("a", "ann").wait().unwrap();
-        leases.force_release("a", "bob", "it hangs").wait().unwrap();
+        leases.force_release("a", lease.token(), "bob", "it hangs").wait().unwrap();
         for _ in 0..2 {
             assert!(lease.release().wait().is_err());
         }

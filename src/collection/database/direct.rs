@@ -118,7 +118,7 @@ mod tests {
     use std::task::{Context, Waker};
 
     use crate::lease::Leases;
-    use crate::store::{Error, Kind};
+    use crate::store::{Error, Expected, Kind};
     use crate::{Collection, Database};
 
     fn kind<A>(answer: Result<A, Error>) -> Kind {
