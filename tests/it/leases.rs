@@ -252,7 +252,7 @@ impl Parts {
             (Mode::ByItsClock, None) => self.acquire_by_its_clock(&owner).await,
             _ => self.leases.acquire_within("job", &owner, LONG).await,
         };
-        let lease = match acquired {
+        let mut lease = match acquired {
             Ok(lease) => lease,
             Err(Error::Failed(_)) => return self.notes.lock().failed += 1,
             Err(error) => panic!("who waits this long gets it: {error}"),
@@ -281,7 +281,7 @@ impl Parts {
             return;
         }
         for number in 0..4 {
-            match self.world.below(10) {
+            match self.world.below(13) {
                 // Stopped, for longer than the lease lasts or not.
                 0..3 => self.world.sleep(Duration::from_secs(self.world.below(90))).await,
                 3 => drop(self.leases.force_release("job", Expected::Present, &owner, "by chance").await),
@@ -290,6 +290,20 @@ impl Parts {
                     Err(Error::Conflict(_)) => self.notes.lock().refused += 1,
                     Err(_) => self.notes.lock().failed += 1,
                 },
+                8 => drop(self.leases.sweep("the sweeper").await),
+                9 => match self.leases.resume("job", lease.token()).await {
+                    Ok(resumed) => lease = resumed,
+                    Err(Error::Conflict(_)) => self.notes.lock().refused += 1,
+                    Err(_) => self.notes.lock().failed += 1,
+                },
+                10 => {
+                    let work = async {
+                        self.world.sleep(Duration::from_secs(self.world.below(90))).await;
+                        self.write(&lease, &owner, round * 100 + number).await;
+                        Ok::<_, Error>(())
+                    };
+                    let _ = lease.during(work).await;
+                }
                 _ => {}
             }
             self.write(&lease, &owner, round * 100 + number).await;
@@ -314,7 +328,7 @@ impl Parts {
         match answer {
             Ok(written) => drop(notes.written.insert(written.version.to_bits().get(), token)),
             Err(Error::Conflict(conflict)) => {
-                let lost = matches!(conflict.kind(), Kind::Locked { .. } | Kind::State { .. });
+                let lost = matches!(conflict.kind(), Kind::State { rule, .. } if rule == "lease-lost");
                 assert!(lost, "a blind put under a lease is refused by it alone: {conflict}");
                 notes.refused += 1;
             }
@@ -774,7 +788,7 @@ fn an_owner_has_a_name_that_whoever_ends_the_lease_can_keep() -> Result<(), Erro
     let told = "the change of `a` does not fit: the name of its owner is longer than 512 bytes";
     assert_eq!(refused.to_string(), told);
     assert!(leases.holder("a").wait()?.is_none());
-    leases.acquire("a", &"x".repeat(512)).wait()?;
+    drop(leases.acquire("a", &"x".repeat(512)).wait()?);
     leases.force_release("a", Expected::Present, "ann", "it hangs").wait()
 }
 
