@@ -167,7 +167,8 @@ impl Keys {
     ///
     /// What the answer says is that of the write alone: [`at`](Answer::at) and its kin are for the answer to this.
     /// For a request that was answered before, `call` runs again, and what it commits is refused: it should have no other effects.
-    /// A second write of it is refused too. A put without a precondition reads first.
+    /// One write keeps the key, so a second one of `call` is refused with 500, a mistake of the program: what changes several
+    /// takes a transaction, and [`keep_in`](Self::keep_in). A put without a precondition reads first.
     ///
     /// It costs a hash of the request, the value as JSON once more, and one more entry in the commit.
     ///
@@ -177,7 +178,9 @@ impl Keys {
     /// ([`Refusal::KeyReused`](crate::store::Refusal::KeyReused)). [`Refusal::Collection`](crate::store::Refusal::Collection) where
     /// the collection is of another database. [`Refusal::Encode`](crate::store::Refusal::Encode) where the value would not read
     /// back from its JSON. [`Error::Corrupt`] where what is kept can't be read as this type; it names the collection of the keys, and the
-    /// id there. Those of `call`, with nothing kept.
+    /// id there. 500 of a write that can't keep the key: a second one, or one that does not say what it expects, as
+    /// [`Collection::put`]. Those of `call`: before its write with nothing kept; after it they are told, and a repeat is answered by
+    /// the write.
     pub fn once<'a, T, E, Fut>(
         &'a self,
         request: Option<KeyedRequest>,
@@ -200,6 +203,11 @@ impl Keys {
                 (Ok(answer), Fate::Kept(version)) => {
                     self.tidy(&ride.request, version).await;
                     Ok(answer.bare())
+                }
+                // What is kept is that of this very call, of which the caller is to hear that it went wrong after its write.
+                (Err(error), Fate::Kept(version)) => {
+                    self.tidy(&ride.request, version).await;
+                    Err(error)
                 }
                 // Nothing had to be written: but if the same came again later, it might have to be.
                 (Ok(answer), _) => Ok(self.keep(&ride, answer.bare()).await?),
