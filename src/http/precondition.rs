@@ -329,6 +329,13 @@ impl Preconditions {
         matches!(self.if_match, Ok(Some(Tags::Listed(_))))
     }
 
+    /// The version that `If-Match` names, where it names no other.
+    #[cfg(feature = "resource")]
+    pub(crate) fn names_only(&self) -> Option<Version> {
+        let asked = self.readable().ok()?;
+        asked.if_match.and_then(|tags| asked.only_version(tags))
+    }
+
     /// The version that a `PUT` was made of, where the request asks to be merged.
     #[cfg(feature = "merge")]
     pub(crate) fn merge_base(&self) -> Result<Option<Version>, Error> {

@@ -29,7 +29,7 @@
 //! | `GET /` | a page: `{"items":[{"id":…,"etag":…,"value":…}],"next":…}`, and a `Link` to the next one. `?limit=`, `?after=` (an id), `?prefix=`, and `?only=ids` for a page without values |
 //! | `GET /` with `Accept: text/event-stream` and nothing else | the changes, as they come; see below |
 //! | `POST /` | 201 with `Location`: a new resource, under the id that `?id=` or [`name`](Routes::name) gives, or one that is drawn; 409 where it is taken |
-//! | `POST /?resolve=` with the `write_id` of a 503 | what became of that write: `{"outcome":"applied","etag":…}`, `not-applied` (and it never will be), or `unknown` |
+//! | `POST /?resolve=` with the `write_id` of a 503 | what became of that write: `{"outcome":"applied","etag":…}`, `not-applied` (and it never will be), or `unknown`. The `etag` only where it created, or `If-Match` names the state that it replaced |
 //! | `GET /{id}` | 200, or 304 |
 //! | `PUT /{id}` | 200, or 201 where there was nothing; [merged](Routes::merging) where it asks for that |
 //! | `PATCH /{id}` | 200, by a [`Patch`](crate::http::Patch) of either type |
@@ -38,7 +38,8 @@
 //!
 //! All else is a [`Problem`], as 405 with `Allow`. The preconditions hold as [`http`](crate::http) has them, and a write without
 //! any is refused with 428, unless [`terms`](Routes::terms) say otherwise. `Prefer: return=minimal` (RFC 7240) spares the body of what
-//! was written. A write with an `Idempotency-Key` is refused, unless its answer is [kept](Routes::idempotent).
+//! was written; a `PATCH` is answered without its `ETag` then, unless `If-Match` names the one state that it is applied to: the client has
+//! not seen what came of it, and reads. A write with an `Idempotency-Key` is refused, unless its answer is [kept](Routes::idempotent).
 //!
 //! # Changes
 //!
