@@ -265,7 +265,7 @@ impl<T: Resource> Routes<T> {
     }
 
     /// When a value was changed last, for values that know it: `Last-Modified` and `If-Modified-Since`, by the rules of
-    /// [`Answer::modified`](crate::http::Answer::modified).
+    /// [`Answer::modified`](crate::http::Answer::modified), and with `Cache-Control: no-cache`.
     ///
     /// ```
     /// # use std::time::SystemTime;

@@ -367,7 +367,27 @@ fn a_value_that_knows_its_date_is_read_by_date_and_not_written_by_it() {
 
     assert_eq!(read.header("last-modified"), Some(date));
     assert_eq!((same.status, newer.status), (304, 200));
+    // From the date a cache would guess for how long the state is good.
+    for told in [&read, &same, &newer] {
+        assert_eq!(told.header("cache-control"), Some("no-cache"));
+    }
+    assert_eq!(notes.put("b", HELLO).header("cache-control"), None, "no cache keeps it");
     assert_eq!((written.status, &*written.reason()), (428, "expectation-required"));
+}
+
+#[test]
+fn a_handler_says_itself_how_long_a_read_that_tells_its_date_is_good() {
+    use axum::response::IntoResponse;
+
+    let notes = Collection::<u64>::in_memory();
+    notes.create("a", 7).wait().unwrap();
+    let answer = notes.get_if("a", &ifmatch::http::Preconditions::none()).wait().unwrap();
+    let answer = answer.modified(|_| std::time::SystemTime::UNIX_EPOCH);
+
+    let response = ([("cache-control", "max-age=5")], answer).into_response();
+
+    let told: Vec<_> = response.headers().get_all("cache-control").iter().collect();
+    assert_eq!(told, ["max-age=5"]);
 }
 
 #[test]
