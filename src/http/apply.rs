@@ -87,7 +87,7 @@ where
         })
         .judged(move |now| {
             request.check_kept_by(self)?;
-            request.admit(id, Intent::Put, Some(now))?;
+            request.admit(id, Intent::Put, Some(now)).map(drop)?;
             seen.note(now);
             Ok(())
         })

@@ -161,7 +161,7 @@ fn the_readme_shows_the_protocol_on_tables_as_the_services_have_it() {
     let service = read("examples/tables/sqlx/src/main.rs");
     // A commit whose answer is lost is none that applied nothing.
     let commit = "tx.commit().await.map_err(Failed::Commit)?";
-    let calls = [".again(", "pool.begin().await?", ".admit(", ".moved(", commit];
+    let calls = [".again(", "pool.begin().await?", ".admit_row(", ".moved(", commit];
 
     for text in [shown, on_page, &service] {
         let at = calls.map(|call| text.find(call).unwrap_or_else(|| panic!("no `{call}` in:\n{text}")));
