@@ -223,7 +223,9 @@ impl<T: ?Sized> Answer<T> {
         Self { tag: Tag::Kept, ..self }
     }
 
-    /// The same with the value presented as another type: what the service shows of it.
+    /// The same with the value presented as another type: what the service shows of it, **and of nothing else**. That a client has it
+    /// already, so 304, was told by the version of this value: were another resource shown beside it, a change of that would never be
+    /// sent. A page of two resources takes [`fetch`](crate::Collection::fetch) for each, and the tag of none.
     ///
     /// ```
     /// # use ifmatch::http::Preconditions;

@@ -244,7 +244,8 @@ impl Preconditions {
         self.admit(id, intent, found).map(drop)
     }
 
-    /// The answer to a read of `id`, which found `current`: the value, or 304 where the caller has it.
+    /// The answer to a read of `id`, which found `current`: the value, or 304 where the caller has it. It is to be all that is shown:
+    /// of a page that has more in it than `current`, the version of `current` is no entity tag.
     ///
     /// # Errors
     ///
