@@ -170,6 +170,9 @@ impl Keys {
     /// One write keeps the key, so a second one of `call` is refused with 500, a mistake of the program: what changes several
     /// takes a transaction, and [`keep_in`](Self::keep_in). A put without a precondition reads first.
     ///
+    /// What may fail when the request is sent again goes into `call`, and not before it: a lease that has ended by then would refuse the
+    /// repeat with 409, or 423, where its answer is kept.
+    ///
     /// It costs a hash of the request, the value as JSON once more, and one more entry in the commit.
     ///
     /// # Errors
@@ -181,6 +184,33 @@ impl Keys {
     /// id there. 500 of a write that can't keep the key: a second one, or one that does not say what it expects, as
     /// [`Collection::put`]. Those of `call`: before its write with nothing kept; after it they are told, and a repeat is answered by
     /// the write.
+    ///
+    /// ```
+    /// use ifmatch::http::{Keys, Preconditions};
+    /// use ifmatch::lease::Leases;
+    /// use ifmatch::{Database, Error};
+    ///
+    /// let office = Database::in_memory();
+    /// let (keys, leases) = (Keys::new(&office, "keys")?, Leases::new(&office, "leases")?);
+    /// let notes = office.define::<String>("notes")?.leased(&leases).open()?;
+    /// let token = leases.acquire("a1", "ann").wait()?.token();
+    ///
+    /// let put = || {
+    ///     let mut request = Preconditions::from_headers([("Idempotency-Key", "8e03978e")]);
+    ///     let key = request.take_key()?.map(|key| key.request("ann", "PUT", "/notes/a1", b"hello"));
+    ///     let leases = &leases;
+    ///     keys.once(key, &notes, |notes| async move {
+    ///         let notes = notes.under(&leases.resume("a1", token).await?)?;
+    ///         notes.put_if("a1", &request, "hello".to_string()).await
+    ///     })
+    ///     .wait()
+    /// };
+    ///
+    /// assert_eq!(put()?.status(), 201);
+    /// leases.resume("a1", token).wait()?.release().wait()?;
+    /// assert_eq!(put()?.status(), 201); // and not 409
+    /// # Ok::<_, Error>(())
+    /// ```
     pub fn once<'a, T, E, Fut>(
         &'a self,
         request: Option<KeyedRequest>,
