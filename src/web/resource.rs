@@ -305,26 +305,32 @@ impl<T: Resource> Routes<T> {
 
     /// A write with an `Idempotency-Key` is applied once, however often it is sent, and each time gets the answer of the first: see
     /// [`Keys`]. The scope of a key is what `caller` says the request is from, as the name of its user, and its method and path;
-    /// query, `Content-Type` and body have to be the same each time, else 422. An `If-Match` need not be, and is not judged again. Where
-    /// all callers are one to the service, so that whoever learns a key may be told its answer, any word will do. Without this a
-    /// write with a key is refused with 501.
+    /// query, `Content-Type` and body have to be the same each time, else 422. An `If-Match` need not be, and is not judged again. With
+    /// one word for all, whoever learns a key is told its answer, and all share the [number](Keys::keeping_each) that is kept of one.
+    /// So whom nobody knows is refused before, by [`allow`](Self::allow). Without this a write with a key is refused with 501.
     ///
     /// # Errors
     ///
     /// [`Refusal::Collection`](crate::store::Refusal::Collection) where the keys and the collection are not of the same database.
     ///
     /// ```
-    /// use ifmatch::http::Keys;
-    /// use ifmatch::{Database, web::resource};
+    /// use ifmatch::http::{Keys, Problem};
+    /// use ifmatch::web::resource::{Call, resource};
+    /// use ifmatch::Database;
     ///
     /// /// Put there by a layer in front, which knows who it is.
     /// #[derive(Clone)]
     /// struct User(String);
     ///
+    /// fn user(call: &Call<'_>) -> Option<String> {
+    ///     call.extensions().get::<User>().map(|user| user.0.clone())
+    /// }
+    ///
     /// let office = Database::in_memory();
     /// let keys = Keys::new(&office, "keys")?;
     /// let notes = resource("/notes", office.collection::<String>("notes")?)
-    ///     .idempotent(&keys, |call| call.extensions().get::<User>().map_or(String::new(), |user| user.0.clone()))?;
+    ///     .allow(|call| user(call).map(drop).ok_or_else(|| Problem::of_status(401)))
+    ///     .idempotent(&keys, |call| user(call).expect("nobody else is let in"))?;
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn idempotent(

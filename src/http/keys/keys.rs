@@ -117,7 +117,7 @@ impl Keys {
 
     /// The same, which keep at most this many answers of one caller, and an eighth more as above. Default: 10,000. So a caller who draws
     /// keys without end pushes out its own answers and nobody else's. Where all callers are one to the service, this is the
-    /// number that holds.
+    /// number that holds: at 100 writes a second of all of them an answer is kept for 100 seconds. So name each caller.
     ///
     /// ```
     /// # use ifmatch::{Database, http::Keys};
@@ -129,7 +129,9 @@ impl Keys {
         Self { each: answers.max(1), ..self }
     }
 
-    /// The same, which keep an answer for as long as this at least, if it does not have to give way to newer ones. Default: 24 hours.
+    /// The same, which keep an answer for as long as this at least, if it does not have to give way to newer ones. Default: 24 hours,
+    /// for which a caller may make [10,000 writes](Self::keeping_each), one every 9 seconds, and all of them
+    /// [100,000](Self::keeping), or 1.2 a second.
     /// A client that sends a request again after that may apply it again.
     ///
     /// It is measured by the [`Timer`] of the process that forgets, from when it has first seen an answer as new as this one. So it may
