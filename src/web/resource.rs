@@ -58,8 +58,9 @@
 //! # Pages of other origins
 //!
 //! A browser shows a page of another origin no `ETag`, and sends none of its `If-Match`, unless a layer in front says so. With that of
-//! `tower-http`: `CorsLayer::new().expose_headers([ETAG, LOCATION, LINK]).allow_headers([CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, "prefer",
-//! "last-event-id"])`, and the methods and origins of your choice. Where it merges, `"merge-base"` is allowed too, and `"merged"` exposed.
+//! `tower-http`: `CorsLayer::new().expose_headers([ETAG, LOCATION, LINK, RETRY_AFTER]).allow_headers([CONTENT_TYPE, IF_MATCH,
+//! IF_NONE_MATCH, "prefer", "last-event-id"])`, and the methods and origins of your choice. Where it keeps keys, `"idempotency-key"` is
+//! allowed too; where it merges, `"merge-base"` is, and `"merged"` exposed.
 
 use std::fmt;
 use std::sync::Arc;
