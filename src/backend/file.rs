@@ -370,7 +370,8 @@ impl File {
     }
 
     /// Serves what waits, settles what is recent, removes the journal, and closes the file. Dropping the store does the same and says
-    /// nothing. What shares it by an `Arc`, as a [`Database`](crate::Database) and each collection of it, has to be dropped before.
+    /// nothing. What shares it by an `Arc`, as a [`Database`](crate::Database) and each collection of it, has to be dropped
+    /// before.
     ///
     /// # Errors
     ///

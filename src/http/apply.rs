@@ -21,8 +21,9 @@ where
     /// by `==` writes nothing. Feature `patch`.
     ///
     /// What a client computed from its own copy (a text, an array, the index of an element) needs the tag of that copy: under
-    /// `If-Match: *` or without a header it is written over what came since, and an index may mean another element by then. So take
-    /// [`Required`](crate::http::Required) preconditions. A JSON Patch may also say itself what it builds on, by a `test` before all else.
+    /// `If-Match: *` or without a header it is written over what came since, and an index may mean another element by then. So
+    /// take [`Required`](crate::http::Required) preconditions. A JSON Patch may also say itself what it builds on, by a `test`
+    /// before all else.
     ///
     /// # Errors
     ///

@@ -164,8 +164,8 @@ impl Preconditions {
         self.terms
     }
 
-    /// Judges what the program itself fetched under `id`, before it writes. One call for all forms: one tag, several, `*`, none. For a
-    /// row of a table of its own, under its lock, [`admit_row`](Self::admit_row) is the same.
+    /// Judges what the program itself fetched under `id`, before it writes. One call for all forms: one tag, several, `*`,
+    /// none. For a row of a table of its own, under its lock, [`admit_row`](Self::admit_row) is the same.
     ///
     /// `found` is an `Option<Versioned<T>>` or a reference to one, or where the value itself is not needed an
     /// `Option<Version>`, and then a conflict carries no value.
@@ -216,8 +216,8 @@ impl Preconditions {
     }
 
     /// Judges a row of a table of the program's own, read under its lock in the transaction that is about to write it:
-    /// [`admit`](Self::admit) without what the write has to expect, as nobody else can write meanwhile. Without such a lock somebody
-    /// can, and that is lost. [`table`](crate::table) has the whole protocol.
+    /// [`admit`](Self::admit) without what the write has to expect, as nobody else can write meanwhile. Without such a lock
+    /// somebody can, and that is lost. [`table`](crate::table) has the whole protocol.
     ///
     /// # Errors
     ///
@@ -244,8 +244,8 @@ impl Preconditions {
         self.admit(id, intent, found).map(drop)
     }
 
-    /// The answer to a read of `id`, which found `current`: the value, or 304 where the caller has it. It is to be all that is shown:
-    /// of a page that has more in it than `current`, the version of `current` is no entity tag.
+    /// The answer to a read of `id`, which found `current`: the value, or 304 where the caller has it. It is to be all that is
+    /// shown: of a page that has more in it than `current`, the version of `current` is no entity tag.
     ///
     /// # Errors
     ///

@@ -38,8 +38,9 @@
 //!
 //! All else is a [`Problem`], as 405 with `Allow`. The preconditions hold as [`http`](crate::http) has them, and a write without
 //! any is refused with 428, unless [`terms`](Routes::terms) say otherwise. `Prefer: return=minimal` (RFC 7240) spares the body of what
-//! was written; a `PATCH` is answered without its `ETag` then, unless `If-Match` names the one state that it is applied to: the client has
-//! not seen what came of it, and reads. A write with an `Idempotency-Key` is refused, unless its answer is [kept](Routes::idempotent).
+//! was written; a `PATCH` is answered without its `ETag` then, unless `If-Match` names the one state that it is applied to: the
+//! client has not seen what came of it, and reads. A write with an `Idempotency-Key` is refused, unless its answer is
+//! [kept](Routes::idempotent).
 //!
 //! # Changes
 //!
@@ -59,8 +60,8 @@
 //!
 //! A browser shows a page of another origin no `ETag`, and sends none of its `If-Match`, unless a layer in front says so. With that of
 //! `tower-http`: `CorsLayer::new().expose_headers([ETAG, LOCATION, LINK, RETRY_AFTER]).allow_headers([CONTENT_TYPE, IF_MATCH,
-//! IF_NONE_MATCH, "prefer", "last-event-id"])`, and the methods and origins of your choice. Where it keeps keys, `"idempotency-key"` is
-//! allowed too; where it merges, `"merge-base"` is, and `"merged"` exposed.
+//! IF_NONE_MATCH, "prefer", "last-event-id"])`, and the methods and origins of your choice. Where it keeps keys,
+//! `"idempotency-key"` is allowed too; where it merges, `"merge-base"` is, and `"merged"` exposed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -306,9 +307,10 @@ impl<T: Resource> Routes<T> {
 
     /// A write with an `Idempotency-Key` is applied once, however often it is sent, and each time gets the answer of the first: see
     /// [`Keys`]. The scope of a key is what `caller` says the request is from, as the name of its user, and its method and path;
-    /// query, `Content-Type` and body have to be the same each time, else 422. An `If-Match` need not be, and is not judged again. With
-    /// one word for all, whoever learns a key is told its answer, and all share the [number](Keys::keeping_each) that is kept of one.
-    /// So whom nobody knows is refused before, by [`allow`](Self::allow). Without this a write with a key is refused with 501.
+    /// query, `Content-Type` and body have to be the same each time, else 422. An `If-Match` need not be, and is not judged
+    /// again. With one word for all, whoever learns a key is told its answer, and all share the [number](Keys::keeping_each)
+    /// that is kept of one. So whom nobody knows is refused before, by [`allow`](Self::allow). Without this a write with a key
+    /// is refused with 501.
     ///
     /// # Errors
     ///

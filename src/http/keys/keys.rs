@@ -129,10 +129,9 @@ impl Keys {
         Self { each: answers.max(1), ..self }
     }
 
-    /// The same, which keep an answer for as long as this at least, if it does not have to give way to newer ones. Default: 24 hours,
-    /// for which a caller may make [10,000 writes](Self::keeping_each), one every 9 seconds, and all of them
-    /// [100,000](Self::keeping), or 1.2 a second.
-    /// A client that sends a request again after that may apply it again.
+    /// The same, which keep an answer for as long as this at least, if it does not have to give way to newer ones. Default: 24
+    /// hours, for which a caller may make [10,000 writes](Self::keeping_each), one every 9 seconds, and all of them
+    /// [100,000](Self::keeping), or 1.2 a second. A client that sends a request again after that may apply it again.
     ///
     /// It is measured by the [`Timer`] of the process that forgets, from when it has first seen an answer as new as this one. So it may
     /// be longer: by a 16th of the time, until the next answer is kept, and where a process ends before that by the life of the next
@@ -172,8 +171,8 @@ impl Keys {
     /// One write keeps the key, so a second one of `call` is refused with 500, a mistake of the program: what changes several
     /// takes a transaction, and [`keep_in`](Self::keep_in). A put without a precondition reads first.
     ///
-    /// What may fail when the request is sent again goes into `call`, and not before it: a lease that has ended by then would refuse the
-    /// repeat with 409, or 423, where its answer is kept.
+    /// What may fail when the request is sent again goes into `call`, and not before it: a lease that has ended by then would
+    /// refuse the repeat with 409, or 423, where its answer is kept.
     ///
     /// It costs a hash of the request, the value as JSON once more, and one more entry in the commit.
     ///
@@ -184,8 +183,8 @@ impl Keys {
     /// the collection is of another database. [`Refusal::Encode`](crate::store::Refusal::Encode) where the value would not read
     /// back from its JSON. [`Error::Corrupt`] where what is kept can't be read as this type; it names the collection of the keys, and the
     /// id there. 500 of a write that can't keep the key: a second one, or one that does not say what it expects, as
-    /// [`Collection::put`]. Those of `call`: before its write with nothing kept; after it they are told, and a repeat is answered by
-    /// the write.
+    /// [`Collection::put`]. Those of `call`: before its write with nothing kept; after it they are told, and a repeat is
+    /// answered by the write.
     ///
     /// ```
     /// use ifmatch::http::{Keys, Preconditions};

@@ -42,8 +42,8 @@ impl Ride {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Collection`] where the answer to another write is kept already, or goes along with this commit, and where the write
-    /// does not say what it expects.
+    /// [`Refusal::Collection`] where the answer to another write is kept already, or goes along with this commit, and where the
+    /// write does not say what it expects.
     pub(super) fn along<T: Resource + Serialize + DeserializeOwned>(
         self: &Arc<Self>,
         id: &str,
@@ -56,8 +56,8 @@ impl Ride {
             matches!(self.fate(), Fate::Kept(_)) || along.has_added(&self.records, &self.request.id);
         let record = Record::of_entry(&self.request, &entry)?.filter(|_| !is_second);
         let record = record.ok_or_else(|| {
-            let problem = "is written through the handle of a request with a key: one write keeps it, and it has to say what it \
-                           expects: use a call of `http`, or `keep_in`";
+            let problem = "is written through the handle of a request with a key: one write keeps it, and it has to say \
+                           what it expects: use a call of `http`, or `keep_in`";
             Refusal::Collection { name: along.collection().into(), problem: problem.into() }
         })?;
         along.add(&self.records, Entry::put(&self.request.id, Expected::Absent, record.into()))?;

@@ -255,7 +255,8 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         if answer.is_merged() {
             return if hidden { Ok(minimal(&answer.clone().without_etag())) } else { respond(answer) };
         }
-        // A patch was applied to what the client may never have seen: under the tag of what came of that it would write over it.
+        // A patch was applied to what the client may never have seen: under the tag of what came of that it would write over
+        // it.
         let unseen = parts.method == "PATCH"
             && (answer.is_replayed() || self.preconditions(parts).names_only().is_none());
         let mut response = match hidden || wanted == Some(Return::Minimal) {
