@@ -32,7 +32,7 @@
 //! // Reads, changes, commits; on a conflict again from the current value. The closure may run more than once.
 //! stock.modify("apples", |count| *count -= 1).wait()?;
 //!
-//! // What was read is checked, so nothing can change underneath.
+//! // What was read through it is checked, so nothing of that can change underneath. A list is not.
 //! let mut swap = stock.transaction();
 //! let apples = swap.get("apples").wait()?.map_or(0, |apples| *apples);
 //! swap.put("apples", apples - 1);

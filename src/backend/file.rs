@@ -291,14 +291,18 @@ impl File {
     /// Copies the last committed state to a new file at `path`, which a store can open. Commits and reads go on.
     ///
     /// It blocks this thread for as long as reading and writing the file takes. Space that is freed meanwhile is used
-    /// again only afterwards.
+    /// again only afterwards. A [`Database`](crate::Database) takes the store: give it an `Arc`, and keep another.
     ///
     /// # Errors
     ///
     /// What either disk said, or that there is a file at `path` already. Nothing is left there.
     ///
     /// ```no_run
-    /// # let store = ifmatch::File::open("notes.ifmatch")?;
+    /// use std::sync::Arc;
+    /// use ifmatch::{Database, File};
+    ///
+    /// let store = Arc::new(File::open("notes.ifmatch")?);
+    /// let office = Database::new(Arc::clone(&store));
     /// store.backup("notes-monday.ifmatch")?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
@@ -366,7 +370,8 @@ impl File {
     }
 
     /// Serves what waits, settles what is recent, removes the journal, and closes the file. Dropping the store does the same and says
-    /// nothing.
+    /// nothing. What shares it by an `Arc`, as a [`Database`](crate::Database) and each collection of it, has to be dropped
+    /// before.
     ///
     /// # Errors
     ///
@@ -374,8 +379,14 @@ impl File {
     /// next opening reads it.
     ///
     /// ```no_run
-    /// # let store = ifmatch::File::open("notes.ifmatch")?;
-    /// store.close()?;
+    /// use std::sync::Arc;
+    /// use ifmatch::{Database, File};
+    ///
+    /// let store = Arc::new(File::open("notes.ifmatch")?);
+    /// let office = Database::new(Arc::clone(&store));
+    /// // …
+    /// drop(office);
+    /// Arc::into_inner(store).expect("nobody else has it").close()?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn close(mut self) -> Result<(), Error> {

@@ -14,6 +14,9 @@ use crate::store::{Commit, Entry, Outcome, Reply, Resource, Version, Versioned};
 /// or not. Nothing is locked while it is open: if somebody else changes the resource in the meantime,
 /// [`commit`](Self::commit) is a conflict, and the draft stays as it is.
 ///
+/// So it is for whoever holds it while somebody edits. In a handler that opens it, fills it from a `PUT` and commits it checks
+/// its own milliseconds, and not what the client has seen: that is [`put_if`](Collection::put_if).
+///
 /// ```
 /// use ifmatch::{Collection, Error};
 ///
@@ -76,7 +79,7 @@ impl<T> Saved<T> {
 }
 
 impl<T: Resource + Clone> Collection<T> {
-    /// Opens a private copy of a resource, to be changed and then committed.
+    /// Opens a private copy of a resource, to be changed and then committed. A client's `PUT` is [`put_if`](Self::put_if).
     ///
     /// ```
     /// # use ifmatch::Collection;

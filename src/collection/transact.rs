@@ -109,6 +109,9 @@ impl<T: Resource + ?Sized> Collection<T> {
     /// The versions that were written are not told. Where a response has to carry one, as an `ETag`, take
     /// [`transaction`](Self::transaction) and the receipts of its commit: a read afterwards may find the next writer's.
     ///
+    /// Only what is read through the transaction is checked. A [`list`](Self::list) is not, so it decides nothing here: see
+    /// [`Transaction`] for what no two may have.
+    ///
     /// What it expects on its own account, by [`check`](Transaction::check), [`create`](Transaction::create) or
     /// [`save`](Transaction::save), is not tried again when it fails.
     ///

@@ -18,6 +18,10 @@ use crate::store::{Committed, Condition, Conflict, Error, NotFound, Reply, Resou
 /// values read is right, though they may have been read at different instants. A second read of an id gives what the
 /// first did, or what the transaction itself has written there. [`peek`](Self::peek) is a read that is not checked.
 ///
+/// Only what is read through the transaction is checked, and never a list: what [`scan`](Collection::scan) and
+/// [`list`](Collection::list) showed may be more or less by then. Where no two may have the same, as an address of mail, give
+/// that an id of its own and [`create`](Self::create) it in the same transaction: `mails/ann@x`, with the id of whose it is.
+///
 /// Expectations speak of the state before the transaction. Dropping it leaves everything as it was. The store's
 /// [`entries`](crate::store::Abilities::entries) limit how many ids one can touch.
 ///

@@ -173,6 +173,10 @@ impl<T: ?Sized> Answer<T> {
     /// The same with the time at which the value was changed last, for resources that know it: `Last-Modified`. A read that
     /// has that state already by its `If-Modified-Since` becomes 304, unless it told an entity tag, which goes first.
     ///
+    /// A read is sent with `Cache-Control: no-cache` then, as caches guess from the date for how long a state is good (RFC 9111
+    /// §4.2.2): a client whose write is refused would read the old state again. A service that knows better sets its own over
+    /// it.
+    ///
     /// A date counts whole seconds: who read within the second of a change does not hear of a later change in it. Entity
     /// tags have no such gap, and no date is ever enough for a write.
     ///
@@ -220,7 +224,9 @@ impl<T: ?Sized> Answer<T> {
         Self { tag: Tag::Kept, ..self }
     }
 
-    /// The same with the value presented as another type: what the service shows of it.
+    /// The same with the value presented as another type: what the service shows of it, **and of nothing else**. That a client
+    /// has it already, so 304, was told by the version of this value: were another resource shown beside it, a change of that
+    /// would never be sent. A page of two resources takes [`fetch`](crate::Collection::fetch) for each, and the tag of none.
     ///
     /// ```
     /// # use ifmatch::http::Preconditions;
@@ -280,9 +286,9 @@ impl<T: ?Sized> Answer<T> {
         }
     }
 
-    /// The headers but those that describe the body, as `Content-Type`: `ETag`, `Location` and `Last-Modified`, and of what was
-    /// merged `Merged: ?1` and `Content-Location`. Names are in
-    /// lower case, values in printable ASCII.
+    /// The headers but those that describe the body, as `Content-Type`: `ETag`, `Location`, and `Last-Modified`, of a
+    /// read with `Cache-Control: no-cache`; and of what was merged `Merged: ?1` and `Content-Location`. Names are in lower
+    /// case, values in printable ASCII.
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers = Vec::new();
         if let Some(version) = self.version_told() {
@@ -301,6 +307,10 @@ impl<T: ?Sized> Answer<T> {
         // What tells nothing of the state by its tag must not by its date either.
         if let Some(modified) = self.modified.filter(|_| self.tag == Tag::Told) {
             headers.extend(date::shown(modified).map(|shown| ("last-modified", shown)));
+            // By the date a cache may guess how long it is good (RFC 9111 §4.2.2): who is refused would read the same again.
+            if matches!(self.did, Did::Read | Did::Nothing) {
+                headers.push(("cache-control", "no-cache".to_owned()));
+            }
         }
         headers
     }
@@ -369,7 +379,13 @@ mod tests {
         assert_eq!(read(None).status(), 200);
         assert_eq!(header(&read(None), "last-modified").as_deref(), Some("Thu, 01 Jan 1970 00:01:40 GMT"));
         let written = Answer { has: Some(date(200)), ..Answer::changed(now()) };
-        assert_eq!(written.modified(|_| date(100)).status(), 200);
+        let written = written.modified(|_| date(100));
+        assert_eq!((written.status(), header(&written, "cache-control")), (200, None));
+        assert_eq!(
+            read(None).without_etag().headers(),
+            [],
+            "neither tag nor date, and nothing to guess from"
+        );
         assert_eq!(Answer::<String>::deleted().modified(|_| date(100)).headers(), []);
     }
 

@@ -20,6 +20,11 @@ where
     /// on what is there then, so that parallel patches of different members are all kept; a patch that leaves the value equal
     /// by `==` writes nothing. Feature `patch`.
     ///
+    /// What a client computed from its own copy (a text, an array, the index of an element) needs the tag of that copy: under
+    /// `If-Match: *` or without a header it is written over what came since, and an index may mean another element by then. So
+    /// take [`Required`](crate::http::Required) preconditions. A JSON Patch may also say itself what it builds on, by a `test`
+    /// before all else.
+    ///
     /// # Errors
     ///
     /// As [`modify_if`](Self::modify_if), and those that [`Patch`] lists. A `test` that does not hold is a
@@ -83,7 +88,7 @@ where
         })
         .judged(move |now| {
             request.check_kept_by(self)?;
-            request.admit(id, Intent::Put, Some(now))?;
+            request.admit(id, Intent::Put, Some(now)).map(drop)?;
             seen.note(now);
             Ok(())
         })

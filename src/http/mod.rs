@@ -45,8 +45,8 @@
 //! | `PATCH` | [`modify_if`](crate::Collection::modify_if), [`try_modify_if`](crate::Collection::try_modify_if), [`patch_if`](crate::Collection::patch_if), with the feature `patch` [`apply_if`](crate::Collection::apply_if) |
 //! | `DELETE` | [`delete_if`](crate::Collection::delete_if) |
 //!
-//! What a handler fetches and commits by hand is judged by [`Preconditions::admit`], as are rows of
-//! [tables](crate::table).
+//! What a handler fetches and commits by hand is judged by [`Preconditions::admit`], and a row of a
+//! [table](crate::table) by [`Preconditions::admit_row`].
 //!
 //! ```
 //! use ifmatch::http::{Preconditions, Terms};

@@ -164,8 +164,8 @@ impl Preconditions {
         self.terms
     }
 
-    /// Judges what the program itself found under `id`, before it writes: what it fetched, or a row of a table of its own
-    /// that it read in the transaction that is about to write. One call for all forms: one tag, several, `*`, none.
+    /// Judges what the program itself fetched under `id`, before it writes. One call for all forms: one tag, several, `*`,
+    /// none. For a row of a table of its own, under its lock, [`admit_row`](Self::admit_row) is the same.
     ///
     /// `found` is an `Option<Versioned<T>>` or a reference to one, or where the value itself is not needed an
     /// `Option<Version>`, and then a conflict carries no value.
@@ -215,7 +215,37 @@ impl Preconditions {
         Ok(Condition { expected, origin: asked.origin() })
     }
 
-    /// The answer to a read of `id`, which found `current`: the value, or 304 where the caller has it.
+    /// Judges a row of a table of the program's own, read under its lock in the transaction that is about to write it:
+    /// [`admit`](Self::admit) without what the write has to expect, as nobody else can write meanwhile. Without such a lock
+    /// somebody can, and that is lost. [`table`](crate::table) has the whole protocol.
+    ///
+    /// # Errors
+    ///
+    /// As [`admit`](Self::admit). Roll back: nothing was written yet.
+    ///
+    /// ```
+    /// use ifmatch::http::{self, Preconditions};
+    /// use ifmatch::store::Intent;
+    /// use ifmatch::{Version, Versioned};
+    ///
+    /// let request = Preconditions::from_headers([("If-Match", "\"7\"")]);
+    ///
+    /// let row = Some(Versioned::<str>::new(Version::from_column(8)?, "text")); // SELECT … FOR UPDATE
+    /// let error = request.admit_row("a1", Intent::Put, &row).unwrap_err();
+    /// assert_eq!(http::status(&error), 412);
+    /// # Ok::<_, ifmatch::Error>(())
+    /// ```
+    pub fn admit_row<T: Resource + ?Sized>(
+        &self,
+        id: &str,
+        intent: Intent,
+        found: impl Into<Found<T>>,
+    ) -> Result<(), Error> {
+        self.admit(id, intent, found).map(drop)
+    }
+
+    /// The answer to a read of `id`, which found `current`: the value, or 304 where the caller has it. It is to be all that is
+    /// shown: of a page that has more in it than `current`, the version of `current` is no entity tag.
     ///
     /// # Errors
     ///
@@ -327,6 +357,13 @@ impl Preconditions {
     #[cfg(any(feature = "resource", feature = "tower"))]
     pub(crate) fn names_tags(&self) -> bool {
         matches!(self.if_match, Ok(Some(Tags::Listed(_))))
+    }
+
+    /// The version that `If-Match` names, where it names no other.
+    #[cfg(feature = "resource")]
+    pub(crate) fn names_only(&self) -> Option<Version> {
+        let asked = self.readable().ok()?;
+        asked.if_match.and_then(|tags| asked.only_version(tags))
     }
 
     /// The version that a `PUT` was made of, where the request asks to be merged.
@@ -574,6 +611,17 @@ mod tests {
         assert_eq!((status(&stale), stale.conflict().unwrap().found()), (412, Some(eight)));
         assert_eq!(deleted.each_ref().map(status), [412, 410]);
         assert_eq!(deleted[0].conflict().unwrap().kind(), &Kind::Deleted);
+    }
+
+    #[test]
+    #[expect(unused_must_use, reason = "whoever drops what the write has to expect is to be warned")]
+    fn a_condition_that_is_dropped_warns_and_a_row_under_its_own_lock_needs_none() {
+        let request = preconditions(&[("If-Match", "\"7\"")]);
+
+        request.admit("a", Intent::Put, Some(&state("7"))).unwrap();
+
+        let rows = ["7", "8"].map(|row| request.admit_row("a", Intent::Put, Some(&state(row))));
+        assert_eq!(rows.map(|row| row.map_err(|error| status(&error))), [Ok(()), Err(412)]);
     }
 
     #[test]

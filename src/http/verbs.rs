@@ -231,7 +231,10 @@ impl<T: Resource> Collection<T> {
 impl<T: Resource + Clone + PartialEq> Collection<T> {
     /// `PATCH` by a closure: [`modify`](Self::modify) of a value that the request admits. Lost races are run again, as long
     /// as the request admits what is there then: so parallel changes of one resource are all kept with `If-Match: *` and
-    /// without a header, and with tags one of them is, and the others hear 412.
+    /// without a header, and with tags one of them is, and the others hear 412. That is so of what `change` makes of the value
+    /// it is given, as a count that it adds to. What the client computed from its own copy (a text, an array, the index of an
+    /// element) needs the tag of that copy, so [`Required`](crate::http::Required) preconditions: else it is written over what
+    /// came since.
     ///
     /// `change` may run more than once, and **what it leaves equal by `==` is not written**.
     ///

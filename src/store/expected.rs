@@ -152,6 +152,7 @@ pub enum Origin {
 /// # Ok::<_, ifmatch::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use = "it is what the write has to expect"]
 pub struct Condition {
     /// What is believed.
     pub expected: Expected,

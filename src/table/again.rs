@@ -76,7 +76,7 @@ impl Retry {
     /// let tries = &tries;
     /// let saved = Retry::default()
     ///     .again(|| async move {
-    ///         // let mut tx = pool.begin().await?; …; tx.commit().await?;
+    ///         // let mut tx = pool.begin().await?; …; tx.commit().await.map_err(Failed::Commit)?;
     ///         match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
     ///             0 => Err(Sqlstate("40001")),
     ///             _ => Ok("saved"),

@@ -26,7 +26,7 @@
 //! ```
 //!
 //! In a handler the preconditions of the request take the place of the condition:
-//! [`Preconditions::admit`](crate::http::Preconditions::admit).
+//! [`Preconditions::admit_row`](crate::http::Preconditions::admit_row).
 //!
 //! | | |
 //! |---|---|

@@ -96,13 +96,13 @@ impl FromRequest for Required {
 ///
 /// ```
 /// use actix_web::web::{Data, Path};
-/// use ifmatch::http::{Answer, Patch, Preconditions};
+/// use ifmatch::http::{Answer, Patch, Required};
 /// use ifmatch::{Collection, Error};
 ///
 /// type Notes = Data<Collection<String>>;
 ///
-/// async fn change(notes: Notes, id: Path<String>, known: Preconditions, patch: Patch) -> Result<Answer<String>, Error> {
-///     notes.apply_if(&id, &known, &patch).await
+/// async fn change(notes: Notes, id: Path<String>, basis: Required, patch: Patch) -> Result<Answer<String>, Error> {
+///     notes.apply_if(&id, &basis, &patch).await
 /// }
 /// ```
 #[cfg(feature = "patch")]

@@ -98,13 +98,13 @@ fn terms(parts: &Parts) -> Terms {
 ///
 /// ```
 /// use axum::extract::{Path, State};
-/// use ifmatch::http::{Answer, Patch, Preconditions};
+/// use ifmatch::http::{Answer, Patch, Required};
 /// use ifmatch::{Collection, Error};
 ///
 /// type Notes = State<Collection<String>>;
 ///
-/// async fn change(notes: Notes, id: Path<String>, known: Preconditions, patch: Patch) -> Result<Answer<String>, Error> {
-///     notes.apply_if(&id, &known, &patch).await
+/// async fn change(notes: Notes, id: Path<String>, basis: Required, patch: Patch) -> Result<Answer<String>, Error> {
+///     notes.apply_if(&id, &basis, &patch).await
 /// }
 /// ```
 #[cfg(feature = "patch")]

@@ -29,7 +29,7 @@
 //! | `GET /` | a page: `{"items":[{"id":…,"etag":…,"value":…}],"next":…}`, and a `Link` to the next one. `?limit=`, `?after=` (an id), `?prefix=`, and `?only=ids` for a page without values |
 //! | `GET /` with `Accept: text/event-stream` and nothing else | the changes, as they come; see below |
 //! | `POST /` | 201 with `Location`: a new resource, under the id that `?id=` or [`name`](Routes::name) gives, or one that is drawn; 409 where it is taken |
-//! | `POST /?resolve=` with the `write_id` of a 503 | what became of that write: `{"outcome":"applied","etag":…}`, `not-applied` (and it never will be), or `unknown` |
+//! | `POST /?resolve=` with the `write_id` of a 503 | what became of that write: `{"outcome":"applied","etag":…}`, `not-applied` (and it never will be), or `unknown`. The `etag` only where it created, or `If-Match` names the state that it replaced |
 //! | `GET /{id}` | 200, or 304 |
 //! | `PUT /{id}` | 200, or 201 where there was nothing; [merged](Routes::merging) where it asks for that |
 //! | `PATCH /{id}` | 200, by a [`Patch`](crate::http::Patch) of either type |
@@ -38,7 +38,9 @@
 //!
 //! All else is a [`Problem`], as 405 with `Allow`. The preconditions hold as [`http`](crate::http) has them, and a write without
 //! any is refused with 428, unless [`terms`](Routes::terms) say otherwise. `Prefer: return=minimal` (RFC 7240) spares the body of what
-//! was written. A write with an `Idempotency-Key` is refused, unless its answer is [kept](Routes::idempotent).
+//! was written; a `PATCH` is answered without its `ETag` then, unless `If-Match` names the one state that it is applied to: the
+//! client has not seen what came of it, and reads. A write with an `Idempotency-Key` is refused, unless its answer is
+//! [kept](Routes::idempotent).
 //!
 //! # Changes
 //!
@@ -57,8 +59,9 @@
 //! # Pages of other origins
 //!
 //! A browser shows a page of another origin no `ETag`, and sends none of its `If-Match`, unless a layer in front says so. With that of
-//! `tower-http`: `CorsLayer::new().expose_headers([ETAG, LOCATION, LINK]).allow_headers([CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, "prefer",
-//! "last-event-id"])`, and the methods and origins of your choice. Where it merges, `"merge-base"` is allowed too, and `"merged"` exposed.
+//! `tower-http`: `CorsLayer::new().expose_headers([ETAG, LOCATION, LINK, RETRY_AFTER]).allow_headers([CONTENT_TYPE, IF_MATCH,
+//! IF_NONE_MATCH, "prefer", "last-event-id"])`, and the methods and origins of your choice. Where it keeps keys,
+//! `"idempotency-key"` is allowed too; where it merges, `"merge-base"` is, and `"merged"` exposed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -264,7 +267,7 @@ impl<T: Resource> Routes<T> {
     }
 
     /// When a value was changed last, for values that know it: `Last-Modified` and `If-Modified-Since`, by the rules of
-    /// [`Answer::modified`](crate::http::Answer::modified).
+    /// [`Answer::modified`](crate::http::Answer::modified), and with `Cache-Control: no-cache`.
     ///
     /// ```
     /// # use std::time::SystemTime;
@@ -304,26 +307,33 @@ impl<T: Resource> Routes<T> {
 
     /// A write with an `Idempotency-Key` is applied once, however often it is sent, and each time gets the answer of the first: see
     /// [`Keys`]. The scope of a key is what `caller` says the request is from, as the name of its user, and its method and path;
-    /// query, `Content-Type` and body have to be the same each time, else 422. An `If-Match` need not be, and is not judged again. Where
-    /// all callers are one to the service, so that whoever learns a key may be told its answer, any word will do. Without this a
-    /// write with a key is refused with 501.
+    /// query, `Content-Type` and body have to be the same each time, else 422. An `If-Match` need not be, and is not judged
+    /// again. With one word for all, whoever learns a key is told its answer, and all share the [number](Keys::keeping_each)
+    /// that is kept of one. So whom nobody knows is refused before, by [`allow`](Self::allow). Without this a write with a key
+    /// is refused with 501.
     ///
     /// # Errors
     ///
     /// [`Refusal::Collection`](crate::store::Refusal::Collection) where the keys and the collection are not of the same database.
     ///
     /// ```
-    /// use ifmatch::http::Keys;
-    /// use ifmatch::{Database, web::resource};
+    /// use ifmatch::http::{Keys, Problem};
+    /// use ifmatch::web::resource::{Call, resource};
+    /// use ifmatch::Database;
     ///
     /// /// Put there by a layer in front, which knows who it is.
     /// #[derive(Clone)]
     /// struct User(String);
     ///
+    /// fn user(call: &Call<'_>) -> Option<String> {
+    ///     call.extensions().get::<User>().map(|user| user.0.clone())
+    /// }
+    ///
     /// let office = Database::in_memory();
     /// let keys = Keys::new(&office, "keys")?;
     /// let notes = resource("/notes", office.collection::<String>("notes")?)
-    ///     .idempotent(&keys, |call| call.extensions().get::<User>().map_or(String::new(), |user| user.0.clone()))?;
+    ///     .allow(|call| user(call).map(drop).ok_or_else(|| Problem::of_status(401)))
+    ///     .idempotent(&keys, |call| user(call).expect("nobody else is let in"))?;
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
     pub fn idempotent(

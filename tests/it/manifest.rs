@@ -156,10 +156,14 @@ fn what_the_page_about_frameworks_shows_is_what_its_service_does() {
 fn the_readme_shows_the_protocol_on_tables_as_the_services_have_it() {
     let readme = read("README.md");
     let shown = blocks(&readme, "rust,ignore").next().expect("the lines of the protocol");
+    let page = read("src/docs/tables.md");
+    let on_page = blocks(&page, "text").next().expect("the lines of the protocol");
     let service = read("examples/tables/sqlx/src/main.rs");
-    let calls = ["Retry::default().again(", "pool.begin().await?", ".admit(", ".moved(", "tx.commit().await"];
+    // A commit whose answer is lost is none that applied nothing.
+    let commit = "tx.commit().await.map_err(Failed::Commit)?";
+    let calls = [".again(", "pool.begin().await?", ".admit_row(", ".moved(", commit];
 
-    for text in [shown, &service] {
+    for text in [shown, on_page, &service] {
         let at = calls.map(|call| text.find(call).unwrap_or_else(|| panic!("no `{call}` in:\n{text}")));
         // In the service the policy stands below the closure that it is given.
         assert!(at[1..].is_sorted(), "{calls:?} in another order:\n{text}");

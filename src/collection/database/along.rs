@@ -231,6 +231,13 @@ impl Along<'_> {
         typed(Entry { id, condition: entry.condition, action: entry.action.clone() }).ok()
     }
 
+    /// Whether an entry for this id of a collection was added already, in this round.
+    #[cfg(feature = "idempotency")]
+    pub(crate) fn has_added<T: Resource>(&self, to: &Collection<T>, id: &str) -> bool {
+        let Some(to) = to.membership() else { return false };
+        self.riders.iter().any(|rider| to.member.name().id_of(&rider.full_id) == Some(id))
+    }
+
     /// The name of the collection whose commit it is: one type of step may serve several.
     pub fn collection(&self) -> &str {
         self.name.text()

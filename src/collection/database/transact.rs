@@ -31,7 +31,8 @@ impl Database {
     }
 
     /// Does `work` in a transaction over any of the collections and commits it, and again where the commit lost a race for
-    /// what the work had read. As [`Collection::transact`](crate::Collection::transact), which says more.
+    /// what the work had read through it; a list is not checked. As [`Collection::transact`](crate::Collection::transact),
+    /// which says more.
     ///
     /// # Errors
     ///

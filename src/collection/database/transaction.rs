@@ -22,7 +22,9 @@ use crate::store::{
 ///
 /// A [`Transaction`](crate::Transaction) whose calls also say which collection they mean, and the same rules: each id that
 /// was read is checked by the commit, an absent one too, and nothing is sent before [`commit`](Self::commit) but reads.
-/// Reads go through the layers of the collection, and the commit passes the steps of each.
+/// Reads go through the layers of the collection, and the commit passes the steps of each. What is read past the transaction is
+/// not checked, and a list is not either: what no two may have gets an id of its own, in a collection for that, which the
+/// transaction [creates](Self::create) (`ann@x` of `mails`).
 ///
 /// ```
 /// # #[cfg(feature = "json")] {

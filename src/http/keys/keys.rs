@@ -117,7 +117,7 @@ impl Keys {
 
     /// The same, which keep at most this many answers of one caller, and an eighth more as above. Default: 10,000. So a caller who draws
     /// keys without end pushes out its own answers and nobody else's. Where all callers are one to the service, this is the
-    /// number that holds.
+    /// number that holds: at 100 writes a second of all of them an answer is kept for 100 seconds. So name each caller.
     ///
     /// ```
     /// # use ifmatch::{Database, http::Keys};
@@ -129,8 +129,9 @@ impl Keys {
         Self { each: answers.max(1), ..self }
     }
 
-    /// The same, which keep an answer for as long as this at least, if it does not have to give way to newer ones. Default: 24 hours.
-    /// A client that sends a request again after that may apply it again.
+    /// The same, which keep an answer for as long as this at least, if it does not have to give way to newer ones. Default: 24
+    /// hours, for which a caller may make [10,000 writes](Self::keeping_each), one every 9 seconds, and all of them
+    /// [100,000](Self::keeping), or 1.2 a second. A client that sends a request again after that may apply it again.
     ///
     /// It is measured by the [`Timer`] of the process that forgets, from when it has first seen an answer as new as this one. So it may
     /// be longer: by a 16th of the time, until the next answer is kept, and where a process ends before that by the life of the next
@@ -167,7 +168,11 @@ impl Keys {
     ///
     /// What the answer says is that of the write alone: [`at`](Answer::at) and its kin are for the answer to this.
     /// For a request that was answered before, `call` runs again, and what it commits is refused: it should have no other effects.
-    /// A second write of it is refused too. A put without a precondition reads first.
+    /// One write keeps the key, so a second one of `call` is refused with 500, a mistake of the program: what changes several
+    /// takes a transaction, and [`keep_in`](Self::keep_in). A put without a precondition reads first.
+    ///
+    /// What may fail when the request is sent again goes into `call`, and not before it: a lease that has ended by then would
+    /// refuse the repeat with 409, or 423, where its answer is kept.
     ///
     /// It costs a hash of the request, the value as JSON once more, and one more entry in the commit.
     ///
@@ -177,7 +182,36 @@ impl Keys {
     /// ([`Refusal::KeyReused`](crate::store::Refusal::KeyReused)). [`Refusal::Collection`](crate::store::Refusal::Collection) where
     /// the collection is of another database. [`Refusal::Encode`](crate::store::Refusal::Encode) where the value would not read
     /// back from its JSON. [`Error::Corrupt`] where what is kept can't be read as this type; it names the collection of the keys, and the
-    /// id there. Those of `call`, with nothing kept.
+    /// id there. 500 of a write that can't keep the key: a second one, or one that does not say what it expects, as
+    /// [`Collection::put`]. Those of `call`: before its write with nothing kept; after it they are told, and a repeat is
+    /// answered by the write.
+    ///
+    /// ```
+    /// use ifmatch::http::{Keys, Preconditions};
+    /// use ifmatch::lease::Leases;
+    /// use ifmatch::{Database, Error};
+    ///
+    /// let office = Database::in_memory();
+    /// let (keys, leases) = (Keys::new(&office, "keys")?, Leases::new(&office, "leases")?);
+    /// let notes = office.define::<String>("notes")?.leased(&leases).open()?;
+    /// let token = leases.acquire("a1", "ann").wait()?.token();
+    ///
+    /// let put = || {
+    ///     let mut request = Preconditions::from_headers([("Idempotency-Key", "8e03978e")]);
+    ///     let key = request.take_key()?.map(|key| key.request("ann", "PUT", "/notes/a1", b"hello"));
+    ///     let leases = &leases;
+    ///     keys.once(key, &notes, |notes| async move {
+    ///         let notes = notes.under(&leases.resume("a1", token).await?)?;
+    ///         notes.put_if("a1", &request, "hello".to_string()).await
+    ///     })
+    ///     .wait()
+    /// };
+    ///
+    /// assert_eq!(put()?.status(), 201);
+    /// leases.resume("a1", token).wait()?.release().wait()?;
+    /// assert_eq!(put()?.status(), 201); // and not 409
+    /// # Ok::<_, Error>(())
+    /// ```
     pub fn once<'a, T, E, Fut>(
         &'a self,
         request: Option<KeyedRequest>,
@@ -200,6 +234,11 @@ impl Keys {
                 (Ok(answer), Fate::Kept(version)) => {
                     self.tidy(&ride.request, version).await;
                     Ok(answer.bare())
+                }
+                // What is kept is that of this very call, of which the caller is to hear that it went wrong after its write.
+                (Err(error), Fate::Kept(version)) => {
+                    self.tidy(&ride.request, version).await;
+                    Err(error)
                 }
                 // Nothing had to be written: but if the same came again later, it might have to be.
                 (Ok(answer), _) => Ok(self.keep(&ride, answer.bare()).await?),

@@ -36,18 +36,14 @@ enum Did {
 }
 
 impl Record {
-    /// That of a write which is about to be committed.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::ExpectationRequired`] where it can't be told whether it creates.
+    /// That of a write which is about to be committed. `None` where it can't be told whether it creates.
     pub(super) fn of_entry<T: Serialize + DeserializeOwned>(
         request: &KeyedRequest,
         entry: &Entry<'_, T>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Option<Self>, Error> {
         let did = match (&entry.action, entry.condition.expected) {
             (Action::Delete, _) => Did::Deleted,
-            (_, Expected::Any) => return Err(Refusal::ExpectationRequired { id: entry.id.into() }.into()),
+            (_, Expected::Any) => return Ok(None),
             (_, Expected::Absent) => Did::Created,
             (_, Expected::Version(version)) if request.merge_base.is_some_and(|base| base != version) => {
                 Did::Merged
@@ -59,7 +55,7 @@ impl Record {
             _ => None,
         };
         let fingerprint = request.fingerprint.clone();
-        Ok(Self { fingerprint, did, id: entry.id.into(), value, version: None })
+        Ok(Some(Self { fingerprint, did, id: entry.id.into(), value, version: None }))
     }
 
     /// That of an answer for which nothing was written.

@@ -18,7 +18,7 @@ pub(super) struct Ride {
     fate: Mutex<Fate>,
 }
 
-/// What became of the last commit that it rode along with.
+/// What became of the last commit that it rode along with; of one that kept the answer, whatever came after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// There was none, or it was refused.
@@ -39,6 +39,11 @@ impl Ride {
     }
 
     /// Adds the answer to a write to its commit.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Collection`] where the answer to another write is kept already, or goes along with this commit, and where the
+    /// write does not say what it expects.
     pub(super) fn along<T: Resource + Serialize + DeserializeOwned>(
         self: &Arc<Self>,
         id: &str,
@@ -47,11 +52,21 @@ impl Ride {
         let what = "to keep the key of a write that is not at hand";
         let entry = along.own::<T>(id).ok_or(Refusal::Unsupported { what })?;
         debug_assert!(!matches!(entry.action, Action::Check), "what only checks has no escort");
-        let record = Record::of_entry(&self.request, &entry)?;
+        let is_second =
+            matches!(self.fate(), Fate::Kept(_)) || along.has_added(&self.records, &self.request.id);
+        let record = Record::of_entry(&self.request, &entry)?.filter(|_| !is_second);
+        let record = record.ok_or_else(|| {
+            let problem = "is written through the handle of a request with a key: one write keeps it, and it has to say \
+                           what it expects: use a call of `http`, or `keep_in`";
+            Refusal::Collection { name: along.collection().into(), problem: problem.into() }
+        })?;
         along.add(&self.records, Entry::put(&self.request.id, Expected::Absent, record.into()))?;
         let ride = Arc::clone(self);
         Ok(Exit::then(move |outcome| {
-            *ride.fate.lock() = match outcome {
+            let mut fate = ride.fate.lock();
+            *fate = match outcome {
+                // Another write of the call, which was sent beside this one, has kept its answer.
+                Err(_) if matches!(*fate, Fate::Kept(_)) => return,
                 Ok(committed) => Fate::Kept(committed.version()),
                 Err(error) if error.outcome() == Outcome::Unknown => Fate::InDoubt,
                 Err(_) => Fate::Nothing,

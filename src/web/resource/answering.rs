@@ -18,7 +18,7 @@ use crate::base::random;
 use crate::collection::Collection;
 use crate::http::json;
 use crate::http::{ACCEPT_PATCH, Answer, EntityTag, Expose, Patch, Preconditions, Problem, Return};
-use crate::store::{Cursor, Refusal, Resolution, Resource, WriteId};
+use crate::store::{Committed, Cursor, Receipt, Refusal, Resolution, Resource, WriteId};
 use crate::web::resource::body::{self, Body};
 use crate::web::resource::call::Call;
 use crate::web::resource::events::Events;
@@ -203,7 +203,7 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         if let Some(write) = parameter(query, "resolve")? {
             // Nothing is written that could be kept.
             self.preconditions(parts).check_key()?;
-            return self.resolve(&write).await;
+            return self.resolve(parts, &write).await;
         }
         let given = parameter(query, "id")?;
         let (value, sent) = self.value(parts, body).await?;
@@ -255,10 +255,14 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
         if answer.is_merged() {
             return if hidden { Ok(minimal(&answer.clone().without_etag())) } else { respond(answer) };
         }
-        let mut response = match wanted {
-            Some(Return::Minimal) => minimal(answer),
-            _ if hidden => minimal(answer),
-            _ => respond(answer)?,
+        // A patch was applied to what the client may never have seen: under the tag of what came of that it would write over
+        // it.
+        let unseen = parts.method == "PATCH"
+            && (answer.is_replayed() || self.preconditions(parts).names_only().is_none());
+        let mut response = match hidden || wanted == Some(Return::Minimal) {
+            true if unseen => minimal(&answer.clone().without_etag()),
+            true => minimal(answer),
+            false => respond(answer)?,
         };
         if let Some(wanted) = wanted.filter(|wanted| !hidden || matches!(wanted, Return::Minimal)) {
             response.headers_mut().insert("preference-applied", HeaderValue::from_static(wanted.applied()));
@@ -300,7 +304,7 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
     }
 
     /// What became of a write whose answer was lost.
-    async fn resolve(&self, write: &str) -> Result<Response<Body>, Problem> {
+    async fn resolve(&self, parts: &Parts, write: &str) -> Result<Response<Body>, Problem> {
         #[derive(Serialize)]
         struct Resolved {
             outcome: &'static str,
@@ -310,14 +314,21 @@ impl<T: Resource + Clone + PartialEq + Serialize + DeserializeOwned> Settings<T>
 
         let write: WriteId =
             write.parse().map_err(|_| Problem::of_status(400).with_detail("`resolve` is no write id"))?;
-        let (outcome, version) = match self.collection.resolve(write).await? {
-            Resolution::Applied(committed) => ("applied", committed.version()),
+        let (outcome, committed) = match self.collection.resolve(write).await? {
+            Resolution::Applied(committed) => ("applied", Some(committed)),
             Resolution::NotApplied => ("not-applied", None),
             Resolution::Unknown => ("unknown", None),
         };
-        // As in the answer that was lost, which may have told nothing.
-        let told = version.filter(|_| self.expose != Expose::Nothing);
-        let etag = told.map(|version| EntityTag::from(version).to_string());
+        // As in the answer that was lost, which may have told nothing. It may have been that to a patch, or a merge, and then
+        // only who names what was replaced has seen what came of it.
+        let is_seen = |committed: &Committed| match committed.receipts() {
+            [Receipt { replaced: None, .. }, ..] => true,
+            [Receipt { replaced, .. }, ..] => *replaced == self.preconditions(parts).names_only(),
+            [] => false,
+        };
+        let told = committed.filter(|_| self.expose != Expose::Nothing && !self.exact_etags).filter(is_seen);
+        let version = told.and_then(|committed| committed.version());
+        let etag = version.map(|version| EntityTag::from(version).to_string());
         let mut response = response::of_value(&Resolved { outcome, etag })?.map(Body::whole);
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)

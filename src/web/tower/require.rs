@@ -108,14 +108,25 @@ impl<P> Require<P> {
     /// can't be read: a handler that does not know of keys would apply it twice.
     ///
     /// ```
-    /// use ifmatch::http::Keys;
-    /// use ifmatch::web::{resource, tower::Require};
+    /// use ifmatch::http::{Keys, Problem};
+    /// use ifmatch::web::resource::{Call, resource};
+    /// use ifmatch::web::tower::Require;
     /// use ifmatch::{Database, Error};
     /// use tower_layer::Layer;
     ///
+    /// /// Put there by a layer in front, which knows who it is.
+    /// #[derive(Clone)]
+    /// struct User(String);
+    ///
+    /// fn user(call: &Call<'_>) -> Option<String> {
+    ///     call.extensions().get::<User>().map(|user| user.0.clone())
+    /// }
+    ///
     /// let office = Database::in_memory();
     /// let keys = Keys::new(&office, "keys")?;
-    /// let notes = resource("/notes", office.collection::<String>("notes")?).idempotent(&keys, |_| "all".to_string())?;
+    /// let notes = resource("/notes", office.collection::<String>("notes")?)
+    ///     .allow(|call| user(call).map(drop).ok_or_else(|| Problem::of_status(401)))
+    ///     .idempotent(&keys, |call| user(call).expect("nobody else is let in"))?;
     /// let notes = Require::new().keyed().layer(notes);
     /// # Ok::<_, Error>(())
     /// ```

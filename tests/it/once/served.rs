@@ -109,6 +109,12 @@ fn each_method_is_applied_once_and_answered_alike() {
     let kind = ("content-type", "application/json-patch+json");
     assert_ne!(served.ask("PATCH", "/a", &[kind, key("k1")], &json!([])).status, 200, "another type");
 
+    // Whoever sends it again may have read another state since.
+    let tag = format!("\"{}\"", served.notes.fetch("a").wait().unwrap().version);
+    let headers = [MERGE, key("k3"), ("if-match", &tag), ("prefer", "return=minimal")];
+    let told = [(); 2].map(|()| served.ask("PATCH", "/a", &headers, &patch));
+    assert_eq!(told.map(|told| (told.status, told.header("etag").is_some())), [(204, true), (204, false)]);
+
     let first = served.ask("DELETE", "/a", &[key("k1")], &Value::Null);
     let again = served.ask("DELETE", "/a", &[key("k1")], &Value::Null);
     assert_eq!((first.status, alike(&again)), (204, alike(&first)), "and not 404");

@@ -265,21 +265,82 @@ fn what_the_call_says_of_the_answer_is_as_little_told_the_first_time() {
 }
 
 #[test]
-fn a_second_write_of_one_call_is_refused() {
+fn a_second_write_of_one_call_is_refused_and_not_told_as_done() {
+    let office = Office::new();
+    office.notes.create("ann", vec![10]).wait().unwrap();
+    office.notes.create("bob", vec![0]).wait().unwrap();
+    let transfer = || {
+        office.once(request(None), "3", |notes, request| async move {
+            drop(notes.modify_if("ann", &request, |note| note[0] -= 3).await?);
+            notes.modify_if("bob", &request, |note| note[0] += 3).await
+        })
+    };
+
+    assert_eq!(transfer(), Err((500, "bad-collection")));
+    let now = ["ann", "bob"].map(|id| office.notes.fetch(id).wait().unwrap().value[0]);
+    assert_eq!(now, [7, 0], "the first one was applied, and its answer is kept");
+    assert_eq!(transfer().unwrap().2, Some(vec![7]));
+}
+
+#[cfg(feature = "conformance")]
+#[test]
+fn of_two_writes_of_one_call_at_once_none_takes_the_other_for_an_earlier_request() {
+    // The second one begins so many polls after the first one.
+    for behind in 0..8 {
+        let store = crate::later::Later { store: Memory::<[u8]>::new(), entries: usize::MAX };
+        let office = Office::over(Database::new(store));
+
+        let both = office.once(request(None), "both", |notes, request| async move {
+            let first = notes.put_if("a", &request, vec![1]);
+            let second = async {
+                for _ in 0..behind {
+                    tokio::task::yield_now().await;
+                }
+                notes.put_if("b", &request, vec![1]).await
+            };
+            let (first, second) = tokio::join!(first, second);
+            drop(first?);
+            second
+        });
+
+        let (status, reason) = both.unwrap_err();
+        assert!(matches!((status, reason), (409, "exists") | (500, "bad-collection")), "{behind}: {reason}");
+        assert_eq!(office.notes.list("").next().wait().unwrap().unwrap().items.len(), 1);
+    }
+}
+
+#[test]
+fn an_error_of_the_call_after_its_write_is_told_and_the_repeat_is_answered() {
+    let office = Office::new();
+    let put = || {
+        office.once(request(None), "1", |notes, request| async move {
+            drop(notes.put_if("a", &request, vec![1]).await?);
+            Err(Conflict::state("a", "mail", "the mail could not be sent").into())
+        })
+    };
+
+    assert_eq!(put(), Err((409, "state")));
+    let (tag, note) = office.now().unwrap();
+    assert_eq!(put(), Ok((201, Some(tag), Some(note))));
+}
+
+#[test]
+fn a_write_that_cannot_keep_its_key_is_a_mistake_of_the_program_and_applies_nothing() {
     let office = Office::new();
 
-    let first = office.once(request(None), "both", |notes, request| async move {
-        drop(notes.put_if("a", &request, vec![1]).await?);
-        notes.put_if("b", &request, vec![2]).await
-    });
-
-    assert_eq!(first.unwrap().2, Some(vec![1]), "the answer that is kept");
-    assert!(office.notes.get("b").wait().unwrap().is_none());
-    let blind = Office::new();
-    let blindly = blind.once(request(None), "blind", |notes, _| async move {
+    let blind = office.once(request(None), "blind", |notes, _| async move {
         Ok(Answer::changed(notes.put("a", vec![1]).await?))
     });
-    assert_eq!(blindly, Err((428, "expectation-required")));
+    let several = office.once(request(None), "several", |notes, _| async move {
+        let mut tx = notes.transaction();
+        tx.create("a", vec![1])?;
+        tx.create("b", vec![1])?;
+        tx.commit().await?;
+        Ok(Answer::changed(notes.fetch("a").await?))
+    });
+
+    assert_eq!([blind, several], [const { Err((500, "bad-collection")) }; 2]);
+    assert!(office.notes.list("").next().wait().unwrap().is_none());
 }
 
 #[test]
@@ -584,7 +645,7 @@ fn a_blind_put_under_a_key_has_to_say_what_it_expects_beside_a_rule_too() {
             notes.put("a", vec![2]).await.map(|_| unreachable!("nobody knows whether it creates"))
         });
 
-        assert_eq!(blind, Err((428, "expectation-required")));
+        assert_eq!(blind, Err((500, "bad-collection")));
         assert_eq!(*office.notes.fetch("a").wait().unwrap().value, [1]);
     }
 }

@@ -134,7 +134,12 @@ fn a_client_is_spared_the_body_where_it_prefers_that() {
         assert_eq!(told.header("preference-applied"), Some("return=minimal"));
         assert_eq!(told.header("content-type"), None);
         let stands = notes.notes.fetch(if path == "?id=b" { "b" } else { "a" }).wait().unwrap().version;
-        assert_eq!(told.header("etag"), Some(&*format!("\"{stands}\"")));
+        let tag = format!("\"{stands}\"");
+        assert_eq!(
+            told.header("etag"),
+            (method != "PATCH").then_some(&*tag),
+            "it has seen what it sent alone"
+        );
         assert_eq!(told.header("location").is_some(), status == 201);
     }
     let whole = notes.ask("PUT", "/a", &[JSON, ("prefer", "return=representation")], HELLO);
@@ -142,6 +147,44 @@ fn a_client_is_spared_the_body_where_it_prefers_that() {
     let refused = notes.ask("PUT", "/a", &[JSON, minimal, ("if-match", "\"7\"")], HELLO);
     assert_eq!((refused.status, &*refused.reason()), (412, "stale"), "a problem is always told");
     assert_eq!(refused.header("preference-applied"), None);
+}
+
+#[test]
+fn a_patch_that_is_answered_without_its_value_tells_a_tag_to_who_has_named_what_it_patched() {
+    let minimal = ("prefer", "return=minimal");
+    let rows: [(Expose, &[(&str, &str)]); 2] =
+        [(Expose::Version, &[MERGE, minimal]), (Expose::Nothing, &[MERGE])];
+    for (expose, headers) in rows {
+        let mut notes = Notes::new(|routes| {
+            let at = |note: &Note| {
+                std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(note.stars as u64)
+            };
+            routes.expose(expose).modified(at)
+        });
+        let first = notes.put("a", HELLO).header("etag").unwrap().to_owned();
+        notes.put("a", r#"{"title":"Hello","text":"bob's"}"#);
+        let mut patch = |known: Option<&str>, body: &str| {
+            let known = known.map(|tags| ("if-match", tags));
+            let headers: Vec<_> = headers.iter().copied().chain(known).collect();
+            let told = notes.ask("PATCH", "/a", &headers, body);
+            assert_eq!((told.status, &*told.body), (204, ""), "{known:?}");
+            assert_eq!(told.header("last-modified").is_some(), told.header("etag").is_some());
+            let stands = format!("\"{}\"", notes.notes.fetch("a").wait().unwrap().version);
+            assert!(told.header("etag").is_none_or(|tag| tag == stands));
+            (told.header("etag").is_some(), stands)
+        };
+
+        // Ann has the first state, and would undo what Bob wrote under a tag of what her patch made of that.
+        let (told, _) = patch(None, r#"{"title":"ann's"}"#);
+        assert!(!told);
+        let (told, now) = patch(Some("*"), r#"{"stars":1}"#);
+        assert!(!told);
+        let (told, now) = patch(Some(&format!("{first}, {now}")), r#"{"stars":2}"#);
+        assert!(!told, "she may have either");
+        let (told, now) = patch(Some(&now), r#"{"stars":3}"#);
+        assert!(told);
+        assert!(patch(Some(&format!("\"abc\", {now}")), r#"{"stars":4}"#).0, "the other is no state");
+    }
 }
 
 #[test]
@@ -324,7 +367,27 @@ fn a_value_that_knows_its_date_is_read_by_date_and_not_written_by_it() {
 
     assert_eq!(read.header("last-modified"), Some(date));
     assert_eq!((same.status, newer.status), (304, 200));
+    // From the date a cache would guess for how long the state is good.
+    for told in [&read, &same, &newer] {
+        assert_eq!(told.header("cache-control"), Some("no-cache"));
+    }
+    assert_eq!(notes.put("b", HELLO).header("cache-control"), None, "no cache keeps it");
     assert_eq!((written.status, &*written.reason()), (428, "expectation-required"));
+}
+
+#[test]
+fn a_handler_says_itself_how_long_a_read_that_tells_its_date_is_good() {
+    use axum::response::IntoResponse;
+
+    let notes = Collection::<u64>::in_memory();
+    notes.create("a", 7).wait().unwrap();
+    let answer = notes.get_if("a", &ifmatch::http::Preconditions::none()).wait().unwrap();
+    let answer = answer.modified(|_| std::time::SystemTime::UNIX_EPOCH);
+
+    let response = ([("cache-control", "max-age=5")], answer).into_response();
+
+    let told: Vec<_> = response.headers().get_all("cache-control").iter().collect();
+    assert_eq!(told, ["max-age=5"]);
 }
 
 #[test]
@@ -405,7 +468,8 @@ fn what_became_of_a_write_can_be_asked() {
     let mut notes = Notes::new(|routes| routes);
     let write = notes.notes.write_id();
     let note = Note { title: "t".to_owned(), text: None, stars: 0.0 };
-    let commit = ifmatch::Commit::one(ifmatch::Entry::put("a", ifmatch::Expected::Absent, note.into()));
+    let put = ifmatch::Entry::put("a", ifmatch::Expected::Absent, note.clone().into());
+    let commit = ifmatch::Commit::one(put);
     let committed = notes.notes.commit(commit.with_write(write)).wait().unwrap();
     let version: Version = committed.version().unwrap();
 
@@ -414,6 +478,28 @@ fn what_became_of_a_write_can_be_asked() {
         (applied.status, body(&applied)),
         (200, json!({"outcome": "applied", "etag": format!("\"{version}\"")}))
     );
+
+    // One that replaced what the client may not have seen, as a patch does.
+    let created = write;
+    let write = notes.notes.write_id();
+    let put = ifmatch::Entry::put("a", ifmatch::Expected::Present, note.into());
+    let patched = notes.notes.commit(ifmatch::Commit::one(put).with_write(write)).wait().unwrap();
+    let [version, patched] = [version, patched.version().unwrap()].map(|version| format!("\"{version}\""));
+    for (basis, told) in
+        [(None, false), (Some("*"), false), (Some(&*patched), false), (Some(&*version), true)]
+    {
+        let basis: Vec<_> = basis.map(|tag| ("if-match", tag)).into_iter().collect();
+        let applied = body(&notes.ask("POST", &format!("?resolve={write}"), &basis, ""));
+        assert_eq!(
+            (applied["outcome"].as_str(), applied.get("etag").is_some()),
+            (Some("applied"), told),
+            "{basis:?}"
+        );
+    }
+    let routes = resource("/exact", notes.notes.clone()).exact_etags();
+    let exact = Serving::new(Router::new().nest_service("/exact", routes));
+    let told = exact.client().ask("POST", &format!("/exact?resolve={created}"), &[], "");
+    assert_eq!(body(&told), json!({"outcome": "applied"}), "nobody knows what was sent");
     let never = notes.notes.write_id();
     let told = notes.ask("POST", &format!("/?resolve={never}"), &[], "");
     assert_eq!(body(&told), json!({"outcome": "not-applied"}));

@@ -75,9 +75,9 @@ async fn replace(articles: Articles, id: Path<String>, basis: Required, article:
     Ok(articles.put_if(&id, &basis, article.into_inner()).await?.at("/articles"))
 }
 
-/// `PATCH /articles/{id}` with a merge patch or a JSON patch.
-async fn change(articles: Articles, id: Path<String>, known: Preconditions, patch: Patch) -> Answered {
-    articles.apply_if(&id, &known, &patch).await
+/// `PATCH /articles/{id}` with a merge patch or a JSON patch of the state that `If-Match` names.
+async fn change(articles: Articles, id: Path<String>, basis: Required, patch: Patch) -> Answered {
+    articles.apply_if(&id, &basis, &patch).await
 }
 
 /// `DELETE /articles/{id}`: deletes the state that `If-Match` names.

@@ -69,7 +69,7 @@ async fn answer(articles: &Articles, request: Request<Incoming>) -> Result<Respo
             let article: Article = json(&parts, body).await?;
             articles.put_if(id, &basis, article).await?.at("/articles")
         }
-        ("PATCH", Some(id)) => articles.apply_if(id, &known, &patch(&parts, body).await?).await?,
+        ("PATCH", Some(id)) => articles.apply_if(id, &basis, &patch(&parts, body).await?).await?,
         ("DELETE", Some(id)) => articles.delete_if(id, &basis).await?,
         ("POST", None) if path == "/articles" => {
             let new: NewArticle = json(&parts, body).await?;

@@ -103,12 +103,12 @@ impl rpc::articles_server::Articles for Office {
         Ok(response(self.articles.put_if(&id, &basis, article).await?, Article::clone))
     }
 
-    /// Changes the title, whatever else there is.
+    /// Changes the title, whatever else there is, of the state that `if-match` names.
     async fn change(&self, request: Request<Named>) -> Answered<Article> {
-        let known = preconditions(&request);
+        let basis = required(&request);
         let Named { id, article } = request.into_inner();
         let rename = |old: &mut Article| old.title.clone_from(&article.title);
-        Ok(response(self.articles.modify_if(&id, &known, rename).await?, Article::clone))
+        Ok(response(self.articles.modify_if(&id, &basis, rename).await?, Article::clone))
     }
 
     /// Deletes the state that `if-match` names.

@@ -34,7 +34,7 @@ const fn case(
     Case { call, met, headers, status, reason }
 }
 
-/// All that a service is asked. It requires a basis for `replace` and `delete`.
+/// All that a service is asked. It requires a basis for `replace`, `change` and `delete`.
 pub const CASES: &[Case] = &[
     case("create", Nothing, &[], 201, ""),
     case("create", Stands, &[], 409, "exists"),
@@ -66,7 +66,8 @@ pub const CASES: &[Case] = &[
     case("replace", Stands, &[(IM, "")], 400, "malformed-precondition"),
     case("replace", Stands, &[], 428, "expectation-required"),
     case("replace", Stands, &[(INM, "{old}")], 428, "expectation-required"),
-    case("change", Stands, &[], 200, ""),
+    case("change", Stands, &[], 428, "expectation-required"),
+    case("change", Stands, &[(IM, "*")], 200, ""),
     case("change", Stands, &[(IM, "{v}")], 200, ""),
     case("change", Stands, &[(IM, "{old}")], 412, "stale"),
     case("change", Nothing, &[(IM, "*")], 404, "not-found"),

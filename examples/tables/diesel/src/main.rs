@@ -104,7 +104,7 @@ async fn save(
 ) -> Result<Answer<Item>, Failed> {
     let work = |connection: &mut SqliteConnection| {
         let found = find(connection, &id)?;
-        basis.admit(&id, Intent::Put, &found)?;
+        basis.admit_row(&id, Intent::Put, &found)?;
         Ok(match found {
             Some(_) => Answer::changed(update(connection, &id, &new)?.moved(&id, &found)?),
             None => Answer::created(&id, insert(connection, &id, &new)?).at("/items"),
@@ -120,7 +120,7 @@ async fn delete(
 ) -> Result<Answer<Item>, Failed> {
     let work = |connection: &mut SqliteConnection| {
         let found = find(connection, &id)?;
-        basis.admit(&id, Intent::Delete, &found)?;
+        basis.admit_row(&id, Intent::Delete, &found)?;
         diesel::delete(items::table.find(&id)).execute(connection)?;
         Ok(Answer::deleted())
     };

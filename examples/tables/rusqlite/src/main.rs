@@ -93,7 +93,7 @@ async fn save(
 ) -> Result<Answer<Item>, Failed> {
     let work = |tx: &Transaction<'_>| {
         let found = find(tx, &id)?;
-        basis.admit(&id, Intent::Put, &found)?;
+        basis.admit_row(&id, Intent::Put, &found)?;
         Ok(match found {
             Some(_) => Answer::changed(write(tx, UPDATE, &id, &new)?.moved(&id, &found)?),
             None => Answer::created(&id, write(tx, INSERT, &id, &new)?).at("/items"),
@@ -109,7 +109,7 @@ async fn delete(
 ) -> Result<Answer<Item>, Failed> {
     let work = |tx: &Transaction<'_>| {
         let found = find(tx, &id)?;
-        basis.admit(&id, Intent::Delete, &found)?;
+        basis.admit_row(&id, Intent::Delete, &found)?;
         tx.execute(DELETE, [&id])?;
         Ok(Answer::deleted())
     };

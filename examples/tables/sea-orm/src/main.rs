@@ -110,7 +110,7 @@ async fn save(
     let work = || async {
         let tx = database.begin().await?;
         let found = Entity::find_by_id(&id).lock_exclusive().one(&tx).await?.map(item).transpose()?;
-        basis.admit(&id, Intent::Put, &found)?;
+        basis.admit_row(&id, Intent::Put, &found)?;
 
         let saved = match found {
             Some(_) => row(&id, &new).update(&tx).await?,
@@ -134,7 +134,7 @@ async fn delete(
     let work = || async {
         let tx = database.begin().await?;
         let found = Entity::find_by_id(&id).lock_exclusive().one(&tx).await?.map(item).transpose()?;
-        basis.admit(&id, Intent::Delete, &found)?;
+        basis.admit_row(&id, Intent::Delete, &found)?;
 
         Entity::delete_by_id(&id).exec(&tx).await?;
         tx.commit().await.map_err(Failed::Commit)?;

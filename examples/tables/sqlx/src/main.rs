@@ -102,7 +102,7 @@ async fn save(
     let work = || async {
         let mut tx = pool.begin().await?;
         let found = item(sqlx::query(SELECT_FOR_UPDATE).bind(&id).fetch_optional(&mut *tx).await?)?;
-        basis.admit(&id, Intent::Put, &found)?;
+        basis.admit_row(&id, Intent::Put, &found)?;
 
         let statement = if found.is_some() { UPDATE } else { INSERT };
         let write = sqlx::query(statement).bind(&id).bind(&new.name).bind(new.count);
@@ -145,7 +145,7 @@ async fn delete(
     let work = || async {
         let mut tx = pool.begin().await?;
         let found = item(sqlx::query(SELECT_FOR_UPDATE).bind(&id).fetch_optional(&mut *tx).await?)?;
-        basis.admit(&id, Intent::Delete, &found)?;
+        basis.admit_row(&id, Intent::Delete, &found)?;
 
         sqlx::query(DELETE).bind(&id).execute(&mut *tx).await?;
         tx.commit().await.map_err(Failed::Commit)?;

@@ -110,7 +110,7 @@ async fn save(
         let mut client = pool.get().await?;
         let tx = client.transaction().await?;
         let found = item(tx.query_opt(SELECT_FOR_UPDATE, &[&id]).await?)?;
-        basis.admit(&id, Intent::Put, &found)?;
+        basis.admit_row(&id, Intent::Put, &found)?;
 
         let statement = if found.is_some() { UPDATE } else { INSERT };
         let row = tx.query_opt(statement, &[&id, &new.name, &new.count]).await?;
@@ -152,7 +152,7 @@ async fn delete(
         let mut client = pool.get().await?;
         let tx = client.transaction().await?;
         let found = item(tx.query_opt(SELECT_FOR_UPDATE, &[&id]).await?)?;
-        basis.admit(&id, Intent::Delete, &found)?;
+        basis.admit_row(&id, Intent::Delete, &found)?;
 
         tx.execute(DELETE, &[&id]).await?;
         tx.commit().await.map_err(Failed::Commit)?;
