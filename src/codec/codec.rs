@@ -41,13 +41,15 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// The value that these stored bytes stand for.
     fn decode(&self, bytes: &[u8]) -> Result<T, Box<dyn StdError + Send + Sync>>;
 
-    /// The number of the schema that values are encoded in: 0, unless the codec tells schemas apart, as [`Schema`](crate::Schema) does.
-    fn schema(&self) -> u32 {
-        0
+    /// The number of the schema that values are encoded in; `None`, unless the codec tells schemas apart, as
+    /// [`Schema`](crate::Schema) does.
+    fn schema(&self) -> Option<u32> {
+        None
     }
 
     /// The number of the schema that these stored bytes are in. Where it is lower than [`schema`](Self::schema), the
-    /// next write rewrites them, also one that leaves the value as it is.
+    /// next write rewrites them, also one that leaves the value as it is. Where it is higher and they do not decode, with
+    /// [`NewerSchema`](crate::store::NewerSchema) as the error, no put overwrites them.
     fn schema_of(&self, bytes: &[u8]) -> u32 {
         let _ = bytes;
         0

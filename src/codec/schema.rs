@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use super::codec::Codec;
+use crate::store::NewerSchema;
 
 /// What stands before the number.
 const HEADING: u8 = 1;
@@ -20,17 +21,31 @@ const TEXT: u8 = 2;
 /// Values are read in any schema, and written in the new one: by every write that puts a value, and by a
 /// [`modify`](crate::Collection::modify) or a [`Draft`](crate::Draft) that leaves the value as it is. So passing over
 /// all ids once with `modify(id, |_| ())` brings everything up to date, while others read and write. A transaction
-/// rewrites what it changes. An unchanged write of a value that is up to date writes nothing; it costs one more read
-/// than without a schema.
+/// rewrites what it changes. An unchanged write of a value that is up to date writes nothing. Every write but a deletion and a
+/// creation costs one more read than without a schema.
 ///
 /// In a collection of a [`Database`](crate::Database) that was [defined](crate::Database::define) with steps, rules, leases or a
 /// history among them, an unchanged write rewrites nothing either: those would let pass, and record, no write. Its values are
 /// brought up to date by whatever puts them, as [`replace`](crate::Collection::replace) with the value that was read.
 ///
+/// # Two releases side by side
+///
+/// A release that was rolled back, or runs beside its successor for a while, does not know what that wrote: a value in a
+/// newer schema than the codec's is [`Corrupt`](crate::Error::Corrupt) with a
+/// [`newer_schema`](crate::store::Corrupt::newer_schema), HTTP status 503. It is not overwritten either:
+/// [`Encoded`](crate::Encoded) looks before each put at what that would write over, and fails in the same way, whether the
+/// put names a version, `Present` or nothing. Two things get by:
+///
+/// - A deletion, which is asked to take the whole away. Who wants to write over such a value deletes it first.
+/// - A put that names no version, where the later release writes between that look and the put. One with a version never does.
+///
+/// A release whose codec tells no schemas apart, as [`Json`](crate::Json) alone, looks at nothing, and takes a value with a
+/// number for damaged: its puts overwrite it.
+///
 /// # Errors
 ///
-/// A value in a newer schema than the codec's is [`Corrupt`](crate::Error::Corrupt), and so stays as it is: a program
-/// that was rolled back does not overwrite by accident what its successor wrote. So is one that the closure fails for.
+/// A value that the closure fails for is [`Corrupt`](crate::Error::Corrupt), as is damage: a write that names its version, or
+/// none, overwrites it.
 ///
 /// ```
 /// # #[cfg(feature = "json")] {
@@ -88,31 +103,35 @@ where
     M: Fn(u32, &[u8]) -> Result<T, Box<dyn StdError + Send + Sync>> + Send + Sync + 'static,
 {
     fn encode(&self, value: &T) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
-        let encoded = self.codec.encode(value)?;
-        let number = self.number.to_string();
-        let mut bytes = Vec::with_capacity(number.len() + 2 + encoded.len());
-        bytes.push(HEADING);
-        bytes.extend(number.bytes());
-        bytes.push(TEXT);
-        bytes.extend(encoded);
-        Ok(bytes)
+        Ok(headed(self.number, self.codec.encode(value)?))
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<T, Box<dyn StdError + Send + Sync>> {
         match numbered(bytes) {
             (number, value) if number == self.number => self.codec.decode(value),
             (number, value) if number < self.number => (self.migrate)(number, value),
-            (number, _) => Err(Newer { number, known: self.number }.into()),
+            (number, _) => Err(NewerSchema { number, known: self.number }.into()),
         }
     }
 
-    fn schema(&self) -> u32 {
-        self.number
+    fn schema(&self) -> Option<u32> {
+        Some(self.number)
     }
 
     fn schema_of(&self, bytes: &[u8]) -> u32 {
         numbered(bytes).0
     }
+}
+
+/// A value in the schema of this number.
+fn headed(number: u32, encoded: Vec<u8>) -> Vec<u8> {
+    let number = number.to_string();
+    let mut bytes = Vec::with_capacity(number.len() + 2 + encoded.len());
+    bytes.push(HEADING);
+    bytes.extend(number.bytes());
+    bytes.push(TEXT);
+    bytes.extend(encoded);
+    bytes
 }
 
 /// The number of a schema, and the value in it.
@@ -126,14 +145,6 @@ fn numbered(bytes: &[u8]) -> (u32, &[u8]) {
         Some((digits.parse().ok()?, &rest[end + 1..]))
     };
     numbered().unwrap_or((0, bytes))
-}
-
-/// A value that a later release has written.
-#[derive(Debug, thiserror::Error)]
-#[error("a value in schema {number}, and this release knows {known}")]
-struct Newer {
-    number: u32,
-    known: u32,
 }
 
 impl<C: fmt::Debug, M> fmt::Debug for Schema<C, M> {
@@ -153,7 +164,7 @@ mod tests {
     use crate::codec::encoded::Encoded;
     use crate::codec::json::Json;
     use crate::collection::testing::{Fault, Jumping, Scripted};
-    use crate::collection::{Collection, Retry};
+    use crate::collection::{Collection, Database, Retry};
     use crate::memory::Memory;
     use crate::store::{Commit, Entry, Error, Expected, Outcome, Store, Version, WriteId};
 
@@ -322,16 +333,97 @@ mod tests {
         assert_eq!(numbers.fetch("a").wait().unwrap(), before);
     }
 
+    fn newer(error: &Error) -> Option<NewerSchema> {
+        match error {
+            Error::Corrupt(corrupt) => corrupt.newer_schema(),
+            _ => None,
+        }
+    }
+
+    type WriteOver = fn(&Collection<u64>, Version) -> Result<Version, Error>;
+
     #[test]
     fn a_value_of_a_later_release_is_left_alone() {
+        let writes: [WriteOver; 7] = [
+            |numbers, _| Ok(numbers.modify("a", |_| ()).wait()?.version),
+            |numbers, _| Ok(numbers.put("a", 1).wait()?.version),
+            |numbers, found| Ok(numbers.replace("a", found, 1).wait()?.version),
+            |numbers, _| Ok(numbers.replace("a", Expected::Present, 1).wait()?.version),
+            |numbers, _| {
+                let mut tx = numbers.transaction();
+                tx.put("b", 1);
+                tx.put("a", 1);
+                tx.commit().wait().map(|committed| committed.receipts()[1].version.unwrap())
+            },
+            |numbers, found| {
+                let put = Commit::one(Entry::put("a", found, 1.into()));
+                Ok(numbers.commit(put.with_write(numbers.write_id())).wait()?.version().unwrap())
+            },
+            |numbers, _| {
+                let put = Commit::one(Entry::put("a", Expected::Any, 1.into()));
+                Ok(numbers.commit(put.with_write(numbers.write_id())).wait()?.version().unwrap())
+            },
+        ];
+        for (database, write) in [false, true].into_iter().flat_map(|kind| writes.map(|write| (kind, write)))
+        {
+            let bytes = Arc::new(Memory::<[u8]>::new());
+            let over = |number| match database {
+                false => over(&bytes, number),
+                true => {
+                    let database = Database::new(Arc::clone(&bytes));
+                    database.define("numbers").unwrap().open_with(schema(number)).unwrap()
+                }
+            };
+            let (new, old) = (over(2), over(1));
+            let created = new.create("a", 7).wait().unwrap();
+
+            let error = write(&old, created.version).unwrap_err();
+
+            assert_eq!(newer(&error), Some(NewerSchema { number: 2, known: 1 }), "{error:?}");
+            assert!(error.to_string().starts_with("`a`"), "{error}");
+            assert_eq!(new.fetch("a").wait().unwrap(), created);
+            assert!(new.get("b").wait().unwrap().is_none());
+            // Who expects something else hears of that.
+            let stale = old.replace("a", "7".parse::<Version>().unwrap(), 1).wait().unwrap_err();
+            assert_eq!(stale.conflict().unwrap().found(), Some(created.version));
+            assert!(old.create("a", 1).wait().unwrap_err().conflict().is_some());
+            // A deletion takes the whole away.
+            old.delete("a", created.version).wait().unwrap();
+            old.put("a", 1).wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn damage_under_a_schema_gives_way_as_anywhere() {
+        for odd in ["\u{1}1\u{2}odd", "\u{1}0\u{2}odd", "odd"] {
+            for expects_version in [false, true] {
+                let bytes = Arc::new(Memory::<[u8]>::new());
+                let numbers = over(&bytes, 1);
+                let stored = Collection::<[u8]>::new(Arc::clone(&bytes));
+                let version =
+                    stored.commit(Commit::one(Entry::put("a", Expected::Any, odd.as_bytes().into())));
+                let version = version.wait().unwrap().version().unwrap();
+                let error = numbers.fetch("a").wait().unwrap_err();
+                assert!(matches!(error, Error::Corrupt(_)) && newer(&error).is_none(), "{error}");
+
+                let expected = if expects_version { version.into() } else { Expected::Any };
+                numbers.replace("a", expected, 7).wait().unwrap();
+
+                assert_eq!(*numbers.fetch("a").wait().unwrap().value, 7);
+            }
+        }
+    }
+
+    #[test]
+    fn a_put_that_was_applied_before_a_later_release_wrote_is_answered_as_it_was() {
         let bytes = Arc::new(Memory::<[u8]>::new());
-        over(&bytes, 2).create("a", 7).wait().unwrap();
+        let (old, new) = (over(&bytes, 1), over(&bytes, 2));
+        let put = Commit::one(Entry::put("a", Expected::Any, 7.into())).with_write(old.write_id());
+        let first = old.commit(put.clone()).wait().unwrap();
+        new.put("a", 8).wait().unwrap();
 
-        let error = over(&bytes, 1).modify("a", |_| ()).wait().unwrap_err();
+        assert_eq!(old.commit(put).wait().unwrap(), first);
 
-        let Error::Corrupt(corrupt) = &error else { panic!("{error}") };
-        let cause = StdError::source(corrupt).unwrap().to_string();
-        assert_eq!(cause, "a value in schema 2, and this release knows 1");
-        assert_eq!(*over(&bytes, 2).fetch("a").wait().unwrap().value, 7);
+        assert_eq!(*new.fetch("a").wait().unwrap().value, 8);
     }
 }

@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use ifmatch::codec::Codec;
+use ifmatch::http::{self, Preconditions, Problem};
 use ifmatch::{
-    Cached, Collection, Commit, Database, Entry, Error, Expected, Guarded, Memory, Observed, Start, Store,
+    Cached, Collection, Commit, Database, Encoded, Entry, Error, Expected, Guarded, Json, Memory, Observed,
+    Schema, Start, Store,
 };
 
 const WRITERS: u64 = 4;
@@ -296,6 +299,33 @@ fn a_cache_answers_with_what_others_have_written() {
             assert_eq!([count(cached), count(cached)], [written; 2]);
         }
     }
+}
+
+/// A rolling deploy: a client takes what the new release has shown it, tag and all, to an instance of the old one.
+#[test]
+fn an_instance_of_the_release_before_drops_nothing_that_its_successor_has_written() {
+    let bytes = Arc::new(Memory::<[u8]>::new());
+    let instance = |release: u32| {
+        let schema = Schema::new(release, Json, |_, bytes| Json.decode(bytes));
+        Collection::<Vec<String>>::new(Encoded::new(Arc::clone(&bytes), schema))
+    };
+    let (new, old) = (instance(2), instance(1));
+    let text = |text: &str| vec![text.to_owned()];
+    let first = new.create("a", text("tagged")).wait().unwrap();
+    let tag = format!("\"{}\"", first.version);
+    let headers = [("If-Match", tag.as_str()), ("If-Match", "*"), ("X-None", "")];
+
+    for header in headers {
+        let request = Preconditions::from_headers([header]);
+        let error = old.put_if("a", &request, text("plain")).wait().unwrap_err();
+        assert_eq!((http::status(&error), http::reason(&error)), (503, "newer-schema"), "{error}");
+        assert!(Problem::new(error).current_etag().is_none());
+    }
+
+    let error = old.get_if("a", &Preconditions::none()).wait().unwrap_err();
+    assert_eq!(http::reason(&error), "newer-schema");
+    assert!(Problem::new(error).current_etag().is_none());
+    assert_eq!(new.fetch("a").wait().unwrap(), first);
 }
 
 /// What a cache holds does not keep a database open.
