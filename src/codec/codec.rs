@@ -6,7 +6,9 @@ use std::error::Error as StdError;
 /// store of values from a store of bytes and a codec.
 ///
 /// What was encoded must decode to an equal value, also in a later release of the program: the stored bytes outlive
-/// it. Bytes may come from anywhere, so decoding has to bound what it builds from them.
+/// it. Bytes may come from anywhere, so decoding has to bound what it builds from them. They may come from a later release
+/// too, which runs beside this one or did before a rollback: what decoding skips, as a member that the type doesn't have, the
+/// next write of the value leaves out. A [`Schema`](crate::Schema) has such bytes refused.
 ///
 /// # Errors
 ///
