@@ -6,7 +6,9 @@ use std::error::Error as StdError;
 /// store of values from a store of bytes and a codec.
 ///
 /// What was encoded must decode to an equal value, also in a later release of the program: the stored bytes outlive
-/// it. Bytes may come from anywhere, so decoding has to bound what it builds from them.
+/// it. Bytes may come from anywhere, so decoding has to bound what it builds from them. They may come from a later release
+/// too, which runs beside this one or did before a rollback: what decoding skips, as a member that the type doesn't have, the
+/// next write of the value leaves out. A [`Schema`](crate::Schema) has such bytes refused.
 ///
 /// # Errors
 ///
@@ -41,13 +43,15 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// The value that these stored bytes stand for.
     fn decode(&self, bytes: &[u8]) -> Result<T, Box<dyn StdError + Send + Sync>>;
 
-    /// The number of the schema that values are encoded in: 0, unless the codec tells schemas apart, as [`Schema`](crate::Schema) does.
-    fn schema(&self) -> u32 {
-        0
+    /// The number of the schema that values are encoded in; `None`, unless the codec tells schemas apart, as
+    /// [`Schema`](crate::Schema) does.
+    fn schema(&self) -> Option<u32> {
+        None
     }
 
     /// The number of the schema that these stored bytes are in. Where it is lower than [`schema`](Self::schema), the
-    /// next write rewrites them, also one that leaves the value as it is.
+    /// next write rewrites them, also one that leaves the value as it is. Where it is higher and they do not decode, with
+    /// [`NewerSchema`](crate::store::NewerSchema) as the error, no put overwrites them.
     fn schema_of(&self, bytes: &[u8]) -> u32 {
         let _ = bytes;
         0

@@ -1,5 +1,6 @@
 //! [`Coding`], which codec the values of an id go through.
 
+use std::cmp::Ordering;
 use std::error::Error as StdError;
 use std::sync::Arc;
 
@@ -19,8 +20,8 @@ pub trait Coding<T: ?Sized>: Send + Sync + 'static {
     /// Whether schemas are told apart at all.
     fn has_schema(&self, id: &str) -> bool;
 
-    /// Whether these stored bytes are in an older schema than a put would write.
-    fn is_old(&self, id: &str, bytes: &[u8]) -> bool;
+    /// How the schema of these stored bytes compares to the one that a put would write.
+    fn age(&self, id: &str, bytes: &[u8]) -> Ordering;
 }
 
 impl<T: Resource, C: Codec<T>> Coding<T> for C {
@@ -33,10 +34,15 @@ impl<T: Resource, C: Codec<T>> Coding<T> for C {
     }
 
     fn has_schema(&self, _: &str) -> bool {
-        self.schema() > 0
+        self.schema().is_some()
     }
 
-    fn is_old(&self, _: &str, bytes: &[u8]) -> bool {
-        self.schema_of(bytes) < self.schema()
+    fn age(&self, _: &str, bytes: &[u8]) -> Ordering {
+        age(self, bytes)
     }
+}
+
+/// How the schema of these stored bytes compares to the one that the codec writes.
+pub(crate) fn age<T>(codec: &impl Codec<T>, bytes: &[u8]) -> Ordering {
+    codec.schema().map_or(Ordering::Equal, |written| codec.schema_of(bytes).cmp(&written))
 }

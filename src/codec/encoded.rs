@@ -1,5 +1,6 @@
 //! [`Encoded`], a store of values over a store of bytes.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -7,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use crate::codec::coding::Coding;
 use crate::store::{
     Abilities, Action, Batch, Change, ChangeKind, Changes, Commit, Committed, Conflict, Corrupt, Cursor,
-    Entry, Error, Expected, Feed, Listed, Page, Refusal, Reply, Resolution, Resource, Scan, Start, Store,
-    Versioned, WriteId,
+    Entry, Error, Expected, Feed, Listed, NEVER, Page, Refusal, Reply, Resolution, Resource, Scan, Start,
+    Store, Versioned, WriteId,
 };
 
 /// A store of values over a store of bytes, with a [`Codec`](crate::codec::Codec) between them.
@@ -33,10 +34,18 @@ use crate::store::{
 /// That is of bytes which the store has kept as they were put. A record that was damaged in the store is the store's own
 /// `Corrupt`.
 ///
+/// # Bytes that a later release has written
+///
+/// A codec may tell schemas apart, as [`Schema`](crate::Schema) does. Then a put looks at what it would write over first, which
+/// costs a read unless it expects nothing there, and fails with [`Error::Corrupt`] too where that is in a
+/// [newer schema](Corrupt::newer_schema) than the codec reads. Nothing is applied then. A put with a version can't miss it; one
+/// with `Any` or `Present` overwrites what a later release writes between that look and the put. A deletion takes away whatever
+/// is there. With a codec that tells no schemas apart, a release knows nothing of later ones.
+///
 /// # Errors
 ///
-/// Beside those of the store below: [`Error::Corrupt`] (500), and [`Refusal::Encode`] (422) with nothing sent. Retrying
-/// helps for neither.
+/// Beside those of the store below: [`Error::Corrupt`] (500, or 503 for a newer schema), and [`Refusal::Encode`] (422) with
+/// nothing sent. Retrying helps for neither, but with a newer schema at an instance of the later release.
 ///
 /// ```
 /// # #[cfg(feature = "json")] {
@@ -104,6 +113,61 @@ impl<S: Store<[u8]>, C> Encoded<S, C> {
         commit.entries().iter().any(|entry| self.codec.has_schema(entry.id))
     }
 
+    /// Whether it is looked at what an entry would write over: a put, where schemas are told apart.
+    fn looks_first<T: Resource + ?Sized>(&self, entry: &Entry<'_, [u8]>) -> bool
+    where
+        C: Coding<T>,
+    {
+        matches!(entry.action, Action::Put(_))
+            && entry.condition.expected != Expected::Absent
+            && self.codec.has_schema(entry.id)
+    }
+
+    /// Sends a commit, unless a put in it would write over what a later release has written.
+    fn commit_over<'a, T: Resource + ?Sized>(&'a self, mut commit: Commit<'a, [u8]>) -> Reply<'a, Committed>
+    where
+        C: Coding<T>,
+    {
+        Reply::begin(async move {
+            let mut newer = None;
+            for entry in commit.entries().iter().filter(|entry| self.looks_first::<T>(entry)) {
+                newer = match self.store.get(entry.id).await {
+                    // Who expects something else hears of that, from the store.
+                    Ok(Some(stored)) if entry.condition.expected.admits(Some(stored.version)) => {
+                        self.newer::<T>(entry.id, &stored)
+                    }
+                    // A record that is damaged gives way to its version.
+                    Ok(_) | Err(Error::Corrupt(_)) => None,
+                    Err(error) => return Err(error),
+                };
+                if newer.is_some() {
+                    break;
+                }
+            }
+            let Some(newer) = newer else { return self.store.commit(commit).await };
+            if commit.write().is_none() {
+                return Err(newer.into());
+            }
+            // It may have been applied before the later release wrote: then it is answered as it was.
+            commit.entries_mut().iter_mut().for_each(|entry| entry.condition.expected = NEVER.into());
+            match self.store.commit(commit).await {
+                Err(Error::Conflict(_)) => Err(newer.into()),
+                answer => answer,
+            }
+        })
+    }
+
+    /// Why stored bytes are not written over, where a later release has written them.
+    fn newer<T: Resource + ?Sized>(&self, id: &str, stored: &Versioned<[u8]>) -> Option<Corrupt>
+    where
+        C: Coding<T>,
+    {
+        if self.codec.age(id, &stored.value) != Ordering::Greater {
+            return None;
+        }
+        self.decode::<T>(id, stored).err().filter(|corrupt| corrupt.newer_schema().is_some())
+    }
+
     /// Sends the check that stands for a write of what was there already, or where the stored bytes are of an old schema
     /// a put of the same value in its place.
     fn commit_unchanged<'a, T: Resource + ?Sized>(&'a self, commit: Commit<'a, [u8]>) -> Reply<'a, Committed>
@@ -141,7 +205,7 @@ impl<S: Store<[u8]>, C> Encoded<S, C> {
         C: Coding<T>,
     {
         let &[Entry { id, condition, .. }] = commit.entries() else { return None };
-        if !self.codec.is_old(id, &stored.value) {
+        if self.codec.age(id, &stored.value) != Ordering::Less {
             return None;
         }
         // What can't be rewritten is not the concern of a caller who changes nothing.
@@ -171,6 +235,9 @@ impl<T: Resource + ?Sized, S: Store<[u8]>, C: Coding<T>> Store<T> for Encoded<S,
             true if self.has_schema::<T>(&encoded) => self.commit_unchanged::<T>(encoded),
             // A check, which needs no write id: it applies nothing.
             true => self.store.commit(encoded.without_write()),
+            false if encoded.entries().iter().any(|entry| self.looks_first::<T>(entry)) => {
+                self.commit_over::<T>(encoded)
+            }
             false => self.store.commit(encoded),
         };
         reply.then(|answer| {
@@ -280,12 +347,14 @@ impl<T: Resource + ?Sized, C: Coding<T> + ?Sized> Feed<T> for Decoding<C> {
 
 #[cfg(all(test, feature = "json"))]
 mod tests {
+    use std::error::Error as StdError;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::codec::Codec;
     use crate::codec::json::Json;
+    use crate::codec::schema::Schema;
     use crate::collection::Collection;
     use crate::layer::guarded::Guarded;
     use crate::layer::probe::{Probe, at_once, is_pending, next_of};
@@ -353,6 +422,58 @@ mod tests {
 
         assert!(matches!(&error, Error::Refused(Refusal::Encode { id, .. }) if &**id == "a"));
         assert_eq!(probe.calls(), [""; 0]);
+    }
+
+    /// A codec of bytes that takes some for damaged: a store of bytes over it has records that can't be read.
+    struct Picky;
+
+    impl Coding<[u8]> for Picky {
+        fn encode(&self, _: &str, value: &[u8]) -> Result<Vec<u8>, Box<dyn StdError + Send + Sync>> {
+            Ok(value.to_vec())
+        }
+
+        fn decode(&self, _: &str, bytes: &[u8]) -> Result<Arc<[u8]>, Box<dyn StdError + Send + Sync>> {
+            if bytes == ODD { Err("odd".into()) } else { Ok(bytes.into()) }
+        }
+
+        fn has_schema(&self, _: &str) -> bool {
+            false
+        }
+
+        fn age(&self, _: &str, _: &[u8]) -> std::cmp::Ordering {
+            std::cmp::Ordering::Equal
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_gives_way_under_a_schema_too() {
+        let probe = Probe::prompt();
+        let schema = Schema::new(1, Json, |_, _| Err("there was none before".into()));
+        let store = Encoded::new(Encoded::new(probe.clone(), Picky), schema);
+        let version = probe.set("a", ODD);
+        assert_eq!(corrupt(get(&store, "a")).version(), version);
+
+        commit(&store, put("a", version, 7)).unwrap();
+
+        assert_eq!(*get(&store, "a").unwrap().unwrap().value, 7);
+    }
+
+    #[test]
+    fn a_put_looks_first_only_where_it_may_write_over_what_is_in_a_schema() {
+        let probe = Probe::prompt();
+        let schema = Schema::new(1, Json, |_, _| Err("there was none before".into()));
+        let (schemed, plain) = (Encoded::new(probe.clone(), schema), over(&probe));
+        let looks = |reply: Result<Committed, Error>| {
+            let version = reply.unwrap().version();
+            (probe.calls().iter().filter(|call| call.starts_with("get")).count(), version)
+        };
+
+        let (created, version) = looks(commit(&schemed, put("a", Expected::Absent, 1)));
+        let (replaced, _) = looks(commit(&schemed, put("a", version.unwrap(), 2)));
+        let (deleted, _) = looks(commit(&schemed, Commit::one(Entry::delete("a", Expected::Any))));
+        let (without, _) = looks(commit(&plain, put("a", Expected::Any, 1)));
+
+        assert_eq!([created, replaced, deleted, without], [0, 1, 0, 0]);
     }
 
     #[test]

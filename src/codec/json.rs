@@ -45,6 +45,13 @@ pub(crate) use limits::check as within_limits;
 /// and encoded once more as it is put. What leaves no trace in the JSON is not seen, and reads back as something else: a
 /// field under `#[serde(skip)]` that is not at its default, a flattened `Option` of a struct with nothing in it.
 ///
+/// # What is dropped
+///
+/// Members that the type doesn't have are skipped as a value is decoded, unless the type is under
+/// `#[serde(deny_unknown_fields)]`: the next `modify`, draft or put of the value writes it without them. So a release that
+/// lacks a member drops it from whatever it writes, while another one runs beside it that has the member, and after a
+/// rollback to it. With a [`Schema`](crate::Schema) of a new number for the new member it is refused that.
+///
 /// ```
 /// use ifmatch::Json;
 /// use ifmatch::codec::Codec;

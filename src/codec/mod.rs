@@ -11,7 +11,7 @@ mod json;
 mod schema;
 
 pub use codec::Codec;
-pub(crate) use coding::Coding;
+pub(crate) use coding::{Coding, age};
 #[cfg(feature = "json")]
 pub use json::Json;
 #[cfg(feature = "merge")]

@@ -26,6 +26,8 @@
 //! | a patch that can't be read | 400 | `malformed-patch` |
 //! | a patch that does not find what it builds on | 409 | `state`, with the rule `test` or `path` |
 //! | a patch that makes what the type can't hold, or would drop | 422 | `unfit-change` |
+//! | stored bytes that do not decode | 500 | `corrupt` |
+//! | a value in the schema of a later release | 503 + `Retry-After` | `newer-schema` |
 //! | the store failed | 503 + `Retry-After` | `unavailable` |
 //! | outcome unknown | 503 + `Retry-After` + the write id | `unknown-outcome` |
 //!

@@ -121,7 +121,9 @@ impl Problem {
             ) => inner.write_id = Some(*write),
             Error::Refused(refusal) => inner.facts = id_of(refusal).map(Facts::about).unwrap_or_default(),
             Error::Corrupt(corrupt) => {
-                inner.facts = Facts::about(corrupt.id()).with_current(Some(corrupt.version()));
+                // What a later release has written is not to be overwritten: nobody is handed its version for that.
+                let damaged = Some(corrupt.version()).filter(|_| corrupt.newer_schema().is_none());
+                inner.facts = Facts::about(corrupt.id()).with_current(damaged);
                 inner.facts.collection = corrupt.collection().map(Into::into);
             }
             Error::Failed(failure) => inner.write_id = failure.write(),
@@ -291,8 +293,8 @@ mod tests {
     use super::*;
     use crate::http::expose::Expose;
     use crate::store::{
-        Condition, Corrupt, Expected, Failure, Found, IdProblem, Intent, Mismatch, NotFound, Outcome,
-        Version, Versioned, WriteId,
+        Condition, Corrupt, Expected, Failure, Found, IdProblem, Intent, Mismatch, NewerSchema, NotFound,
+        Outcome, Version, Versioned, WriteId,
     };
 
     fn version(text: &str) -> Version {
@@ -568,6 +570,20 @@ mod tests {
             ])
         );
         assert_eq!(header(&problem, "etag"), None);
+    }
+
+    #[test]
+    fn a_value_of_a_later_release_is_told_without_what_could_overwrite_it() {
+        let newer = NewerSchema { number: 2, known: 1 };
+
+        let problem = Problem::new(Corrupt::new("a1", version("7"), newer).in_collection("notes"));
+
+        assert_eq!((problem.status(), problem.reason()), (503, "newer-schema"));
+        assert_eq!(header(&problem, "retry-after").as_deref(), Some("1"));
+        assert_eq!(header(&problem, "etag"), None);
+        let body = body(&problem);
+        assert_eq!((&body["resource_id"], &body["collection"]), (&json!("a1"), &json!("notes")));
+        assert_eq!((body.get("current_version"), body.get("current_etag")), (None, None));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::store::{Advice, Conflict, Error, Intent, Kind, Mismatch, Origin, Outc
 const SOON: Duration = Duration::from_secs(1);
 
 /// Every word that [`reason`] has, and that of a patch which can't be read.
-pub(super) const REASONS: [&str; 33] = [
+pub(super) const REASONS: [&str; 34] = [
     "stale",
     "exists",
     "missing",
@@ -25,6 +25,7 @@ pub(super) const REASONS: [&str; 33] = [
     "unknown-outcome",
     "unavailable",
     "corrupt",
+    "newer-schema",
     "expired",
     "bad-id",
     "duplicate-id",
@@ -63,6 +64,8 @@ pub fn status(error: &Error) -> u16 {
         Error::NotFound(missing) if missing.is_deleted() => 410,
         Error::NotFound(_) => 404,
         Error::Refused(refusal) => of_refusal(refusal),
+        // Another instance, of the release that wrote it, can answer.
+        Error::Corrupt(corrupt) if corrupt.newer_schema().is_some() => 503,
         Error::Corrupt(_) => 500,
         Error::Expired(_) => 410,
         Error::Failed(_) => 503,
@@ -84,6 +87,7 @@ pub fn reason(error: &Error) -> &'static str {
         Error::NotFound(missing) if missing.is_deleted() => "deleted",
         Error::NotFound(_) => "not-found",
         Error::Refused(refusal) => word_of_refusal(refusal),
+        Error::Corrupt(corrupt) if corrupt.newer_schema().is_some() => "newer-schema",
         Error::Corrupt(_) => "corrupt",
         Error::Expired(_) => "expired",
         Error::Failed(failure) => match failure.outcome() {
@@ -94,7 +98,7 @@ pub fn reason(error: &Error) -> &'static str {
 }
 
 /// How long a caller should wait before it tries again, where trying again can help: what is left of a lock (of several
-/// the longest), else one second for contention and for a store that failed.
+/// the longest), else one second for contention, for a store that failed, and for a value in a newer schema.
 ///
 /// ```
 /// use std::time::Duration;
@@ -112,6 +116,7 @@ pub fn retry_after(error: &Error) -> Option<Duration> {
             (Advice::Refetch | Advice::Merge | Advice::Never, _) => None,
         },
         Error::Failed(failure) => (!failure.is_lasting()).then_some(SOON),
+        Error::Corrupt(corrupt) => corrupt.newer_schema().map(|_| SOON),
         _ => None,
     }
 }
@@ -130,6 +135,7 @@ pub(super) fn advice(error: &Error) -> Advice {
             // Sent again as it was, it may apply twice: look first.
             Outcome::Unknown => Advice::Refetch,
         },
+        Error::Corrupt(corrupt) if corrupt.newer_schema().is_some() => Advice::Wait,
         Error::NotFound(_) | Error::Refused(_) | Error::Corrupt(_) => Advice::Never,
     }
 }
@@ -269,8 +275,8 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Condition, Corrupt, Expected, Expired, Failure, Found, IdProblem, NotFound, Version, Versioned,
-        WriteId,
+        Condition, Corrupt, Expected, Expired, Failure, Found, IdProblem, NewerSchema, NotFound, Version,
+        Versioned, WriteId,
     };
 
     const KINDS: [Kind; 4] = [Kind::Stale, Kind::Exists, Kind::Missing, Kind::Deleted];
@@ -380,10 +386,12 @@ mod tests {
     fn every_other_error_has_the_status_of_the_table() {
         let version = "7".parse().unwrap();
         let failed = |outcome| Error::from(Failure::new(outcome, "odd"));
-        let rows: [(Error, u16, &str, Advice); 6] = [
+        let newer = NewerSchema { number: 2, known: 1 };
+        let rows: [(Error, u16, &str, Advice); 7] = [
             (NotFound::new("a").into(), 404, "not-found", Advice::Never),
             (NotFound::deleted("a").into(), 410, "deleted", Advice::Never),
             (Corrupt::new("a", version, "odd").into(), 500, "corrupt", Advice::Never),
+            (Corrupt::new("a", version, newer).into(), 503, "newer-schema", Advice::Wait),
             (Expired { oldest: None }.into(), 410, "expired", Advice::Refetch),
             (failed(Outcome::NotApplied), 503, "unavailable", Advice::Wait),
             (failed(Outcome::Unknown), 503, "unknown-outcome", Advice::Refetch),

@@ -25,7 +25,7 @@ pub fn request(exchange: &Exchange<'_>) {
     let Exchange { method, status, blind, duration, .. } = *exchange;
     let outcome = exchange.outcome.label();
     match exchange.outcome {
-        Outcome::Refused("unknown-outcome" | "corrupt" | "unavailable") => {
+        Outcome::Refused("unknown-outcome" | "corrupt" | "newer-schema" | "unavailable") => {
             warn!(target: "ifmatch", method, status, outcome, blind, ?duration, "request");
         }
         Outcome::Refused(_) => info!(target: "ifmatch", method, status, outcome, blind, ?duration, "request"),

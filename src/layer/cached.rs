@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use crate::collection::{self, Along, Exit, Step};
 use crate::store::{
-    Abilities, Action, Changes, Commit, Committed, Entry, Error, Listed, Mismatch, Outcome, Page, Refusal,
-    Reply, Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
+    Abilities, Action, Changes, Commit, Committed, Entry, Error, Listed, Mismatch, Outcome, Page, Reply,
+    Resolution, Resource, Scan, Start, Store, Versioned, WriteId,
 };
 use follower::{Follower, Told};
 use shelf::{Limits, Shelf, Write};
@@ -32,25 +32,25 @@ const RESOURCES: usize = 10_000;
 ///   that a `get`, a conflict, a check, a page or a feed that came through it has shown, and for every id once
 ///   [`resolve`](Store::resolve) has said that something was applied. Where all writes go through the layer and are
 ///   answered, a `get` through it is linearizable, as it is without.
-/// - **What others write**, past the layer or in other processes, is not noticed by [`new`](Self::new) before something
-///   that comes through it tells: a value may be as old as its stay in memory, without limit. So it is for stores that
-///   nobody else writes to.
-/// - [`following`](Self::following) watches the store, and forgets what others change. A `get` then answers with a
-///   state no older than what the feed has announced when it is called. The gap that is left is the delay of the feed;
+/// - **What others write**, past the layer or in other processes, the store's feed tells: a `get` answers with a state no
+///   older than what the feed has announced when it is called. The gap that is left is the delay of the feed;
 ///   with [`Memory`](crate::Memory) and `File` there is none once the writer has its answer. Where the feed breaks off,
 ///   nothing is answered from memory until it goes on, nor while it [asks](crate::store::Feed::is_idle) its engine for what came
 ///   next. Over PostgreSQL the delay is the time between two looks, 50 ms at most, and that of the look; over etcd and
 ///   Redis it is the network's, and while their server is gone without a word, the time until that is noticed.
+/// - **Where the store has no feed**, every `get` is the store's own answer: nothing is gained, and nothing is stale.
+/// - [`alone`](Self::alone) spares the feed where nobody else writes to the store. Where somebody does, a value may be as
+///   old as its stay in memory, without limit.
 ///
 /// A page tells only of what is on it: that an id is missing there is not noticed. An absent resource is not held:
 /// `None` always comes from the store.
 ///
 /// # Writes that nobody knows the fate of
 ///
-/// A commit whose reply was dropped, or that came back with [`Outcome::Unknown`], may be applied at any later time.
-/// [`following`](Self::following) hears of it from the feed, as it hears of others. [`new`](Self::new) never answers
-/// from memory again for its ids, nor for about one in 4,000 of all others. So in a program that cancels calls, as web
-/// servers do, follow the store.
+/// A commit whose reply was dropped, or that came back with [`Outcome::Unknown`], may be applied at any later time. The
+/// feed tells of it, as it tells of others. [`alone`](Self::alone) never answers from memory again for its ids, nor for
+/// about one in 4,000 of all others. So a program that cancels calls, as web servers do, is better off with
+/// [`new`](Self::new) also where it is alone.
 ///
 /// # Limits
 ///
@@ -59,12 +59,16 @@ const RESOURCES: usize = 10_000;
 /// resource about 150 bytes beside the id and the value.
 ///
 /// ```
-/// use ifmatch::{Cached, Commit, Entry, Expected, Memory, Store};
+/// use ifmatch::{Cached, Collection};
 ///
-/// let store = Cached::new(Memory::<str>::new()).with_limit(1_000);
-/// store.commit(Commit::one(Entry::put("a", Expected::Absent, "one".into()))).wait()?;
+/// let notes = Collection::<String>::in_memory();
+/// let cached = notes.clone().layer(|store| Cached::new(store).with_limit(1_000));
+/// cached.create("readme", "hello".to_string()).wait()?;
 ///
-/// assert_eq!(&*store.get("a").wait()?.unwrap().value, "one"); // from memory
+/// notes.put("readme", "hello, world".to_string()).wait()?; // past the layer
+///
+/// assert_eq!(*cached.fetch("readme").wait()?.value, "hello, world");
+/// assert_eq!(*cached.fetch("readme").wait()?.value, "hello, world"); // from memory
 /// # Ok::<_, ifmatch::Error>(())
 /// ```
 pub struct Cached<S, T: Resource + ?Sized> {
@@ -74,41 +78,28 @@ pub struct Cached<S, T: Resource + ?Sized> {
 }
 
 impl<T: Resource + ?Sized, S: Store<T>> Cached<S, T> {
-    /// `store`, whose resources are written through this layer only.
+    /// `store`, whose feed tells what others write.
+    ///
+    /// It has no thread: a `get` that finds that the feed has called takes from it what there is, and then answers. The first
+    /// one begins to watch.
     pub fn new(store: S) -> Self {
-        let limits = Limits { resources: RESOURCES, bytes: usize::MAX, measure: |_: &T| 0 };
-        Self { store: Arc::new(store), shelf: Arc::new(Shelf::new(limits)), follower: None }
+        Self { follower: Some(Follower::default()), ..Self::alone(store) }
     }
 
-    /// `store`, watched for what others write.
-    ///
-    /// It has no thread: a `get` that finds that the feed has called takes from it what there is, and then answers.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Unsupported`] where the store has no feed.
+    /// `store`, to which nobody writes but through this very layer: no other handle, and no other process. Nothing is watched.
     ///
     /// ```
-    /// use std::sync::Arc;
-    ///
     /// use ifmatch::{Cached, Commit, Entry, Expected, Memory, Store};
     ///
-    /// let memory = Arc::new(Memory::<str>::new());
-    /// let cached = Cached::following(memory.clone())?;
-    /// let put = |text: &str| Commit::one(Entry::put("a", Expected::Any, text.into()));
-    /// cached.commit(put("one")).wait()?;
+    /// let store = Cached::alone(Memory::<str>::new());
+    /// store.commit(Commit::one(Entry::put("a", Expected::Absent, "one".into()))).wait()?;
     ///
-    /// memory.commit(put("two")).wait()?; // past the layer
-    ///
-    /// assert_eq!(&*cached.get("a").wait()?.unwrap().value, "two");
+    /// assert_eq!(&*store.get("a").wait()?.unwrap().value, "one"); // from memory
     /// # Ok::<_, ifmatch::Error>(())
     /// ```
-    pub fn following(store: S) -> Result<Self, Refusal> {
-        if !store.abilities().watch {
-            return Err(Refusal::Unsupported { what: "watching, which a cache that follows it needs" });
-        }
-        let follower = Some(Follower::default());
-        Ok(Self { follower, ..Self::new(store) })
+    pub fn alone(store: S) -> Self {
+        let limits = Limits { resources: RESOURCES, bytes: usize::MAX, measure: |_: &T| 0 };
+        Self { store: Arc::new(store), shelf: Arc::new(Shelf::new(limits)), follower: None }
     }
 
     /// The same with room for another number of resources; at least one.
@@ -336,7 +327,7 @@ mod tests {
 
     use super::*;
     use crate::memory::Memory;
-    use crate::store::{Batch, Entry, Expected, Failure, Feed, block_on};
+    use crate::store::{Batch, Entry, Expected, Failure, Feed, Refusal, block_on};
 
     /// A store that counts its reads, and answers when it is told to.
     #[derive(Default)]
@@ -346,6 +337,8 @@ mod tests {
         lost: AtomicBool,
         pending: AtomicBool,
         asking: AtomicBool,
+        unwatched: AtomicBool,
+        watches: AtomicU64,
     }
 
     impl Slow {
@@ -384,6 +377,10 @@ mod tests {
         }
 
         fn watch<'a>(&'a self, from: Start) -> Reply<'a, Changes<u64>> {
+            self.watches.fetch_add(1, Ordering::Relaxed);
+            if self.unwatched.load(Ordering::Relaxed) {
+                return Reply::ready(Err(Refusal::Unsupported { what: "watching" }.into()));
+            }
             let asking = self.asking.load(Ordering::Relaxed);
             self.store.watch(from).then(move |changes| match asking {
                 true => changes
@@ -408,7 +405,7 @@ mod tests {
     #[test]
     fn what_was_read_or_written_is_not_read_again() {
         let slow = Arc::new(Slow::default());
-        let cached = Cached::new(Arc::clone(&slow));
+        let cached = Cached::alone(Arc::clone(&slow));
         slow.commit(put("a", 1)).wait().unwrap();
 
         assert_eq!([value(&cached, "a"), value(&cached, "a")], [Some(1), Some(1)]);
@@ -425,7 +422,7 @@ mod tests {
     #[test]
     fn a_read_that_a_write_overtook_is_not_kept() {
         let slow = Arc::new(Slow::default());
-        let cached = Cached::new(Arc::clone(&slow));
+        let cached = Cached::alone(Arc::clone(&slow));
         slow.commit(put("a", 1)).wait().unwrap();
         slow.pending.store(true, Ordering::Relaxed);
 
@@ -439,7 +436,7 @@ mod tests {
     #[test]
     fn writes_that_overlap_leave_nothing_in_memory() {
         let slow = Arc::new(Slow::default());
-        let cached = Cached::new(Arc::clone(&slow));
+        let cached = Cached::alone(Arc::clone(&slow));
         slow.pending.store(true, Ordering::Relaxed);
 
         let (first, second) = (cached.commit(put("a", 1)), cached.commit(put("a", 2)));
@@ -456,7 +453,7 @@ mod tests {
     fn after_an_unknown_or_dropped_write_the_store_is_asked() {
         for drops in [false, true] {
             let slow = Arc::new(Slow::default());
-            let cached = Cached::new(Arc::clone(&slow));
+            let cached = Cached::alone(Arc::clone(&slow));
             cached.commit(put("a", 1)).wait().unwrap();
             if drops {
                 slow.pending.store(true, Ordering::Relaxed);
@@ -477,7 +474,7 @@ mod tests {
     #[test]
     fn a_dropped_read_keeps_nothing_back() {
         let slow = Arc::new(Slow::default());
-        let cached = Cached::new(Arc::clone(&slow));
+        let cached = Cached::alone(Arc::clone(&slow));
         slow.commit(put("a", 1)).wait().unwrap();
         slow.pending.store(true, Ordering::Relaxed);
 
@@ -490,7 +487,7 @@ mod tests {
     #[test]
     fn the_number_of_resources_is_bounded_and_what_is_read_stays() {
         let slow = Arc::new(Slow::default());
-        let cached = Cached::new(Arc::clone(&slow)).with_limit(10);
+        let cached = Cached::alone(Arc::clone(&slow)).with_limit(10);
         cached.commit(put("hot", 0)).wait().unwrap();
         for number in 0..1000 {
             cached.commit(put(&number.to_string(), number)).wait().unwrap();
@@ -504,7 +501,7 @@ mod tests {
     #[test]
     fn a_cache_that_follows_sees_what_others_write() {
         let memory = Arc::new(Memory::<u64>::new());
-        let cached = Cached::following(Arc::clone(&memory)).unwrap();
+        let cached = Cached::new(Arc::clone(&memory));
         cached.commit(put("a", 0)).wait().unwrap();
 
         for number in 1..100 {
@@ -539,7 +536,7 @@ mod tests {
     fn while_the_feed_still_asks_the_store_is_asked_too() {
         let slow = Arc::new(Slow::default());
         slow.asking.store(true, Ordering::Relaxed);
-        let cached = Cached::following(Arc::clone(&slow)).unwrap();
+        let cached = Cached::new(Arc::clone(&slow));
 
         for number in 1..100 {
             slow.commit(put("a", number)).wait().unwrap();
@@ -550,9 +547,25 @@ mod tests {
     }
 
     #[test]
+    fn where_the_store_has_no_feed_it_is_asked_each_time() {
+        let slow = Arc::new(Slow::default());
+        slow.unwatched.store(true, Ordering::Relaxed);
+        let cached = Cached::new(Arc::clone(&slow));
+
+        for number in 1..100 {
+            cached.commit(put("a", 0)).wait().unwrap();
+            assert_eq!(value(&cached, "a"), Some(0));
+            slow.commit(put("a", number)).wait().unwrap();
+            assert_eq!([value(&cached, "a"), value(&cached, "a")], [Some(number); 2]);
+        }
+
+        assert_eq!(slow.watches.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
     fn a_cache_that_fell_behind_starts_anew() {
         let memory = Arc::new(Memory::<u64>::new().with_feed_limit(3));
-        let cached = Cached::following(Arc::clone(&memory)).unwrap();
+        let cached = Cached::new(Arc::clone(&memory));
         cached.commit(put("a", 0)).wait().unwrap();
         assert_eq!(value(&cached, "a"), Some(0));
 
@@ -570,7 +583,7 @@ mod tests {
     #[test]
     fn one_write_of_unknown_fate_spoils_nothing_else() {
         let slow = Arc::new(Slow::default());
-        let cached = Cached::new(Arc::clone(&slow));
+        let cached = Cached::alone(Arc::clone(&slow));
         slow.lost.store(true, Ordering::Relaxed);
         cached.commit(put("a", 1)).wait().unwrap_err();
         slow.lost.store(false, Ordering::Relaxed);
@@ -585,7 +598,7 @@ mod tests {
     #[test]
     fn a_cache_that_follows_keeps_an_id_again_whose_write_was_dropped() {
         let slow = Arc::new(Slow::default());
-        let cached = Cached::following(Arc::clone(&slow)).unwrap();
+        let cached = Cached::new(Arc::clone(&slow));
         slow.pending.store(true, Ordering::Relaxed);
         drop(cached.commit(put("a", 1)));
         slow.pending.store(false, Ordering::Relaxed);
@@ -624,7 +637,7 @@ mod tests {
         ];
         for tell in ways {
             let slow = Arc::new(Slow::default());
-            let cached = Cached::new(Arc::clone(&slow));
+            let cached = Cached::alone(Arc::clone(&slow));
             cached.commit(put("a", 1)).wait().unwrap();
             slow.commit(put("a", 2).with_write(WriteId::from_bits(7))).wait().unwrap();
             assert_eq!(value(&cached, "a"), Some(1));
@@ -638,7 +651,7 @@ mod tests {
     #[test]
     fn a_watcher_hears_of_nothing_that_a_read_does_not_show_yet() {
         let memory = Arc::new(Memory::<u64>::new());
-        let cached = Cached::new(Arc::clone(&memory));
+        let cached = Cached::alone(Arc::clone(&memory));
         cached.commit(put("a", 1)).wait().unwrap();
         let mut changes = cached.watch(Start::Now).wait().unwrap();
         memory.commit(put("a", 2)).wait().unwrap();
@@ -652,7 +665,7 @@ mod tests {
     #[test]
     fn a_conflict_brings_the_value_that_is_held_next() {
         let slow = Arc::new(Slow::default());
-        let cached = Cached::new(Arc::clone(&slow));
+        let cached = Cached::alone(Arc::clone(&slow));
         slow.commit(put("a", 1)).wait().unwrap();
 
         cached.commit(Commit::one(Entry::put("a", Expected::Absent, 2.into()))).wait().unwrap_err();
@@ -663,7 +676,7 @@ mod tests {
     #[test]
     fn a_commit_that_is_sent_again_brings_nothing_old() {
         let slow = Arc::new(Slow::default());
-        let cached = Cached::new(Arc::clone(&slow));
+        let cached = Cached::alone(Arc::clone(&slow));
         let commit = put("a", 1).with_write(WriteId::from_bits(1));
         cached.commit(commit.clone()).wait().unwrap();
         cached.commit(put("a", 2)).wait().unwrap();
@@ -678,7 +691,7 @@ mod tests {
     #[test]
     fn the_number_of_bytes_is_bounded() {
         let memory = Memory::<str>::new();
-        let cached = Cached::new(memory).with_limit(10).with_byte_limit(100, |text| text.len());
+        let cached = Cached::alone(memory).with_limit(10).with_byte_limit(100, |text| text.len());
         for (id, length) in [("a", 40), ("b", 40), ("c", 40), ("d", 101)] {
             let text = "x".repeat(length);
             cached.commit(Commit::one(Entry::put(id, Expected::Any, text.into()))).wait().unwrap();
@@ -690,7 +703,7 @@ mod tests {
 
     #[test]
     fn hits_are_ready() {
-        let cached = Cached::new(Memory::<u64>::new());
+        let cached = Cached::alone(Memory::<u64>::new());
         block_on(cached.commit(put("a", 1))).unwrap();
 
         assert!(matches!(cached.get("a").into_ready(), Ok(Ok(Some(_)))));

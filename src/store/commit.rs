@@ -41,6 +41,10 @@ pub struct Commit<'a, T: ?Sized> {
     behind: Option<WriteId>,
 }
 
+/// The largest version of all, which no store issues: what expects it is applied nowhere, and only answered where the store
+/// knows its write id already.
+pub(crate) const NEVER: Version = Version::from_bits(NonZeroU64::MAX);
+
 /// The version of what is on its way to the store: no store issues it. See [`Commit::behind`].
 pub(crate) const ON_ITS_WAY: Version = Version::from_bits(match NonZeroU64::new(u64::MAX - 1) {
     Some(bits) => bits,

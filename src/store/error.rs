@@ -43,7 +43,8 @@ pub enum Error {
     /// The call breaks a rule of its use or a limit; nothing was sent to the engine. Retrying can't help.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Stored bytes don't decode; they stay where they are. 500; retrying can't help.
+    /// Stored bytes don't decode; they stay where they are. 500; retrying can't help. Where a later release has written them
+    /// ([`Corrupt::newer_schema`]), 503: an instance of that release can answer.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
     /// The feed no longer reaches back to the cursor. 410; list again and watch from a new cursor.
@@ -453,7 +454,8 @@ impl Refusal {
 /// [`version`](Self::version).
 ///
 /// Where it is the value that does not decode, and not the store's own record of it, a write that expects
-/// [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present) overwrites or deletes it too.
+/// [`Any`](crate::Expected::Any) or [`Present`](crate::Expected::Present) overwrites or deletes it too. What is in a
+/// [newer schema](Self::newer_schema) is not damaged, and no put overwrites it.
 ///
 /// ```
 /// # #[cfg(feature = "json")] {
@@ -506,21 +508,62 @@ impl Corrupt {
     pub fn version(&self) -> Version {
         self.0.version
     }
+
+    /// The schema that they are in, where it is newer than this release knows: a later release of the program has written them.
+    /// No put through a codec that tells schemas apart overwrites them; a deletion takes them away.
+    ///
+    /// ```
+    /// # use ifmatch::store::{Corrupt, NewerSchema};
+    /// let newer = Corrupt::new("a", "7".parse()?, NewerSchema { number: 2, known: 1 });
+    /// assert_eq!(newer.to_string(), "`a`, version 7, is in schema 2, and this release knows up to 1");
+    /// assert_eq!(newer.newer_schema().unwrap().number, 2);
+    /// # Ok::<_, ifmatch::store::ParseError>(())
+    /// ```
+    pub fn newer_schema(&self) -> Option<NewerSchema> {
+        self.0.source.downcast_ref().copied()
+    }
+}
+
+/// Why stored bytes do not decode that a later release of the program has written. A [`Codec`](crate::codec::Codec) which tells
+/// schemas apart fails with it, as [`Schema`](crate::Schema) does.
+///
+/// ```
+/// use ifmatch::store::NewerSchema;
+///
+/// let newer = NewerSchema { number: 2, known: 1 };
+/// assert_eq!(newer.to_string(), "in schema 2, and this release knows up to 1");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("in schema {number}, and this release knows up to {known}")]
+pub struct NewerSchema {
+    /// The number of the schema that they are in.
+    pub number: u32,
+    /// That of the newest one which the codec reads.
+    pub known: u32,
 }
 
 impl fmt::Display for Corrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the stored bytes of `{}`", shown(self.id()))?;
+        let newer = self.newer_schema();
+        if newer.is_none() {
+            f.write_str("the stored bytes of ")?;
+        }
+        write!(f, "`{}`", shown(self.id()))?;
         if let Some(collection) = self.collection() {
             write!(f, " of `{collection}`")?;
         }
-        write!(f, ", version {}, do not decode", self.version())
+        write!(f, ", version {}, ", self.version())?;
+        match newer {
+            Some(newer) => write!(f, "is {newer}"),
+            None => f.write_str("do not decode"),
+        }
     }
 }
 
 impl StdError for Corrupt {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.0.source)
+        // The sentence above has all of that cause.
+        self.newer_schema().is_none().then_some(&*self.0.source)
     }
 }
 

@@ -23,12 +23,14 @@ mod window;
 mod write_id;
 
 pub use commit::Commit;
-pub(crate) use commit::ON_ITS_WAY;
+pub(crate) use commit::{NEVER, ON_ITS_WAY};
 pub use committed::{Committed, Receipt};
 pub use conflict::Conflict;
 pub use cursor::Cursor;
 pub use entry::{Action, Entry};
-pub use error::{Corrupt, Error, Expired, Failure, NotFound, Outcome, Refusal, check_id, conflict_in};
+pub use error::{
+    Corrupt, Error, Expired, Failure, NewerSchema, NotFound, Outcome, Refusal, check_id, conflict_in,
+};
 pub use expected::{Condition, Expected, Origin};
 pub use feed::{Batch, Change, ChangeKind, Changes, Feed, Start};
 pub use found::Found;

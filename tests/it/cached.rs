@@ -26,8 +26,8 @@ fn value(store: &dyn Store<u64>, id: &str) -> u64 {
 /// Caches over `memory`, one that follows it and one that doesn't, with room for everything and for hardly anything.
 fn caches(memory: &Arc<Memory<u64>>) -> Vec<Cached<Arc<Memory<u64>>, u64>> {
     let caches = [2, 100].map(|limit| {
-        let following = Cached::following(Arc::clone(memory)).unwrap();
-        [Cached::new(Arc::clone(memory)), following].map(|cached| cached.with_limit(limit))
+        let both = [Cached::alone(Arc::clone(memory)), Cached::new(Arc::clone(memory))];
+        both.map(|cached| cached.with_limit(limit))
     });
     caches.into_iter().flatten().collect()
 }
@@ -156,10 +156,10 @@ fn explained(name: &str, seeds: u64, store: impl Fn() -> Arc<dyn Store<u64>>) {
 #[test]
 fn histories_through_a_cache_over_memory_have_an_order() {
     let memory = || Memory::<u64>::new();
+    explained("alone", 8, || Arc::new(Cached::alone(memory())));
+    explained("alone, small", 8, || Arc::new(Cached::alone(memory()).with_limit(1)));
     explained("new", 8, || Arc::new(Cached::new(memory())));
     explained("new, small", 8, || Arc::new(Cached::new(memory()).with_limit(1)));
-    explained("following", 8, || Arc::new(Cached::following(memory()).unwrap()));
-    explained("following, small", 8, || Arc::new(Cached::following(memory()).unwrap().with_limit(1)));
 }
 
 #[cfg(feature = "file")]
@@ -172,8 +172,8 @@ fn histories_through_a_cache_over_a_file_have_an_order() {
         let eventual = File::options().persistence(Persistence::Eventual);
         Encoded::new(Kept::open(&eventual), Json)
     };
-    explained("file", 3, || Arc::new(Cached::new(file())));
-    explained("file, following", 3, || Arc::new(Cached::following(file()).unwrap().with_limit(2)));
+    explained("file, alone", 3, || Arc::new(Cached::alone(file())));
+    explained("file", 3, || Arc::new(Cached::new(file()).with_limit(2)));
 }
 
 /// Values are dropped by the cache outside of its locks: their `Drop` may read through it.
@@ -190,7 +190,7 @@ fn the_drop_of_a_value_may_read_through_the_cache() {
     }
 
     let door = Arc::new(std::sync::OnceLock::new());
-    let cached: Arc<dyn Store<Nosy>> = Arc::new(Cached::following(Memory::new()).unwrap().with_limit(1));
+    let cached: Arc<dyn Store<Nosy>> = Arc::new(Cached::new(Memory::new()).with_limit(1));
     assert!(door.set(Arc::clone(&cached)).is_ok());
     for id in ["a", "a", "b", "a", "c", "b"] {
         let nosy = Arc::new(Nosy(Arc::clone(&door)));
@@ -232,7 +232,7 @@ fn a_cache_that_follows_hears_of_a_commit_while_the_drop_of_another_value_takes_
     ];
     for other in others {
         let memory = Arc::new(Memory::<Mutex<Slow>>::new());
-        let cached = Cached::following(Arc::clone(&memory)).unwrap();
+        let cached = Cached::new(Arc::clone(&memory));
         let (begins, begun) = mpsc::channel();
         let (ends, end) = mpsc::channel();
         memory.commit(put("a", Mutex::new(Slow(None)))).wait().unwrap();
@@ -270,7 +270,7 @@ fn cache_of_a_frail_value() -> (Frails, Cached<Frails, Frail>) {
     let frail = |panics| Arc::new(Frail(Arc::new(AtomicBool::new(panics))));
     let put = |id, panics| Entry::put(id, Expected::Any, frail(panics));
     let memory = Arc::new(Memory::<Frail>::new());
-    let cached = Cached::following(Arc::clone(&memory)).unwrap();
+    let cached = Cached::new(Arc::clone(&memory));
     memory.commit(Commit::one(put("a", true)).and(put("b", false))).wait().unwrap();
     for id in ["a", "b", "a", "b"] {
         cached.get(id).wait().unwrap();

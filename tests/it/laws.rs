@@ -7,7 +7,7 @@ use ifmatch::conformance::Sample;
 use ifmatch::conformance::watch::a_watcher_left_behind_expires;
 use ifmatch::layer::Event;
 use ifmatch::store::Abilities;
-use ifmatch::{Encoded, Guarded, Json, Memory, Observed, Store, Version, conformance};
+use ifmatch::{Encoded, Guarded, Json, Memory, Observed, Schema, Store, Version, conformance};
 
 use crate::later::Later;
 use crate::small_store::SmallStore;
@@ -45,6 +45,11 @@ where
     Arc::new(Encoded::new(bytes, Json))
 }
 
+/// Numbers that are looked at before they are written over.
+fn in_a_schema(bytes: impl Store<[u8]>) -> Arc<dyn Store<u64>> {
+    Arc::new(Encoded::new(bytes, Schema::new(1, Json, |_, _| Err("there was none before".into()))))
+}
+
 fn observed<T: Sample + ?Sized>(store: impl Store<T>) -> impl Store<T> {
     Observed::new(store, |_: &Event<'_>| {})
 }
@@ -61,6 +66,8 @@ conformance!(memory_started_late, Memory::<u64>::starting_at(late()));
 conformance!(memory_shared_by_all_laws, shared());
 conformance!(encoded_over_memory, encoded::<u64>(Memory::<[u8]>::new()), of_memory());
 conformance!(encoded_over_small, encoded::<String>(SmallStore::new(1)), Abilities::default());
+conformance!(encoded_in_a_schema, in_a_schema(Memory::<[u8]>::new()), of_memory());
+conformance!(encoded_in_a_schema_over_later, in_a_schema(Later { store: Memory::<[u8]>::new(), entries: 5 }));
 conformance!(observed_memory, observed(Memory::<u64>::new()), of_memory());
 conformance!(guarded_memory, guarded(Memory::<String>::new()).allow_ids(|_| true), of_memory());
 conformance!(every_layer, observed(guarded(encoded::<String>(observed(Memory::<[u8]>::new())))), of_memory());

@@ -8,7 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use ifmatch::{Cached, Collection, Commit, Entry, Error, Expected, Guarded, Memory, Observed, Start, Store};
+use ifmatch::codec::Codec;
+use ifmatch::http::{self, Preconditions, Problem};
+use ifmatch::{
+    Cached, Collection, Commit, Database, Encoded, Entry, Error, Expected, Guarded, Json, Memory, Observed,
+    Schema, Start, Store,
+};
 
 const WRITERS: u64 = 4;
 const EACH: u64 = 50;
@@ -44,7 +49,7 @@ fn layered() -> Vec<(&'static str, Collection<u64>)> {
     let layered = vec![
         ("none", Collection::new(memory())),
         ("Cached", Collection::new(Cached::new(memory()))),
-        ("Cached that follows", Collection::new(Cached::following(memory()).unwrap())),
+        ("Cached, alone", Collection::new(Cached::alone(memory()))),
         ("Guarded", Collection::new(Guarded::new(memory()))),
         ("Observed", Collection::new(Observed::new(memory(), |event| _ = event.duration))),
     ];
@@ -256,13 +261,13 @@ fn a_watch_that_begins_before_the_list_misses_nothing() {
     assert_eq!(*mirror.value, 2);
 }
 
-/// A value read from a cache is old, as others write past it: what is based on it is refused, and the second try, which
-/// reads again, is not.
+/// A value read from a cache that thinks it is alone is old, as others write past it: what is based on it is refused, and the
+/// second try, which reads again, is not.
 #[test]
 fn a_write_based_on_what_a_cache_held_is_refused_and_the_next_read_is_fresh() {
     let memory = Arc::new(Memory::<u64>::new());
     let [behind, counters] =
-        [Collection::new(Cached::new(Arc::clone(&memory))), Collection::<u64>::new(Arc::clone(&memory))];
+        [Collection::new(Cached::alone(Arc::clone(&memory))), Collection::<u64>::new(Arc::clone(&memory))];
     behind.create("a", 0).wait().unwrap();
     let held = behind.fetch("a").wait().unwrap();
     counters.put("a", 7).wait().unwrap();
@@ -272,6 +277,70 @@ fn a_write_based_on_what_a_cache_held_is_refused_and_the_next_read_is_fresh() {
     let again = behind.fetch("a").wait().unwrap();
     behind.replace("a", &again, *again.value + 1).wait().unwrap();
     assert_eq!(count(&counters), 8);
+}
+
+/// The obvious cache, where somebody else writes to the same store: another handle, another process.
+#[test]
+fn a_cache_answers_with_what_others_have_written() {
+    let counters = Collection::<u64>::in_memory();
+    let cached = counters.clone().layer(Cached::new);
+    let store = Arc::new(Memory::<[u8]>::new());
+    let [ours, theirs] = [0, 1].map(|_| {
+        let database = Database::new(Arc::clone(&store));
+        database.define::<u64>("counters").unwrap().layer(Cached::new).open().unwrap()
+    });
+    for (others, cached) in [(&counters, &cached), (&theirs, &ours)] {
+        others.create("a", 1).wait().unwrap();
+        for written in 2..9 {
+            assert_eq!(count(cached), written - 1);
+
+            others.put("a", written).wait().unwrap();
+
+            assert_eq!([count(cached), count(cached)], [written; 2]);
+        }
+    }
+}
+
+/// A rolling deploy: a client takes what the new release has shown it, tag and all, to an instance of the old one.
+#[test]
+fn an_instance_of_the_release_before_drops_nothing_that_its_successor_has_written() {
+    let bytes = Arc::new(Memory::<[u8]>::new());
+    let instance = |release: u32| {
+        let schema = Schema::new(release, Json, |_, bytes| Json.decode(bytes));
+        Collection::<Vec<String>>::new(Encoded::new(Arc::clone(&bytes), schema))
+    };
+    let (new, old) = (instance(2), instance(1));
+    let text = |text: &str| vec![text.to_owned()];
+    let first = new.create("a", text("tagged")).wait().unwrap();
+    let tag = format!("\"{}\"", first.version);
+    let headers = [("If-Match", tag.as_str()), ("If-Match", "*"), ("X-None", "")];
+
+    for header in headers {
+        let request = Preconditions::from_headers([header]);
+        let error = old.put_if("a", &request, text("plain")).wait().unwrap_err();
+        assert_eq!((http::status(&error), http::reason(&error)), (503, "newer-schema"), "{error}");
+        assert!(Problem::new(error).current_etag().is_none());
+    }
+
+    let error = old.get_if("a", &Preconditions::none()).wait().unwrap_err();
+    assert_eq!(http::reason(&error), "newer-schema");
+    assert!(Problem::new(error).current_etag().is_none());
+    assert_eq!(new.fetch("a").wait().unwrap(), first);
+}
+
+/// What a cache holds does not keep a database open.
+#[test]
+fn a_cached_collection_that_is_dropped_lets_go_of_its_store() {
+    let store = Arc::new(Memory::<[u8]>::new());
+    let open = Arc::downgrade(&store);
+    let database = Database::new(store);
+    let cached = database.define::<u64>("counters").unwrap().layer(Cached::new).open().unwrap();
+    cached.create("a", 1).wait().unwrap();
+    assert_eq!([count(&cached), count(&cached)], [1; 2]);
+
+    drop((database, cached));
+
+    assert!(open.upgrade().is_none());
 }
 
 /// A version that went out to a client and comes back as text, days later.

@@ -56,12 +56,12 @@ fn told_in_order(cached: fn(Arc<Memory<u64>>) -> Cache, hears_of_others: bool) {
 
 #[test]
 fn a_read_through_a_cache_is_never_older_than_what_anybody_was_told() {
-    told_in_order(Cached::new, false);
+    told_in_order(Cached::alone, false);
 }
 
 #[test]
 fn a_read_through_a_cache_that_follows_is_not_older_than_what_others_wrote_either() {
-    told_in_order(|memory| Cached::following(memory).unwrap(), true);
+    told_in_order(Cached::new, true);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn two_writers_and_a_reader_agree_on_what_is_held_in_the_end() {
     explore(|| {
         let memory = store();
         put_all(&memory, &["a"], 0);
-        let cached = Arc::new(Cached::new(Arc::clone(&memory)));
+        let cached = Arc::new(Cached::alone(Arc::clone(&memory)));
         let threads: [fn(&Cache); 3] = [
             |cached| put(cached, 1),
             |cached| put(cached, 2),
@@ -106,7 +106,7 @@ fn a_cache_that_follows_has_heard_of_a_commit_when_it_is_answered_whoever_else_i
             .commit(put("a", Some(1)).and(Entry::put("b", Expected::Any, Slow(None).into())))
             .wait()
             .unwrap();
-        let cached = Cached::following(Arc::clone(&memory)).unwrap();
+        let cached = Cached::new(Arc::clone(&memory));
         let read = |id| cached.get(id).wait().unwrap().and_then(|found| found.value.0);
         assert_eq!([read("a"), read("a")], [Some(1); 2]);
         let others = [Entry::delete("b", Expected::Any), Entry::put("b", Expected::Any, Slow(None).into())];

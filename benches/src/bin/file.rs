@@ -414,11 +414,8 @@ fn reads(directory: &Path) {
     let stores: Vec<Named> = vec![
         ("File", Box::new(File::open(directory.join("reads")).unwrap())),
         ("Memory", Box::new(Memory::<[u8]>::new())),
+        ("Cached, alone", Box::new(Cached::alone(File::open(directory.join("alone")).unwrap()))),
         ("Cached over File", Box::new(Cached::new(File::open(directory.join("cached")).unwrap()))),
-        (
-            "Cached, following",
-            Box::new(Cached::following(File::open(directory.join("follow")).unwrap()).unwrap()),
-        ),
     ];
     for (_, store) in &stores {
         let entries = ids.iter().map(|id| Entry::put(id, Expected::Any, value(0).into()));

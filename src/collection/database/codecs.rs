@@ -1,5 +1,6 @@
 //! [`Codecs`], how the values of each collection become bytes.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::marker::PhantomData;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::codec::{Codec, Coding};
+use crate::codec::{Codec, Coding, age};
 use crate::collection::database::name::Name;
 use crate::collection::database::opaque::Opaque;
 #[cfg(feature = "json")]
@@ -95,8 +96,8 @@ impl Coding<Opaque> for Codecs {
         self.of(id).is_ok_and(|codec| codec.has_schema(id))
     }
 
-    fn is_old(&self, id: &str, bytes: &[u8]) -> bool {
-        self.of(id).is_ok_and(|codec| codec.is_old(id, bytes))
+    fn age(&self, id: &str, bytes: &[u8]) -> Ordering {
+        self.of(id).map_or(Ordering::Equal, |codec| codec.age(id, bytes))
     }
 }
 
@@ -110,10 +111,10 @@ impl<T: Resource, C: Codec<T>> Coding<Opaque> for Of<T, C> {
     }
 
     fn has_schema(&self, _: &str) -> bool {
-        self.codec.schema() > 0
+        self.codec.schema().is_some()
     }
 
-    fn is_old(&self, _: &str, bytes: &[u8]) -> bool {
-        self.codec.schema_of(bytes) < self.codec.schema()
+    fn age(&self, _: &str, bytes: &[u8]) -> Ordering {
+        age(&self.codec, bytes)
     }
 }

@@ -1,6 +1,5 @@
 //! [`Joint`], one commit of what several collections and their steps want.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::collection::database::ground::Ground;
@@ -13,7 +12,8 @@ use crate::collection::gate::{Called, Gate, Ticket};
 use crate::collection::retry::Retry;
 use crate::store::{
     Abilities, Action, Changes, Commit, Committed, Conflict, Entry, Error, Expected, Found, Intent, Kind,
-    Listed, Mismatch, ON_ITS_WAY, Page, Reply, Resolution, Scan, Start, Store, Version, Versioned, WriteId,
+    Listed, Mismatch, NEVER, ON_ITS_WAY, Page, Reply, Resolution, Scan, Start, Store, Version, Versioned,
+    WriteId,
 };
 
 /// The store below a database, for commits over these collections: by full ids, through the steps of each.
@@ -61,9 +61,6 @@ pub(super) struct Begun {
     pub(super) bases: Vec<Base<Opaque>>,
     pub(super) passage: Passage,
 }
-
-/// The largest version of all, which no store issues.
-const NEVER: Version = Version::from_bits(NonZeroU64::MAX);
 
 /// Why a commit was not applied.
 enum Stop {

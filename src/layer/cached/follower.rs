@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::shelf::Shelf;
 use crate::base::{AtomicU64, Mutex};
-use crate::store::{Batch, Changes, Cursor, Error, Feed, Reply, Resource, Start, Store};
+use crate::store::{Batch, Changes, Cursor, Error, Feed, Refusal, Reply, Resource, Start, Store};
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -36,6 +36,8 @@ enum Connection<T: ?Sized> {
     Away,
     Coming(Reply<'static, Changes<T>>),
     Here(Changes<T>),
+    /// The store has none.
+    Nowhere,
 }
 
 impl Wake for Bell {
@@ -86,12 +88,16 @@ impl<T: Resource + ?Sized> Follower<T> {
                         shelf.clear();
                         *connection = Connection::Here(changes);
                     }
-                    Poll::Ready(Err(_)) => {
-                        *connection = Connection::Away;
+                    Poll::Ready(Err(error)) => {
+                        *connection = match error {
+                            Error::Refused(Refusal::Unsupported { .. }) => Connection::Nowhere,
+                            _ => Connection::Away,
+                        };
                         break;
                     }
                     Poll::Pending => break,
                 },
+                Connection::Nowhere => break,
                 Connection::Here(changes) => match changes.poll_next(&mut context) {
                     Poll::Ready(Ok(batch)) => tell(shelf, &batch),
                     Poll::Ready(Err(_)) => *connection = Connection::Away,

@@ -20,6 +20,7 @@ fn of_error(error: &Error) -> Code {
         Error::Conflict(conflict) => of_conflict(conflict),
         Error::NotFound(_) => Code::NotFound,
         Error::Refused(refusal) => of_refusal(refusal),
+        Error::Corrupt(corrupt) if corrupt.newer_schema().is_some() => Code::Unavailable,
         Error::Corrupt(_) => Code::DataLoss,
         // As etcd answers where a revision was compacted.
         Error::Expired(_) => Code::OutOfRange,
@@ -140,10 +141,12 @@ mod tests {
     fn every_other_error_has_the_code_of_the_table() {
         let id = || Box::<str>::from("a");
         let write = WriteId::from_bits(1);
-        let rows: [(Error, Code); 21] = [
+        let newer = store::NewerSchema { number: 2, known: 1 };
+        let rows: [(Error, Code); 22] = [
             (store::NotFound::new("a").into(), NotFound),
             (store::NotFound::deleted("a").into(), NotFound),
             (Corrupt::new("a", version(), "odd").into(), DataLoss),
+            (Corrupt::new("a", version(), newer).into(), Unavailable),
             (Failure::new(Outcome::NotApplied, "refused").into(), Unavailable),
             (Failure::new(Outcome::Unknown, "reset").into(), Unavailable),
             (Refusal::ConditionRequired { how: "so" }.into(), InvalidArgument),

@@ -107,7 +107,7 @@ fn who_was_shown_commits_that_an_error_took_is_told() {
         let disk = SimulatedDisk::default();
         create(&disk);
         let store = Arc::new(start(&disk, Persistence::Eventual, HISTORIES[1]).unwrap());
-        let cached = Cached::following(Arc::clone(&store)).unwrap();
+        let cached = Cached::new(Arc::clone(&store));
         let mut changes = store.watch(Start::Now).wait().unwrap();
         let mut next = |waker: &Waker| pin!(changes.next()).poll(&mut Context::from_waker(waker));
         commit(&store, 1, drawn(&store)).wait().unwrap();
