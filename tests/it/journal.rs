@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ifmatch::Expected;
 use ifmatch::file::{File, OpenError};
 use ifmatch::store::Outcome;
+use ifmatch::{Commit, Entry, Expected, Store};
 
 use crate::file::{Directory, assert_displaced, commit, put, text};
 
@@ -20,6 +20,13 @@ fn journal(path: &Path) -> PathBuf {
 fn crashed(path: &Path, to: &Path) {
     fs::copy(path, to).unwrap();
     fs::copy(journal(path), journal(to)).unwrap();
+}
+
+/// Settles what was committed: a commit that is too large for the journal takes all before it along.
+fn settle(store: &File) {
+    let half = || vec![b'x'; 600_000].into();
+    let large = Commit::one(Entry::put("large", Expected::Any, half()));
+    store.commit(large.and(Entry::put("larger", Expected::Any, half()))).wait().unwrap();
 }
 
 /// The journal of another store that was kept under another name.
@@ -88,14 +95,18 @@ fn where_no_journal_can_be_created_a_commit_says_so() {
     commit(&store, put("a", Expected::Any, "one")).unwrap();
 }
 
-/// What was acknowledged is in memory still, and settled before it is given up.
+/// What was acknowledged is in memory still, and settled before it is given up, or in the file already.
 #[cfg(unix)]
 #[test]
 fn a_journal_that_was_removed_or_replaced_takes_no_commit_with_it() {
-    for replaced in [false, true] {
+    for (replaced, is_settled) in [(false, false), (false, true), (true, false), (true, true)] {
+        let what = format!("replaced: {replaced}, settled: {is_settled}");
         let directory = Directory::new();
         let store = directory.open();
         commit(&store, put("a", Expected::Any, "one")).unwrap();
+        if is_settled {
+            settle(&store);
+        }
         let (place, aside) = (journal(&directory.file()), directory.0.join("aside"));
         fs::rename(&place, &aside).unwrap();
         if replaced {
@@ -103,14 +114,14 @@ fn a_journal_that_was_removed_or_replaced_takes_no_commit_with_it() {
         }
         assert_displaced(&store);
 
-        commit(&store, put("b", Expected::Any, "two")).unwrap();
+        commit(&store, put("b", Expected::Any, "two")).unwrap_or_else(|error| panic!("{what}: {error}"));
         for id in ["a", "b"] {
-            assert!(text(&store, id).is_some(), "{id}, replaced: {replaced}");
+            assert!(text(&store, id).is_some(), "{id}, {what}");
         }
         let copy = directory.0.join("copy.ifmatch");
         crashed(&directory.file(), &copy);
         let copy = File::open(&copy).unwrap();
-        assert_eq!(["a", "b", "late"].map(|id| text(&copy, id).is_some()), [true, true, false]);
+        assert_eq!(["a", "b", "late"].map(|id| text(&copy, id).is_some()), [true, true, false], "{what}");
         store.close().unwrap();
         assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
     }

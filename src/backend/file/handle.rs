@@ -40,7 +40,7 @@ pub(super) struct Handle {
 
 struct Opening {
     engine: Engine,
-    /// What the last opening had in its journal.
+    /// What the last opening had, where it is over and the next one not begun.
     orphans: Option<Orphans>,
     /// How many times the file was opened.
     generation: u64,
@@ -63,7 +63,7 @@ pub(super) struct Open {
     pub(super) generation: u64,
 }
 
-/// Commits that were not settled in an opening that is over. Where their journal is gone, nobody else has them.
+/// What there was in an opening that is over. Where its journal is gone, nobody else has the commits that were not settled.
 struct Orphans {
     view: Arc<View>,
     journaled: Journaled,
@@ -227,7 +227,7 @@ impl Handle {
         }
         let broken = std::mem::replace(&mut opened.engine, Engine::Broken);
         if let Engine::Open(open) = &broken {
-            opened.orphans = open.orphans();
+            opened.orphans = Some(open.orphans());
         }
         discard(broken);
         // One that is there has them all.
@@ -255,7 +255,7 @@ impl Handle {
 
     /// Whether there are commits that are in memory and, as long as the file is not opened anew, perhaps nowhere else.
     pub(super) fn has_orphans(&self) -> bool {
-        self.opened.read().orphans.is_some()
+        self.opened.read().orphans.as_ref().is_some_and(|orphans| !orphans.view.is_settled())
     }
 
     /// Closes the file for good.
@@ -327,10 +327,9 @@ impl Engine {
 }
 
 impl Open {
-    /// What readers see and only the journal has.
-    fn orphans(&self) -> Option<Orphans> {
-        let view = self.view();
-        (!view.is_settled()).then(|| Orphans { view, journaled: self.journal.lock().journaled() })
+    /// What readers see, also where it is settled: the file has to be told that the journal is gone.
+    fn orphans(&self) -> Orphans {
+        Orphans { view: self.view(), journaled: self.journal.lock().journaled() }
     }
 
     /// What readers see.
