@@ -120,6 +120,8 @@ pub(super) struct Journal {
     settled: Mark,
     /// The number of the last frame that is synced.
     synced: u64,
+    /// Whether it has to be opened anew: a write or a sync has failed.
+    failed: bool,
     /// Until when no other try is made to create it: there was no space.
     cramped: Option<Instant>,
 }
@@ -143,6 +145,7 @@ impl Journal {
             tip: settled,
             settled,
             synced: settled.number,
+            failed: false,
             cramped: None,
         };
         if id == 0 {
@@ -229,6 +232,25 @@ impl Journal {
 
     /// Appends a frame, for which there is room, and syncs it where that is wanted.
     pub(super) fn append(&mut self, body: &[u8], syncs: bool) -> io::Result<()> {
+        self.run(|journal| journal.add(body).and_then(|()| if syncs { journal.confirm() } else { Ok(()) }))
+    }
+
+    /// Syncs all that was appended.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.run(Self::confirm)
+    }
+
+    /// Refuses to go on after a failure: the next sync would say nothing of what that one took for written.
+    fn run(&mut self, step: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("its journal has failed before"));
+        }
+        let done = step(self);
+        self.failed = done.is_err();
+        done
+    }
+
+    fn add(&mut self, body: &[u8]) -> io::Result<()> {
         let disk = self.disk.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let head = Head {
             number: self.tip.number + 1,
@@ -240,11 +262,10 @@ impl Journal {
         let place = self.shape.place(self.tip.end, bytes.len() as u64);
         self.files.write_whole(disk, HEADER as u64 + place, &bytes)?;
         self.tip = Mark { number: head.number, checksum, end: place + bytes.len() as u64 };
-        if syncs { self.sync() } else { Ok(()) }
+        Ok(())
     }
 
-    /// Syncs all that was appended.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
+    fn confirm(&mut self) -> io::Result<()> {
         if let Some(disk) = self.disk.as_ref().filter(|_| self.synced < self.tip.number) {
             disk.sync_data()?;
         }

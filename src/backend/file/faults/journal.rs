@@ -275,3 +275,35 @@ fn what_is_replayed_is_settled_also_where_nobody_commits() {
     store.get("a").wait().unwrap().unwrap();
     assert!(store.shared.handle.settling.will_look());
 }
+
+/// What the disk took for written is not there, and the next sync says nothing of it.
+#[test]
+fn a_sync_of_the_journal_that_failed_is_followed_by_none_that_succeeds() {
+    for round in 0..40 {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = start(&disk, Persistence::Eventual, 100_000).unwrap();
+        for number in 1..=3 {
+            commit(&store, number, drawn(&store)).wait().unwrap();
+            store.sync().wait().unwrap();
+        }
+        commit(&store, 4, drawn(&store)).wait().unwrap();
+        let handle = &store.shared.handle;
+        disk.fail(Fault::LostOnSync, 0);
+        // By the settling thread, once who commits has looked what came of it, or by who commits.
+        assert!(handle.with(|open| Ok(open.journal.lock().sync()?)).is_err());
+        disk.heal();
+        if round % 2 == 0 {
+            let synced = store.sync().wait();
+            let shown = read(&opener(&SimulatedDisk::of(disk.confirmed())).open().unwrap());
+            assert!(synced.is_err() || shown == after(4), "it was told that all is synced");
+        } else {
+            // The other thread, which waited for the journal meanwhile.
+            settle(&store);
+            let _writing = handle.writing.lock();
+            handle.mend(handle.generation()).unwrap();
+        }
+        let opened = opener(&SimulatedDisk::of(disk.confirmed())).open();
+        assert!(shows_one_of(&read(&opened.unwrap()), 3..=4));
+    }
+}
