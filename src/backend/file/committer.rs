@@ -283,7 +283,9 @@ impl Committer {
         });
         let (mut given, Batched { added, fresh, changed }) = judged.map_err(before)?;
         let sync_asked = calls.iter().any(|call| matches!(call, Request::Sync { .. }));
-        let syncs = sync_asked || !shared.is_eventual();
+        // Who was told that a write was not applied counts on that.
+        let closes = !added.commits().closed().is_empty();
+        let syncs = sync_asked || closes || !shared.is_eventual();
         let mut left = 0;
         if !added.is_empty() {
             let mut committing = false;

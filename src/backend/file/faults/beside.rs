@@ -100,6 +100,26 @@ fn a_sync_tells_once_of_commits_that_an_error_took() {
     }
 }
 
+/// Who resolved it counts on that: the original may arrive late.
+#[test]
+fn a_write_id_that_was_closed_is_on_the_disk_whatever_commits_wait_for() {
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start(&disk, Persistence::Eventual, HISTORIES[1]).unwrap();
+    for number in 1..=2 {
+        commit(&store, number, drawn(&store)).wait().unwrap();
+        store.sync().wait().unwrap();
+    }
+    let write = drawn(&store);
+    assert_eq!(store.resolve(write).wait().unwrap(), Resolution::NotApplied);
+    disk.forget();
+    store.shared.handle.break_it();
+
+    store.sync().wait().expect("nothing was lost");
+    commit(&store, 3, write).wait().unwrap_err();
+    assert_eq!(read(&opener(&SimulatedDisk::of(disk.confirmed())).open().unwrap()), after(2));
+}
+
 #[test]
 fn who_was_shown_commits_that_an_error_took_is_told() {
     let mut lost = 0;
