@@ -298,6 +298,42 @@ fn a_journal_of_the_same_store_that_is_left_over_is_removed() {
     assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("two"));
 }
 
+/// As a crash leaves it between its creation and the note that it is there.
+#[test]
+fn a_journal_that_was_created_and_never_used_is_removed() {
+    let directory = Directory::new();
+    let (path, before, unused) = (directory.file(), directory.0.join("before"), directory.0.join("unused"));
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    store.close().unwrap();
+    fs::copy(&path, &before).unwrap();
+    let store = directory.open();
+    for value in ["two", "three"] {
+        commit(&store, put("a", Expected::Any, value)).unwrap();
+    }
+    let used = fs::read(journal(&path)).unwrap();
+    fs::write(&unused, &used[..4096]).unwrap();
+    fs::OpenOptions::new().write(true).open(&unused).unwrap().set_len(used.len() as u64).unwrap();
+    store.close().unwrap();
+
+    for has_commits in [false, true] {
+        let left =
+            if has_commits { fs::write(journal(&path), &used) } else { fs::rename(&unused, journal(&path)) };
+        left.unwrap();
+        fs::copy(&before, &path).unwrap();
+        let store = directory.open();
+        assert_eq!(journal(&path).exists(), has_commits);
+        for value in ["two", "three"] {
+            commit(&store, put("a", Expected::Any, value)).unwrap();
+        }
+        store.close().unwrap();
+
+        let left = fs::read_dir(&directory.0).unwrap().count();
+        assert_eq!(left, if has_commits { 3 } else { 2 }, "beside the copy, with commits: {has_commits}");
+    }
+    assert_eq!(fs::read(kept(&directory)).unwrap(), used);
+}
+
 /// Between the note that there is a journal and its first frame.
 #[test]
 fn a_journal_without_commits_of_another_file_is_kept_too() {

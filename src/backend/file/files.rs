@@ -5,13 +5,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use redb::backends::FileBackend;
 use redb::{DatabaseError, StorageBackend, StorageError};
 
 use super::disk::{Disk, Unconfirmed};
-use super::journal::{self, Shape};
+use super::journal::{Named, Shape};
 use super::open::{beside, sync_directory};
 use super::open_error::OpenError;
 use super::place::Place;
@@ -19,6 +20,9 @@ use super::trouble::is_displaced;
 
 /// What the name of a store's file is followed by in that of its journal.
 const SUFFIX: &str = ".journal";
+
+/// How long a store without space for a journal does without one. So what makes space can be committed.
+const CRAMPED: Duration = Duration::from_secs(30);
 
 /// How to reach the files of one store, again and again.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub(super) struct Files {
     appended: Arc<Unconfirmed>,
     /// What of the journal may hold a part of a write that failed: start and length.
     torn: Mutex<Option<(u64, usize)>>,
+    /// Until when no other try is made to create a journal: there was no space.
+    cramped: Mutex<Option<Instant>>,
     pub(super) shape: Shape,
 }
 
@@ -74,8 +80,8 @@ impl Files {
     }
 
     fn new(location: Location, shape: Shape) -> Self {
-        let torn = Mutex::default();
-        Self { location, unconfirmed: Arc::default(), appended: Arc::default(), torn, shape }
+        let (torn, cramped) = (Mutex::default(), Mutex::default());
+        Self { location, unconfirmed: Arc::default(), appended: Arc::default(), torn, cramped, shape }
     }
 
     /// Opens the store's own file.
@@ -137,8 +143,7 @@ impl Files {
         match &self.location {
             Location::At { own, beside: path, journal } => {
                 own.check()?;
-                // Held until it is replaced.
-                let _former = make_way(path, former).map_err(not_created)?;
+                make_way(path, former).map_err(not_created)?;
                 remove_strays(path);
                 let fresh = beside(path);
                 let place = Arc::new(Place::new(path));
@@ -183,12 +188,24 @@ impl Files {
         }
     }
 
-    /// Removes the journal of a store that has none any more, which a crash left there. Where that can't be done now, the next
-    /// journal replaces it.
-    pub(super) fn remove_former(&self, former: u64) {
+    /// Has no journal be created for a while: there is no space for one, or none beside one.
+    pub(super) fn go_without_journal(&self) {
+        *self.cramped.lock() = Some(Instant::now() + CRAMPED);
+    }
+
+    /// Whether there is space for a journal, as far as that is known.
+    pub(super) fn have_space(&self) -> bool {
+        self.cramped.lock().is_none_or(|until| until <= Instant::now())
+    }
+
+    /// Removes the journal that a store without one has [left](Named::is_left). Where that can't be done now, it makes way for
+    /// the next one.
+    pub(super) fn remove_left(&self, former: u64) {
         match &self.location {
-            Location::At { beside, .. } => {
-                if matches!(locked(beside), Ok(Some((_, Some(id)))) if id == former) {
+            Location::At { beside, journal, .. } => {
+                // What it holds takes up space as long as it is open.
+                *journal.lock() = Arc::new(Place::new(beside));
+                if matches!(locked(beside), Ok(Some((_, Some(found)))) if found.is_left(former)) {
                     let _ = fs::remove_file(beside).and_then(|()| synced(beside));
                 }
             }
@@ -229,36 +246,36 @@ fn synced(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Sees to the file where a journal goes, if there is one, and gives it locked.
+/// Sees to the file where a journal goes, if there is one.
 ///
-/// The `former` one of the same store was settled. Any other may have the newest commits of a file that was moved away, and
-/// gets another name.
-fn make_way(path: &Path, former: u64) -> io::Result<Option<Disk>> {
-    let Some((disk, found)) = locked(path)? else { return Ok(None) };
-    let Some(id) = found else {
+/// What the same store has [left](Named::is_left) there is removed. Any other may have the newest commits of a file that was
+/// moved away, and gets another name.
+fn make_way(path: &Path, former: u64) -> io::Result<()> {
+    let Some((_disk, found)) = locked(path)? else { return Ok(()) };
+    let Some(found) = found else {
         return Err(io::Error::other("there is another file where its journal goes"));
     };
-    if id != former {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(format!(".{id:016x}"));
-        let aside = PathBuf::from(name);
-        if aside.try_exists()? {
-            return Err(io::Error::other("the journal of another store is where its own goes"));
-        }
-        fs::rename(path, aside)?;
+    if found.is_left(former) {
+        return fs::remove_file(path);
     }
-    Ok(Some(disk))
+    let mut name = path.as_os_str().to_os_string();
+    name.push(format!(".{:016x}", found.id));
+    let aside = PathBuf::from(name);
+    if aside.try_exists()? {
+        return Err(io::Error::other("the journal of another store is where its own goes"));
+    }
+    fs::rename(path, aside)
 }
 
-/// The file where a journal goes, locked, and the random number that names it if it is a journal.
-fn locked(path: &Path) -> io::Result<Option<(Disk, Option<u64>)>> {
+/// The file where a journal goes, locked, and whose it is if it is a journal.
+fn locked(path: &Path) -> io::Result<Option<(Disk, Option<Named>)>> {
     let file = match fs::OpenOptions::new().read(true).write(true).open(path) {
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
     let disk = Disk::new(Box::new(backend(file)?), Arc::default(), vec![]);
     disk.lock()?;
-    let found = journal::id_of(&disk)?;
+    let found = Named::read(&disk)?;
     Ok(Some((disk, found)))
 }
 

@@ -25,7 +25,6 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use redb::StorageBackend;
 
@@ -51,9 +50,6 @@ const HEADER: usize = 4096;
 
 /// How many bytes all segments have at most.
 const LARGEST: u64 = 256 << 20;
-
-/// How long a store without space for a journal does without one. So what makes space can be committed.
-const CRAMPED: Duration = Duration::from_secs(30);
 
 /// How many bytes of zeros are written at once.
 const STEP: usize = 1 << 20;
@@ -122,8 +118,6 @@ pub(super) struct Journal {
     synced: u64,
     /// Whether it has to be opened anew: a write or a sync has failed.
     failed: bool,
-    /// Until when no other try is made to create it: there was no space.
-    cramped: Option<Instant>,
 }
 
 /// Why a journal that can be read is of no use.
@@ -146,16 +140,13 @@ impl Journal {
             settled,
             synced: settled.number,
             failed: false,
-            cramped: None,
         };
         if id == 0 {
-            if former != 0 {
-                files.remove_former(former);
-            }
+            files.remove_left(former);
             return Ok((journal, Vec::new()));
         }
         let disk = files.open_journal()?;
-        let shape = read_header(&disk, id)?;
+        let shape = read_header(&disk, id, former)?;
         let mut area = vec![0; shape.area() as usize];
         disk.read(HEADER as u64, &mut area)?;
         let (bodies, tip) = replay(&area, shape, settled).map_err(damaged)?;
@@ -188,9 +179,9 @@ impl Journal {
             return Ok(false);
         }
         let id = random().max(1);
-        let shape = self.files.shape;
-        let created = self.files.create_journal(self.former, |disk| {
-            disk.write(0, &header(id, shape))?;
+        let (former, shape) = (self.former, self.files.shape);
+        let created = self.files.create_journal(former, |disk| {
+            disk.write(0, &header(id, former, shape))?;
             let zeros = vec![0; STEP.min(shape.area() as usize)];
             for start in (0..shape.area()).step_by(zeros.len()) {
                 let length = (shape.area() - start).min(zeros.len() as u64);
@@ -200,7 +191,7 @@ impl Journal {
         });
         let disk = match created {
             Err(full) if is_full(&full) => {
-                self.cramped = Some(Instant::now() + CRAMPED);
+                self.files.go_without_journal();
                 return Ok(false);
             }
             created => created?,
@@ -211,10 +202,14 @@ impl Journal {
         Ok(true)
     }
 
+    /// Has none be created for a while.
+    pub(super) fn go_without(&self) {
+        self.files.go_without_journal();
+    }
+
     /// Whether it can have a frame of so many bytes, once there is room.
     pub(super) fn takes(&self, body: usize) -> bool {
-        let is_cramped = || self.cramped.is_some_and(|until| Instant::now() < until);
-        frame::size(body) <= self.shape.segment && (self.disk.is_some() || !is_cramped())
+        frame::size(body) <= self.shape.segment && (self.disk.is_some() || self.files.have_space())
     }
 
     /// Whether it is there and has room for a frame now, or else once more is settled.
@@ -289,21 +284,41 @@ impl Journal {
     }
 }
 
-/// The random number that names a journal; `None` of another file.
-pub(super) fn id_of(disk: &Disk) -> io::Result<Option<u64>> {
-    let mut first = [0; SECTOR];
-    if disk.len()? < first.len() as u64 {
-        return Ok(None);
+/// Whose journal a file is.
+pub(super) struct Named {
+    /// The random number that names it.
+    pub(super) id: u64,
+    /// The one that named the journal of the same store before it.
+    former: u64,
+    /// Whether no frame was ever written.
+    is_blank: bool,
+}
+
+impl Named {
+    /// Reads it; `None` of another file.
+    pub(super) fn read(disk: &Disk) -> io::Result<Option<Self>> {
+        let mut found = vec![0; HEADER + SECTOR];
+        if disk.len()? < found.len() as u64 {
+            return Ok(None);
+        }
+        disk.read(0, &mut found)?;
+        let Sector::Written { index: 0, bytes } = Sector::read(&found[..SECTOR]) else { return Ok(None) };
+        let Some(numbers) = bytes.strip_prefix(&MAGIC) else { return Ok(None) };
+        let [id, former] = numbers_of(&numbers[4..]);
+        let is_blank = Sector::read(&found[HEADER..]) == Sector::Blank;
+        Ok(Some(Self { id, former, is_blank }))
     }
-    disk.read(0, &mut first)?;
-    let Sector::Written { index: 0, bytes } = Sector::read(&first) else { return Ok(None) };
-    let id = bytes.strip_prefix(&MAGIC).and_then(|rest| rest[4..].first_chunk());
-    Ok(id.map(|id| u64::from_be_bytes(*id)))
+
+    /// Whether a store that has no journal, and had the one that `former` names, has left it there: that one was settled, and
+    /// one that was created since has no commits as long as the store's own file does not tell of it.
+    pub(super) fn is_left(&self, former: u64) -> bool {
+        self.id == former || self.former == former && self.is_blank
+    }
 }
 
 /// Reads what the file begins with, which must be that of the journal of this id, and its length: the shape is the one it
 /// was created with.
-fn read_header(disk: &Disk, id: u64) -> io::Result<Shape> {
+fn read_header(disk: &Disk, id: u64, former: u64) -> io::Result<Shape> {
     let length = disk.len()?;
     if length < HEADER as u64 {
         return Err(damaged("its journal has a wrong length"));
@@ -318,10 +333,9 @@ fn read_header(disk: &Disk, id: u64) -> io::Result<Shape> {
     if format != FORMAT {
         return Err(damaged(&format!("its journal has format {format}, and this release reads {FORMAT}")));
     }
-    let mut numbers = bytes.as_chunks().0.iter().map(|number| u64::from_be_bytes(*number));
-    let [_, segment, segments] = [(); 3].map(|()| numbers.next().unwrap_or_default());
+    let [_, _, segment, segments] = numbers_of(bytes);
     let shape = Shape { segment, segments };
-    if !shape.is_sound() || found != header(id, shape) {
+    if !shape.is_sound() || found != header(id, former, shape) {
         return Err(strange());
     }
     if length != shape.length() {
@@ -330,13 +344,16 @@ fn read_header(disk: &Disk, id: u64) -> io::Result<Shape> {
     Ok(shape)
 }
 
+/// The numbers that a header has behind its format.
+fn numbers_of<const N: usize>(bytes: &[u8]) -> [u64; N] {
+    let mut numbers = bytes.as_chunks().0.iter().map(|number| u64::from_be_bytes(*number));
+    [(); N].map(|()| numbers.next().unwrap_or_default())
+}
+
 /// What the file begins with.
-fn header(id: u64, shape: Shape) -> Vec<u8> {
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(FORMAT.to_be_bytes());
-    bytes.extend(id.to_be_bytes());
-    bytes.extend(shape.segment.to_be_bytes());
-    bytes.extend(shape.segments.to_be_bytes());
+fn header(id: u64, former: u64, shape: Shape) -> Vec<u8> {
+    let numbers = [id, former, shape.segment, shape.segments].map(u64::to_be_bytes);
+    let bytes = [&MAGIC[..], &FORMAT.to_be_bytes(), numbers.as_flattened()].concat();
     let mut header = spread(&bytes);
     header.resize(HEADER, 0);
     header

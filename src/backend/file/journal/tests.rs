@@ -114,15 +114,15 @@ const GOLDEN_FRAME: &str = "9b3fea960000000069666d6a0000000000000002010203040000
 
 #[test]
 fn a_header_is_read_for_ever() {
-    let header = header(7, SHAPE);
-    let hex: String = header[..40].iter().map(|byte| format!("{byte:02x}")).collect();
+    let header = header(7, 5, SHAPE);
+    let hex: String = header[..48].iter().map(|byte| format!("{byte:02x}")).collect();
 
     assert_eq!(hex, GOLDEN_HEADER);
-    assert!(header.len() == HEADER && header[40..].iter().all(|byte| *byte == 0));
+    assert!(header.len() == HEADER && header[48..].iter().all(|byte| *byte == 0));
 }
 
 const GOLDEN_HEADER: &str =
-    "97d907a30000000069666d4a00000001000000000000000700000000000008000000000000000003";
+    "88267d560000000069666d4a000000010000000000000007000000000000000500000000000008000000000000000003";
 
 #[test]
 fn a_journal_of_another_shape_is_read_and_written_on() {
@@ -149,7 +149,7 @@ fn a_journal_of_another_shape_is_read_and_written_on() {
 fn a_journal_of_a_later_format_says_so_and_one_of_an_impossible_shape_is_damaged() {
     let (disk, journal, _) = ten(7);
     let refusal = |magic: [u8; 4], format: u32, segment: u64, segments: u64| {
-        let numbers = [journal.id, segment, segments].map(u64::to_be_bytes).concat();
+        let numbers = [journal.id, journal.former, segment, segments].map(u64::to_be_bytes).concat();
         let header = spread(&[&magic[..], &format.to_be_bytes(), &numbers].concat());
         let mut image = disk.confirmed();
         image[1][..SECTOR].copy_from_slice(&header);
