@@ -8,7 +8,7 @@ use super::log::{LogDamage, Logged, pieces, push};
 use crate::store::WriteId;
 
 /// Commits in order, and what each id came to by them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Commits {
     ids: BTreeMap<Arc<str>, Vec<AfterImage>>,
     list: Vec<Arc<Logged>>,
