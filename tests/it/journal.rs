@@ -29,6 +29,13 @@ fn settle(store: &File) {
     store.commit(large.and(Entry::put("larger", Expected::Any, half()))).wait().unwrap();
 }
 
+/// An open store whose next commit needs a journal: the first one did without.
+fn begun(directory: &Directory) -> File {
+    let store = directory.open();
+    commit(&store, put("first", Expected::Any, "")).unwrap();
+    store
+}
+
 /// The journal of another store that was kept under another name.
 fn kept(directory: &Directory) -> PathBuf {
     let names = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path());
@@ -40,7 +47,7 @@ fn kept(directory: &Directory) -> PathBuf {
 #[test]
 fn a_store_that_is_closed_is_one_file_and_one_that_crashed_is_two() {
     let directory = Directory::new();
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     let copy = directory.0.join("copy.ifmatch");
     crashed(&directory.file(), &copy);
@@ -63,11 +70,28 @@ fn a_store_that_is_closed_is_one_file_and_one_that_crashed_is_two() {
     assert!(!journal(&copy).exists());
 }
 
+/// For who commits once a journal would cost more than it saves.
+#[test]
+fn the_first_commit_after_an_opening_needs_no_journal() {
+    let directory = Directory::new();
+    for round in 0..2 {
+        let store = directory.open();
+        for has_journal in [false, true] {
+            commit(&store, put("a", Expected::Any, "one")).unwrap();
+            assert_eq!(journal(&directory.file()).exists(), has_journal, "round {round}");
+        }
+        store.compact().wait().unwrap();
+        commit(&store, put("a", Expected::Any, "one")).unwrap();
+        assert!(!journal(&directory.file()).exists());
+        store.close().unwrap();
+    }
+}
+
 #[test]
 fn a_file_of_somebody_else_where_the_journal_goes_is_left_alone() {
     let directory = Directory::new();
     fs::write(journal(&directory.file()), "dear diary").unwrap();
-    let store = directory.open();
+    let store = begun(&directory);
 
     let refused = commit(&store, put("a", Expected::Any, "one")).unwrap_err();
 
@@ -83,7 +107,7 @@ fn a_file_of_somebody_else_where_the_journal_goes_is_left_alone() {
 fn where_no_journal_can_be_created_a_commit_says_so() {
     let directory = Directory::new();
     fs::create_dir(journal(&directory.file())).unwrap();
-    let store = directory.open();
+    let store = begun(&directory);
 
     let refused = commit(&store, put("a", Expected::Any, "one")).unwrap_err();
 
@@ -102,7 +126,7 @@ fn a_journal_that_was_removed_or_replaced_takes_no_commit_with_it() {
     for (replaced, is_settled) in [(false, false), (false, true), (true, false), (true, true)] {
         let what = format!("replaced: {replaced}, settled: {is_settled}");
         let directory = Directory::new();
-        let store = directory.open();
+        let store = begun(&directory);
         commit(&store, put("a", Expected::Any, "one")).unwrap();
         if is_settled {
             settle(&store);
@@ -114,7 +138,10 @@ fn a_journal_that_was_removed_or_replaced_takes_no_commit_with_it() {
         }
         assert_displaced(&store);
 
-        commit(&store, put("b", Expected::Any, "two")).unwrap_or_else(|error| panic!("{what}: {error}"));
+        // The second one has a new journal.
+        for _ in 0..2 {
+            commit(&store, put("b", Expected::Any, "two")).unwrap_or_else(|error| panic!("{what}: {error}"));
+        }
         for id in ["a", "b"] {
             assert!(text(&store, id).is_some(), "{id}, {what}");
         }
@@ -133,7 +160,7 @@ fn a_journal_that_was_removed_or_replaced_takes_no_commit_with_it() {
 fn commits_are_kept_in_memory_until_their_file_is_back_without_its_journal() {
     let directory = Directory::new();
     let (path, aside) = (directory.file(), directory.0.join("aside"));
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     fs::rename(&path, &aside).unwrap();
     fs::remove_file(journal(&path)).unwrap();
@@ -148,7 +175,9 @@ fn commits_are_kept_in_memory_until_their_file_is_back_without_its_journal() {
     assert_eq!(["a", "b"].map(|id| text(&store, id).unwrap().1), ["one", "two"]);
 
     // Who closes meanwhile is told that they may be lost.
-    commit(&store, put("a", Expected::Any, "three")).unwrap();
+    for value in ["three", "four"] {
+        commit(&store, put("a", Expected::Any, value)).unwrap();
+    }
     fs::rename(&path, &aside).unwrap();
     fs::remove_file(journal(&path)).unwrap();
     assert_displaced(&store);
@@ -159,7 +188,7 @@ fn commits_are_kept_in_memory_until_their_file_is_back_without_its_journal() {
 #[test]
 fn closing_where_the_journal_was_removed_loses_nothing() {
     let directory = Directory::new();
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     fs::remove_file(journal(&directory.file())).unwrap();
 
@@ -173,7 +202,7 @@ fn closing_where_the_journal_was_removed_loses_nothing() {
 #[test]
 fn a_journal_that_is_back_is_gone_on_with() {
     let directory = Directory::new();
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     let aside = ["file", "journal"].map(|name| directory.0.join(name));
     let places = [directory.file(), journal(&directory.file())];
@@ -207,10 +236,11 @@ fn two_openings_never_share_a_journal() {
     let directory = Directory::new();
     let (path, copy) = (directory.file(), directory.0.join("copy.ifmatch"));
     for has_journal in [true, false] {
-        let first = directory.open();
+        let first = begun(&directory);
         commit(&first, put("a", Expected::Any, "one")).unwrap();
         if !has_journal {
             first.compact().wait().unwrap();
+            commit(&first, put("a", Expected::Any, "one")).unwrap();
         }
         // Another file, which the engine finds unlocked, beside the journal of the first.
         fs::copy(&path, &copy).unwrap();
@@ -224,7 +254,9 @@ fn two_openings_never_share_a_journal() {
             }
             Ok(second) => second,
         };
-        commit(&second, put("b", Expected::Any, "two")).unwrap();
+        for _ in 0..2 {
+            commit(&second, put("b", Expected::Any, "two")).unwrap();
+        }
         assert_eq!(
             commit(&first, put("a", Expected::Any, "three")).unwrap_err().outcome(),
             Outcome::NotApplied
@@ -242,10 +274,10 @@ fn two_openings_never_share_a_journal() {
 fn a_journal_that_is_open_makes_no_way() {
     let directory = Directory::new();
     let (path, aside) = (directory.file(), directory.0.join("aside"));
-    let first = directory.open();
+    let first = begun(&directory);
     commit(&first, put("a", Expected::Any, "one")).unwrap();
     fs::rename(&path, &aside).unwrap();
-    let second = directory.open();
+    let second = begun(&directory);
 
     let refused = commit(&second, put("b", Expected::Any, "two")).unwrap_err();
 
@@ -261,7 +293,7 @@ fn a_journal_with_commits_of_another_store_is_kept_under_another_name() {
     let directory = Directory::new();
     let (path, old) = (directory.file(), directory.0.join("old.ifmatch"));
     let (backup, crash) = (directory.0.join("backup.ifmatch"), directory.0.join("crash.ifmatch"));
-    let store = directory.open();
+    let store = begun(&directory);
     store.backup(&backup).unwrap();
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     crashed(&path, &crash);
@@ -270,7 +302,7 @@ fn a_journal_with_commits_of_another_store_is_kept_under_another_name() {
     fs::rename(&crash, &old).unwrap();
     fs::rename(&backup, &path).unwrap();
 
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("b", Expected::Any, "two")).unwrap();
     drop(store);
 
@@ -283,7 +315,7 @@ fn a_journal_with_commits_of_another_store_is_kept_under_another_name() {
 fn a_journal_of_the_same_store_that_is_left_over_is_removed() {
     let directory = Directory::new();
     let aside = directory.0.join("aside");
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     fs::copy(journal(&directory.file()), &aside).unwrap();
     store.close().unwrap();
@@ -339,7 +371,7 @@ fn a_journal_that_was_created_and_never_used_is_removed() {
 fn a_journal_without_commits_of_another_file_is_kept_too() {
     let directory = Directory::new();
     let (path, old) = (directory.file(), directory.0.join("old.ifmatch"));
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     let file = fs::read(&path).unwrap();
     let mut blank = fs::read(journal(&path)).unwrap();
@@ -349,7 +381,7 @@ fn a_journal_without_commits_of_another_file_is_kept_too() {
     fs::remove_file(&path).unwrap();
     fs::write(journal(&path), blank).unwrap();
 
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("b", Expected::Any, "two")).unwrap();
     drop(store);
 
@@ -366,7 +398,7 @@ fn a_journal_has_the_owner_of_its_file() {
     drop(directory.open());
     // Where the test may give files away.
     let _ = chown(directory.file(), Some(1234), Some(1234));
-    let store = directory.open();
+    let store = begun(&directory);
 
     commit(&store, put("a", Expected::Any, "one")).unwrap();
 
@@ -382,7 +414,7 @@ fn a_journal_may_be_read_by_whom_the_file_may_be_read() {
     let directory = Directory::new();
     drop(directory.open());
     fs::set_permissions(directory.file(), fs::Permissions::from_mode(0o600)).unwrap();
-    let store = directory.open();
+    let store = begun(&directory);
 
     commit(&store, put("a", Expected::Any, "one")).unwrap();
 
@@ -399,7 +431,7 @@ fn what_a_crash_left_of_a_creation_is_removed_at_the_next() {
     fs::write(&kept, "dear diary").unwrap();
     // What can't be removed is in nobody's way.
     fs::create_dir(stray("00112233445566fe.new")).unwrap();
-    let store = directory.open();
+    let store = begun(&directory);
 
     commit(&store, put("a", Expected::Any, "one")).unwrap();
 
@@ -410,7 +442,7 @@ fn what_a_crash_left_of_a_creation_is_removed_at_the_next() {
 #[test]
 fn by_a_link_a_file_has_the_same_journal() {
     let directory = Directory::new();
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     let (copy, link) = (directory.0.join("copy.ifmatch"), directory.0.join("link"));
     crashed(&directory.file(), &copy);

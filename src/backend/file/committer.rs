@@ -49,7 +49,8 @@ pub(super) struct Committer {
     lost: bool,
     /// Of how many losses of what readers were shown the watchers have been told.
     losses: u64,
-    /// Whether versions were issued since the counter leapt, also by commits that failed.
+    /// Whether a turn has issued versions and failed since the counter leapt, or is about to. Those of one that succeeded can't be
+    /// issued again: who opens the file anew finds them there.
     has_issued: bool,
 }
 

@@ -33,8 +33,8 @@ pub(super) struct Files {
     appended: Arc<Unconfirmed>,
     /// What of the journal may hold a part of a write that failed: start and length.
     torn: Mutex<Option<(u64, usize)>>,
-    /// Until when no other try is made to create a journal: there was no space.
-    cramped: Mutex<Option<Instant>>,
+    /// From when on a journal is created: not before a turn has gone without one, and later where there was no space.
+    wanted: Mutex<Option<Instant>>,
     pub(super) shape: Shape,
 }
 
@@ -80,8 +80,8 @@ impl Files {
     }
 
     fn new(location: Location, shape: Shape) -> Self {
-        let (torn, cramped) = (Mutex::default(), Mutex::default());
-        Self { location, unconfirmed: Arc::default(), appended: Arc::default(), torn, cramped, shape }
+        let (torn, wanted) = (Mutex::default(), Mutex::default());
+        Self { location, unconfirmed: Arc::default(), appended: Arc::default(), torn, wanted, shape }
     }
 
     /// Opens the store's own file.
@@ -190,12 +190,17 @@ impl Files {
 
     /// Has no journal be created for a while: there is no space for one, or none beside one.
     pub(super) fn go_without_journal(&self) {
-        *self.cramped.lock() = Some(Instant::now() + CRAMPED);
+        *self.wanted.lock() = Some(Instant::now() + CRAMPED);
     }
 
-    /// Whether there is space for a journal, as far as that is known.
-    pub(super) fn have_space(&self) -> bool {
-        self.cramped.lock().is_none_or(|until| until <= Instant::now())
+    /// Has a journal be created for the next turn, unless there is no space for one.
+    pub(super) fn want_journal(&self) {
+        self.wanted.lock().get_or_insert_with(Instant::now);
+    }
+
+    /// Whether a journal is to be created where there is none.
+    pub(super) fn wants_journal(&self) -> bool {
+        self.wanted.lock().is_some_and(|from| from <= Instant::now())
     }
 
     /// Removes the journal that a store without one has [left](Named::is_left). Where that can't be done now, it makes way for
@@ -216,6 +221,7 @@ impl Files {
 
     /// Removes the journal, if it is where it was.
     pub(super) fn remove_journal(&self) -> io::Result<()> {
+        *self.wanted.lock() = None;
         self.appended.forget();
         match &self.location {
             Location::At { .. } if self.has_lost_journal() => Ok(()),

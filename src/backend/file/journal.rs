@@ -202,6 +202,12 @@ impl Journal {
         Ok(true)
     }
 
+    /// Has the next turn ask for it. The first one of an opening does without: for who commits once, it would cost more than it
+    /// saves.
+    pub(super) fn want(&self) {
+        self.files.want_journal();
+    }
+
     /// Has none be created for a while.
     pub(super) fn go_without(&self) {
         self.files.go_without_journal();
@@ -209,7 +215,7 @@ impl Journal {
 
     /// Whether it can have a frame of so many bytes, once there is room.
     pub(super) fn takes(&self, body: usize) -> bool {
-        frame::size(body) <= self.shape.segment && (self.disk.is_some() || self.files.have_space())
+        frame::size(body) <= self.shape.segment && (self.disk.is_some() || self.files.wants_journal())
     }
 
     /// Whether it is there and has room for a frame now, or else once more is settled.

@@ -32,7 +32,6 @@ impl Committer {
         })?;
         self.extent.last = last.map_or(self.extent.last, |last| last.get());
         self.extent.weight += weight;
-        // Its version can't be issued again: who opens the file anew finds it there.
         self.has_issued = false;
         shared.handle.settling.look_if(true);
         if shared.handle.settling.is_due(bytes, changes, shared.history) {
@@ -42,7 +41,8 @@ impl Committer {
         Ok(0)
     }
 
-    /// Settles commits that are too many for the journal together with all before them, which waits for the disk longer.
+    /// Settles commits that are too many for the journal, or come before there is one, together with all before them, which waits
+    /// for the disk longer.
     fn write_through(
         &mut self,
         shared: &Shared,
@@ -61,6 +61,7 @@ impl Committer {
             let commits = [&*view.recent(), added.commits()];
             let settled = recent::settle(&open.database, &commits, &extent, journaled, shared.history)?;
             journal.settled(journaled.settled);
+            journal.want();
             extent.note(&settled);
             let left = settled.left;
             shared.handle.publish(open, view.settled_with(added, settled));
@@ -68,6 +69,7 @@ impl Committer {
         })?;
         extent.last = added.last().map_or(extent.last, |last| last.get());
         self.extent = extent;
+        self.has_issued = false;
         Ok(left)
     }
 
