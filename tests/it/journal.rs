@@ -87,6 +87,34 @@ fn the_first_commit_after_an_opening_needs_no_journal() {
     }
 }
 
+/// Neither the store holds it open, nor a watcher that outlives it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_journal_that_was_removed_takes_up_no_space() {
+    let directory = Directory::new();
+    let directory_name = directory.0.file_name().unwrap().to_str().unwrap().to_owned();
+    let held = || {
+        let names =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        names.filter(|name| name.contains(&directory_name) && name.contains(".journal")).count()
+    };
+    let store = begun(&directory);
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    assert!(held() > 0);
+
+    store.compact().wait().unwrap();
+    assert_eq!(held(), 0, "compacted");
+
+    for value in ["two", "three"] {
+        commit(&store, put("a", Expected::Any, value)).unwrap();
+    }
+    let watcher = store.watch(ifmatch::Start::Now).wait().unwrap();
+    store.close().unwrap();
+    assert_eq!(held(), 0, "closed");
+    drop(watcher);
+}
+
 #[test]
 fn a_file_of_somebody_else_where_the_journal_goes_is_left_alone() {
     let directory = Directory::new();

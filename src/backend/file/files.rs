@@ -224,11 +224,16 @@ impl Files {
         *self.wanted.lock() = None;
         self.appended.forget();
         match &self.location {
-            Location::At { .. } if self.has_lost_journal() => Ok(()),
             Location::At { beside, journal, .. } => {
-                journal.lock().check()?;
-                fs::remove_file(beside)?;
-                synced(beside)
+                let is_lost = self.has_lost_journal();
+                let mut place = journal.lock();
+                if !is_lost {
+                    place.check()?;
+                    fs::remove_file(beside)?;
+                }
+                // What it holds takes up space as long as it is open.
+                *place = Arc::new(Place::new(beside));
+                if is_lost { Ok(()) } else { synced(beside) }
             }
             #[cfg(any(test, fuzzing))]
             Location::In(_) => Ok(()),
