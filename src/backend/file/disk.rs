@@ -65,7 +65,20 @@ impl Disk {
         };
         match locked {
             Ok(true) | Err(BackendError::Unsupported) => Ok(()),
-            Ok(false) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "its journal is open already")),
+            Ok(false) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "it is open already")),
+            Err(BackendError::Io(source)) => Err(source),
+            Err(other) => Err(io::Error::other(other)),
+        }
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        let byte = (Bound::Included(LOCKED), Bound::Included(LOCKED));
+        let unlocked = match self.storage.unlock_range(byte.0, byte.1) {
+            Err(BackendError::Unsupported) => self.storage.unlock_range(Bound::Unbounded, Bound::Unbounded),
+            unlocked => unlocked,
+        };
+        match unlocked {
+            Ok(()) | Err(BackendError::Unsupported) => Ok(()),
             Err(BackendError::Io(source)) => Err(source),
             Err(other) => Err(io::Error::other(other)),
         }
@@ -74,6 +87,17 @@ impl Disk {
     /// Refuses to go on where a file is not at its place any more.
     pub(super) fn check(&self) -> io::Result<()> {
         self.places.iter().try_for_each(|place| place.check())
+    }
+
+    /// [Confirms](Self::confirm) what the engine is about to open. That locks it only then, and whoever has it open until then may
+    /// be writing there.
+    pub(super) fn confirm_alone(&self) -> io::Result<()> {
+        if self.unconfirmed.is_empty() {
+            return Ok(());
+        }
+        self.lock()?;
+        self.confirm()?;
+        self.unlock()
     }
 
     /// Writes again what no sync has confirmed, and syncs it.
@@ -135,6 +159,10 @@ impl Unconfirmed {
     /// What was written to a file that is no more.
     pub(super) fn forget(&self) {
         self.0.lock().clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
     }
 
     fn add(&self, start: u64, end: u64) {

@@ -96,6 +96,12 @@ impl Files {
         })
     }
 
+    /// Whether something was written to the store's own file that no sync has confirmed.
+    #[cfg(test)]
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        !self.unconfirmed.is_empty()
+    }
+
     /// Opens the journal, which is there.
     pub(super) fn open_journal(&self) -> io::Result<Disk> {
         let disk = match &self.location {
