@@ -66,7 +66,7 @@ pub(super) struct Open {
 /// What there was in an opening that is over. Where its journal is gone, nobody else has the commits that were not settled.
 struct Orphans {
     view: Arc<View>,
-    journaled: Journaled,
+    noted: Journaled,
 }
 
 impl Handle {
@@ -309,7 +309,7 @@ impl Engine {
 
     fn open(opener: &Opener, generation: u64, orphans: Option<&Orphans>) -> Result<Self, OpenError> {
         let opened = opener.open_after(|database| match orphans {
-            Some(Orphans { view, journaled }) => recent::rescue(database, view, *journaled),
+            Some(Orphans { view, noted }) => recent::rescue(database, view, *noted),
             None => Ok(()),
         });
         let Opened { database, journal, frames } = opened?;
@@ -329,7 +329,7 @@ impl Engine {
 impl Open {
     /// What readers see, also where it is settled: the file has to be told that the journal is gone.
     fn orphans(&self) -> Orphans {
-        Orphans { view: self.view(), journaled: self.journal.lock().journaled() }
+        Orphans { view: self.view(), noted: self.journal.lock().noted() }
     }
 
     /// What readers see.

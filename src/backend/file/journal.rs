@@ -173,6 +173,11 @@ impl Journal {
         Journaled { id: self.id, former: self.former, settled: self.tip }
     }
 
+    /// What the store's own file says of it, as far as that was noted here: it may have been told of more since.
+    pub(super) fn noted(&self) -> Journaled {
+        Journaled { settled: self.settled, ..self.journaled() }
+    }
+
     /// Creates it, unless it is there, or there is no space. The store's own file has to say so before anything is added.
     pub(super) fn create(&mut self) -> io::Result<bool> {
         if self.disk.is_some() {

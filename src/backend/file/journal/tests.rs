@@ -22,13 +22,8 @@ fn created(disk: &SimulatedDisk) -> Journal {
     journal
 }
 
-/// What the store's own file says of it.
-fn noted(journal: &Journal) -> Journaled {
-    Journaled { settled: journal.settled, ..journal.journaled() }
-}
-
 fn reopen(disk: &SimulatedDisk, journal: &Journal) -> io::Result<Vec<Vec<u8>>> {
-    Journal::open(&files(disk), noted(journal)).map(|(_, frames)| frames)
+    Journal::open(&files(disk), journal.noted()).map(|(_, frames)| frames)
 }
 
 fn is_damage(error: &io::Error) -> bool {
@@ -61,7 +56,7 @@ fn frames_are_read_back_around_the_ring_as_long_as_they_are_not_settled() {
         marks.push(journal.tip);
         if number.is_multiple_of(7) {
             // By another opening.
-            let (next, _) = Journal::open(&files(&disk), noted(&journal)).unwrap();
+            let (next, _) = Journal::open(&files(&disk), journal.noted()).unwrap();
             assert_eq!(next.tip, journal.tip);
             journal = next;
         }
@@ -130,7 +125,7 @@ fn a_journal_of_another_shape_is_read_and_written_on() {
     let (own, beside) = (disk.clone(), disk.clone());
     let later = Shape { segment: 8192, segments: 4 };
     let files = Arc::new(Files::of_storage(move || own.file(0), move || beside.file(1), later));
-    let (mut again, found) = Journal::open(&files, noted(&journal)).unwrap();
+    let (mut again, found) = Journal::open(&files, journal.noted()).unwrap();
     assert_eq!(found, frames);
     // Around the ring that is there.
     for number in 11..=40 {
@@ -280,7 +275,7 @@ fn a_frame_that_a_crash_cut_off_is_the_end_and_what_stood_behind_it_never_comes_
             }
         }
         let crashed = SimulatedDisk::of(image);
-        let (mut again, found) = Journal::open(&files(&crashed), noted(&journal)).unwrap();
+        let (mut again, found) = Journal::open(&files(&crashed), journal.noted()).unwrap();
         assert!(found.len() >= 3 && found[..3] == frames, "round {round}");
         let kept = found.len();
         assert!(!lost_first || kept == 3, "round {round}");
