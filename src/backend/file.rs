@@ -77,10 +77,12 @@ pub use options::{Options, Persistence};
 /// puts what they came to in its place in the file behind them, once 256 KiB or 1,000 changes are there, or a sixteenth of
 /// [`Options::history`], or a second has passed. So most values are written twice. Nobody waits for that as long as the
 /// journal has room: it takes some 16,000 small commits of a lone caller, or 8 MiB. Where commits keep coming faster than
-/// the disk takes them in, they wait for a quarter of that to be settled. Commits of more than 1 MiB together go into the
-/// file at once, and wait for what is being settled. So does the first commit after an opening or a
-/// [compaction](Self::compact), and the second waits until the journal is created, of 8 MiB of zeros: a program that opens the
-/// file, commits once and closes it needs none.
+/// the disk takes them in, they wait for a quarter of that to be settled. With [`Persistence::Eventual`] the thread first
+/// syncs the journal, and who commits meanwhile waits for that.
+///
+/// Commits of more than 1 MiB together go into the file at once, and wait for what is being settled. So does the first commit
+/// after an opening or a [compaction](Self::compact), and the second waits until the journal is created, of 8 MiB of zeros: a
+/// program that opens the file, commits once and closes it needs none.
 ///
 /// A caller that blocks its thread with [`Reply::wait`] and is alone commits right there. A task that awaits never does,
 /// since it would hold up its executor for as long as a sync takes: the store's own thread serves it, for two changes
