@@ -1,6 +1,5 @@
 //! [`Files`], the two files of a store: its own and its journal.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use redb::{DatabaseError, StorageBackend, StorageError};
 
 use super::disk::{Disk, Unconfirmed};
 use super::journal::{Named, Shape};
-use super::open::{beside, sync_directory};
+use super::open::sync_directory;
 use super::open_error::OpenError;
 use super::place::Place;
 use super::trouble::is_displaced;
@@ -60,9 +59,8 @@ impl Files {
     /// Those of the store at `path`.
     pub(super) fn at(path: &Path) -> Self {
         // By whichever link the store is opened, the journal is the same.
-        let mut beside = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()).into_os_string();
-        beside.push(SUFFIX);
-        let beside = PathBuf::from(beside);
+        let beside = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let beside = with_suffix(&beside, SUFFIX);
         let journal = Mutex::new(Arc::new(Place::new(&beside)));
         Self::new(Location::At { own: Arc::new(Place::new(path)), beside, journal }, Shape::USUAL)
     }
@@ -150,8 +148,11 @@ impl Files {
             Location::At { own, beside: path, journal } => {
                 own.check()?;
                 make_way(path, former).map_err(not_created)?;
-                remove_strays(path);
-                let fresh = beside(path);
+                let fresh = with_suffix(path, ".new");
+                // What a crash of a creation left.
+                if let Some((_disk, _)) = locked(&fresh).map_err(not_created)? {
+                    fs::remove_file(&fresh)?;
+                }
                 let place = Arc::new(Place::new(path));
                 let made = (|| {
                     let file = create_like(&fresh, own.path()).map_err(not_created)?;
@@ -275,9 +276,7 @@ fn make_way(path: &Path, former: u64) -> io::Result<()> {
     if found.is_left(former) {
         return fs::remove_file(path);
     }
-    let mut name = path.as_os_str().to_os_string();
-    name.push(format!(".{:016x}", found.id));
-    let aside = PathBuf::from(name);
+    let aside = with_suffix(path, &format!(".{:016x}", found.id));
     if aside.try_exists()? {
         return Err(io::Error::other("the journal of another store is where its own goes"));
     }
@@ -296,19 +295,11 @@ fn locked(path: &Path) -> io::Result<Option<(Disk, Option<Named>)>> {
     Ok(Some((disk, found)))
 }
 
-/// Removes what crashes during creations left, as far as that can be done: what stays is in nobody's way.
-fn remove_strays(path: &Path) {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
-    let is_stray = |found: &OsStr| {
-        let rest = found.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
-        let number = rest.and_then(|rest| rest.strip_prefix(b".")?.strip_suffix(b".new"));
-        number.is_some_and(|number| number.len() == 16 && number.iter().all(u8::is_ascii_hexdigit))
-    };
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if is_stray(&entry.file_name()) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
+/// A name that goes on.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(suffix);
+    name.into()
 }
 
 /// Creates a file that may be read and written by whom another one may.
