@@ -288,7 +288,7 @@ impl Committer {
         let closes = !added.commits().closed().is_empty();
         let syncs = sync_asked || closes || !shared.is_eventual();
         let mut left = 0;
-        if !added.is_empty() {
+        if !added.commits().is_empty() {
             let mut committing = false;
             match self.write(shared, added, syncs, &mut committing) {
                 Ok(forgotten) => left = forgotten,

@@ -20,7 +20,7 @@ impl Committer {
             _ => return self.write_through(shared, &added, committing),
         };
         (*committing, self.has_issued) = (true, true);
-        let (last, weight) = (added.last(), added.weight());
+        let (last, weight) = (added.commits().last(), added.commits().weight());
         let (bytes, changes) = shared.handle.with(|open| {
             open.journal.lock().append(&frame, syncs)?;
             let next = open.view().followed(added);
@@ -30,7 +30,7 @@ impl Committer {
             shared.handle.publish(open, next);
             Ok(due)
         })?;
-        self.extent.last = last.map_or(self.extent.last, |last| last.get());
+        self.extent.last = last.unwrap_or(self.extent.last);
         self.extent.weight += weight;
         self.has_issued = false;
         shared.handle.settling.look_if(true);
@@ -52,7 +52,7 @@ impl Committer {
         shared.handle.settling.wait();
         self.take_settled(shared)?;
         let mut extent = self.extent.clone();
-        extent.weight += added.weight();
+        extent.weight += added.commits().weight();
         (*committing, self.has_issued) = (true, true);
         let left = shared.handle.with(|open| {
             let (view, mut journal) = (open.view(), open.journal.lock());
@@ -67,7 +67,7 @@ impl Committer {
             shared.handle.publish(open, view.settled_with(added, settled));
             Ok(left)
         })?;
-        extent.last = added.last().map_or(extent.last, |last| last.get());
+        extent.last = added.commits().last().unwrap_or(extent.last);
         self.extent = extent;
         self.has_issued = false;
         Ok(left)

@@ -79,8 +79,7 @@ pub(crate) fn rescue(database: &Database, view: &View, noted: Journaled) -> Resu
     let settled = newest(&snapshot, facts.floor)?;
     drop(snapshot);
     let unsettled: Vec<_> = view.unsettled().map(|commits| commits.read()).collect();
-    let is_missing =
-        |commits: &&Commits| commits.list().last().is_none_or(|logged| logged.position.get() > settled);
+    let is_missing = |commits: &&Commits| commits.last().is_none_or(|last| last > settled);
     let missing: Vec<&Commits> = unsettled.iter().map(|commits| &**commits).filter(is_missing).collect();
     // Nothing leaves the log by that.
     settle(database, &missing, &Extent::default(), noted.ended(), usize::MAX).map(|_| ())

@@ -109,14 +109,14 @@ impl View {
         if recent.list().first().is_some_and(|first| first.position.get() <= settled) {
             return Err(redb::Error::Corrupted("the log has a commit that is not settled".to_owned()));
         }
-        let last = recent.list().last().map_or(settled, |last| last.position.get());
+        let last = recent.last().unwrap_or(settled);
         let (snapshot, recent) = (Arc::new(Snapshot::of(transaction)), Arc::new(RwLock::new(recent)));
         Ok(Self { snapshot, settling: None, recent, last, floor, settled })
     }
 
     /// The view after commits that were added to the recent ones.
     pub(crate) fn followed(&self, added: Added) -> Self {
-        let last = added.last().map_or(self.last, |last| last.get());
+        let last = added.commits().last().unwrap_or(self.last);
         // Views before it don't see them.
         self.recent.write().append(added.commits);
         Self { last, ..self.clone() }
@@ -129,10 +129,7 @@ impl View {
 
     /// The view once those are settled.
     pub(crate) fn settled(&self, settled: Settled) -> Self {
-        let last = self
-            .settling
-            .as_ref()
-            .and_then(|settling| settling.read().list().last().map(|logged| logged.position.get()));
+        let last = self.settling().and_then(|settling| settling.last());
         Self {
             snapshot: Arc::new(settled.snapshot),
             settling: None,
@@ -144,7 +141,7 @@ impl View {
 
     /// The view once all recent commits were settled together with others.
     pub(crate) fn settled_with(&self, added: &Added, settled: Settled) -> Self {
-        let last = added.last().map_or(self.last, |last| last.get());
+        let last = added.commits().last().unwrap_or(self.last);
         let (snapshot, floor) = (Arc::new(settled.snapshot), settled.floor);
         Self { snapshot, settling: None, recent: Arc::default(), last, floor, settled: last }
     }
