@@ -199,12 +199,10 @@ impl File {
             path: path.clone(),
             found: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
         };
-        let identity = handle.read(recent::View::identity).map_err(refuse)?;
         let shared = Arc::new(Shared {
             handle,
             queue: Queue::default(),
             window: Mutex::new(Window::after(None, options.history)),
-            identity,
             history: options.history,
             value_limit: options.value_limit,
             persistence: options.persistence,

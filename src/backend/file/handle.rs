@@ -35,7 +35,7 @@ pub(super) struct Handle {
     /// How many times commits that readers were shown were not there any more when the file was opened anew, or repaired.
     losses: AtomicU64,
     /// The random number that names the store in this file.
-    identity: u64,
+    pub(super) identity: u64,
 }
 
 struct Opening {

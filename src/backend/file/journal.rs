@@ -104,16 +104,12 @@ pub(super) struct Journal {
     files: Arc<Files>,
     /// None before the first commit.
     disk: Option<Disk>,
-    /// The random number that names it; 0 where there is none.
-    id: u64,
     shape: Shape,
-    /// The one that named the journal before it.
-    former: u64,
     opening: u64,
+    /// What the store's own file says of it, as far as that was noted here: it may have been told of more since.
+    noted: Journaled,
     /// The last frame.
     tip: Mark,
-    /// The last frame that is settled.
-    settled: Mark,
     /// The number of the last frame that is synced.
     synced: u64,
     /// Whether it has to be opened anew: a write or a sync has failed.
@@ -132,12 +128,10 @@ impl Journal {
         let mut journal = Self {
             files: Arc::clone(files),
             disk: None,
-            id,
             shape: files.shape,
-            former,
             opening: random(),
+            noted: journaled,
             tip: settled,
-            settled,
             synced: settled.number,
             failed: false,
         };
@@ -170,12 +164,12 @@ impl Journal {
 
     /// What the store's own file is to say of it once all of it is settled.
     pub(super) fn journaled(&self) -> Journaled {
-        Journaled { id: self.id, former: self.former, settled: self.tip }
+        Journaled { settled: self.tip, ..self.noted }
     }
 
-    /// What the store's own file says of it, as far as that was noted here: it may have been told of more since.
+    /// What that is known to say.
     pub(super) fn noted(&self) -> Journaled {
-        Journaled { settled: self.settled, ..self.journaled() }
+        self.noted
     }
 
     /// Creates it, unless it is there, or there is no space. The store's own file has to say so before anything is added.
@@ -184,7 +178,7 @@ impl Journal {
             return Ok(false);
         }
         let id = random().max(1);
-        let (former, shape) = (self.former, self.files.shape);
+        let (former, shape) = (self.noted.former, self.files.shape);
         let created = self.files.create_journal(former, |disk| {
             disk.write(0, &header(id, former, shape))?;
             let zeros = vec![0; STEP.min(shape.area() as usize)];
@@ -201,8 +195,8 @@ impl Journal {
             }
             created => created?,
         };
-        (self.id, self.shape) = (id, shape);
-        (self.tip, self.settled, self.synced) = (Mark::default(), Mark::default(), 0);
+        (self.noted, self.shape) = (Journaled { id, former, settled: Mark::default() }, shape);
+        (self.tip, self.synced) = (Mark::default(), 0);
         self.disk = Some(disk);
         Ok(true)
     }
@@ -232,8 +226,8 @@ impl Journal {
         let place = shape.place(self.tip.end, frame::size(body));
         let enters = place.is_multiple_of(shape.segment);
         // The reading begins with the last of the settled frames.
-        let kept = shape.segment_at(self.settled.end.saturating_sub(1));
-        !enters || self.tip == self.settled || shape.segment_at(place) != kept
+        let kept = shape.segment_at(self.noted.settled.end.saturating_sub(1));
+        !enters || self.tip == self.noted.settled || shape.segment_at(place) != kept
     }
 
     /// Appends a frame, for which there is room, and syncs it where that is wanted.
@@ -262,7 +256,7 @@ impl Journal {
             number: self.tip.number + 1,
             before: self.tip.checksum,
             opening: self.opening,
-            confirmed: self.synced.max(self.settled.number),
+            confirmed: self.synced.max(self.noted.settled.number),
         };
         let (bytes, checksum) = frame::encode(&head, body);
         let place = self.shape.place(self.tip.end, bytes.len() as u64);
@@ -281,14 +275,14 @@ impl Journal {
 
     /// Takes note that the frames up to a mark are settled, and synced where they are now.
     pub(super) fn settled(&mut self, mark: Mark) {
-        self.settled = mark;
+        self.noted.settled = mark;
     }
 
     /// Removes it once all of it is settled and the store's own file says that there is none.
     pub(super) fn remove(&mut self) -> io::Result<()> {
         if self.disk.take().is_some() {
-            (self.id, self.former) = (0, self.id);
-            (self.tip, self.settled, self.synced) = (Mark::default(), Mark::default(), 0);
+            self.noted = self.noted.ended();
+            (self.tip, self.synced) = (Mark::default(), 0);
             self.files.remove_journal()?;
         }
         Ok(())

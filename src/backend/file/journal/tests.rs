@@ -61,7 +61,7 @@ fn frames_are_read_back_around_the_ring_as_long_as_they_are_not_settled() {
             journal = next;
         }
 
-        let unsettled = (journal.settled.number + 1..=number).map(body).collect::<Vec<_>>();
+        let unsettled = (journal.noted.settled.number + 1..=number).map(body).collect::<Vec<_>>();
         assert_eq!(reopen(&disk, &journal).unwrap(), unsettled, "after {number}");
     }
 }
@@ -135,8 +135,8 @@ fn a_journal_of_another_shape_is_read_and_written_on() {
         append(&mut again, number);
     }
 
-    (journal.tip, journal.settled) = (again.tip, again.settled);
-    let unsettled = (again.settled.number + 1..=40).map(body).collect::<Vec<_>>();
+    (journal.tip, journal.noted) = (again.tip, again.noted);
+    let unsettled = (again.noted.settled.number + 1..=40).map(body).collect::<Vec<_>>();
     assert_eq!(reopen(&disk, &journal).unwrap(), unsettled);
 }
 
@@ -144,7 +144,8 @@ fn a_journal_of_another_shape_is_read_and_written_on() {
 fn a_journal_of_a_later_format_says_so_and_one_of_an_impossible_shape_is_damaged() {
     let (disk, journal, _) = ten(7);
     let refusal = |magic: [u8; 4], format: u32, segment: u64, segments: u64| {
-        let numbers = [journal.id, journal.former, segment, segments].map(u64::to_be_bytes).concat();
+        let numbers =
+            [journal.noted.id, journal.noted.former, segment, segments].map(u64::to_be_bytes).concat();
         let header = spread(&[&magic[..], &format.to_be_bytes(), &numbers].concat());
         let mut image = disk.confirmed();
         image[1][..SECTOR].copy_from_slice(&header);
