@@ -89,23 +89,14 @@ impl Disk {
         self.places.iter().try_for_each(|place| place.check())
     }
 
-    /// [Confirms](Self::confirm) what the engine is about to open. That locks it only then, and whoever has it open until then may
-    /// be writing there.
-    pub(super) fn confirm_alone(&self) -> io::Result<()> {
-        if self.unconfirmed.is_empty() {
-            return Ok(());
-        }
-        self.lock()?;
-        self.confirm()?;
-        self.unlock()
-    }
-
-    /// Writes again what no sync has confirmed, and syncs it.
+    /// Writes again what no sync has confirmed, and syncs it. The engine locks the file only when it opens it: whoever has it
+    /// open until then may be writing there.
     pub(super) fn confirm(&self) -> io::Result<()> {
         let ranges = self.unconfirmed.0.lock().clone();
         if ranges.is_empty() {
             return Ok(());
         }
+        self.lock()?;
         let length = self.storage.len()?;
         let mut bytes = Vec::new();
         for (start, end) in ranges {
@@ -124,7 +115,8 @@ impl Disk {
                 at += step;
             }
         }
-        self.sync_data()
+        self.sync_data()?;
+        self.unlock()
     }
 
     /// Writes again, on a full disk, what takes no new space. A hole that a write found no space for reads as zeros, and
@@ -156,11 +148,7 @@ impl Disk {
 }
 
 impl Unconfirmed {
-    /// What was written to a file that is no more.
-    pub(super) fn forget(&self) {
-        self.0.lock().clear();
-    }
-
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.0.lock().is_empty()
     }

@@ -28,8 +28,6 @@ const CRAMPED: Duration = Duration::from_secs(30);
 pub(super) struct Files {
     location: Location,
     unconfirmed: Arc<Unconfirmed>,
-    /// The same of the journal.
-    appended: Arc<Unconfirmed>,
     /// What of the journal may hold a part of a write that failed: start and length.
     torn: Mutex<Option<(u64, usize)>>,
     /// From when on a journal is created: not before a turn has gone without one, and later where there was no space.
@@ -79,7 +77,7 @@ impl Files {
 
     fn new(location: Location, shape: Shape) -> Self {
         let (torn, wanted) = (Mutex::default(), Mutex::default());
-        Self { location, unconfirmed: Arc::default(), appended: Arc::default(), torn, wanted, shape }
+        Self { location, unconfirmed: Arc::default(), torn, wanted, shape }
     }
 
     /// Opens the store's own file.
@@ -106,21 +104,21 @@ impl Files {
             Location::At { own, journal, .. } => {
                 let journal = Arc::clone(&journal.lock());
                 let storage = Box::new(open_existing(&journal)?);
-                let disk = Disk::new(storage, Arc::clone(&self.appended), vec![journal, Arc::clone(own)]);
+                let disk = Disk::new(storage, Arc::default(), vec![journal, Arc::clone(own)]);
                 // Another file at the path of the store's own, a copy of it, has the same journal.
                 disk.lock()?;
                 disk
             }
             #[cfg(any(test, fuzzing))]
-            Location::In([_, journal]) => Disk::new(journal(), Arc::clone(&self.appended), vec![]),
+            Location::In([_, journal]) => Disk::new(journal(), Arc::default(), vec![]),
         };
         let mut torn = self.torn.lock();
         if let Some((start, length)) = *torn {
             disk.write(start, &vec![0; length])?;
+            disk.sync_data()?;
             *torn = None;
         }
         drop(torn);
-        disk.confirm()?;
         Ok(disk)
     }
 
@@ -142,7 +140,6 @@ impl Files {
         former: u64,
         fill: impl FnOnce(&Disk) -> io::Result<()>,
     ) -> io::Result<Disk> {
-        self.appended.forget();
         *self.torn.lock() = None;
         match &self.location {
             Location::At { own, beside: path, journal } => {
@@ -157,7 +154,7 @@ impl Files {
                 let made = (|| {
                     let file = create_like(&fresh, own.path()).map_err(not_created)?;
                     let same = file.try_clone()?;
-                    let disk = Disk::new(Box::new(backend(file)?), Arc::clone(&self.appended), vec![]);
+                    let disk = Disk::new(Box::new(backend(file)?), Arc::default(), vec![]);
                     disk.lock()?;
                     fill(&disk)?;
                     disk.sync_data()?;
@@ -175,7 +172,7 @@ impl Files {
             }
             #[cfg(any(test, fuzzing))]
             Location::In([_, journal]) => {
-                let disk = Disk::new(journal(), Arc::clone(&self.appended), vec![]);
+                let disk = Disk::new(journal(), Arc::default(), vec![]);
                 disk.set_len(0)?;
                 fill(&disk)?;
                 disk.sync_data()?;
@@ -229,7 +226,6 @@ impl Files {
     /// Removes the journal, if it is where it was.
     pub(super) fn remove_journal(&self) -> io::Result<()> {
         *self.wanted.lock() = None;
-        self.appended.forget();
         match &self.location {
             Location::At { beside, journal, .. } => {
                 let is_lost = self.has_lost_journal();

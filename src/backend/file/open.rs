@@ -66,7 +66,7 @@ impl Opener {
         if disk.len().map_err(fail)? == 0 {
             return Err(self.corrupt("it is empty".to_owned()));
         }
-        disk.confirm_alone().map_err(|source| self.refusal(redb::Error::Io(source)))?;
+        disk.confirm().map_err(|source| self.refusal(redb::Error::Io(source)))?;
         let open = || {
             let database = self.builder(self.verify).create_with_backend(disk)?;
             let format = recent::format(&database)?;
