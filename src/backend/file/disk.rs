@@ -26,7 +26,8 @@ const LOCKED: u64 = 1 << 61;
 ///
 /// A sync that failed says nothing about the writes before it, and the next one may succeed without having written
 /// them: Linux marks pages that could not be written as clean. So what was written since the last sync that succeeded
-/// is remembered, across handles, and written again before the file is opened anew.
+/// is remembered, across handles, and written again before the file is opened anew. Of the journal nothing is: its opening
+/// writes all anew that it reads.
 pub(super) struct Disk {
     storage: Box<dyn StorageBackend>,
     unconfirmed: Arc<Unconfirmed>,

@@ -17,7 +17,7 @@ impl Committer {
     ) -> Result<usize, (Cause, u64)> {
         let frame = match added.frame() {
             Some(frame) if self.make_room(shared, frame.len())? => frame,
-            _ => return self.write_through(shared, &added, committing),
+            _ => return self.write_through(shared, &added, false, committing),
         };
         (*committing, self.has_issued) = (true, true);
         let (last, weight) = (added.commits().last(), added.commits().weight());
@@ -41,12 +41,13 @@ impl Committer {
         Ok(0)
     }
 
-    /// Settles commits that are too many for the journal, or come before there is one, together with all before them, which waits
-    /// for the disk longer.
-    fn write_through(
+    /// Settles commits that are too many for the journal, or come before there is one, together with all before them, which
+    /// waits for the disk longer. Where that `ends` the journal, removes it.
+    pub(super) fn write_through(
         &mut self,
         shared: &Shared,
         added: &Added,
+        ends: bool,
         committing: &mut bool,
     ) -> Result<usize, (Cause, u64)> {
         shared.handle.settling.wait();
@@ -56,12 +57,21 @@ impl Committer {
         (*committing, self.has_issued) = (true, true);
         let left = shared.handle.with(|open| {
             let (view, mut journal) = (open.view(), open.journal.lock());
-            journal.sync()?;
-            let journaled = journal.journaled();
+            let mut journaled = journal.journaled();
+            match ends {
+                true => journaled = journaled.ended(),
+                // The file tells only of frames that are on the disk.
+                false => journal.sync()?,
+            }
             let commits = [&*view.recent(), added.commits()];
             let settled = recent::settle(&open.database, &commits, &extent, journaled, shared.history)?;
-            journal.settled(journaled.settled);
-            journal.want();
+            match ends {
+                true => journal.remove()?,
+                false => {
+                    journal.settled(journaled.settled);
+                    journal.want();
+                }
+            }
             extent.note(&settled);
             let left = settled.left;
             shared.handle.publish(open, view.settled_with(added, settled));
