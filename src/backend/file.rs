@@ -55,11 +55,11 @@ pub use options::{Options, Persistence};
 
 /// The durable store: one file that survives a crash of the program and of the machine.
 ///
-/// As long as it is open, and after a crash, there is a journal of 8 MiB beside it, whose name is that of the file and
-/// `.journal`: whoever moves or copies the file then takes both, or makes a [`backup`](Self::backup). Without its journal
-/// the file is refused. A store that was closed is the one file again. So give the file a directory of its own, in which the
-/// program may create files, and mount that directory into a container, not the file: the journal would be lost with the
-/// container. Who may read the file may read its journal.
+/// As long as it is open, from its second commit on, and after a crash there is a journal of 8 MiB beside it, whose name is
+/// that of the file and `.journal`: whoever moves or copies the file then takes both, or makes a [`backup`](Self::backup).
+/// Without its journal the file is refused. A store that was closed is the one file again. So give the file a directory of its
+/// own, in which the program may create files, and mount that directory into a container, not the file: the journal would be
+/// lost with the container. Who may read the file may read its journal.
 ///
 /// A store of bytes: [`Collection::json`](crate::Collection::json) keeps a program's own types in it. It needs no
 /// async runtime. A commit that was acknowledged is in the file and synced, unless the program chose
@@ -77,8 +77,12 @@ pub use options::{Options, Persistence};
 /// puts what they came to in its place in the file behind them, once 256 KiB or 1,000 changes are there, or a sixteenth of
 /// [`Options::history`], or a second has passed. So most values are written twice. Nobody waits for that as long as the
 /// journal has room: it takes some 16,000 small commits of a lone caller, or 8 MiB. Where commits keep coming faster than
-/// the disk takes them in, they wait for a quarter of that to be settled. Commits of more than 1 MiB together go into the
-/// file at once, and wait for what is being settled.
+/// the disk takes them in, they wait for a quarter of that to be settled. With [`Persistence::Eventual`] the thread first
+/// syncs the journal, and who commits meanwhile waits for that.
+///
+/// Commits of more than 1 MiB together go into the file at once, and wait for what is being settled. So does the first commit
+/// after an opening or a [compaction](Self::compact), and the second waits until the journal is created, of 8 MiB of zeros: a
+/// program that opens the file, commits once and closes it needs none.
 ///
 /// A caller that blocks its thread with [`Reply::wait`] and is alone commits right there. A task that awaits never does,
 /// since it would hold up its executor for as long as a sync takes: the store's own thread serves it, for two changes
@@ -195,12 +199,10 @@ impl File {
             path: path.clone(),
             found: std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string),
         };
-        let identity = handle.read(recent::View::identity).map_err(refuse)?;
         let shared = Arc::new(Shared {
             handle,
             queue: Queue::default(),
             window: Mutex::new(Window::after(None, options.history)),
-            identity,
             history: options.history,
             value_limit: options.value_limit,
             persistence: options.persistence,

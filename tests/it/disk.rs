@@ -170,6 +170,45 @@ fn on_a_disk_without_space_for_a_journal() {
 }
 
 #[test]
+fn a_journal_that_takes_the_last_space_gives_it_back() {
+    run(&format!("{MOUNT}; \"$2\" --exact disk::on_a_disk_with_space_for_a_journal_alone --nocapture"));
+}
+
+/// Not a test of its own: it runs on the small disk.
+#[test]
+fn on_a_disk_with_space_for_a_journal_alone() {
+    let Some(disk) = small_disk() else { return };
+    let (path, journal) = (disk.join("store.ifmatch"), disk.join("store.ifmatch.journal"));
+    let mut without = 0;
+    for spare in (0..64 << 10).step_by(4096) {
+        drop(File::open(&path).unwrap());
+        let ballast = fs::File::create(disk.join("ballast")).unwrap();
+        let filled = io::copy(&mut io::repeat(1), &mut &ballast).unwrap_err();
+        assert_eq!(filled.kind(), io::ErrorKind::StorageFull);
+        // The journal has a header of one block.
+        let free = (8 << 20) + 4096 + spare;
+        ballast.set_len(ballast.metadata().unwrap().len() - free).unwrap();
+        let store = File::open(&path).unwrap();
+
+        for round in 0..4 {
+            let put = store.commit(put("a", 10)).wait();
+            put.unwrap_or_else(|error| panic!("{spare} bytes to spare, round {round}: {error}"));
+        }
+
+        without += usize::from(!journal.exists());
+        ballast.set_len(0).unwrap();
+        store.close().unwrap();
+        assert_eq!(
+            fs::read_dir(&disk).unwrap().count(),
+            2,
+            "a file was left beside the store and the ballast"
+        );
+        fs::remove_file(&path).unwrap();
+    }
+    assert!(without > 0);
+}
+
+#[test]
 fn a_read_only_disk_is_refused_with_a_reason() {
     run(&format!(
         "{MOUNT}; \"$2\" --exact disk::before_it_is_read_only --nocapture; mount -o remount,ro \"$1\"; \

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ifmatch::Expected;
 use ifmatch::file::{File, OpenError};
 use ifmatch::store::Outcome;
+use ifmatch::{Commit, Entry, Expected, Store};
 
 use crate::file::{Directory, assert_displaced, commit, put, text};
 
@@ -22,6 +22,20 @@ fn crashed(path: &Path, to: &Path) {
     fs::copy(journal(path), journal(to)).unwrap();
 }
 
+/// Settles what was committed: a commit that is too large for the journal takes all before it along.
+fn settle(store: &File) {
+    let half = || vec![b'x'; 600_000].into();
+    let large = Commit::one(Entry::put("large", Expected::Any, half()));
+    store.commit(large.and(Entry::put("larger", Expected::Any, half()))).wait().unwrap();
+}
+
+/// An open store whose next commit needs a journal: the first one did without.
+fn begun(directory: &Directory) -> File {
+    let store = directory.open();
+    commit(&store, put("first", Expected::Any, "")).unwrap();
+    store
+}
+
 /// The journal of another store that was kept under another name.
 fn kept(directory: &Directory) -> PathBuf {
     let names = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path());
@@ -33,7 +47,7 @@ fn kept(directory: &Directory) -> PathBuf {
 #[test]
 fn a_store_that_is_closed_is_one_file_and_one_that_crashed_is_two() {
     let directory = Directory::new();
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     let copy = directory.0.join("copy.ifmatch");
     crashed(&directory.file(), &copy);
@@ -56,11 +70,56 @@ fn a_store_that_is_closed_is_one_file_and_one_that_crashed_is_two() {
     assert!(!journal(&copy).exists());
 }
 
+/// For who commits once a journal would cost more than it saves.
+#[test]
+fn the_first_commit_after_an_opening_needs_no_journal() {
+    let directory = Directory::new();
+    for round in 0..2 {
+        let store = directory.open();
+        for has_journal in [false, true] {
+            commit(&store, put("a", Expected::Any, "one")).unwrap();
+            assert_eq!(journal(&directory.file()).exists(), has_journal, "round {round}");
+        }
+        store.compact().wait().unwrap();
+        commit(&store, put("a", Expected::Any, "one")).unwrap();
+        assert!(!journal(&directory.file()).exists());
+        store.close().unwrap();
+    }
+}
+
+/// Neither the store holds it open, nor a watcher that outlives it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_journal_that_was_removed_takes_up_no_space() {
+    let directory = Directory::new();
+    let directory_name = directory.0.file_name().unwrap().to_str().unwrap().to_owned();
+    let held = || {
+        let names =
+            fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        let names = names.map(|name| name.to_string_lossy().into_owned());
+        names.filter(|name| name.contains(&directory_name) && name.contains(".journal")).count()
+    };
+    let store = begun(&directory);
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    assert!(held() > 0);
+
+    store.compact().wait().unwrap();
+    assert_eq!(held(), 0, "compacted");
+
+    for value in ["two", "three"] {
+        commit(&store, put("a", Expected::Any, value)).unwrap();
+    }
+    let watcher = store.watch(ifmatch::Start::Now).wait().unwrap();
+    store.close().unwrap();
+    assert_eq!(held(), 0, "closed");
+    drop(watcher);
+}
+
 #[test]
 fn a_file_of_somebody_else_where_the_journal_goes_is_left_alone() {
     let directory = Directory::new();
     fs::write(journal(&directory.file()), "dear diary").unwrap();
-    let store = directory.open();
+    let store = begun(&directory);
 
     let refused = commit(&store, put("a", Expected::Any, "one")).unwrap_err();
 
@@ -76,7 +135,7 @@ fn a_file_of_somebody_else_where_the_journal_goes_is_left_alone() {
 fn where_no_journal_can_be_created_a_commit_says_so() {
     let directory = Directory::new();
     fs::create_dir(journal(&directory.file())).unwrap();
-    let store = directory.open();
+    let store = begun(&directory);
 
     let refused = commit(&store, put("a", Expected::Any, "one")).unwrap_err();
 
@@ -88,14 +147,18 @@ fn where_no_journal_can_be_created_a_commit_says_so() {
     commit(&store, put("a", Expected::Any, "one")).unwrap();
 }
 
-/// What was acknowledged is in memory still, and settled before it is given up.
+/// What was acknowledged is in memory still, and settled before it is given up, or in the file already.
 #[cfg(unix)]
 #[test]
 fn a_journal_that_was_removed_or_replaced_takes_no_commit_with_it() {
-    for replaced in [false, true] {
+    for (replaced, is_settled) in [(false, false), (false, true), (true, false), (true, true)] {
+        let what = format!("replaced: {replaced}, settled: {is_settled}");
         let directory = Directory::new();
-        let store = directory.open();
+        let store = begun(&directory);
         commit(&store, put("a", Expected::Any, "one")).unwrap();
+        if is_settled {
+            settle(&store);
+        }
         let (place, aside) = (journal(&directory.file()), directory.0.join("aside"));
         fs::rename(&place, &aside).unwrap();
         if replaced {
@@ -103,14 +166,17 @@ fn a_journal_that_was_removed_or_replaced_takes_no_commit_with_it() {
         }
         assert_displaced(&store);
 
-        commit(&store, put("b", Expected::Any, "two")).unwrap();
+        // The second one has a new journal.
+        for _ in 0..2 {
+            commit(&store, put("b", Expected::Any, "two")).unwrap_or_else(|error| panic!("{what}: {error}"));
+        }
         for id in ["a", "b"] {
-            assert!(text(&store, id).is_some(), "{id}, replaced: {replaced}");
+            assert!(text(&store, id).is_some(), "{id}, {what}");
         }
         let copy = directory.0.join("copy.ifmatch");
         crashed(&directory.file(), &copy);
         let copy = File::open(&copy).unwrap();
-        assert_eq!(["a", "b", "late"].map(|id| text(&copy, id).is_some()), [true, true, false]);
+        assert_eq!(["a", "b", "late"].map(|id| text(&copy, id).is_some()), [true, true, false], "{what}");
         store.close().unwrap();
         assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
     }
@@ -122,7 +188,7 @@ fn a_journal_that_was_removed_or_replaced_takes_no_commit_with_it() {
 fn commits_are_kept_in_memory_until_their_file_is_back_without_its_journal() {
     let directory = Directory::new();
     let (path, aside) = (directory.file(), directory.0.join("aside"));
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     fs::rename(&path, &aside).unwrap();
     fs::remove_file(journal(&path)).unwrap();
@@ -137,7 +203,9 @@ fn commits_are_kept_in_memory_until_their_file_is_back_without_its_journal() {
     assert_eq!(["a", "b"].map(|id| text(&store, id).unwrap().1), ["one", "two"]);
 
     // Who closes meanwhile is told that they may be lost.
-    commit(&store, put("a", Expected::Any, "three")).unwrap();
+    for value in ["three", "four"] {
+        commit(&store, put("a", Expected::Any, value)).unwrap();
+    }
     fs::rename(&path, &aside).unwrap();
     fs::remove_file(journal(&path)).unwrap();
     assert_displaced(&store);
@@ -148,7 +216,7 @@ fn commits_are_kept_in_memory_until_their_file_is_back_without_its_journal() {
 #[test]
 fn closing_where_the_journal_was_removed_loses_nothing() {
     let directory = Directory::new();
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     fs::remove_file(journal(&directory.file())).unwrap();
 
@@ -162,7 +230,7 @@ fn closing_where_the_journal_was_removed_loses_nothing() {
 #[test]
 fn a_journal_that_is_back_is_gone_on_with() {
     let directory = Directory::new();
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     let aside = ["file", "journal"].map(|name| directory.0.join(name));
     let places = [directory.file(), journal(&directory.file())];
@@ -196,10 +264,11 @@ fn two_openings_never_share_a_journal() {
     let directory = Directory::new();
     let (path, copy) = (directory.file(), directory.0.join("copy.ifmatch"));
     for has_journal in [true, false] {
-        let first = directory.open();
+        let first = begun(&directory);
         commit(&first, put("a", Expected::Any, "one")).unwrap();
         if !has_journal {
             first.compact().wait().unwrap();
+            commit(&first, put("a", Expected::Any, "one")).unwrap();
         }
         // Another file, which the engine finds unlocked, beside the journal of the first.
         fs::copy(&path, &copy).unwrap();
@@ -213,7 +282,9 @@ fn two_openings_never_share_a_journal() {
             }
             Ok(second) => second,
         };
-        commit(&second, put("b", Expected::Any, "two")).unwrap();
+        for _ in 0..2 {
+            commit(&second, put("b", Expected::Any, "two")).unwrap();
+        }
         assert_eq!(
             commit(&first, put("a", Expected::Any, "three")).unwrap_err().outcome(),
             Outcome::NotApplied
@@ -231,10 +302,10 @@ fn two_openings_never_share_a_journal() {
 fn a_journal_that_is_open_makes_no_way() {
     let directory = Directory::new();
     let (path, aside) = (directory.file(), directory.0.join("aside"));
-    let first = directory.open();
+    let first = begun(&directory);
     commit(&first, put("a", Expected::Any, "one")).unwrap();
     fs::rename(&path, &aside).unwrap();
-    let second = directory.open();
+    let second = begun(&directory);
 
     let refused = commit(&second, put("b", Expected::Any, "two")).unwrap_err();
 
@@ -250,7 +321,7 @@ fn a_journal_with_commits_of_another_store_is_kept_under_another_name() {
     let directory = Directory::new();
     let (path, old) = (directory.file(), directory.0.join("old.ifmatch"));
     let (backup, crash) = (directory.0.join("backup.ifmatch"), directory.0.join("crash.ifmatch"));
-    let store = directory.open();
+    let store = begun(&directory);
     store.backup(&backup).unwrap();
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     crashed(&path, &crash);
@@ -259,7 +330,7 @@ fn a_journal_with_commits_of_another_store_is_kept_under_another_name() {
     fs::rename(&crash, &old).unwrap();
     fs::rename(&backup, &path).unwrap();
 
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("b", Expected::Any, "two")).unwrap();
     drop(store);
 
@@ -272,7 +343,7 @@ fn a_journal_with_commits_of_another_store_is_kept_under_another_name() {
 fn a_journal_of_the_same_store_that_is_left_over_is_removed() {
     let directory = Directory::new();
     let aside = directory.0.join("aside");
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     fs::copy(journal(&directory.file()), &aside).unwrap();
     store.close().unwrap();
@@ -287,12 +358,48 @@ fn a_journal_of_the_same_store_that_is_left_over_is_removed() {
     assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("two"));
 }
 
+/// As a crash leaves it between its creation and the note that it is there.
+#[test]
+fn a_journal_that_was_created_and_never_used_is_removed() {
+    let directory = Directory::new();
+    let (path, before, unused) = (directory.file(), directory.0.join("before"), directory.0.join("unused"));
+    let store = directory.open();
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    store.close().unwrap();
+    fs::copy(&path, &before).unwrap();
+    let store = directory.open();
+    for value in ["two", "three"] {
+        commit(&store, put("a", Expected::Any, value)).unwrap();
+    }
+    let used = fs::read(journal(&path)).unwrap();
+    fs::write(&unused, &used[..4096]).unwrap();
+    fs::OpenOptions::new().write(true).open(&unused).unwrap().set_len(used.len() as u64).unwrap();
+    store.close().unwrap();
+
+    for has_commits in [false, true] {
+        let left =
+            if has_commits { fs::write(journal(&path), &used) } else { fs::rename(&unused, journal(&path)) };
+        left.unwrap();
+        fs::copy(&before, &path).unwrap();
+        let store = directory.open();
+        assert_eq!(journal(&path).exists(), has_commits);
+        for value in ["two", "three"] {
+            commit(&store, put("a", Expected::Any, value)).unwrap();
+        }
+        store.close().unwrap();
+
+        let left = fs::read_dir(&directory.0).unwrap().count();
+        assert_eq!(left, if has_commits { 3 } else { 2 }, "beside the copy, with commits: {has_commits}");
+    }
+    assert_eq!(fs::read(kept(&directory)).unwrap(), used);
+}
+
 /// Between the note that there is a journal and its first frame.
 #[test]
 fn a_journal_without_commits_of_another_file_is_kept_too() {
     let directory = Directory::new();
     let (path, old) = (directory.file(), directory.0.join("old.ifmatch"));
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     let file = fs::read(&path).unwrap();
     let mut blank = fs::read(journal(&path)).unwrap();
@@ -302,7 +409,7 @@ fn a_journal_without_commits_of_another_file_is_kept_too() {
     fs::remove_file(&path).unwrap();
     fs::write(journal(&path), blank).unwrap();
 
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("b", Expected::Any, "two")).unwrap();
     drop(store);
 
@@ -319,7 +426,7 @@ fn a_journal_has_the_owner_of_its_file() {
     drop(directory.open());
     // Where the test may give files away.
     let _ = chown(directory.file(), Some(1234), Some(1234));
-    let store = directory.open();
+    let store = begun(&directory);
 
     commit(&store, put("a", Expected::Any, "one")).unwrap();
 
@@ -335,7 +442,7 @@ fn a_journal_may_be_read_by_whom_the_file_may_be_read() {
     let directory = Directory::new();
     drop(directory.open());
     fs::set_permissions(directory.file(), fs::Permissions::from_mode(0o600)).unwrap();
-    let store = directory.open();
+    let store = begun(&directory);
 
     commit(&store, put("a", Expected::Any, "one")).unwrap();
 
@@ -347,12 +454,10 @@ fn a_journal_may_be_read_by_whom_the_file_may_be_read() {
 fn what_a_crash_left_of_a_creation_is_removed_at_the_next() {
     let directory = Directory::new();
     let stray = |name: &str| directory.0.join(format!("store.ifmatch.journal.{name}"));
-    let (left, kept) = (stray("00112233445566ff.new"), stray("notes.new"));
+    let (left, kept) = (stray("new"), stray("notes.new"));
     fs::write(&left, "half").unwrap();
     fs::write(&kept, "dear diary").unwrap();
-    // What can't be removed is in nobody's way.
-    fs::create_dir(stray("00112233445566fe.new")).unwrap();
-    let store = directory.open();
+    let store = begun(&directory);
 
     commit(&store, put("a", Expected::Any, "one")).unwrap();
 
@@ -363,7 +468,7 @@ fn what_a_crash_left_of_a_creation_is_removed_at_the_next() {
 #[test]
 fn by_a_link_a_file_has_the_same_journal() {
     let directory = Directory::new();
-    let store = directory.open();
+    let store = begun(&directory);
     commit(&store, put("a", Expected::Any, "one")).unwrap();
     let (copy, link) = (directory.0.join("copy.ifmatch"), directory.0.join("link"));
     crashed(&directory.file(), &copy);

@@ -9,7 +9,7 @@ use redb::Database;
 use super::handle::Handle;
 use super::open::{Opener, beside, sync_directory, take_name};
 use super::open_error::{OpenError, io_error};
-use super::recent::{self, Origin};
+use super::recent::{self, CopyError, Origin};
 use crate::store::Error;
 
 /// Copies the last committed state to a new file at `path`.
@@ -22,8 +22,11 @@ pub(super) fn backup(handle: &Handle, path: &Path) -> Result<(), Error> {
             Ok(to) => to,
             Err(error) => return Ok(Err(error)),
         };
-        let copied = recent::copy(view, &to)?;
-        Ok(copied.map_err(|error| engine_error(&fresh, error)).and_then(|()| finish(to, &fresh)))
+        match recent::copy(view, &to) {
+            Ok(()) => Ok(finish(to, &fresh)),
+            Err(CopyError::Source(error)) => Err(error),
+            Err(CopyError::Target(error)) => Ok(Err(engine_error(&fresh, error))),
+        }
     });
     let named = copied.and_then(|copied| {
         copied?;

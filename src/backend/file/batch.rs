@@ -197,8 +197,8 @@ impl<'t> Batch<'t> {
 
     /// What stands under an id, with the writes of this transaction in place.
     fn find(&self, id: &str) -> Result<Stored, EngineError> {
-        match self.judged.added.find(id) {
-            Some(stored) => Ok(stored),
+        match self.judged.added.commits().find(id, u64::MAX) {
+            Some(state) => Ok(state.into()),
             None => self.view.find(id),
         }
     }
@@ -230,7 +230,7 @@ impl<'t> Batch<'t> {
     }
 
     fn logged(&self, position: u64) -> Result<Arc<Logged>, EngineError> {
-        let logged = match self.judged.added.at(position) {
+        let logged = match self.judged.added.commits().at(position) {
             Some(logged) => Some(Arc::clone(logged)),
             None => self.view.at(position)?,
         };

@@ -49,7 +49,8 @@ pub(super) struct Committer {
     lost: bool,
     /// Of how many losses of what readers were shown the watchers have been told.
     losses: u64,
-    /// Whether versions were issued since the counter leapt, also by commits that failed.
+    /// Whether a turn has issued versions and failed since the counter leapt, or is about to. Those of one that succeeded can't be
+    /// issued again: who opens the file anew finds them there.
     has_issued: bool,
 }
 
@@ -283,9 +284,11 @@ impl Committer {
         });
         let (mut given, Batched { added, fresh, changed }) = judged.map_err(before)?;
         let sync_asked = calls.iter().any(|call| matches!(call, Request::Sync { .. }));
-        let syncs = sync_asked || !shared.is_eventual();
+        // Who was told that a write was not applied counts on that.
+        let closes = !added.commits().closed().is_empty();
+        let syncs = sync_asked || closes || !shared.is_eventual();
         let mut left = 0;
-        if !added.is_empty() {
+        if !added.commits().is_empty() {
             let mut committing = false;
             match self.write(shared, added, syncs, &mut committing) {
                 Ok(forgotten) => left = forgotten,

@@ -26,7 +26,8 @@ const LOCKED: u64 = 1 << 61;
 ///
 /// A sync that failed says nothing about the writes before it, and the next one may succeed without having written
 /// them: Linux marks pages that could not be written as clean. So what was written since the last sync that succeeded
-/// is remembered, across handles, and written again before the file is opened anew.
+/// is remembered, across handles, and written again before the file is opened anew. Of the journal nothing is: its opening
+/// writes all anew that it reads.
 pub(super) struct Disk {
     storage: Box<dyn StorageBackend>,
     unconfirmed: Arc<Unconfirmed>,
@@ -65,7 +66,20 @@ impl Disk {
         };
         match locked {
             Ok(true) | Err(BackendError::Unsupported) => Ok(()),
-            Ok(false) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "its journal is open already")),
+            Ok(false) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "it is open already")),
+            Err(BackendError::Io(source)) => Err(source),
+            Err(other) => Err(io::Error::other(other)),
+        }
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        let byte = (Bound::Included(LOCKED), Bound::Included(LOCKED));
+        let unlocked = match self.storage.unlock_range(byte.0, byte.1) {
+            Err(BackendError::Unsupported) => self.storage.unlock_range(Bound::Unbounded, Bound::Unbounded),
+            unlocked => unlocked,
+        };
+        match unlocked {
+            Ok(()) | Err(BackendError::Unsupported) => Ok(()),
             Err(BackendError::Io(source)) => Err(source),
             Err(other) => Err(io::Error::other(other)),
         }
@@ -76,12 +90,14 @@ impl Disk {
         self.places.iter().try_for_each(|place| place.check())
     }
 
-    /// Writes again what no sync has confirmed, and syncs it.
+    /// Writes again what no sync has confirmed, and syncs it. The engine locks the file only when it opens it: whoever has it
+    /// open until then may be writing there.
     pub(super) fn confirm(&self) -> io::Result<()> {
         let ranges = self.unconfirmed.0.lock().clone();
         if ranges.is_empty() {
             return Ok(());
         }
+        self.lock()?;
         let length = self.storage.len()?;
         let mut bytes = Vec::new();
         for (start, end) in ranges {
@@ -100,7 +116,8 @@ impl Disk {
                 at += step;
             }
         }
-        self.sync_data()
+        self.sync_data()?;
+        self.unlock()
     }
 
     /// Writes again, on a full disk, what takes no new space. A hole that a write found no space for reads as zeros, and
@@ -132,9 +149,9 @@ impl Disk {
 }
 
 impl Unconfirmed {
-    /// What was written to a file that is no more.
-    pub(super) fn forget(&self) {
-        self.0.lock().clear();
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
     }
 
     fn add(&self, start: u64, end: u64) {

@@ -64,6 +64,13 @@ fn start(disk: &SimulatedDisk, persistence: Persistence, history: usize) -> Resu
     File::start(Handle::open(opener(disk))?, &options)
 }
 
+/// One whose first commit goes to the journal already.
+fn start_journaled(disk: &SimulatedDisk, persistence: Persistence, history: usize) -> File {
+    let store = start(disk, persistence, history).unwrap();
+    store.shared.handle.with(|open| Ok(open.journal.lock().want())).unwrap();
+    store
+}
+
 /// A write id, drawn at the newest commit.
 fn drawn(store: &File) -> WriteId {
     let newest = store.shared.handle.read(|view| Ok(view.last)).unwrap_or(0);

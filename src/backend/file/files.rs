@@ -1,18 +1,18 @@
 //! [`Files`], the two files of a store: its own and its journal.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use redb::backends::FileBackend;
 use redb::{DatabaseError, StorageBackend, StorageError};
 
 use super::disk::{Disk, Unconfirmed};
-use super::journal::{self, Shape};
-use super::open::{beside, sync_directory};
+use super::journal::{Named, Shape};
+use super::open::sync_directory;
 use super::open_error::OpenError;
 use super::place::Place;
 use super::trouble::is_displaced;
@@ -20,15 +20,18 @@ use super::trouble::is_displaced;
 /// What the name of a store's file is followed by in that of its journal.
 const SUFFIX: &str = ".journal";
 
+/// How long a store without space for a journal does without one. So what makes space can be committed.
+const CRAMPED: Duration = Duration::from_secs(30);
+
 /// How to reach the files of one store, again and again.
 #[derive(Debug)]
 pub(super) struct Files {
     location: Location,
     unconfirmed: Arc<Unconfirmed>,
-    /// The same of the journal.
-    appended: Arc<Unconfirmed>,
     /// What of the journal may hold a part of a write that failed: start and length.
     torn: Mutex<Option<(u64, usize)>>,
+    /// From when on a journal is created: not before a turn has gone without one, and later where there was no space.
+    wanted: Mutex<Option<Instant>>,
     pub(super) shape: Shape,
 }
 
@@ -54,9 +57,8 @@ impl Files {
     /// Those of the store at `path`.
     pub(super) fn at(path: &Path) -> Self {
         // By whichever link the store is opened, the journal is the same.
-        let mut beside = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()).into_os_string();
-        beside.push(SUFFIX);
-        let beside = PathBuf::from(beside);
+        let beside = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let beside = with_suffix(&beside, SUFFIX);
         let journal = Mutex::new(Arc::new(Place::new(&beside)));
         Self::new(Location::At { own: Arc::new(Place::new(path)), beside, journal }, Shape::USUAL)
     }
@@ -74,8 +76,8 @@ impl Files {
     }
 
     fn new(location: Location, shape: Shape) -> Self {
-        let torn = Mutex::default();
-        Self { location, unconfirmed: Arc::default(), appended: Arc::default(), torn, shape }
+        let (torn, wanted) = (Mutex::default(), Mutex::default());
+        Self { location, unconfirmed: Arc::default(), torn, wanted, shape }
     }
 
     /// Opens the store's own file.
@@ -90,27 +92,33 @@ impl Files {
         })
     }
 
+    /// Whether something was written to the store's own file that no sync has confirmed.
+    #[cfg(test)]
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        !self.unconfirmed.is_empty()
+    }
+
     /// Opens the journal, which is there.
     pub(super) fn open_journal(&self) -> io::Result<Disk> {
         let disk = match &self.location {
             Location::At { own, journal, .. } => {
                 let journal = Arc::clone(&journal.lock());
                 let storage = Box::new(open_existing(&journal)?);
-                let disk = Disk::new(storage, Arc::clone(&self.appended), vec![journal, Arc::clone(own)]);
+                let disk = Disk::new(storage, Arc::default(), vec![journal, Arc::clone(own)]);
                 // Another file at the path of the store's own, a copy of it, has the same journal.
                 disk.lock()?;
                 disk
             }
             #[cfg(any(test, fuzzing))]
-            Location::In([_, journal]) => Disk::new(journal(), Arc::clone(&self.appended), vec![]),
+            Location::In([_, journal]) => Disk::new(journal(), Arc::default(), vec![]),
         };
         let mut torn = self.torn.lock();
         if let Some((start, length)) = *torn {
             disk.write(start, &vec![0; length])?;
+            disk.sync_data()?;
             *torn = None;
         }
         drop(torn);
-        disk.confirm()?;
         Ok(disk)
     }
 
@@ -132,20 +140,21 @@ impl Files {
         former: u64,
         fill: impl FnOnce(&Disk) -> io::Result<()>,
     ) -> io::Result<Disk> {
-        self.appended.forget();
         *self.torn.lock() = None;
         match &self.location {
             Location::At { own, beside: path, journal } => {
                 own.check()?;
-                // Held until it is replaced.
-                let _former = make_way(path, former).map_err(not_created)?;
-                remove_strays(path);
-                let fresh = beside(path);
+                make_way(path, former).map_err(not_created)?;
+                let fresh = with_suffix(path, ".new");
+                // What a crash of a creation left.
+                if let Some((_disk, _)) = locked(&fresh).map_err(not_created)? {
+                    fs::remove_file(&fresh)?;
+                }
                 let place = Arc::new(Place::new(path));
                 let made = (|| {
                     let file = create_like(&fresh, own.path()).map_err(not_created)?;
                     let same = file.try_clone()?;
-                    let disk = Disk::new(Box::new(backend(file)?), Arc::clone(&self.appended), vec![]);
+                    let disk = Disk::new(Box::new(backend(file)?), Arc::default(), vec![]);
                     disk.lock()?;
                     fill(&disk)?;
                     disk.sync_data()?;
@@ -163,7 +172,7 @@ impl Files {
             }
             #[cfg(any(test, fuzzing))]
             Location::In([_, journal]) => {
-                let disk = Disk::new(journal(), Arc::clone(&self.appended), vec![]);
+                let disk = Disk::new(journal(), Arc::default(), vec![]);
                 disk.set_len(0)?;
                 fill(&disk)?;
                 disk.sync_data()?;
@@ -183,12 +192,29 @@ impl Files {
         }
     }
 
-    /// Removes the journal of a store that has none any more, which a crash left there. Where that can't be done now, the next
-    /// journal replaces it.
-    pub(super) fn remove_former(&self, former: u64) {
+    /// Has no journal be created for a while: there is no space for one, or none beside one.
+    pub(super) fn go_without_journal(&self) {
+        *self.wanted.lock() = Some(Instant::now() + CRAMPED);
+    }
+
+    /// Has a journal be created for the next turn, unless there is no space for one.
+    pub(super) fn want_journal(&self) {
+        self.wanted.lock().get_or_insert_with(Instant::now);
+    }
+
+    /// Whether a journal is to be created where there is none.
+    pub(super) fn wants_journal(&self) -> bool {
+        self.wanted.lock().is_some_and(|from| from <= Instant::now())
+    }
+
+    /// Removes the journal that a store without one has [left](Named::is_left). Where that can't be done now, it makes way for
+    /// the next one.
+    pub(super) fn remove_left(&self, former: u64) {
         match &self.location {
-            Location::At { beside, .. } => {
-                if matches!(locked(beside), Ok(Some((_, Some(id)))) if id == former) {
+            Location::At { beside, journal, .. } => {
+                // What it holds takes up space as long as it is open.
+                *journal.lock() = Arc::new(Place::new(beside));
+                if matches!(locked(beside), Ok(Some((_, Some(found)))) if found.is_left(former)) {
                     let _ = fs::remove_file(beside).and_then(|()| synced(beside));
                 }
             }
@@ -199,13 +225,18 @@ impl Files {
 
     /// Removes the journal, if it is where it was.
     pub(super) fn remove_journal(&self) -> io::Result<()> {
-        self.appended.forget();
+        *self.wanted.lock() = None;
         match &self.location {
-            Location::At { .. } if self.has_lost_journal() => Ok(()),
             Location::At { beside, journal, .. } => {
-                journal.lock().check()?;
-                fs::remove_file(beside)?;
-                synced(beside)
+                let is_lost = self.has_lost_journal();
+                let mut place = journal.lock();
+                if !is_lost {
+                    place.check()?;
+                    fs::remove_file(beside)?;
+                }
+                // What it holds takes up space as long as it is open.
+                *place = Arc::new(Place::new(beside));
+                if is_lost { Ok(()) } else { synced(beside) }
             }
             #[cfg(any(test, fuzzing))]
             Location::In(_) => Ok(()),
@@ -229,52 +260,42 @@ fn synced(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Sees to the file where a journal goes, if there is one, and gives it locked.
+/// Sees to the file where a journal goes, if there is one.
 ///
-/// The `former` one of the same store was settled. Any other may have the newest commits of a file that was moved away, and
-/// gets another name.
-fn make_way(path: &Path, former: u64) -> io::Result<Option<Disk>> {
-    let Some((disk, found)) = locked(path)? else { return Ok(None) };
-    let Some(id) = found else {
+/// What the same store has [left](Named::is_left) there is removed. Any other may have the newest commits of a file that was
+/// moved away, and gets another name.
+fn make_way(path: &Path, former: u64) -> io::Result<()> {
+    let Some((_disk, found)) = locked(path)? else { return Ok(()) };
+    let Some(found) = found else {
         return Err(io::Error::other("there is another file where its journal goes"));
     };
-    if id != former {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(format!(".{id:016x}"));
-        let aside = PathBuf::from(name);
-        if aside.try_exists()? {
-            return Err(io::Error::other("the journal of another store is where its own goes"));
-        }
-        fs::rename(path, aside)?;
+    if found.is_left(former) {
+        return fs::remove_file(path);
     }
-    Ok(Some(disk))
+    let aside = with_suffix(path, &format!(".{:016x}", found.id));
+    if aside.try_exists()? {
+        return Err(io::Error::other("the journal of another store is where its own goes"));
+    }
+    fs::rename(path, aside)
 }
 
-/// The file where a journal goes, locked, and the random number that names it if it is a journal.
-fn locked(path: &Path) -> io::Result<Option<(Disk, Option<u64>)>> {
+/// The file where a journal goes, locked, and whose it is if it is a journal.
+fn locked(path: &Path) -> io::Result<Option<(Disk, Option<Named>)>> {
     let file = match fs::OpenOptions::new().read(true).write(true).open(path) {
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
     let disk = Disk::new(Box::new(backend(file)?), Arc::default(), vec![]);
     disk.lock()?;
-    let found = journal::id_of(&disk)?;
+    let found = Named::read(&disk)?;
     Ok(Some((disk, found)))
 }
 
-/// Removes what crashes during creations left, as far as that can be done: what stays is in nobody's way.
-fn remove_strays(path: &Path) {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
-    let is_stray = |found: &OsStr| {
-        let rest = found.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
-        let number = rest.and_then(|rest| rest.strip_prefix(b".")?.strip_suffix(b".new"));
-        number.is_some_and(|number| number.len() == 16 && number.iter().all(u8::is_ascii_hexdigit))
-    };
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if is_stray(&entry.file_name()) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
+/// A name that goes on.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(suffix);
+    name.into()
 }
 
 /// Creates a file that may be read and written by whom another one may.

@@ -35,12 +35,12 @@ pub(super) struct Handle {
     /// How many times commits that readers were shown were not there any more when the file was opened anew, or repaired.
     losses: AtomicU64,
     /// The random number that names the store in this file.
-    identity: u64,
+    pub(super) identity: u64,
 }
 
 struct Opening {
     engine: Engine,
-    /// What the last opening had in its journal.
+    /// What the last opening had, where it is over and the next one not begun.
     orphans: Option<Orphans>,
     /// How many times the file was opened.
     generation: u64,
@@ -63,10 +63,10 @@ pub(super) struct Open {
     pub(super) generation: u64,
 }
 
-/// Commits that were not settled in an opening that is over. Where their journal is gone, nobody else has them.
+/// What there was in an opening that is over. Where its journal is gone, nobody else has the commits that were not settled.
 struct Orphans {
     view: Arc<View>,
-    journaled: Journaled,
+    noted: Journaled,
 }
 
 impl Handle {
@@ -227,7 +227,7 @@ impl Handle {
         }
         let broken = std::mem::replace(&mut opened.engine, Engine::Broken);
         if let Engine::Open(open) = &broken {
-            opened.orphans = open.orphans();
+            opened.orphans = Some(open.orphans());
         }
         discard(broken);
         // One that is there has them all.
@@ -255,7 +255,7 @@ impl Handle {
 
     /// Whether there are commits that are in memory and, as long as the file is not opened anew, perhaps nowhere else.
     pub(super) fn has_orphans(&self) -> bool {
-        self.opened.read().orphans.is_some()
+        self.opened.read().orphans.as_ref().is_some_and(|orphans| !orphans.view.is_settled())
     }
 
     /// Closes the file for good.
@@ -309,7 +309,7 @@ impl Engine {
 
     fn open(opener: &Opener, generation: u64, orphans: Option<&Orphans>) -> Result<Self, OpenError> {
         let opened = opener.open_after(|database| match orphans {
-            Some(Orphans { view, journaled }) => recent::rescue(database, view, *journaled),
+            Some(Orphans { view, noted }) => recent::rescue(database, view, *noted),
             None => Ok(()),
         });
         let Opened { database, journal, frames } = opened?;
@@ -327,10 +327,9 @@ impl Engine {
 }
 
 impl Open {
-    /// What readers see and only the journal has.
-    fn orphans(&self) -> Option<Orphans> {
-        let view = self.view();
-        (!view.is_settled()).then(|| Orphans { view, journaled: self.journal.lock().journaled() })
+    /// What readers see, also where it is settled: the file has to be told that the journal is gone.
+    fn orphans(&self) -> Orphans {
+        Orphans { view: self.view(), noted: self.journal.lock().noted() }
     }
 
     /// What readers see.

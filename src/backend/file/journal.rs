@@ -25,7 +25,6 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use redb::StorageBackend;
 
@@ -51,9 +50,6 @@ const HEADER: usize = 4096;
 
 /// How many bytes all segments have at most.
 const LARGEST: u64 = 256 << 20;
-
-/// How long a store without space for a journal does without one. So what makes space can be committed.
-const CRAMPED: Duration = Duration::from_secs(30);
 
 /// How many bytes of zeros are written at once.
 const STEP: usize = 1 << 20;
@@ -108,20 +104,16 @@ pub(super) struct Journal {
     files: Arc<Files>,
     /// None before the first commit.
     disk: Option<Disk>,
-    /// The random number that names it; 0 where there is none.
-    id: u64,
     shape: Shape,
-    /// The one that named the journal before it.
-    former: u64,
     opening: u64,
+    /// What the store's own file says of it, as far as that was noted here: it may have been told of more since.
+    noted: Journaled,
     /// The last frame.
     tip: Mark,
-    /// The last frame that is settled.
-    settled: Mark,
     /// The number of the last frame that is synced.
     synced: u64,
-    /// Until when no other try is made to create it: there was no space.
-    cramped: Option<Instant>,
+    /// Whether it has to be opened anew: a write or a sync has failed.
+    failed: bool,
 }
 
 /// Why a journal that can be read is of no use.
@@ -136,23 +128,19 @@ impl Journal {
         let mut journal = Self {
             files: Arc::clone(files),
             disk: None,
-            id,
             shape: files.shape,
-            former,
             opening: random(),
+            noted: journaled,
             tip: settled,
-            settled,
             synced: settled.number,
-            cramped: None,
+            failed: false,
         };
         if id == 0 {
-            if former != 0 {
-                files.remove_former(former);
-            }
+            files.remove_left(former);
             return Ok((journal, Vec::new()));
         }
         let disk = files.open_journal()?;
-        let shape = read_header(&disk, id)?;
+        let shape = read_header(&disk, id, former)?;
         let mut area = vec![0; shape.area() as usize];
         disk.read(HEADER as u64, &mut area)?;
         let (bodies, tip) = replay(&area, shape, settled).map_err(damaged)?;
@@ -176,7 +164,12 @@ impl Journal {
 
     /// What the store's own file is to say of it once all of it is settled.
     pub(super) fn journaled(&self) -> Journaled {
-        Journaled { id: self.id, former: self.former, settled: self.tip }
+        Journaled { settled: self.tip, ..self.noted }
+    }
+
+    /// What that is known to say.
+    pub(super) fn noted(&self) -> Journaled {
+        self.noted
     }
 
     /// Creates it, unless it is there, or there is no space. The store's own file has to say so before anything is added.
@@ -185,9 +178,9 @@ impl Journal {
             return Ok(false);
         }
         let id = random().max(1);
-        let shape = self.files.shape;
-        let created = self.files.create_journal(self.former, |disk| {
-            disk.write(0, &header(id, shape))?;
+        let (former, shape) = (self.noted.former, self.files.shape);
+        let created = self.files.create_journal(former, |disk| {
+            disk.write(0, &header(id, former, shape))?;
             let zeros = vec![0; STEP.min(shape.area() as usize)];
             for start in (0..shape.area()).step_by(zeros.len()) {
                 let length = (shape.area() - start).min(zeros.len() as u64);
@@ -197,21 +190,31 @@ impl Journal {
         });
         let disk = match created {
             Err(full) if is_full(&full) => {
-                self.cramped = Some(Instant::now() + CRAMPED);
+                self.files.go_without_journal();
                 return Ok(false);
             }
             created => created?,
         };
-        (self.id, self.shape) = (id, shape);
-        (self.tip, self.settled, self.synced) = (Mark::default(), Mark::default(), 0);
+        (self.noted, self.shape) = (Journaled { id, former, settled: Mark::default() }, shape);
+        (self.tip, self.synced) = (Mark::default(), 0);
         self.disk = Some(disk);
         Ok(true)
     }
 
+    /// Has the next turn ask for it. The first one of an opening does without: for who commits once, it would cost more than it
+    /// saves.
+    pub(super) fn want(&self) {
+        self.files.want_journal();
+    }
+
+    /// Has none be created for a while.
+    pub(super) fn go_without(&self) {
+        self.files.go_without_journal();
+    }
+
     /// Whether it can have a frame of so many bytes, once there is room.
     pub(super) fn takes(&self, body: usize) -> bool {
-        let is_cramped = || self.cramped.is_some_and(|until| Instant::now() < until);
-        frame::size(body) <= self.shape.segment && (self.disk.is_some() || !is_cramped())
+        frame::size(body) <= self.shape.segment && (self.disk.is_some() || self.files.wants_journal())
     }
 
     /// Whether it is there and has room for a frame now, or else once more is settled.
@@ -223,28 +226,46 @@ impl Journal {
         let place = shape.place(self.tip.end, frame::size(body));
         let enters = place.is_multiple_of(shape.segment);
         // The reading begins with the last of the settled frames.
-        let kept = shape.segment_at(self.settled.end.saturating_sub(1));
-        !enters || self.tip == self.settled || shape.segment_at(place) != kept
+        let kept = shape.segment_at(self.noted.settled.end.saturating_sub(1));
+        !enters || self.tip == self.noted.settled || shape.segment_at(place) != kept
     }
 
     /// Appends a frame, for which there is room, and syncs it where that is wanted.
     pub(super) fn append(&mut self, body: &[u8], syncs: bool) -> io::Result<()> {
+        self.run(|journal| journal.add(body).and_then(|()| if syncs { journal.confirm() } else { Ok(()) }))
+    }
+
+    /// Syncs all that was appended.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.run(Self::confirm)
+    }
+
+    /// Refuses to go on after a failure: the next sync would say nothing of what that one took for written.
+    fn run(&mut self, step: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("its journal has failed before"));
+        }
+        let done = step(self);
+        self.failed = done.is_err();
+        done
+    }
+
+    fn add(&mut self, body: &[u8]) -> io::Result<()> {
         let disk = self.disk.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let head = Head {
             number: self.tip.number + 1,
             before: self.tip.checksum,
             opening: self.opening,
-            confirmed: self.synced.max(self.settled.number),
+            confirmed: self.synced.max(self.noted.settled.number),
         };
         let (bytes, checksum) = frame::encode(&head, body);
         let place = self.shape.place(self.tip.end, bytes.len() as u64);
         self.files.write_whole(disk, HEADER as u64 + place, &bytes)?;
         self.tip = Mark { number: head.number, checksum, end: place + bytes.len() as u64 };
-        if syncs { self.sync() } else { Ok(()) }
+        Ok(())
     }
 
-    /// Syncs all that was appended.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
+    fn confirm(&mut self) -> io::Result<()> {
         if let Some(disk) = self.disk.as_ref().filter(|_| self.synced < self.tip.number) {
             disk.sync_data()?;
         }
@@ -254,35 +275,55 @@ impl Journal {
 
     /// Takes note that the frames up to a mark are settled, and synced where they are now.
     pub(super) fn settled(&mut self, mark: Mark) {
-        self.settled = mark;
+        self.noted.settled = mark;
     }
 
     /// Removes it once all of it is settled and the store's own file says that there is none.
     pub(super) fn remove(&mut self) -> io::Result<()> {
         if self.disk.take().is_some() {
-            (self.id, self.former) = (0, self.id);
-            (self.tip, self.settled, self.synced) = (Mark::default(), Mark::default(), 0);
+            self.noted = self.noted.ended();
+            (self.tip, self.synced) = (Mark::default(), 0);
             self.files.remove_journal()?;
         }
         Ok(())
     }
 }
 
-/// The random number that names a journal; `None` of another file.
-pub(super) fn id_of(disk: &Disk) -> io::Result<Option<u64>> {
-    let mut first = [0; SECTOR];
-    if disk.len()? < first.len() as u64 {
-        return Ok(None);
+/// Whose journal a file is.
+pub(super) struct Named {
+    /// The random number that names it.
+    pub(super) id: u64,
+    /// The one that named the journal of the same store before it.
+    former: u64,
+    /// Whether no frame was ever written.
+    is_blank: bool,
+}
+
+impl Named {
+    /// Reads it; `None` of another file.
+    pub(super) fn read(disk: &Disk) -> io::Result<Option<Self>> {
+        let mut found = vec![0; HEADER + SECTOR];
+        if disk.len()? < found.len() as u64 {
+            return Ok(None);
+        }
+        disk.read(0, &mut found)?;
+        let Sector::Written { index: 0, bytes } = Sector::read(&found[..SECTOR]) else { return Ok(None) };
+        let Some(numbers) = bytes.strip_prefix(&MAGIC) else { return Ok(None) };
+        let [id, former] = numbers_of(&numbers[4..]);
+        let is_blank = Sector::read(&found[HEADER..]) == Sector::Blank;
+        Ok(Some(Self { id, former, is_blank }))
     }
-    disk.read(0, &mut first)?;
-    let Sector::Written { index: 0, bytes } = Sector::read(&first) else { return Ok(None) };
-    let id = bytes.strip_prefix(&MAGIC).and_then(|rest| rest[4..].first_chunk());
-    Ok(id.map(|id| u64::from_be_bytes(*id)))
+
+    /// Whether a store that has no journal, and had the one that `former` names, has left it there: that one was settled, and
+    /// one that was created since has no commits as long as the store's own file does not tell of it.
+    pub(super) fn is_left(&self, former: u64) -> bool {
+        self.id == former || self.former == former && self.is_blank
+    }
 }
 
 /// Reads what the file begins with, which must be that of the journal of this id, and its length: the shape is the one it
 /// was created with.
-fn read_header(disk: &Disk, id: u64) -> io::Result<Shape> {
+fn read_header(disk: &Disk, id: u64, former: u64) -> io::Result<Shape> {
     let length = disk.len()?;
     if length < HEADER as u64 {
         return Err(damaged("its journal has a wrong length"));
@@ -297,10 +338,9 @@ fn read_header(disk: &Disk, id: u64) -> io::Result<Shape> {
     if format != FORMAT {
         return Err(damaged(&format!("its journal has format {format}, and this release reads {FORMAT}")));
     }
-    let mut numbers = bytes.as_chunks().0.iter().map(|number| u64::from_be_bytes(*number));
-    let [_, segment, segments] = [(); 3].map(|()| numbers.next().unwrap_or_default());
+    let [_, _, segment, segments] = numbers_of(bytes);
     let shape = Shape { segment, segments };
-    if !shape.is_sound() || found != header(id, shape) {
+    if !shape.is_sound() || found != header(id, former, shape) {
         return Err(strange());
     }
     if length != shape.length() {
@@ -309,13 +349,16 @@ fn read_header(disk: &Disk, id: u64) -> io::Result<Shape> {
     Ok(shape)
 }
 
+/// The numbers that a header has behind its format.
+fn numbers_of<const N: usize>(bytes: &[u8]) -> [u64; N] {
+    let mut numbers = bytes.as_chunks().0.iter().map(|number| u64::from_be_bytes(*number));
+    [(); N].map(|()| numbers.next().unwrap_or_default())
+}
+
 /// What the file begins with.
-fn header(id: u64, shape: Shape) -> Vec<u8> {
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(FORMAT.to_be_bytes());
-    bytes.extend(id.to_be_bytes());
-    bytes.extend(shape.segment.to_be_bytes());
-    bytes.extend(shape.segments.to_be_bytes());
+fn header(id: u64, former: u64, shape: Shape) -> Vec<u8> {
+    let numbers = [id, former, shape.segment, shape.segments].map(u64::to_be_bytes);
+    let bytes = [&MAGIC[..], &FORMAT.to_be_bytes(), numbers.as_flattened()].concat();
     let mut header = spread(&bytes);
     header.resize(HEADER, 0);
     header

@@ -66,7 +66,7 @@ impl Opener {
         if disk.len().map_err(fail)? == 0 {
             return Err(self.corrupt("it is empty".to_owned()));
         }
-        disk.confirm().map_err(fail)?;
+        disk.confirm().map_err(|source| self.refusal(redb::Error::Io(source)))?;
         let open = || {
             let database = self.builder(self.verify).create_with_backend(disk)?;
             let format = recent::format(&database)?;
@@ -243,4 +243,33 @@ pub(super) fn sync_directory(path: &Path) -> Result<(), OpenError> {
         synced.map_err(|source| io_error("sync the directory of", path, source))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who opened it meanwhile may be writing there.
+    #[test]
+    fn nothing_is_written_again_to_a_file_that_somebody_else_has_open() {
+        let directory = std::env::temp_dir().join(format!("ifmatch-open-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("store.ifmatch");
+        let opener = open_or_create(&path, 1 << 20, false).unwrap();
+        // As by an opening that is over: no sync has confirmed it.
+        let disk = opener.files.open().unwrap();
+        let mut first = [0; 64];
+        disk.read(0, &mut first).unwrap();
+        disk.write(0, &first).unwrap();
+        drop(disk);
+        let other = open_or_create(&path, 1 << 20, false).unwrap().open().unwrap();
+
+        assert!(matches!(opener.open().map(|_| ()), Err(OpenError::AlreadyOpen { .. })));
+        assert!(opener.files.is_unconfirmed());
+        drop(other);
+        opener.open().unwrap();
+        assert!(!opener.files.is_unconfirmed());
+
+        fs::remove_dir_all(directory).unwrap();
+    }
 }

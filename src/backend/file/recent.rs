@@ -15,9 +15,9 @@ mod view;
 pub(super) use added::Added;
 #[cfg(fuzzing)]
 pub(super) use commits::{Commits, decode_frame};
-pub(super) use copy::copy;
 #[cfg(feature = "json")]
 pub(super) use copy::fill;
+pub(super) use copy::{CopyError, copy};
 pub(super) use extent::Extent;
 #[cfg(any(test, fuzzing))]
 pub(super) use log::commits_in;

@@ -10,7 +10,7 @@ use super::caught::panic_text;
 use super::recent::{self, Extent, Journaled, Settled, View};
 use super::serving::Serving;
 use super::shared::Shared;
-use super::trouble::Cause;
+use super::trouble::{Cause, is_full};
 
 /// How many bytes of recent commits are settled together, at least, as long as commits come.
 const BYTES: usize = 256 << 10;
@@ -215,14 +215,19 @@ fn settle(shared: &Shared, work: Work) -> Came {
         }
         // Before the first commit. To fill it costs processor time, which the caller need not pay.
         let mut journal = open.journal.lock();
-        let journaled = if journal.create()? { journal.journaled() } else { work.journaled };
+        let is_new = journal.create()?;
+        let journaled = if is_new { journal.journaled() } else { work.journaled };
         // The file tells only of frames that are on the disk.
         journal.sync()?;
         drop(journal);
         let commits = work.view.settling();
         let commits = commits.as_deref().map_or_else(Vec::new, |commits| vec![commits]);
-        let settled = recent::settle(&open.database, &commits, &work.extent, journaled, shared.history)?;
-        Ok((settled, generation))
+        let settled = recent::settle(&open.database, &commits, &work.extent, journaled, shared.history);
+        // Without the journal, which is removed when the file is opened anew, there is space.
+        if is_new && matches!(&settled, Err(redb::Error::Io(full)) if is_full(full)) {
+            open.journal.lock().go_without();
+        }
+        Ok((settled?, generation))
     });
     settled.map_err(|(what, _)| (what, generation))
 }

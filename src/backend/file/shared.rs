@@ -26,7 +26,6 @@ pub(super) struct Shared {
     pub(super) handle: Handle,
     pub(super) queue: Queue,
     pub(super) window: Mutex<Window<u64>>,
-    pub(super) identity: u64,
     pub(super) history: usize,
     pub(super) value_limit: usize,
     pub(super) persistence: Persistence,

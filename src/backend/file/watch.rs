@@ -26,7 +26,7 @@ pub(super) fn watch(shared: &Arc<Shared>, from: &Start) -> Result<Changes<[u8]>,
         Start::Now => None,
         Start::After(cursor) => Some(parse(cursor)?),
     };
-    let identity = shared.identity;
+    let identity = shared.handle.identity;
     let losses = shared.handle.losses();
     let (position, floor) = shared.handle.read(|view| {
         let position = match after {
@@ -75,7 +75,7 @@ impl Watch {
 impl Watch {
     /// Ends the feed: it can begin again after the commit at `floor`.
     fn expire<T>(&mut self, floor: Option<u64>) -> Poll<Result<T, Error>> {
-        let expired = Expired { oldest: floor.map(|floor| cursor(self.shared.identity, floor)) };
+        let expired = Expired { oldest: floor.map(|floor| cursor(self.shared.handle.identity, floor)) };
         self.expired = Some(expired.clone());
         Poll::Ready(Err(expired.into()))
     }
@@ -109,7 +109,7 @@ impl Feed<[u8]> for Watch {
         let version = Version::from_bits(logged.position);
         let changes = logged.changes().zip(kinds);
         let changes = changes.map(|((id, _), kind)| Change { id: Arc::clone(id), version, kind }).collect();
-        Poll::Ready(Ok(Batch { cursor: cursor(self.shared.identity, self.position), changes }))
+        Poll::Ready(Ok(Batch { cursor: cursor(self.shared.handle.identity, self.position), changes }))
     }
 
     fn is_idle(&self) -> bool {

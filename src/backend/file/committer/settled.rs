@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Committer;
 use super::known::forget;
 use crate::backend::file::handle::Open;
-use crate::backend::file::recent::{self, Settled};
+use crate::backend::file::recent::{Added, Settled};
 use crate::backend::file::settling::Work;
 use crate::backend::file::shared::Shared;
 use crate::backend::file::trouble::Cause;
@@ -86,28 +86,15 @@ impl Committer {
         });
         let settled = settled.and_then(|()| {
             self.refresh(shared).map_err(|failed| (failed.what, failed.generation))?;
-            shared.handle.with(|open| {
-                let view = open.view().begun();
-                let mut journal = open.journal.lock();
-                let journaled = journal.journaled();
-                if journaled.id == 0 {
-                    return Ok(());
-                }
-                let commits = view.settling();
-                let commits = commits.as_deref().map_or_else(Vec::new, |commits| vec![commits]);
-                let (extent, ended) = (&self.extent, journaled.ended());
-                let settled = recent::settle(&open.database, &commits, extent, ended, shared.history)?;
-                journal.remove()?;
-                drop(journal);
-                // Readers see the same.
-                shared.handle.publish(open, view.clone());
-                self.show(shared, open, settled);
-                Ok(())
-            })
+            match shared.handle.with(|open| Ok(open.journal.lock().noted().id))? {
+                0 => Ok(0),
+                _ => self.write_through(shared, &Added::default(), true, &mut false),
+            }
         });
         match settled {
-            Ok(()) => {
+            Ok(left) => {
                 self.deadline = None;
+                forget(shared, left);
                 Ok(())
             }
             Err((what, generation)) => {

@@ -17,10 +17,10 @@ impl Committer {
     ) -> Result<usize, (Cause, u64)> {
         let frame = match added.frame() {
             Some(frame) if self.make_room(shared, frame.len())? => frame,
-            _ => return self.write_through(shared, &added, committing),
+            _ => return self.write_through(shared, &added, false, committing),
         };
         (*committing, self.has_issued) = (true, true);
-        let (last, weight) = (added.last(), added.weight());
+        let (last, weight) = (added.commits().last(), added.commits().weight());
         let (bytes, changes) = shared.handle.with(|open| {
             open.journal.lock().append(&frame, syncs)?;
             let next = open.view().followed(added);
@@ -30,9 +30,8 @@ impl Committer {
             shared.handle.publish(open, next);
             Ok(due)
         })?;
-        self.extent.last = last.map_or(self.extent.last, |last| last.get());
+        self.extent.last = last.unwrap_or(self.extent.last);
         self.extent.weight += weight;
-        // Its version can't be issued again: who opens the file anew finds it there.
         self.has_issued = false;
         shared.handle.settling.look_if(true);
         if shared.handle.settling.is_due(bytes, changes, shared.history) {
@@ -42,32 +41,45 @@ impl Committer {
         Ok(0)
     }
 
-    /// Settles commits that are too many for the journal together with all before them, which waits for the disk longer.
-    fn write_through(
+    /// Settles commits that are too many for the journal, or come before there is one, together with all before them, which
+    /// waits for the disk longer. Where that `ends` the journal, removes it.
+    pub(super) fn write_through(
         &mut self,
         shared: &Shared,
         added: &Added,
+        ends: bool,
         committing: &mut bool,
     ) -> Result<usize, (Cause, u64)> {
         shared.handle.settling.wait();
         self.take_settled(shared)?;
         let mut extent = self.extent.clone();
-        extent.weight += added.weight();
+        extent.weight += added.commits().weight();
         (*committing, self.has_issued) = (true, true);
         let left = shared.handle.with(|open| {
             let (view, mut journal) = (open.view(), open.journal.lock());
-            journal.sync()?;
-            let journaled = journal.journaled();
+            let mut journaled = journal.journaled();
+            match ends {
+                true => journaled = journaled.ended(),
+                // The file tells only of frames that are on the disk.
+                false => journal.sync()?,
+            }
             let commits = [&*view.recent(), added.commits()];
             let settled = recent::settle(&open.database, &commits, &extent, journaled, shared.history)?;
-            journal.settled(journaled.settled);
+            match ends {
+                true => journal.remove()?,
+                false => {
+                    journal.settled(journaled.settled);
+                    journal.want();
+                }
+            }
             extent.note(&settled);
             let left = settled.left;
             shared.handle.publish(open, view.settled_with(added, settled));
             Ok(left)
         })?;
-        extent.last = added.last().map_or(extent.last, |last| last.get());
+        extent.last = added.commits().last().unwrap_or(extent.last);
         self.extent = extent;
+        self.has_issued = false;
         Ok(left)
     }
 

@@ -19,7 +19,7 @@ fn who_sends_again_what_was_applied_is_never_told_that_it_was_not() {
     for at in 0..12 {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
+        let store = start_journaled(&disk, Persistence::Immediate, HISTORIES[1]);
         let write = drawn(&store);
         commit(&store, 1, write).wait().unwrap();
         disk.fail(Fault::Error, at);
@@ -42,7 +42,7 @@ fn who_sends_again_what_was_applied_is_never_told_that_it_was_not() {
 fn who_sends_again_what_changed_nothing_is_never_told_that_it_was_not_applied() {
     let disk = SimulatedDisk::default();
     create(&disk);
-    let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
+    let store = start_journaled(&disk, Persistence::Immediate, HISTORIES[1]);
     let write = drawn(&store);
     let nothing = || store.commit(Commit::one(Entry::delete("a", Expected::Any)).with_write(write));
     let first = nothing().wait().unwrap();
@@ -58,7 +58,7 @@ fn who_sends_again_what_changed_nothing_is_never_told_that_it_was_not_applied() 
 fn closing_a_file_that_cannot_be_opened_again_says_that_commits_may_be_lost() {
     let disk = SimulatedDisk::default();
     create(&disk);
-    let store = start(&disk, Persistence::Eventual, HISTORIES[1]).unwrap();
+    let store = start_journaled(&disk, Persistence::Eventual, HISTORIES[1]);
     commit(&store, 1, drawn(&store)).wait().unwrap();
     disk.fail(Fault::Full, 0);
     let handle = &store.shared.handle;
@@ -74,7 +74,7 @@ fn a_sync_tells_once_of_commits_that_an_error_took() {
     for close in [false, true] {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Eventual, HISTORIES[1]).unwrap();
+        let store = start_journaled(&disk, Persistence::Eventual, HISTORIES[1]);
         commit(&store, 1, drawn(&store)).wait().unwrap();
         store.sync().wait().unwrap();
         commit(&store, 2, drawn(&store)).wait().unwrap();
@@ -100,13 +100,33 @@ fn a_sync_tells_once_of_commits_that_an_error_took() {
     }
 }
 
+/// Who resolved it counts on that: the original may arrive late.
+#[test]
+fn a_write_id_that_was_closed_is_on_the_disk_whatever_commits_wait_for() {
+    let disk = SimulatedDisk::default();
+    create(&disk);
+    let store = start_journaled(&disk, Persistence::Eventual, HISTORIES[1]);
+    for number in 1..=2 {
+        commit(&store, number, drawn(&store)).wait().unwrap();
+        store.sync().wait().unwrap();
+    }
+    let write = drawn(&store);
+    assert_eq!(store.resolve(write).wait().unwrap(), Resolution::NotApplied);
+    disk.forget();
+    store.shared.handle.break_it();
+
+    store.sync().wait().expect("nothing was lost");
+    commit(&store, 3, write).wait().unwrap_err();
+    assert_eq!(read(&opener(&SimulatedDisk::of(disk.confirmed())).open().unwrap()), after(2));
+}
+
 #[test]
 fn who_was_shown_commits_that_an_error_took_is_told() {
     let mut lost = 0;
     for (at, reads) in (0..12).flat_map(|at| [(at, false), (at, true)]) {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = Arc::new(start(&disk, Persistence::Eventual, HISTORIES[1]).unwrap());
+        let store = Arc::new(start_journaled(&disk, Persistence::Eventual, HISTORIES[1]));
         let cached = Cached::new(Arc::clone(&store));
         let mut changes = store.watch(Start::Now).wait().unwrap();
         let mut next = |waker: &Waker| pin!(changes.next()).poll(&mut Context::from_waker(waker));
@@ -153,7 +173,7 @@ fn a_watcher_is_woken_by_a_loss_that_the_settling_thread_finds() {
     for at in 0..40 {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Eventual, 100_000).unwrap();
+        let store = start_journaled(&disk, Persistence::Eventual, 100_000);
         commit(&store, 1, drawn(&store)).wait().unwrap();
         store.sync().wait().unwrap();
         commit(&store, 2, drawn(&store)).wait().unwrap();
@@ -189,7 +209,7 @@ fn a_watcher_is_woken_by_a_commit_that_nobody_knows_of_and_that_is_there() {
     for at in 0..20 {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
+        let store = start_journaled(&disk, Persistence::Immediate, HISTORIES[1]);
         let mut changes = store.watch(Start::Now).wait().unwrap();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
@@ -223,7 +243,7 @@ fn the_log_comes_back_to_its_limit_however_much_is_committed_at_once() {
 
     let disk = SimulatedDisk::default();
     create(&disk);
-    let store = start(&disk, Persistence::Immediate, LIMIT).unwrap();
+    let store = start_journaled(&disk, Persistence::Immediate, LIMIT);
     let ids: Vec<String> = (0..2_000).map(|number| format!("id-{number}")).collect();
     let all =
         || ids.iter().map(|id| Entry::put(id, Expected::Any, (*b"").into())).collect::<Commit<'_, [u8]>>();
@@ -246,7 +266,7 @@ fn the_log_comes_back_to_its_limit_however_much_is_committed_at_once() {
 fn a_scan_looks_at_no_recent_commits_but_those_of_its_prefix() {
     let disk = SimulatedDisk::default();
     create(&disk);
-    let store = start(&disk, Persistence::Immediate, 10_000).unwrap();
+    let store = start_journaled(&disk, Persistence::Immediate, 10_000);
     for id in ["a", "b1", "b2", "c"] {
         store.commit(Commit::one(Entry::put(id, Expected::Any, (*b"").into()))).wait().unwrap();
     }
@@ -264,7 +284,7 @@ fn readers_see_whole_commits_in_order() {
     for history in HISTORIES.into_iter().chain([100_000]) {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Immediate, history).unwrap();
+        let store = start_journaled(&disk, Persistence::Immediate, history);
         let (done, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
         thread::scope(|scope| {
             for look in [shown_by_a_page, shown_by_a_conflict] {
@@ -326,7 +346,7 @@ fn shown_by_a_conflict(store: &File) -> Shown {
 fn the_counter_leaps_once_after_a_commit_that_failed() {
     let disk = SimulatedDisk::default();
     create(&disk);
-    let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+    let store = start_journaled(&disk, Persistence::Immediate, 100_000);
     let reopen = || {
         store.shared.handle.break_it();
         store.sync().wait().unwrap();

@@ -49,7 +49,7 @@ fn no_damage_of_the_journal_makes_an_acknowledged_commit_vanish() {
 fn half_settled() -> (Image, Shown) {
     let disk = SimulatedDisk::default();
     create(&disk);
-    let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+    let store = start_journaled(&disk, Persistence::Immediate, 100_000);
     commit(&store, 1, drawn(&store)).wait().unwrap();
     settle(&store);
     commit(&store, 2, drawn(&store)).wait().unwrap();
@@ -106,7 +106,7 @@ fn a_journal_that_is_older_than_the_file_or_was_emptied_is_refused() {
     for persistence in [Persistence::Immediate, Persistence::Eventual] {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, persistence, 100_000).unwrap();
+        let store = start_journaled(&disk, persistence, 100_000);
         commit(&store, 1, drawn(&store)).wait().unwrap();
         let [_, older] = disk.seen();
         commit(&store, 2, drawn(&store)).wait().unwrap();
@@ -132,7 +132,7 @@ fn a_journal_that_is_older_than_the_file_or_was_emptied_is_refused() {
 fn commits_go_on_while_others_are_settled_until_the_journal_is_full() {
     let disk = SimulatedDisk::default();
     create(&disk);
-    let store = start(&disk, Persistence::Immediate, HISTORIES[1]).unwrap();
+    let store = start_journaled(&disk, Persistence::Immediate, HISTORIES[1]);
     let put = |number: u64| {
         let value: Arc<[u8]> = number.to_string().into_bytes().into();
         store.commit(Commit::one(Entry::put("a", Expected::Any, value)))
@@ -163,7 +163,7 @@ fn commits_go_on_while_others_are_settled_until_the_journal_is_full() {
 fn what_was_recent_for_long_is_settled() {
     let disk = SimulatedDisk::default();
     create(&disk);
-    let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+    let store = start_journaled(&disk, Persistence::Immediate, 100_000);
     commit(&store, 1, drawn(&store)).wait().unwrap();
     let is_settled = || store.shared.handle.read(|view| Ok(view.is_settled())).unwrap();
     assert!(!is_settled());
@@ -182,7 +182,7 @@ fn a_settling_that_fails_takes_nothing_and_is_tried_again() {
     for at in 0..40 {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+        let store = start_journaled(&disk, Persistence::Immediate, 100_000);
         for number in 1..=4 {
             commit(&store, number, drawn(&store)).wait().unwrap();
         }
@@ -208,7 +208,7 @@ fn a_frame_that_is_not_on_the_disk_is_written_again_before_it_counts() {
     for at in 0..20 {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+        let store = start_journaled(&disk, Persistence::Immediate, 100_000);
         for number in 1..=3 {
             commit(&store, number, drawn(&store)).wait().unwrap();
         }
@@ -222,7 +222,7 @@ fn a_frame_that_is_not_on_the_disk_is_written_again_before_it_counts() {
         store.shared.handle.close().unwrap();
         drop(store);
 
-        let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+        let store = start_journaled(&disk, Persistence::Immediate, 100_000);
         commit(&store, 4, drawn(&store)).wait().unwrap();
 
         let image = SimulatedDisk::of(disk.confirmed());
@@ -236,7 +236,7 @@ fn a_settling_that_failed_is_tried_again_where_nobody_commits() {
     for at in 0..40 {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+        let store = start_journaled(&disk, Persistence::Immediate, 100_000);
         commit(&store, 1, drawn(&store)).wait().unwrap();
         disk.fail(Fault::Full, at);
         settle(&store);
@@ -255,7 +255,7 @@ fn a_settling_that_failed_is_tried_again_where_nobody_commits() {
 #[test]
 fn what_is_replayed_is_settled_also_where_nobody_commits() {
     let disk = SimulatedDisk::of(half_settled().0);
-    let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+    let store = start_journaled(&disk, Persistence::Immediate, 100_000);
     assert!(store.shared.handle.settling.will_look());
     settle(&store);
     assert!(store.shared.handle.read(|view| Ok(view.is_settled())).unwrap());
@@ -264,7 +264,7 @@ fn what_is_replayed_is_settled_also_where_nobody_commits() {
     // A reader that meets an error opens the file anew.
     let disk = SimulatedDisk::default();
     create(&disk);
-    let store = start(&disk, Persistence::Immediate, 100_000).unwrap();
+    let store = start_journaled(&disk, Persistence::Immediate, 100_000);
     assert!(!store.shared.handle.settling.will_look());
     commit(&store, 1, drawn(&store)).wait().unwrap();
     settle(&store);
@@ -274,4 +274,36 @@ fn what_is_replayed_is_settled_also_where_nobody_commits() {
     store.shared.handle.break_it();
     store.get("a").wait().unwrap().unwrap();
     assert!(store.shared.handle.settling.will_look());
+}
+
+/// What the disk took for written is not there, and the next sync says nothing of it.
+#[test]
+fn a_sync_of_the_journal_that_failed_is_followed_by_none_that_succeeds() {
+    for round in 0..40 {
+        let disk = SimulatedDisk::default();
+        create(&disk);
+        let store = start_journaled(&disk, Persistence::Eventual, 100_000);
+        for number in 1..=3 {
+            commit(&store, number, drawn(&store)).wait().unwrap();
+            store.sync().wait().unwrap();
+        }
+        commit(&store, 4, drawn(&store)).wait().unwrap();
+        let handle = &store.shared.handle;
+        disk.fail(Fault::LostOnSync, 0);
+        // By the settling thread, once who commits has looked what came of it, or by who commits.
+        assert!(handle.with(|open| Ok(open.journal.lock().sync()?)).is_err());
+        disk.heal();
+        if round % 2 == 0 {
+            let synced = store.sync().wait();
+            let shown = read(&opener(&SimulatedDisk::of(disk.confirmed())).open().unwrap());
+            assert!(synced.is_err() || shown == after(4), "it was told that all is synced");
+        } else {
+            // The other thread, which waited for the journal meanwhile.
+            settle(&store);
+            let _writing = handle.writing.lock();
+            handle.mend(handle.generation()).unwrap();
+        }
+        let opened = opener(&SimulatedDisk::of(disk.confirmed())).open();
+        assert!(shows_one_of(&read(&opened.unwrap()), 3..=4));
+    }
 }

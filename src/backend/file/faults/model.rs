@@ -12,7 +12,7 @@ use super::super::committer::Committer;
 use super::super::recent::{DELETED, LOG, View, commits_in};
 use super::super::{File, Handle, Options, Persistence};
 use super::disk::{Fault, SimulatedDisk};
-use super::{SHAPE, after, commit, create, drawn, opener, read, start};
+use super::{SHAPE, after, commit, create, drawn, opener, read, start_journaled};
 use crate::base::random;
 use crate::store::{
     Commit, Entry, Expected, Kind, Known, Outcome, Resolution, Scan, Store, Version, WriteId,
@@ -256,7 +256,7 @@ fn what_did_not_wait_for_a_sync_is_synced_when_asked_and_when_closed() {
         let disk = SimulatedDisk::default();
         create(&disk);
         let confirmed = || read(&opener(&SimulatedDisk::of(disk.confirmed())).open().unwrap());
-        let store = start(&disk, Persistence::Eventual, 64).unwrap();
+        let store = start_journaled(&disk, Persistence::Eventual, 64);
         for number in 1..=commits {
             commit(&store, number, drawn(&store)).wait().unwrap();
         }
@@ -264,7 +264,7 @@ fn what_did_not_wait_for_a_sync_is_synced_when_asked_and_when_closed() {
         store.close().unwrap();
         assert_eq!(confirmed(), after(commits));
 
-        let store = start(&disk, Persistence::Eventual, 64).unwrap();
+        let store = start_journaled(&disk, Persistence::Eventual, 64);
         commit(&store, 3, drawn(&store)).wait().unwrap();
         store.sync().wait().unwrap();
         assert_eq!(confirmed(), after(3));
@@ -296,7 +296,7 @@ fn once_the_disk_is_well_the_next_commit_succeeds() {
     for at in 0..100 {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Immediate, 64).unwrap();
+        let store = start_journaled(&disk, Persistence::Immediate, 64);
         disk.fail(Fault::Full, at);
         failed += usize::from(commit(&store, 1, drawn(&store)).wait().is_err());
         disk.heal();
@@ -311,7 +311,7 @@ fn what_the_file_shows_to_be_absent_is_told_as_not_applied() {
     for at in 0..100 {
         let disk = SimulatedDisk::default();
         create(&disk);
-        let store = start(&disk, Persistence::Immediate, 64).unwrap();
+        let store = start_journaled(&disk, Persistence::Immediate, 64);
         disk.fail(Fault::Error, at);
         let write = drawn(&store);
         let Err(error) = commit(&store, 1, write).wait() else { continue };

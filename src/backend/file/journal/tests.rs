@@ -22,13 +22,8 @@ fn created(disk: &SimulatedDisk) -> Journal {
     journal
 }
 
-/// What the store's own file says of it.
-fn noted(journal: &Journal) -> Journaled {
-    Journaled { settled: journal.settled, ..journal.journaled() }
-}
-
 fn reopen(disk: &SimulatedDisk, journal: &Journal) -> io::Result<Vec<Vec<u8>>> {
-    Journal::open(&files(disk), noted(journal)).map(|(_, frames)| frames)
+    Journal::open(&files(disk), journal.noted()).map(|(_, frames)| frames)
 }
 
 fn is_damage(error: &io::Error) -> bool {
@@ -61,12 +56,12 @@ fn frames_are_read_back_around_the_ring_as_long_as_they_are_not_settled() {
         marks.push(journal.tip);
         if number.is_multiple_of(7) {
             // By another opening.
-            let (next, _) = Journal::open(&files(&disk), noted(&journal)).unwrap();
+            let (next, _) = Journal::open(&files(&disk), journal.noted()).unwrap();
             assert_eq!(next.tip, journal.tip);
             journal = next;
         }
 
-        let unsettled = (journal.settled.number + 1..=number).map(body).collect::<Vec<_>>();
+        let unsettled = (journal.noted.settled.number + 1..=number).map(body).collect::<Vec<_>>();
         assert_eq!(reopen(&disk, &journal).unwrap(), unsettled, "after {number}");
     }
 }
@@ -114,15 +109,15 @@ const GOLDEN_FRAME: &str = "9b3fea960000000069666d6a0000000000000002010203040000
 
 #[test]
 fn a_header_is_read_for_ever() {
-    let header = header(7, SHAPE);
-    let hex: String = header[..40].iter().map(|byte| format!("{byte:02x}")).collect();
+    let header = header(7, 5, SHAPE);
+    let hex: String = header[..48].iter().map(|byte| format!("{byte:02x}")).collect();
 
     assert_eq!(hex, GOLDEN_HEADER);
-    assert!(header.len() == HEADER && header[40..].iter().all(|byte| *byte == 0));
+    assert!(header.len() == HEADER && header[48..].iter().all(|byte| *byte == 0));
 }
 
 const GOLDEN_HEADER: &str =
-    "97d907a30000000069666d4a00000001000000000000000700000000000008000000000000000003";
+    "88267d560000000069666d4a000000010000000000000007000000000000000500000000000008000000000000000003";
 
 #[test]
 fn a_journal_of_another_shape_is_read_and_written_on() {
@@ -130,7 +125,7 @@ fn a_journal_of_another_shape_is_read_and_written_on() {
     let (own, beside) = (disk.clone(), disk.clone());
     let later = Shape { segment: 8192, segments: 4 };
     let files = Arc::new(Files::of_storage(move || own.file(0), move || beside.file(1), later));
-    let (mut again, found) = Journal::open(&files, noted(&journal)).unwrap();
+    let (mut again, found) = Journal::open(&files, journal.noted()).unwrap();
     assert_eq!(found, frames);
     // Around the ring that is there.
     for number in 11..=40 {
@@ -140,8 +135,8 @@ fn a_journal_of_another_shape_is_read_and_written_on() {
         append(&mut again, number);
     }
 
-    (journal.tip, journal.settled) = (again.tip, again.settled);
-    let unsettled = (again.settled.number + 1..=40).map(body).collect::<Vec<_>>();
+    (journal.tip, journal.noted) = (again.tip, again.noted);
+    let unsettled = (again.noted.settled.number + 1..=40).map(body).collect::<Vec<_>>();
     assert_eq!(reopen(&disk, &journal).unwrap(), unsettled);
 }
 
@@ -149,7 +144,8 @@ fn a_journal_of_another_shape_is_read_and_written_on() {
 fn a_journal_of_a_later_format_says_so_and_one_of_an_impossible_shape_is_damaged() {
     let (disk, journal, _) = ten(7);
     let refusal = |magic: [u8; 4], format: u32, segment: u64, segments: u64| {
-        let numbers = [journal.id, segment, segments].map(u64::to_be_bytes).concat();
+        let numbers =
+            [journal.noted.id, journal.noted.former, segment, segments].map(u64::to_be_bytes).concat();
         let header = spread(&[&magic[..], &format.to_be_bytes(), &numbers].concat());
         let mut image = disk.confirmed();
         image[1][..SECTOR].copy_from_slice(&header);
@@ -280,7 +276,7 @@ fn a_frame_that_a_crash_cut_off_is_the_end_and_what_stood_behind_it_never_comes_
             }
         }
         let crashed = SimulatedDisk::of(image);
-        let (mut again, found) = Journal::open(&files(&crashed), noted(&journal)).unwrap();
+        let (mut again, found) = Journal::open(&files(&crashed), journal.noted()).unwrap();
         assert!(found.len() >= 3 && found[..3] == frames, "round {round}");
         let kept = found.len();
         assert!(!lost_first || kept == 3, "round {round}");

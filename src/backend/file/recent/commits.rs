@@ -8,7 +8,7 @@ use super::log::{LogDamage, Logged, pieces, push};
 use crate::store::WriteId;
 
 /// Commits in order, and what each id came to by them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Commits {
     ids: BTreeMap<Arc<str>, Vec<AfterImage>>,
     list: Vec<Arc<Logged>>,
@@ -83,6 +83,11 @@ impl Commits {
         &self.list
     }
 
+    /// The position of the newest, where there is one.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.list.last().map(|logged| logged.position.get())
+    }
+
     /// The commits after a position.
     pub(crate) fn after(&self, position: u64) -> &[Arc<Logged>] {
         let first = self.list.partition_point(|logged| logged.position.get() <= position);
@@ -155,7 +160,7 @@ pub(crate) fn decode(row: &[u8], into: &mut Commits) -> Result<(), LogDamage> {
             pieces.by_ref().take(puts).map(|record| record.map(Arc::from)).collect();
         let records = records?;
         let position = logged.position.get();
-        if records.len() < puts || into.list.last().is_some_and(|last| last.position.get() >= position) {
+        if records.len() < puts || into.last() >= Some(position) {
             return Err(LogDamage::Row);
         }
         into.add(logged, records, 0);

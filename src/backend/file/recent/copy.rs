@@ -11,34 +11,26 @@ const ROWS: usize = 4096;
 /// How many bytes one transaction of a copy writes, unless one row alone has more.
 const BYTES: usize = 8 << 20;
 
-/// What a copy goes through: what it is made of fails on the outside, what it is made in on the inside.
-pub(crate) type Copied = Result<Result<(), Error>, Error>;
+/// Why a copy failed: by what it is made of, or by what it is made in.
+pub(crate) enum CopyError {
+    Source(Error),
+    Target(Error),
+}
 
 /// Copies all there is.
-pub(crate) fn copy(view: &View, to: &Database) -> Copied {
+pub(crate) fn copy(view: &View, to: &Database) -> Result<(), CopyError> {
     let snapshot = view.snapshot();
-    let facts = view.facts()?;
+    let facts = view.facts().map_err(source)?;
     let noted = write(to, |transaction| {
         let mut table = transaction.open_table(FACTS)?;
         schema::note_floor(&mut table, facts.floor, facts.forgotten)
     });
-    let mut copied = noted;
-    if copied.is_ok() {
-        copied = copy_table(snapshot, to, RESOURCES, <[u8]>::len)?;
-    }
-    if copied.is_ok() {
-        copied = copy_table(snapshot, to, LOG, <[u8]>::len)?;
-    }
-    if copied.is_ok() {
-        copied = copy_table(snapshot, to, DELETED, |_| 8)?;
-    }
-    if copied.is_ok() {
-        copied = copy_table(snapshot, to, CLOSED, |()| 0)?;
-    }
-    if copied.is_ok() {
-        copied = write(to, |transaction| view.put(transaction));
-    }
-    Ok(copied)
+    noted.map_err(CopyError::Target)?;
+    copy_table(snapshot, to, RESOURCES, <[u8]>::len)?;
+    copy_table(snapshot, to, LOG, <[u8]>::len)?;
+    copy_table(snapshot, to, DELETED, |_| 8)?;
+    copy_table(snapshot, to, CLOSED, |()| 0)?;
+    write(to, |transaction| view.put(transaction)).map_err(CopyError::Target)
 }
 
 fn copy_table<K: redb::Key + 'static, V: redb::Value + 'static>(
@@ -46,14 +38,14 @@ fn copy_table<K: redb::Key + 'static, V: redb::Value + 'static>(
     to: &Database,
     definition: TableDefinition<'_, K, V>,
     size: impl for<'v> Fn(V::SelfType<'v>) -> usize,
-) -> Copied {
-    let table = snapshot.open_table(definition)?;
-    let mut rows = table.iter()?.peekable();
+) -> Result<(), CopyError> {
+    let table = snapshot.open_table(definition).map_err(source)?;
+    let mut rows = table.iter().map_err(source)?.peekable();
     while rows.peek().is_some() {
         let mut some = Vec::new();
         let mut bytes = 0;
         for row in rows.by_ref() {
-            let (key, value) = row?;
+            let (key, value) = row.map_err(source)?;
             bytes += size(value.value());
             some.push((key, value));
             if some.len() == ROWS || bytes >= BYTES {
@@ -67,11 +59,13 @@ fn copy_table<K: redb::Key + 'static, V: redb::Value + 'static>(
             }
             Ok(())
         });
-        if let Err(error) = written {
-            return Ok(Err(error));
-        }
+        written.map_err(CopyError::Target)?;
     }
-    Ok(Ok(()))
+    Ok(())
+}
+
+fn source(error: impl Into<Error>) -> CopyError {
+    CopyError::Source(error.into())
 }
 
 /// Adds resources, an id and a [`Record`](crate::backend::record::Record) each. Tells whether all ids were free.

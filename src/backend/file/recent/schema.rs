@@ -40,7 +40,7 @@ const FORGOTTEN: [u8; 2] = [3, 4];
 const JOURNAL: u8 = 5;
 /// The number of the last frame that is settled, its checksum, and where it ends.
 const SETTLED: [u8; 3] = [6, 7, 8];
-/// The random number that named the journal before it; 0 where there was none.
+/// The random number that named the journal before it; where there was none, one that nothing else has.
 const FORMER: u8 = 9;
 /// The checksum of all other facts: the engine finds a flipped bit only where it reads the whole file, and one in what
 /// tells of the journal would hide the commits there.
@@ -76,7 +76,7 @@ pub(crate) struct Facts {
 pub(crate) struct Journaled {
     /// The random number that names it; 0 where there is none.
     pub(crate) id: u64,
-    /// The one that named the journal before it; 0 where there was none.
+    /// The one that named the journal before it; where there was none, one that nothing else has.
     pub(crate) former: u64,
     /// The last frame that is settled.
     pub(crate) settled: Mark,
@@ -103,7 +103,7 @@ pub(crate) fn lay(database: &Database, origin: Origin) -> Result<(), redb::Error
         facts.insert(IDENTITY, origin.identity)?;
         facts.insert(FLOOR, origin.floor)?;
         seal(&mut facts)?;
-        note_journal(&mut facts, Journaled::default())?;
+        note_journal(&mut facts, Journaled { former: random(), ..Journaled::default() })?;
     }
     transaction.commit()?;
     Ok(())

@@ -67,21 +67,22 @@ pub(crate) fn settle(
     })
 }
 
-/// Settles what a view has and the file has not, and notes that there is no journal any more.
-pub(crate) fn rescue(database: &Database, view: &View, journaled: Journaled) -> Result<(), EngineError> {
+/// Settles what a view has and the file has not, and notes that there is no journal any more. A file that has noted less than
+/// `noted` is an older copy, which lacks more than that.
+pub(crate) fn rescue(database: &Database, view: &View, noted: Journaled) -> Result<(), EngineError> {
     let snapshot = database.begin_read()?;
     let facts = schema::facts(&snapshot)?;
-    if facts.journaled.id != journaled.id {
+    let found = facts.journaled;
+    if found.id != noted.id || found.settled.number < noted.settled.number {
         return Ok(());
     }
     let settled = newest(&snapshot, facts.floor)?;
     drop(snapshot);
     let unsettled: Vec<_> = view.unsettled().map(|commits| commits.read()).collect();
-    let is_missing =
-        |commits: &&Commits| commits.list().last().is_none_or(|logged| logged.position.get() > settled);
+    let is_missing = |commits: &&Commits| commits.last().is_none_or(|last| last > settled);
     let missing: Vec<&Commits> = unsettled.iter().map(|commits| &**commits).filter(is_missing).collect();
     // Nothing leaves the log by that.
-    settle(database, &missing, &Extent::default(), journaled.ended(), usize::MAX).map(|_| ())
+    settle(database, &missing, &Extent::default(), noted.ended(), usize::MAX).map(|_| ())
 }
 
 /// The position of the newest commit that is settled.
@@ -171,4 +172,42 @@ fn trim(to: &WriteTransaction, extent: &mut Extent, limit: usize, most: usize) -
         to.open_table(CLOSED)?.retain_in(..=forgotten.to_bits(), |_, ()| false)?;
     }
     Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+
+    use super::super::commits::encode_frame;
+    use super::super::schema::Origin;
+    use super::*;
+    use crate::backend::file::journal::Mark;
+
+    /// What was settled since that copy was made is not in it, and not in memory any more.
+    #[test]
+    fn commits_are_put_into_no_older_copy_of_their_file() {
+        let mark = |number| Mark { number, checksum: 1, end: 512 };
+        let journaled = |id, number| Journaled { id, former: 2, settled: mark(number) };
+        for (found, is_rescued) in [
+            (journaled(3, 5), true),
+            // What was settled and nobody has taken note of.
+            (journaled(3, 6), true),
+            (journaled(3, 4), false),
+            (journaled(4, 5), false),
+        ] {
+            let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+            schema::lay(&database, Origin { identity: 1, floor: 7 }).unwrap();
+            let none = Extent::default();
+            settle(&database, &[], &none, found, usize::MAX).unwrap();
+            let closed = encode_frame(&[WriteId::from_bits(1 << 64)], &[]);
+            let view = View::load(&database, &[closed]).unwrap();
+
+            rescue(&database, &view, journaled(3, 5)).unwrap();
+
+            let after = View::load(&database, &[]).unwrap();
+            let expected = if is_rescued { found.ended() } else { found };
+            assert_eq!(after.facts().unwrap().journaled, expected);
+            assert_eq!(after.closed().unwrap().len(), usize::from(is_rescued), "{found:?}");
+        }
+    }
 }

@@ -109,14 +109,14 @@ impl View {
         if recent.list().first().is_some_and(|first| first.position.get() <= settled) {
             return Err(redb::Error::Corrupted("the log has a commit that is not settled".to_owned()));
         }
-        let last = recent.list().last().map_or(settled, |last| last.position.get());
+        let last = recent.last().unwrap_or(settled);
         let (snapshot, recent) = (Arc::new(Snapshot::of(transaction)), Arc::new(RwLock::new(recent)));
         Ok(Self { snapshot, settling: None, recent, last, floor, settled })
     }
 
     /// The view after commits that were added to the recent ones.
     pub(crate) fn followed(&self, added: Added) -> Self {
-        let last = added.last().map_or(self.last, |last| last.get());
+        let last = added.commits().last().unwrap_or(self.last);
         // Views before it don't see them.
         self.recent.write().append(added.commits);
         Self { last, ..self.clone() }
@@ -129,10 +129,7 @@ impl View {
 
     /// The view once those are settled.
     pub(crate) fn settled(&self, settled: Settled) -> Self {
-        let last = self
-            .settling
-            .as_ref()
-            .and_then(|settling| settling.read().list().last().map(|logged| logged.position.get()));
+        let last = self.settling().and_then(|settling| settling.last());
         Self {
             snapshot: Arc::new(settled.snapshot),
             settling: None,
@@ -144,7 +141,7 @@ impl View {
 
     /// The view once all recent commits were settled together with others.
     pub(crate) fn settled_with(&self, added: &Added, settled: Settled) -> Self {
-        let last = added.last().map_or(self.last, |last| last.get());
+        let last = added.commits().last().unwrap_or(self.last);
         let (snapshot, floor) = (Arc::new(settled.snapshot), settled.floor);
         Self { snapshot, settling: None, recent: Arc::default(), last, floor, settled: last }
     }
@@ -170,9 +167,12 @@ impl View {
         self.settling.iter().chain([&self.recent]).map(Arc::as_ref)
     }
 
-    /// Puts what is not settled in its place in a copy.
+    /// Puts what is not settled in its place in a copy. Commits go on meanwhile, however long that takes.
     pub(super) fn put(&self, to: &WriteTransaction) -> Result<(), redb::Error> {
-        self.unsettled().try_for_each(|commits| settle::put(to, &commits.read(), self.last))
+        self.unsettled().try_for_each(|commits| {
+            let commits = commits.read().clone();
+            settle::put(to, &commits, self.last)
+        })
     }
 
     /// The random number that names the file in its cursors.
@@ -353,12 +353,85 @@ impl Iterator for Merged {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::num::NonZeroU64;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+    use redb::StorageBackend;
     use redb::backends::InMemoryBackend;
 
-    use super::super::log::push;
+    use super::super::log::{Done, LoggedEntry, push};
     use super::*;
+
+    /// What a copy is written to, which looks whether who commits could go on.
+    #[derive(Debug)]
+    struct Looking {
+        storage: InMemoryBackend,
+        unsettled: Vec<Arc<RwLock<Commits>>>,
+        looks: Arc<AtomicUsize>,
+    }
+
+    impl Looking {
+        fn look(&self) {
+            assert!(self.unsettled.iter().all(|commits| commits.try_write().is_some()), "commits wait");
+            self.looks.fetch_add(1, Relaxed);
+        }
+    }
+
+    impl StorageBackend for Looking {
+        fn len(&self) -> io::Result<u64> {
+            self.storage.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            self.look();
+            self.storage.read(offset, out)
+        }
+
+        fn set_len(&self, length: u64) -> io::Result<()> {
+            self.look();
+            self.storage.set_len(length)
+        }
+
+        fn sync_data(&self) -> io::Result<()> {
+            self.storage.sync_data()
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.look();
+            self.storage.write(offset, data)
+        }
+    }
+
+    #[test]
+    fn a_copy_that_takes_long_holds_up_no_commit() {
+        let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
+        schema::lay(&database, Origin { identity: 1, floor: 7 }).unwrap();
+        let add = |view: &View, position: u64| {
+            let position = NonZeroU64::new(position).unwrap();
+            let entries = vec![LoggedEntry { done: Done::Put(position.to_string().into()), replaced: None }];
+            let mut added = Added::default();
+            added.add(
+                Logged { position, write: None, fingerprint: 0, entries },
+                vec![vec![0; 4 << 20].into()],
+            );
+            view.followed(added)
+        };
+        let view = add(&View::load(&database, &[]).unwrap(), 8);
+        let view = add(&view.begun(), 9);
+        let looks = Arc::new(AtomicUsize::new(0));
+        let unsettled = view.settling.iter().chain([&view.recent]).map(Arc::clone).collect();
+        let storage = Looking { storage: InMemoryBackend::new(), unsettled, looks: Arc::clone(&looks) };
+        let copy = Database::builder().set_cache_size(0).create_with_backend(storage).unwrap();
+        schema::lay(&copy, Origin { identity: 1, floor: 7 }).unwrap();
+        let transaction = copy.begin_write().unwrap();
+        let before = looks.load(Relaxed);
+
+        view.put(&transaction).unwrap();
+
+        assert!(looks.load(Relaxed) > before);
+        transaction.commit().unwrap();
+    }
 
     #[test]
     fn a_commit_that_is_recent_and_in_the_log_as_well_is_damage() {
