@@ -67,7 +67,11 @@ fn start(disk: &SimulatedDisk, persistence: Persistence, history: usize) -> Resu
 /// One whose first commit goes to the journal already.
 fn start_journaled(disk: &SimulatedDisk, persistence: Persistence, history: usize) -> File {
     let store = start(disk, persistence, history).unwrap();
-    store.shared.handle.with(|open| Ok(open.journal.lock().want())).unwrap();
+    let wanted = store.shared.handle.with(|open| {
+        open.journal.lock().want();
+        Ok(())
+    });
+    wanted.unwrap();
     store
 }
 
