@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ifmatch::file::{File, OpenError};
-use ifmatch::store::Outcome;
-use ifmatch::{Commit, Entry, Expected, Store};
+use ifmatch::store::{Committed, Outcome};
+use ifmatch::{Commit, Entry, Error, Expected, Store};
 
 use crate::file::{Directory, assert_displaced, commit, put, text};
 
@@ -24,9 +24,13 @@ fn crashed(path: &Path, to: &Path) {
 
 /// Settles what was committed: a commit that is too large for the journal takes all before it along.
 fn settle(store: &File) {
+    commit_large(store).unwrap();
+}
+
+fn commit_large(store: &File) -> Result<Committed, Error> {
     let half = || vec![b'x'; 600_000].into();
     let large = Commit::one(Entry::put("large", Expected::Any, half()));
-    store.commit(large.and(Entry::put("larger", Expected::Any, half()))).wait().unwrap();
+    store.commit(large.and(Entry::put("larger", Expected::Any, half()))).wait()
 }
 
 /// An open store whose next commit needs a journal: the first one did without.
@@ -180,6 +184,26 @@ fn a_journal_that_was_removed_or_replaced_takes_no_commit_with_it() {
         store.close().unwrap();
         assert_eq!(text(&directory.open(), "a").map(|found| found.1).as_deref(), Some("one"));
     }
+}
+
+/// What goes past the journal goes into a file that tells of it.
+#[test]
+fn a_journal_that_was_removed_is_missed_by_a_large_commit_too() {
+    let directory = Directory::new();
+    let store = begun(&directory);
+    commit(&store, put("a", Expected::Any, "one")).unwrap();
+    settle(&store);
+    fs::remove_file(journal(&directory.file())).unwrap();
+
+    let refused = commit_large(&store);
+
+    assert!(refused.is_err(), "{refused:?}");
+    settle(&store);
+    let copy = directory.0.join("copy.ifmatch");
+    fs::copy(directory.file(), &copy).unwrap();
+    let copy = File::open(&copy).unwrap();
+    assert_eq!(["a", "large"].map(|id| text(&copy, id).is_some()), [true; 2]);
+    store.close().unwrap();
 }
 
 /// Also where the file itself was gone when that was found out.

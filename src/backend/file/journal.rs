@@ -266,8 +266,11 @@ impl Journal {
     }
 
     fn confirm(&mut self) -> io::Result<()> {
-        if let Some(disk) = self.disk.as_ref().filter(|_| self.synced < self.tip.number) {
-            disk.sync_data()?;
+        match &self.disk {
+            Some(disk) if self.synced < self.tip.number => disk.sync_data()?,
+            // The store's own file goes on to tell of it.
+            Some(disk) => disk.check()?,
+            None => {}
         }
         self.synced = self.tip.number;
         Ok(())
