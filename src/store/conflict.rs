@@ -138,8 +138,8 @@ impl Conflict {
     /// The mismatch that speaks for all. Where several ids failed, it is
     ///
     /// 1. the one that is hardest to mend, by its advice: `Never` before `Wait` before `Merge` before `Refetch`. So
-    ///    whoever follows the advice does not run into what was known already. But a rule that was decided on a value which
-    ///    the writer has not seen speaks after all others: of what is made of that value it may say something else;
+    ///    whoever follows the advice does not run into what was known already. But a rule that was decided on something else
+    ///    than the writer expected speaks after all others: of what is made of that it may say something else;
     /// 2. among locks the one that lasts longest;
     /// 3. one whose expectation came in a header of the request;
     /// 4. the first of the commit.
@@ -302,7 +302,7 @@ impl From<Mismatch> for Conflict {
 fn decisive(mismatches: &[Mismatch]) -> Option<usize> {
     let weight = |mismatch: &Mismatch| {
         let hardness = match mismatch.retry() {
-            _ if is_outdated(mismatch, mismatches) => 0,
+            _ if is_outdated(mismatch) => 0,
             Advice::Refetch => 1,
             Advice::Merge => 2,
             Advice::Wait => 3,
@@ -318,15 +318,9 @@ fn decisive(mismatches: &[Mismatch]) -> Option<usize> {
     (0..mismatches.len()).rev().max_by_key(|at| weight(&mismatches[*at]))
 }
 
-/// Whether a rule was decided on a value that the writer has not seen.
-fn is_outdated(mismatch: &Mismatch, mismatches: &[Mismatch]) -> bool {
-    let is_unseen = |other: &Mismatch| {
-        matches!(other.kind(), Kind::Stale | Kind::Exists)
-            && other.id() == mismatch.id()
-            && other.collection() == mismatch.collection()
-    };
-    let decided = matches!(mismatch.kind(), Kind::State { .. }) && mismatch.found().is_some();
-    decided && mismatches.iter().any(is_unseen)
+/// Whether a rule was decided on what the writer did not expect to be there.
+fn is_outdated(mismatch: &Mismatch) -> bool {
+    matches!(mismatch.kind(), Kind::State { .. }) && !mismatch.expected().admits(mismatch.found())
 }
 
 impl fmt::Display for Conflict {

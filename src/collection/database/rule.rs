@@ -175,6 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_of_creations_says_nothing_to_who_replaces_what_was_deleted() {
+        let database = Database::in_memory();
+        let counters = database.define::<u64>("counters").unwrap();
+        let starts = |old: Option<&u64>, new: Option<&u64>| old.is_some() || new.is_none_or(|new| *new == 0);
+        let counters = counters.rule("starts", "it starts at 0", starts).open().unwrap();
+        let base = counters.create("a", 0).wait().unwrap();
+        counters.delete("a", Expected::Present).wait().unwrap();
+
+        let gone = refused(counters.replace("a", base.version, 7).wait());
+
+        assert_eq!(*gone.kind(), Kind::Deleted);
+        assert_eq!(rule(&refused(counters.create("a", 7).wait())), "starts");
+    }
+
+    #[test]
     fn a_state_machine_takes_the_ways_it_was_given() {
         #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
         enum Stage {
