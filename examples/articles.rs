@@ -306,7 +306,11 @@ async fn force(
     basis: Required,
     force: Json<Force>,
 ) -> Result<StatusCode, Error> {
-    let held = office.leases.holder(&id).await?.map(|held| held.token);
+    let held = match office.leases.holder(&id).await {
+        // A record that can't be read is ended too.
+        Err(Error::Corrupt(corrupt)) => Some(corrupt.version()),
+        held => held?.map(|held| held.token),
+    };
     let holder = basis.admit(&id, Intent::Delete, held)?;
     office.leases.force_release(&id, holder, &force.by, &force.reason).await?;
     Ok(StatusCode::NO_CONTENT)

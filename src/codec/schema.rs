@@ -34,7 +34,8 @@ const TEXT: u8 = 2;
 /// newer schema than the codec's is [`Corrupt`](crate::Error::Corrupt) with a
 /// [`newer_schema`](crate::store::Corrupt::newer_schema), HTTP status 503. It is not overwritten either:
 /// [`Encoded`](crate::Encoded) looks before each put at what that would write over, and fails in the same way, whether the
-/// put names a version, `Present` or nothing. Two things get by:
+/// put names a version, `Present` or nothing. That is so over a store that answers as it stands: a
+/// [`Cached`](crate::Cached) comes above the codec. Two things get by:
 ///
 /// - A deletion, which is asked to take the whole away. Who wants to write over such a value deletes it first.
 /// - A put that names no version, where the later release writes between that look and the put. One with a version never does.

@@ -121,7 +121,7 @@ impl Problem {
             ) => inner.write_id = Some(*write),
             Error::Refused(refusal) => inner.facts = id_of(refusal).map(Facts::about).unwrap_or_default(),
             Error::Corrupt(corrupt) => {
-                // What a later release has written is not to be overwritten: nobody is handed its version for that.
+                // What a later release has written is not to be overwritten: nobody is handed a tag for that.
                 let damaged = Some(corrupt.version()).filter(|_| corrupt.newer_schema().is_none());
                 inner.facts = Facts::about(corrupt.id()).with_current(damaged);
                 inner.facts.collection = corrupt.collection().map(Into::into);

@@ -38,6 +38,7 @@ const RESOURCES: usize = 10_000;
 ///   nothing is answered from memory until it goes on, nor while it [asks](crate::store::Feed::is_idle) its engine for what came
 ///   next. Over PostgreSQL the delay is the time between two looks, 50 ms at most, and that of the look; over etcd and
 ///   Redis it is the network's, and while their server is gone without a word, the time until that is noticed.
+///   There it gains only where reads through it outnumber the commits of the whole database: each look brings one.
 /// - **Where the store has no feed**, every `get` is the store's own answer: nothing is gained, and nothing is stale.
 /// - [`alone`](Self::alone) spares the feed where nobody else writes to the store. Where somebody does, a value may be as
 ///   old as its stay in memory, without limit.

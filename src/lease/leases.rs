@@ -9,7 +9,7 @@ use crate::lease::lease::Lease;
 use crate::lease::record::{Ended, Heartbeat, Held, Ownership};
 use crate::lease::waiting::Waiting;
 use crate::lease::watched::Watched;
-use crate::store::{Condition, Error, Expected, NotFound, Page, Reply, Version};
+use crate::store::{Condition, Conflict, Error, Found, Intent, Mismatch, NotFound, Page, Reply, Version};
 
 /// How long a lease lasts that nobody says more of.
 const LASTS: Duration = Duration::from_secs(30);
@@ -114,7 +114,8 @@ impl Leases {
     ///
     /// A [`Conflict`](crate::Conflict) of [`Kind::Locked`](crate::Kind::Locked) where it is held, by the same owner too;
     /// HTTP status 423. One that is [exhausted](crate::Conflict::is_exhausted) where it changed hands at each of many looks, and
-    /// what a rule of the trail refuses.
+    /// what a rule of the trail refuses. [`Refusal::Unfit`](crate::store::Refusal::Unfit), 422, for an owner whose name has more
+    /// than 512 bytes.
     ///
     /// ```
     /// # use ifmatch::lease::Leases;
@@ -148,7 +149,8 @@ impl Leases {
     /// # Errors
     ///
     /// A [`Conflict`](crate::Conflict) of [`Kind::Locked`](crate::Kind::Locked) where it is held for all that time;
-    /// [`Error::Corrupt`](crate::Error::Corrupt) where the record of its holder can't be read, as one of a later release.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) where the record of its holder can't be read, as one of a later release;
+    /// [`Refusal::Unfit`](crate::store::Refusal::Unfit) as above.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -257,7 +259,8 @@ impl Leases {
 
     /// Ends the lease of this holder, and keeps in the same commit who did that and why: what the holder writes under it from
     /// then on is refused. The holder is named by its [token](Held::token), as [`holder`](Self::holder) and [`list`](Self::list)
-    /// tell it: whoever has come to hold it since is left alone. [`Expected::Present`] ends it whoever holds it.
+    /// tell it: whoever has come to hold it since is left alone. [`Expected::Present`](crate::Expected::Present) ends it
+    /// whoever holds it.
     /// A record that can't be read, damaged or of a later release, is ended too: the trail says that `somebody` held it.
     ///
     /// # Errors
@@ -284,7 +287,7 @@ impl Leases {
         by: &'a str,
         reason: &'a str,
     ) -> Reply<'a, ()> {
-        let mut holder = holder.into();
+        let holder = holder.into();
         Reply::pending(async move {
             let (token, owner) = match self.owners.fetch(id).await {
                 Ok(held) => (held.version, held.value.owner.clone()),
@@ -297,11 +300,14 @@ impl Leases {
                 }
                 Err(error) => return Err(error),
             };
-            if let Expected::Any | Expected::Present = holder.expected {
-                holder.expected = Expected::Version(token);
+            if !holder.expected.admits(Some(token)) {
+                let other = Mismatch::new(id, holder, Intent::Delete, Found::<Ownership>::Unread(token));
+                return Err(
+                    Conflict::from(other.in_collection(self.owners.name().unwrap_or_default())).into()
+                );
             }
             let mut transaction = self.database.transaction();
-            transaction.check(&self.owners, id, holder)?;
+            transaction.check(&self.owners, id, Condition { expected: token.into(), ..holder })?;
             transaction.delete(&self.owners, id);
             transaction.delete(&self.beats, id);
             let ended = Ended::new(&owner, by, reason);

@@ -184,7 +184,7 @@ impl Keys {
     /// back from its JSON. [`Error::Corrupt`] where what is kept can't be read as this type; it names the collection of the keys, and the
     /// id there. 500 of a write that can't keep the key: a second one, or one that does not say what it expects, as
     /// [`Collection::put`]. Those of `call`: before its write with nothing kept; after it they are told, and a repeat is
-    /// answered by the write.
+    /// answered by the write, as is this call where the store had lost the answer to that.
     ///
     /// ```
     /// use ifmatch::http::{Keys, Preconditions};
