@@ -427,7 +427,7 @@ mod tests {
         let star = Conflict::from(mismatch(Kind::Stale, Origin::Protocol, Intent::Put)).exhausted(5);
         assert_eq!(status(&star.into()), 409, "the header held each time");
         // Waiting for the lock is no use while a rule refuses.
-        let state = mismatch(rule(), Origin::Argument, Intent::Put);
+        let state = Mismatch::state("a", "final", "it was sent");
         assert_eq!(retry_after(&conflict([lock(3), state])), None);
     }
 
