@@ -423,7 +423,7 @@ fn a_read_is_conditional_and_head_has_no_body() {
     assert_eq!(service.ask("GET", "/articles/a", &["if-none-match: 7"], "").status, 200);
     let head = service.ask("HEAD", "/articles/a", &[&known], "");
     assert_eq!((head.status, head.header("etag"), head.header("content-length")), (304, Some(&*tag), None));
-    service.ask("GET", "/articles/b", &["if-none-match: *"], "").assert_problem(404, "missing");
+    service.ask("GET", "/articles/b", &["if-none-match: *"], "").assert_problem(404, "not-found");
 }
 
 #[test]
@@ -436,10 +436,10 @@ fn a_deletion_says_what_it_deletes() {
     delete("/articles/a", "if-match: \"1\"").assert_problem(412, "stale");
     delete("/articles/a", "if-none-match: *").assert_problem(412, "exists");
     delete("/articles/b", "if-match: *").assert_problem(404, "missing");
-    delete("/articles/b", "if-match: \"other\"").assert_problem(404, "missing");
-    delete("/articles/b", "if-match: 7").assert_problem(404, "missing");
-    service.ask("DELETE", "/articles/b", &[], "").assert_problem(404, "missing");
-    delete("/articles/b", "if-none-match: *").assert_problem(404, "missing");
+    delete("/articles/b", "if-match: \"other\"").assert_problem(404, "not-found");
+    delete("/articles/b", "if-match: 7").assert_problem(404, "not-found");
+    service.ask("DELETE", "/articles/b", &[], "").assert_problem(404, "not-found");
+    delete("/articles/b", "if-none-match: *").assert_problem(404, "not-found");
     assert_eq!(delete("/articles/a", &format!("if-match: {tag}")).status, 204);
     delete("/articles/a", &format!("if-match: {tag}")).assert_problem(410, "deleted");
     service
