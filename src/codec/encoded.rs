@@ -38,10 +38,11 @@ use crate::store::{
 ///
 /// A codec may tell schemas apart, as [`Schema`](crate::Schema) does. Then a put looks at what it would write over first, which
 /// costs a read unless it expects nothing there, and fails with [`Error::Corrupt`] too where that is in a
-/// [newer schema](Corrupt::newer_schema) than the codec reads. Nothing is applied then. A put with a version can't miss it, unless the store
-/// below answers from memory: so a [`Cached`](crate::Cached) comes above the codec. One with `Any` or `Present` overwrites
-/// what a later release writes between that look and the put. A deletion takes away whatever
-/// is there. With a codec that tells no schemas apart, a release knows nothing of later ones.
+/// [newer schema](Corrupt::newer_schema) than the codec reads. Nothing is applied then.
+///
+/// A put with a version can't miss it, unless the store below answers from memory: so a [`Cached`](crate::Cached) comes above
+/// the codec. One with `Any` or `Present` overwrites what a later release writes between that look and the put. A deletion
+/// takes away whatever is there. With a codec that tells no schemas apart, a release knows nothing of later ones.
 ///
 /// # Errors
 ///

@@ -38,7 +38,7 @@ const TEXT: u8 = 2;
 /// [`Cached`](crate::Cached) comes above the codec. Two things get by:
 ///
 /// - A deletion, which is asked to take the whole away. Who wants to write over such a value deletes it first.
-/// - A put that names no version, where the later release writes between that look and the put. One with a version never does.
+/// - A put that names no version, where the later release writes between that look and the put. One with a version does not.
 ///
 /// A release whose codec tells no schemas apart, as [`Json`](crate::Json) alone, looks at nothing, and takes a value with a
 /// number for damaged: its puts overwrite it.
